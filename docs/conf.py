@@ -1,0 +1,78 @@
+"""Configuration of the documentation; `sphinx-build -W docs docs/_build/html`."""
+
+import os
+
+from sphinx.util.nodes import get_node_source
+
+import skrfm
+
+project = "skrfm"
+author = "The skrfm developers"
+copyright = "2025, The skrfm developers"
+release = skrfm.__version__
+version = ".".join(release.split(".")[:2])
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "examples", "**/GALLERY_HEADER.rst"]
+templates_path = ["_templates"]
+default_role = "literal"
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+
+# Links to other projects need a network, so they are asked for.
+if os.environ.get("SKRFM_DOCS_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
+    }
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "auto_examples",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "write_computation_times": False,
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("skrfm",),
+    "reference_url": {"skrfm": None},
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"skrfm {version}"
+html_theme_options = {
+    "github_url": "https://github.com/skrfm/skrfm",
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+}
+html_sidebars = {"install": [], "changelog": []}
+
+# The request methods of metadata routing are the same in every estimator.
+UNLISTED = {"get_metadata_routing"} | {
+    f"set_{method}_request" for method in ("fit", "predict", "score", "transform")
+}
+
+
+def skip_member(app, what, name, obj, skip, options):
+    """Leave some inherited methods out of the reference."""
+    return True if name in UNLISTED else None
+
+
+def plain_sklearn_reference(app, env, node, contnode):
+    """Make text of what docstrings inherited from scikit-learn refer to."""
+    return contnode if "docstring of sklearn." in get_node_source(node) else None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_member)
+    app.connect("missing-reference", plain_sklearn_reference, priority=900)

@@ -1,0 +1,8 @@
+"""skrfm: Recursive Feature Machines for scikit-learn."""
+
+from . import kernels
+from .rfm import RFMClassifier, RFMRegressor
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["RFMClassifier", "RFMRegressor", "kernels"]

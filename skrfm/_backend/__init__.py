@@ -1,0 +1,25 @@
+"""The backends: what differs between NumPy and other array libraries.
+
+A backend offers, for a kernel object and rows already mapped by the metric,
+
+    gram(kernel, T, bandwidth, spent)       a Gram: solve with it, and its slopes
+    cross(kernel, T, Z, bandwidth)          the kernel matrix between T and Z
+    cross_dot(kernel, T, Z, bandwidth, A)   cross(...) @ A, in blocks of rows
+    distance_powers(kernel, T)              ‖t_i − t_j‖_p^p of all pairs
+
+and a few conversions. `get_backend` picks one by the array it is given.
+"""
+
+from ._array_api import ArrayAPIBackend
+from ._numpy import NumpyBackend
+from ._threads import sized_for
+
+__all__ = ["ArrayAPIBackend", "NumpyBackend", "get_backend", "sized_for"]
+
+
+def get_backend(xp, device=None):
+    """Return the backend of an array namespace and device."""
+    name = getattr(xp, "__name__", "")
+    if name.split(".")[-1] == "numpy":
+        return NumpyBackend()
+    return ArrayAPIBackend(xp, device)

@@ -1,0 +1,52 @@
+"""How much memory there is, and an error that says so before it runs out."""
+
+import os
+from pathlib import Path
+
+
+def available_memory():
+    """Return the bytes that can be allocated now, or None where unknown."""
+    candidates = [_system_memory(), _cgroup_memory()]
+    return min((c for c in candidates if c is not None), default=None)
+
+
+def _system_memory():
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pass
+    try:  # physical memory is an upper bound on systems without /proc
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _cgroup_memory():
+    try:
+        folder = Path("/sys/fs/cgroup")
+        limit = int((folder / "memory.max").read_text())
+        used = int((folder / "memory.current").read_text())
+        return max(limit - used, 0)
+    except (OSError, ValueError):  # no control group, or no limit ("max")
+        return None
+
+
+def gigabytes(count):
+    """Return a byte count as text in GB."""
+    return f"{count / 1e9:.3g} GB"
+
+
+def require_memory(n_rows, itemsize, copies=1):
+    """Raise MemoryError if `copies` matrices of n_rows x n_rows do not fit."""
+    needed = copies * itemsize * n_rows**2
+    free = available_memory()
+    if free is None or needed <= free:
+        return
+    raise MemoryError(
+        f"The kernel matrix of {n_rows} rows needs {gigabytes(needed)}, and "
+        f"{gigabytes(free)} are free. Fit on fewer rows (about "
+        f"{int((free / copies / itemsize) ** 0.5)} fit)"
+        + (", or pass X in float32, which halves it." if itemsize == 8 else ".")
+    )

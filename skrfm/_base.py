@@ -1,0 +1,389 @@
+"""What the kernel RFM estimators share: validation, the fit, transform and features."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+
+from ._backend import get_backend, sized_for
+from ._compat import (
+    Interval,
+    StrOptions,
+    check_same_namespace,
+    check_sample_weight,
+    get_namespace_and_device,
+    move_to,
+)
+from ._progress import Progress
+from ._recursion import Data, run
+from ._search import ValidationSet, choose, history_of
+from ._setup import make_judging, make_recipes
+from .exceptions import NumericalWarning
+from .kernels import Kernel
+from .solvers import SOLVERS
+
+
+class BaseRFM(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """The recursion as an estimator; a subclass codes the targets."""
+
+    _parameter_constraints = {
+        "kernel": [str, Kernel],
+        "bandwidth": [Interval(Real, 0, None, closed="neither"), str],
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "alphas": ["array-like"],
+        "metric_type": [StrOptions({"auto", "full", "diag"})],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+            None,
+        ],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "validation": [StrOptions({"auto", "cv", "loo", "holdout"}), None],
+        "cv": ["cv_object"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "fit_intercept": ["boolean"],
+        "center_gradients": ["boolean"],
+        "max_agop_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "solver": [StrOptions({"auto", *SOLVERS})],
+        "device": [StrOptions({"cpu", "cuda"}), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        kernel="auto",
+        bandwidth="median",
+        alpha="auto",
+        alphas=(1e-3, 3e-2, 1.0),
+        metric_type="auto",
+        n_components=None,
+        max_iter=5,
+        validation="auto",
+        cv=5,
+        validation_fraction=0.2,
+        fit_intercept=True,
+        center_gradients=False,
+        max_agop_samples=20_000,
+        solver="auto",
+        device=None,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.kernel = kernel
+        self.bandwidth = bandwidth
+        self.alpha = alpha
+        self.alphas = alphas
+        self.metric_type = metric_type
+        self.n_components = n_components
+        self.max_iter = max_iter
+        self.validation = validation
+        self.cv = cv
+        self.validation_fraction = validation_fraction
+        self.fit_intercept = fit_intercept
+        self.center_gradients = center_gradients
+        self.max_agop_samples = max_agop_samples
+        self.solver = solver
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # -- what a subclass defines --------------------------------------------------
+
+    #: how outputs on unseen rows are scored
+    _criterion = None
+    #: whether unseen outputs are needed even where nothing is to be chosen
+    _calibrates = False
+    #: whether y may have several columns
+    _multi_output = False
+
+    def _encode(self, y, weight):
+        """Learn from the targets; return them coded, (n, c), and the final weights."""
+        raise NotImplementedError
+
+    def _encode_more(self, y, weight):
+        """Return further targets and weights, coded as those of `_encode`."""
+        raise NotImplementedError
+
+    def _labels(self, Y):
+        """Return what the splits are stratified by, from coded targets."""
+        return np.zeros(len(Y))
+
+    def _learn_from(self, choice):
+        """Set further attributes from the outputs on unseen rows."""
+
+    # -- fit ----------------------------------------------------------------------
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+    ):
+        """Fit the machine.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, dense and numeric.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets; a classifier takes (n_samples,) labels only.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights; a row of weight k counts as k rows, one of weight 0 as none.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Rows to choose round, ridge and kernel on, in place of those that
+            `validation` would set aside. The model is not refitted on them.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Their targets.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        data, keep, backend = self._validate_fit(X, y, sample_weight)
+        validation_set = self._validate_val(X_val, y_val, sample_weight_val, backend)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        params = self.get_params(deep=False)
+        recipes = make_recipes(params, seed)
+        judging = validation_set or make_judging(
+            params,
+            len(recipes),
+            self._labels(backend.to_numpy(data.Y)),
+            keep,
+            seed,
+            calibrate=self._calibrates,
+        )
+        n_runs = 1 + (judging.n_runs * len(recipes) if judging else 0)
+        progress = Progress(
+            self,
+            n_runs,
+            lambda result: self._attributes_of(result, data, backend),
+            {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}},
+        )
+        with sized_for(data.X.shape[0]):
+            result = self._choose_and_fit(data, recipes, judging, backend, progress)
+        attributes = self._attributes_of(result, data, backend)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        self._warn_if_constant(result)
+        progress.end(attributes)
+        return self
+
+    def _validate_fit(self, X, y, sample_weight):
+        """Return the Data of the rows with a weight, their mask, and the backend."""
+        if self.device == "cuda":
+            raise ValueError(
+                "device='cuda' is not available: this version computes on the CPU. "
+                "Pass device=None or device='cpu'."
+            )
+        X = self._on_device(X)
+        xp, _, device = get_namespace_and_device(X)
+        X, y = validate_data(
+            self,
+            X,
+            on_host(y),
+            dtype=[xp.float64, xp.float32],
+            multi_output=self._multi_output,
+            y_numeric=self._multi_output,
+            ensure_min_samples=2,
+        )
+        weight = check_sample_weight(
+            on_host(sample_weight), y, dtype=np.float64, ensure_non_negative=True
+        )
+        Y, weight = self._encode(y, weight)
+        backend = get_backend(xp, device)
+        data = self._on_backend(X, Y, weight, backend)
+        keep = weight > 0
+        if not keep.all():
+            rows = np.flatnonzero(keep)
+            if len(rows) < 2:
+                raise ValueError(
+                    f"{type(self).__name__} needs at least 2 rows of positive "
+                    f"sample_weight, got {len(rows)}."
+                )
+            data = data.subset(rows, backend)
+        return data, keep, backend
+
+    def _validate_val(self, X_val, y_val, sample_weight_val, backend):
+        """Return the user's ValidationSet, or None where there is none."""
+        if X_val is None and y_val is None:
+            if sample_weight_val is not None:
+                raise ValueError("sample_weight_val needs X_val and y_val.")
+            return None
+        if X_val is None or y_val is None:
+            given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+            raise ValueError(f"{given} is given without {missing}: pass both, or none.")
+        if self.validation is None:
+            raise ValueError(
+                "X_val is given, but validation=None keeps the last round whatever its "
+                "score. Leave validation at 'auto', or do not pass X_val."
+            )
+        xp = backend.xp
+        X_val = validate_data(
+            self, self._on_device(X_val), dtype=[xp.float64, xp.float32], reset=False
+        )
+        y_val = on_host(y_val)
+        check_consistent_length(X_val, y_val)
+        weight = check_sample_weight(
+            on_host(sample_weight_val),
+            y_val,
+            dtype=np.float64,
+            ensure_non_negative=True,
+        )
+        Y, weight = self._encode_more(y_val, weight)
+        return ValidationSet(self._on_backend(X_val, Y, weight, backend))
+
+    def _on_device(self, X):
+        return on_host(X) if self.device == "cpu" else X
+
+    @staticmethod
+    def _on_backend(X, Y, weight, backend):
+        """Return the Data with targets and weights beside X, in its precision."""
+        beside = (backend.asarray(a, X.dtype) for a in (Y, weight))
+        return Data(X, *beside)
+
+    def _choose_and_fit(self, data, recipes, judging, backend, progress):
+        """Return the final Round; what the choice tells is set on the way."""
+        self.n_iter_ = max(1, self.max_iter)
+        if judging is None:
+            recipe, model = recipes[0], None
+            self.history_ = history_of(recipe)
+        else:
+            choice = choose(data, recipes, judging, self._criterion, backend, progress)
+            recipe, model = choice.recipe, choice.model
+            self.history_ = choice.history
+            self.n_iter_ = max(1, int(choice.history["iter"].max()))
+            self._learn_from(choice)
+        if model is None:
+            with progress.run("fit", recipe.max_iter + 1, final=True) as task:
+                rounds = run(data, recipe, backend, importances=True)
+                *_, model = task.watch(rounds)
+        return model
+
+    def _attributes_of(self, model, data, backend):
+        """Return the fitted attributes of a kernel machine."""
+        dtype, d = data.X.dtype, data.X.shape[1]
+        components = model.metric.dense_components(d)
+        metric = components.T @ components
+        gradients = np.diagonal(metric)
+        if model.metric.components is None and model.agop is not None:
+            gradients = model.agop if model.agop.ndim == 1 else np.diagonal(model.agop)
+        total = gradients.sum()
+        importances = gradients / total if total > 0 else np.zeros(d)
+        one = self._single_output
+        return {
+            "X_fit_": data.X,
+            "dual_coef_": model.coef[:, 0] if one else model.coef,
+            "intercept_": float(model.intercept[0]) if one else model.intercept,
+            "bandwidth_": model.bandwidth,
+            "alpha_": model.recipe.alpha,
+            "kernel_": model.recipe.kernel,
+            "best_iter_": model.number,
+            "components_": backend.asarray(components, dtype),
+            "metric_": backend.asarray(metric, dtype),
+            "feature_importances_": backend.asarray(importances, dtype),
+            "_n_features_out": components.shape[0],
+            "_center": model.center,
+            "_mapped_fit": model.T,
+            "_fit_weight": data.weight,
+        }
+
+    def _warn_if_constant(self, model):
+        if model.agop is not None and not np.any(model.agop):
+            warnings.warn(
+                f"The predictor of round {model.number} is constant, so its average "
+                "gradient outer product is zero and the metric stays as it is. Is y "
+                "constant, are all rows equal, or is alpha too large?",
+                NumericalWarning,
+                stacklevel=4,
+            )
+
+    # -- after fit ----------------------------------------------------------------
+
+    def _validate_rows(self, X, method):
+        """Return new rows and the backend, after the usual checks."""
+        check_is_fitted(self)
+        X = self._on_device(X)
+        check_same_namespace(X, self, attribute="X_fit_", method=method)
+        xp, _, device = get_namespace_and_device(X)
+        X = validate_data(self, X, dtype=[xp.float64, xp.float32], reset=False)
+        return X, get_backend(xp, device)
+
+    def _map(self, X, backend):
+        """Return rows as the kernel sees them: centred and mapped by the metric."""
+        X = backend.asarray(X, self.X_fit_.dtype) - self._center
+        return backend.rows(X @ self.components_.T)
+
+    def _outputs(self, X, method):
+        """Return the outputs (m, c) of the kernel machine, and the backend."""
+        X, backend = self._validate_rows(X, method)
+        coef = self.dual_coef_
+        if coef.ndim == 1:
+            coef = backend.xp.reshape(coef, (-1, 1))
+        with sized_for(min(X.shape[0], self.X_fit_.shape[0])):
+            out = backend.cross_dot(
+                self.kernel_,
+                self._map(X, backend),
+                self._mapped_fit,
+                self.bandwidth_,
+                coef,
+            )
+        return out + self.intercept_, backend
+
+    def transform(self, X):
+        """Map rows by the square root of the metric, `X @ components_.T`.
+
+        Euclidean distances of the mapped rows are distances in the learned metric.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+        """
+        X, backend = self._validate_rows(X, "transform")
+        return X @ backend.asarray(self.components_, X.dtype).T
+
+
+def on_host(a):
+    """Return targets or weights as they are, or as NumPy from another library."""
+    if a is None:
+        return None
+    xp, is_array_api, _ = get_namespace_and_device(a)
+    return move_to(a, xp=np, device="cpu") if is_array_api and xp is not np else a

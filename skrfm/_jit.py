@@ -1,0 +1,318 @@
+"""Every Numba kernel: plain loops over one tile, released from the GIL.
+
+The callers (`skrfm._backend`) cut the work into tiles that fit the cache and
+share them out among threads; nothing here starts a thread or allocates more
+than a row. All loops are written so that LLVM turns them into SIMD code, which
+is why `exp` and `log` are polynomials: a call into libm would stop it.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+_OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "reassoc"},
+}
+
+
+def jit(function):
+    """Compile `function`, cached on disk wherever a cache can be written."""
+    try:
+        return njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # a read-only install without a user cache
+        return njit(**_OPTIONS)(function)
+
+
+def _horner(coefficients):
+    """Source-free polynomial evaluation: a jitted p(r) for fixed coefficients."""
+    coefficients = tuple(coefficients)
+
+    @njit(**_OPTIONS)
+    def evaluate(r):
+        p = r * coefficients[0]
+        for c in coefficients[1:-1]:
+            p = (p + c) * r
+        return p + coefficients[-1]
+
+    return evaluate
+
+
+def _taylor_exp(degree, dtype):
+    return [dtype(1 / math.factorial(i)) for i in range(degree, -1, -1)]
+
+
+def _atanh_series(terms, dtype):
+    return [dtype(2 / (2 * i + 1)) for i in range(terms - 1, -1, -1)]
+
+
+def _make_exp(dtype, integer, degree, bias, mantissa, lowest):
+    polynomial = _horner(_taylor_exp(degree, dtype))
+    log2e, lowest = dtype(1 / math.log(2)), dtype(lowest)
+    # ln 2 in two parts; the first has few bits, so n * high is exact
+    high = dtype(0.693359375)
+    low = dtype(math.log(2) - 0.693359375)
+    bias, mantissa, half = integer(bias), integer(mantissa), dtype(0.5)
+
+    def exp(x):
+        x = min(max(x, lowest), -lowest)
+        n = np.floor(x * log2e + half)
+        r = (x - n * high) - n * low
+        bits = (integer(n) + bias) << mantissa
+        return polynomial(r) * integer(bits).view(dtype)
+
+    return exp
+
+
+def _make_log(dtype, integer, terms, bias, mantissa):
+    series = _horner(_atanh_series(terms, dtype))
+    ln2, one, root2 = dtype(math.log(2)), dtype(1), dtype(math.sqrt(2))
+    half = dtype(0.5)
+    bias, mantissa = integer(bias), integer(mantissa)
+    fraction = integer((1 << int(mantissa)) - 1)
+    unit = integer(int(bias) << int(mantissa))
+
+    def log(x):
+        bits = dtype(x).view(integer)
+        n = (bits >> mantissa) - bias
+        m = integer((bits & fraction) | unit).view(dtype)
+        large = m > root2
+        m = m * half if large else m
+        n = n + integer(1) if large else n
+        t = (m - one) / (m + one)
+        return dtype(n) * ln2 + t * series(t * t)
+
+    return log
+
+
+_EXP = {
+    types.float32: _make_exp(np.float32, np.int32, 7, 127, 23, -87),
+    types.float64: _make_exp(np.float64, np.int64, 13, 1023, 52, -708),
+}
+_LOG = {
+    types.float32: _make_log(np.float32, np.int32, 5, 127, 23),
+    types.float64: _make_log(np.float64, np.int64, 11, 1023, 52),
+}
+
+
+def exp(x):
+    """exp(x), clipped where the result would leave the normal numbers."""
+
+
+def log(x):
+    """log(x) for a positive normal x."""
+
+
+@overload(exp, jit_options=_OPTIONS)
+def _overload_exp(x):
+    return _EXP.get(x)
+
+
+@overload(log, jit_options=_OPTIONS)
+def _overload_log(x):
+    return _LOG.get(x)
+
+
+@jit
+def power_of(x, exponent):
+    """x**exponent for a positive x, in vectorisable code."""
+    return exp(exponent * log(x))
+
+
+@jit
+def _profile_row(u, k, w, profile):
+    """Write k = exp(-v) and w = -order * v * k / u, where v = (scale * u)**exponent."""
+    scale, exponent, order, floor = profile
+    zero, one = u.dtype.type(0), u.dtype.type(1)
+    if exponent == 1:
+        for j in range(u.size):
+            k[j] = exp(-scale * u[j])
+            w[j] = -order * scale * k[j] if u[j] > zero else zero
+    elif exponent == u.dtype.type(0.5):
+        for j in range(u.size):
+            v = np.sqrt(scale * u[j])
+            k[j] = exp(-v)
+            w[j] = -order * v * k[j] / (u[j] if u[j] > zero else one)
+    else:
+        for j in range(u.size):
+            x = u[j]
+            positive = x > zero
+            v = power_of(scale * (x if positive else one), exponent)
+            v = v if positive else zero
+            k[j] = exp(-v)
+            y = max(x, floor)
+            y = y if y > zero else one
+            v = power_of(scale * y, exponent)
+            w[j] = -order * v * k[j] / y if positive else zero
+
+
+@jit
+def _square_distance_row(gram, t, z, t_norm, z_norm, nearness, u):
+    """Squared distances of one row from inner products, near pairs anew."""
+    near = 0
+    zero = u.dtype.type(0)
+    for j in range(u.size):
+        norms = t_norm + z_norm[j]
+        s = norms - 2 * gram[j]
+        u[j] = max(s, zero)
+        near += s < nearness * norms
+    if near == 0:
+        return
+    for j in range(u.size):
+        if u[j] < nearness * (t_norm + z_norm[j]):
+            s = zero
+            for c in range(t.size):
+                difference = t[c] - z[j, c]
+                s += difference * difference
+            u[j] = s
+
+
+@jit
+def square_distances(gram, t, z, t_norm, z_norm, nearness):
+    """Turn a tile of inner products into squared distances, in place."""
+    for i in range(gram.shape[0]):
+        _square_distance_row(gram[i], t[i], z, t_norm[i], z_norm, nearness, gram[i])
+
+
+@jit
+def power_sums(t, z_columns, p, out):
+    """out_ij = sum over c of |t_ic - z_jc|**p; z_columns is z transposed."""
+    d = t.shape[1]
+    m = out.shape[1]
+    tiny = np.finfo(out.dtype).tiny
+    for i in range(out.shape[0]):
+        row = out[i]
+        row[:] = 0
+        if p == 1:
+            for c in range(0, d - 3, 4):
+                a0, a1, a2, a3 = t[i, c], t[i, c + 1], t[i, c + 2], t[i, c + 3]
+                z0, z1 = z_columns[c], z_columns[c + 1]
+                z2, z3 = z_columns[c + 2], z_columns[c + 3]
+                for j in range(m):
+                    first = abs(a0 - z0[j]) + abs(a1 - z1[j])
+                    second = abs(a2 - z2[j]) + abs(a3 - z3[j])
+                    row[j] += first + second
+            for c in range(d - d % 4, d):
+                a, zc = t[i, c], z_columns[c]
+                for j in range(m):
+                    row[j] += abs(a - zc[j])
+        elif p == 2:
+            for c in range(d):
+                a, zc = t[i, c], z_columns[c]
+                for j in range(m):
+                    row[j] += (a - zc[j]) * (a - zc[j])
+        else:
+            for c in range(d):
+                a, zc = t[i, c], z_columns[c]
+                for j in range(m):
+                    delta = abs(a - zc[j])
+                    power = power_of(max(delta, tiny), p)
+                    row[j] += power if delta > 0 else delta
+
+
+@jit
+def profile_tile(u, profile, w_row):
+    """Turn a tile of distance powers into kernel values, in place."""
+    for i in range(u.shape[0]):
+        _profile_row(u[i], u[i], w_row, profile)
+
+
+@jit
+def pack_tile(u, profile, packed, i0, j0, k_row, w):
+    """Write kernel values below and slopes above the diagonal of `packed`.
+
+    The tile holds the distance powers of rows i0… and columns j0…, j0 <= i0;
+    `w` is scratch of the tile's shape. The diagonal itself is left alone.
+    """
+    rows, columns = u.shape
+    for i in range(rows):
+        _profile_row(u[i], k_row[:columns], w[i], profile)
+        stop = min(columns, i0 + i - j0)
+        for j in range(stop):
+            packed[i0 + i, j0 + j] = k_row[j]
+    for j in range(columns):
+        for i in range(max(0, j0 + j - i0 + 1), rows):
+            packed[j0 + j, i0 + i] = w[i, j]
+
+
+@jit
+def pack_values(k, packed, i0, j0, upper):
+    """Write a tile computed elsewhere below (or, transposed, above) the diagonal."""
+    for i in range(k.shape[0]):
+        for j in range(min(k.shape[1], i0 + i - j0)):
+            if upper:
+                packed[j0 + j, i0 + i] = k[i, j]
+            else:
+                packed[i0 + i, j0 + j] = k[i, j]
+
+
+@jit
+def slope_tile(packed, rows, j0, out):
+    """out_ij = slope of the pair (rows_i, j0 + j), read from above the diagonal."""
+    for i in range(out.shape[0]):
+        r = rows[i]
+        for j in range(out.shape[1]):
+            c = j0 + j
+            if c > r:
+                out[i, j] = packed[r, c]
+            elif c < r:
+                out[i, j] = packed[c, r]
+            else:
+                out[i, j] = 0
+
+
+@jit
+def inverse_square_sums(packed, i0, i1, out):
+    """Add the squares of rows i0…i1 of the lower triangle to `out`, by column."""
+    for i in range(i0, i1):
+        row = packed[i]
+        for j in range(i + 1):
+            out[j] += row[j] * row[j]
+
+
+@jit
+def _signed_power_row(a, z, exponent, out):
+    """out_j = |a - z_j|**exponent * sign(a - z_j), 0 where they are equal."""
+    tiny = np.finfo(out.dtype).tiny
+    zero, one = out.dtype.type(0), out.dtype.type(1)
+    if exponent == 0:
+        for j in range(z.size):
+            positive = one if a > z[j] else zero
+            negative = one if a < z[j] else zero
+            out[j] = positive - negative
+    elif exponent == 1:
+        for j in range(z.size):
+            out[j] = a - z[j]
+    else:
+        for j in range(z.size):
+            delta = a - z[j]
+            power = power_of(max(abs(delta), tiny), exponent)
+            power = power if abs(delta) > zero else zero
+            out[j] = power if delta > zero else -power
+
+
+@jit
+def coordinate_gradients(t, z_columns, slope, coef, p, gradients):
+    """gradients_iol += sum_j slope_ij coef_oj |t_il - z_jl|**(p-1) sign(t_il - z_jl).
+
+    `coef` is (c, m), outputs first, `z_columns` (d, m) and `gradients` (b, c, d).
+    """
+    outputs, m = coef.shape
+    weighted = np.empty((outputs, m), dtype=t.dtype)
+    power = np.empty(m, dtype=t.dtype)
+    exponent = p - t.dtype.type(1)
+    for i in range(t.shape[0]):
+        for o in range(outputs):
+            for j in range(m):
+                weighted[o, j] = slope[i, j] * coef[o, j]
+        for c in range(t.shape[1]):
+            _signed_power_row(t[i, c], z_columns[c], exponent, power)
+            for o in range(outputs):
+                row = weighted[o]
+                total = t.dtype.type(0)
+                for j in range(m):
+                    total += row[j] * power[j]
+                gradients[i, o, c] += total

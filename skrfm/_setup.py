@@ -1,0 +1,169 @@
+"""From an estimator's parameters to recipes, and to the rows that judge them."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.model_selection import (
+    KFold,
+    StratifiedKFold,
+    check_cv,
+    train_test_split,
+)
+
+from ._recursion import Recipe, parse_bandwidth
+from ._search import HoldOut, LeaveOneOut
+from .kernels import get_kernel
+
+# kernel="auto" chooses among these
+_AUTO_KERNELS = ("laplace", "l1_laplace")
+# validation="auto" cross-validates up to this many rows and holds out above
+_CV_ROWS = 2500
+
+
+def make_recipes(params, seed):
+    """Return every recipe that the parameters leave open, simplest first.
+
+    Parameters
+    ----------
+    params : dict
+        The parameters of an RFM estimator.
+    seed : int
+        Seed of the row subsamples.
+    """
+    parse_bandwidth(params["bandwidth"])
+    kernels = _kernels(params["kernel"], params["metric_type"])
+    shared = {
+        "bandwidth": params["bandwidth"],
+        "max_iter": params["max_iter"],
+        "n_components": params["n_components"],
+        "fit_intercept": params["fit_intercept"],
+        "center_gradients": params["center_gradients"],
+        "max_agop_samples": params["max_agop_samples"],
+        "solver": params["solver"],
+        "seed": seed,
+    }
+    alphas = _alphas(params["alpha"], params["alphas"])
+    diagonal = [_diagonal(kernel, params["metric_type"]) for kernel in kernels]
+    return [
+        Recipe(kernel, alpha, diagonal=only_diagonal, **shared)
+        for kernel, only_diagonal in zip(kernels, diagonal, strict=True)
+        for alpha in alphas
+    ]
+
+
+def _kernels(kernel, metric_type):
+    if not (isinstance(kernel, str) and kernel == "auto"):
+        return [get_kernel(kernel)]
+    kernels = [get_kernel(name) for name in _AUTO_KERNELS]
+    return [k for k in kernels if metric_type != "full" or not k.coordinatewise]
+
+
+def _alphas(alpha, alphas):
+    if alpha != "auto":
+        return [float(alpha)]
+    values = np.asarray(alphas, dtype=float).ravel()
+    if values.size == 0 or not (np.isfinite(values) & (values >= 0)).all():
+        raise ValueError(
+            f"alphas must be one or more finite numbers >= 0, got {alphas!r}."
+        )
+    return [float(value) for value in np.sort(values)[::-1]]
+
+
+def _diagonal(kernel, metric_type):
+    """Whether the metric is diagonal."""
+    if metric_type == "full" and kernel.coordinatewise:
+        raise ValueError(
+            f"metric_type='full' does not work with {kernel!r}: a kernel of the L1 or "
+            "Lp distance is not invariant to rotations. Pass metric_type='diag' or "
+            "'auto', or a kernel of the Euclidean distance such as 'laplace'."
+        )
+    return metric_type == "diag" or (metric_type == "auto" and kernel.coordinatewise)
+
+
+def make_judging(params, n_candidates, labels, keep, seed, *, calibrate):
+    """Return how recipes and rounds are judged, or None where nothing is open.
+
+    Parameters
+    ----------
+    params : dict
+        The parameters of an RFM estimator.
+    n_candidates : int
+        Number of recipes.
+    labels : ndarray of shape (n,)
+        Classes to stratify by; all equal for a regressor.
+    keep : boolean ndarray
+        Which rows of the table that the user gave have a weight: the n rows here.
+    seed : int
+        Seed of the splits.
+    calibrate : bool
+        Whether unseen outputs are needed even where nothing is to be chosen.
+    """
+    validation, cv = params["validation"], params["cv"]
+    if validation is None:
+        needed = n_candidates > 1 or calibrate
+        return LeaveOneOut(last_only=True) if needed else None
+    n = len(labels)
+    if validation == "auto":
+        if n_candidates == 1 and params["max_iter"] == 0 and not calibrate:
+            return None
+        few = n <= _CV_ROWS or not isinstance(cv, Integral | None)
+        validation = "cv" if few else "holdout"
+    if validation == "loo":
+        return LeaveOneOut()
+    if validation == "holdout":
+        return HoldOut([_hold_out(labels, params["validation_fraction"], seed)])
+    return HoldOut(_folds(cv, labels, keep, seed), params["n_jobs"])
+
+
+def _can_stratify(labels):
+    return np.unique(labels, return_counts=True)[1].min() >= 2
+
+
+def _hold_out(labels, fraction, seed):
+    """Return (train, test) positions, stratified where each class has two rows."""
+    stratify = labels if _can_stratify(labels) else None
+    rows = np.arange(len(labels))
+    return train_test_split(
+        rows, test_size=fraction, stratify=stratify, random_state=seed
+    )
+
+
+def _folds(cv, labels, keep, seed):
+    """Return (train, test) positions of every fold."""
+    if isinstance(cv, Integral | None):
+        splitter = _splitter(5 if cv is None else cv, labels, seed)
+    elif hasattr(cv, "split"):
+        splitter = check_cv(cv)
+    else:
+        return _given_folds(cv, keep)
+    return list(splitter.split(np.zeros((len(labels), 1)), labels))
+
+
+def _splitter(cv, labels, seed):
+    """Return a shuffled splitter, stratified where each class has two rows."""
+    if cv < 2:
+        raise ValueError(f"cv must be at least 2 folds, got {cv}.")
+    if not _can_stratify(labels):
+        return KFold(min(cv, len(labels)), shuffle=True, random_state=seed)
+    smallest = np.unique(labels, return_counts=True)[1].min()
+    return StratifiedKFold(min(cv, smallest), shuffle=True, random_state=seed)
+
+
+def _given_folds(pairs, keep):
+    """Return the user's pairs of row numbers, without the rows of weight 0."""
+    position = np.where(keep, np.cumsum(keep) - 1, -1)
+    folds = []
+    for pair in pairs:
+        found = [position[np.asarray(rows)] for rows in pair]
+        folds.append(tuple(rows[rows >= 0] for rows in found))
+        if min(len(rows) for rows in folds[-1]) == 0:
+            raise ValueError(
+                "cv holds a split whose train or test part has no row of positive "
+                "weight."
+            )
+    if not folds:
+        raise ValueError("cv is an empty list of splits.")
+    return folds
+
+
+__all__ = ["make_judging", "make_recipes"]

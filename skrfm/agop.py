@@ -1,0 +1,192 @@
+"""The feature metric M and the average gradient outer product that makes it.
+
+This is the only module that knows M. Everything below it works on rows that the
+metric has mapped: with M = A Aᵀ, a row x becomes t = Aᵀ x, and the kernel of the
+metric's distance is the plain kernel of t.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+# eigenvalues below this share of the largest are rounding error, not features
+_NEGLIGIBLE = 1e-10
+# outputs are taken together until their product has about this many columns
+_PRODUCT_COLUMNS = 256
+
+
+@dataclass(frozen=True)
+class FeatureMetric:
+    """The metric M = AAᵀ, held as Aᵀ in float64.
+
+    `components` is Aᵀ: an array (k, d), or (d,) for a diagonal A, or None for the
+    identity.
+    """
+
+    components: np.ndarray | None = None
+
+    def transform(self, X, backend):
+        """Map rows x to Aᵀx."""
+        if self.components is None:
+            return X
+        components = backend.asarray(self.components, dtype=X.dtype)
+        if components.ndim == 1:
+            return X * components
+        return backend.rows(X @ components.T)
+
+    def dense_components(self, n_features):
+        """Return Aᵀ as a (k, d) array."""
+        if self.components is None:
+            return np.eye(n_features)
+        if self.components.ndim == 1:
+            return np.diag(self.components)
+        return self.components
+
+    def pull_back(self, G):
+        """Return the AGOP in x from the AGOP in t; a diagonal (k,) gives one (d,)."""
+        A = self.components
+        if A is None:
+            return G
+        if G.ndim == 1:
+            return G * A**2 if A.ndim == 1 else G @ A**2
+        return A[:, None] * G * A if A.ndim == 1 else A.T @ G @ A
+
+    @classmethod
+    def from_agop(cls, G, n_components=None):
+        """Return the metric of an AGOP in x, or None if the AGOP is zero.
+
+        G is divided by its largest diagonal entry. `n_components` keeps that many
+        leading eigenvectors, or as many as make up that share of the trace.
+        """
+        diagonal = G if G.ndim == 1 else np.diagonal(G)
+        top = diagonal.max()
+        if not (top > 0 and np.isfinite(top)):
+            return None
+        if G.ndim == 1 and n_components is None:
+            return cls(np.sqrt(G / top))
+        values, vectors = eigh(G / top if G.ndim == 2 else np.diag(G / top))
+        values, vectors = values[::-1], vectors[:, ::-1]
+        k = _rank(values, n_components)
+        components = (vectors[:, :k] * np.sqrt(values[:k])).T
+        largest = np.abs(components).argmax(axis=1)
+        signs = np.sign(components[np.arange(k), largest])
+        return cls(np.ascontiguousarray(components * signs[:, None]))
+
+
+def _rank(values, n_components):
+    """Return how many of the eigenvalues (in falling order) the metric keeps."""
+    k = max(1, int(np.count_nonzero(values > _NEGLIGIBLE * values[0])))
+    if n_components is None:
+        return k
+    if isinstance(n_components, float):
+        share = np.cumsum(values[:k]) / values[:k].sum()
+        return int(np.searchsorted(share, n_components - 1e-12)) + 1
+    return min(k, n_components)
+
+
+@dataclass(frozen=True)
+class AgopOptions:
+    """How gradients are averaged.
+
+    `diagonal` keeps the diagonal only, `centered` subtracts the mean gradient, and
+    `rows` are the indices of the rows in the average (None: all).
+    """
+
+    diagonal: bool = False
+    centered: bool = False
+    rows: np.ndarray | None = None
+
+
+def average_gradient_outer_product(gram, coef, weight, backend, options):
+    """Return Σ_i ω_i J_iᵀJ_i / Σ_i ω_i of the predictor K @ coef, in t.
+
+    Parameters
+    ----------
+    gram : Gram
+        The kernel of the training rows, with its slopes.
+    coef : array of shape (n, c)
+        Dual coefficients.
+    weight : array of shape (n,)
+        Weights ω of the average.
+    backend : backend
+        Where the arrays live.
+    options : AgopOptions
+        What is averaged.
+
+    Returns
+    -------
+    ndarray of shape (k, k), or (k,) for a diagonal, float64
+    """
+    coef = _compress(coef, backend)
+    rows = options.rows
+    if rows is None:
+        rows = np.arange(coef.shape[0])
+    else:
+        weight = backend.take(weight, rows)
+    total = float(backend.xp.sum(weight))
+    make = _coordinate_blocks if gram.kernel.coordinatewise else _radial_blocks
+    second, mean = 0.0, 0.0
+    for position, J in make(gram, coef, rows, backend):
+        second, mean = _accumulate(second, mean, J, weight[position], options, backend)
+    second = second / total
+    if options.centered:
+        mean = mean / total
+        second = second - ((mean**2).sum(0) if options.diagonal else mean.T @ mean)
+    return second
+
+
+def _compress(coef, backend):
+    """Return coefficients with the same coef @ coef.T and as few columns as it takes.
+
+    The AGOP depends on them only through that product: of c centred one-hot columns,
+    c − 1 are left.
+    """
+    if coef.shape[1] == 1:
+        return coef
+    host = backend.to_numpy(coef).astype(np.float64)
+    values, vectors = eigh(host.T @ host)
+    kept = vectors[:, values > np.finfo(host.dtype).eps * coef.shape[1] * values[-1]]
+    if kept.shape[1] == coef.shape[1]:
+        return coef
+    return backend.asarray(host @ kept, dtype=coef.dtype)
+
+
+def _radial_blocks(gram, coef, rows, backend):
+    """Yield (positions, J), J (n, c, k): the gradients U_i t_i − Σ_j W_ij α_j t_j.
+
+    Here U = Wα. A block holds all the rows and some of the outputs.
+    """
+    xp, T = backend.xp, gram.T
+    every = len(rows) == T.shape[0]
+    at = T if every else backend.take(T, rows)
+    n, k = T.shape
+    step = max(1, _PRODUCT_COLUMNS // (k + 1))
+    for start in range(0, coef.shape[1], step):
+        alpha = coef[:, start : min(start + step, coef.shape[1])]
+        c = alpha.shape[1]
+        products = xp.reshape(alpha[:, :, None] * T[:, None, :], (n, c * k))
+        V = xp.concat([alpha, products], axis=1)
+        P = gram.slope_product(V) if every else gram.slope_rows_product(rows, V)
+        U, moved = P[:, :c], xp.reshape(P[:, c:], (len(rows), c, k))
+        yield slice(None), U[:, :, None] * at[:, None, :] - moved
+
+
+def _coordinate_blocks(gram, coef, rows, backend):
+    """Yield (positions, J) block by block of rows."""
+    return gram.coordinate_gradients(rows, coef)
+
+
+def _accumulate(second, mean, J, weight, options, backend):
+    """Add one block of gradients J (b, c, k) to the two moments, in float64."""
+    xp = backend.xp
+    weighted = J * weight[:, None, None]
+    if options.diagonal:
+        moment = xp.sum(weighted * J, axis=(0, 1))
+    else:
+        k = J.shape[2]
+        moment = xp.reshape(weighted, (-1, k)).T @ xp.reshape(J, (-1, k))
+    second = second + backend.to_numpy(moment).astype(np.float64)
+    if options.centered:
+        mean = mean + backend.to_numpy(xp.sum(weighted, axis=0)).astype(np.float64)
+    return second, mean

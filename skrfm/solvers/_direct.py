@@ -1,0 +1,168 @@
+"""Direct solvers of (K + diag(ridge)) α = Y, and leave-one-out in closed form."""
+
+import warnings
+from dataclasses import dataclass
+
+from ..exceptions import NotPositiveDefiniteError, NumericalWarning
+
+_ATTEMPTS = 6
+
+
+@dataclass
+class Solution:
+    """Coefficients, and the diagonal of the inverse where it was asked for."""
+
+    coef: object
+    inverse_diagonal: object = None
+
+
+def factorize(gram, ridge, xp):
+    """Factorise in place; a matrix that is not positive definite gets a jitter."""
+    dtype, n = gram.T.dtype, gram.T.shape[0]
+    gram_error = float(xp.finfo(dtype).eps) * n
+    for attempt in range(_ATTEMPTS):
+        # from 10 times the rounding error of the factor's pivots upwards
+        jitter = 10.0**attempt * gram_error if attempt else 0.0
+        try:
+            gram.factorize(ridge + jitter)
+        except NotPositiveDefiniteError:
+            gram.refill()
+            continue
+        if attempt:
+            _warn_of_jitter(jitter, dtype)
+        return
+    raise NotPositiveDefiniteError(0)
+
+
+def _cholesky(gram, Y, ridge, xp, want_diagonal):
+    """Solve by the Cholesky factor."""
+    factorize(gram, ridge, xp)
+    coef = gram.solve(Y)
+    return Solution(coef, gram.inverse_diagonal() if want_diagonal else None)
+
+
+def _warn_of_jitter(jitter, dtype):
+    precision = str(dtype).rsplit(".", 1)[-1]
+    advice = "Raise alpha" + (
+        ", or pass X in float64." if precision == "float32" else "."
+    )
+    warnings.warn(
+        f"The kernel matrix plus alpha on its diagonal is not positive definite in "
+        f"{precision}; {jitter:.1e} was added to the diagonal. {advice}",
+        NumericalWarning,
+        stacklevel=2,
+    )
+
+
+def _eigh(gram, Y, ridge, xp, want_diagonal):
+    """Solve by eigenvalues; those of the size of rounding errors are left out."""
+    values, vectors = gram.eigh(ridge)
+    cut = values.shape[0] * float(xp.finfo(values.dtype).eps) * values[-1]
+    inverse = xp.where(values > cut, 1 / xp.where(values > cut, values, 1.0), 0.0)
+    coef = vectors @ (inverse[:, None] * (vectors.T @ Y))
+    diagonal = xp.sum(vectors**2 * inverse, axis=1) if want_diagonal else None
+    return Solution(coef, diagonal)
+
+
+SOLVERS = {"cholesky": _cholesky, "eigh": _eigh}
+
+
+def solve(gram, Y, ridge, xp, *, solver="auto", want_diagonal=False):
+    """Solve (K + diag(ridge)) α = Y.
+
+    Parameters
+    ----------
+    gram : Gram
+        K; its memory may be overwritten, its slopes are not.
+    Y : array of shape (n, c)
+    ridge : array of shape (n,)
+    xp : namespace
+    solver : str
+        A key of `SOLVERS`, or "auto".
+    want_diagonal : bool
+        Whether to return the diagonal of the inverse as well.
+
+    Returns
+    -------
+    Solution
+    """
+    function = SOLVERS["cholesky" if solver == "auto" else solver]
+    return function(gram, Y, ridge, xp, want_diagonal)
+
+
+def leave_one_out_residuals(solution, mean_solution, Y, weight, ridge, xp):
+    """Residuals of every row, predicted by the model without it, in closed form.
+
+    Parameters
+    ----------
+    solution : Solution
+        Coefficients α of the centred targets, and the diagonal of the inverse.
+    mean_solution : array of shape (n, 1) or None
+        (K + diag(ridge))⁻¹ 1: the mean of the targets is then taken anew without
+        the row. None holds the mean fixed.
+    Y : array of shape (n, c)
+        Centred targets.
+    weight, ridge : arrays of shape (n,)
+        Sample weights w; the ridge is λ / w.
+
+    Returns
+    -------
+    array of shape (n, c)
+
+    Notes
+    -----
+    Where all weights are at least 1, one unit of a row's weight is left out, which is
+    what leaving out one of w repeated rows is; otherwise the whole row is.
+    """
+    w, ridge = weight[:, None], ridge[:, None]
+    inverse = solution.inverse_diagonal[:, None]
+    total = xp.sum(weight)
+    if float(xp.min(weight)) >= 1:
+        repeated = w > 1
+        others = (w - 1) / xp.where(repeated, ridge, 1.0)
+        factor = w / (xp.where(repeated, others, 0.0) + inverse)
+        shift = Y / (total - 1)
+    else:
+        factor = 1 / inverse
+        shift = w * Y / (total - w)
+    if mean_solution is None:
+        return factor * solution.coef
+    return factor * (solution.coef + shift * mean_solution)
+
+
+def predictive_variance(gram, coef, weight, alpha, blocks, xp):
+    """Variance of the predictions, noise included, block by block.
+
+    Parameters
+    ----------
+    gram : Gram
+        K of the training rows; its memory is overwritten.
+    coef : array of shape (n, c)
+        The fitted coefficients.
+    weight : array of shape (n,)
+        Sample weights w; the ridge is alpha / w.
+    alpha : float
+        The ridge, which is the noise variance in units of the signal variance.
+    blocks : iterable of arrays of shape (m, n)
+        Kernel values between new rows and the training rows.
+
+    Returns
+    -------
+    array of shape (sum of m, c)
+
+    Notes
+    -----
+    With C = (K + diag(ridge))⁻¹ the variance in units of the signal variance is
+    v = k(x, x) − k_xᵀ C k_x + alpha, and the signal variance of an output is the
+    weighted mean of α_i² / C_ii.
+    """
+    factorize(gram, alpha / weight, xp)
+    reduced = []
+    for K in blocks:
+        explained = xp.sum(K * gram.solve(K.T).T, axis=1)
+        left = 1 - explained
+        reduced.append(xp.where(left > 0, left, xp.zeros_like(left)) + alpha)
+    inverse = gram.inverse_diagonal()
+    total = xp.sum(weight)
+    signal = xp.sum(weight[:, None] * coef**2 / inverse[:, None], axis=0) / total
+    return xp.concat(reduced)[:, None] * signal

@@ -1,0 +1,55 @@
+"""scikit-learn's estimator checks, the whole suite, for every kernel."""
+
+import os
+
+import pytest
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skrfm import RFMClassifier, RFMRegressor
+from skrfm.kernels import KERNELS
+
+ESTIMATORS = [
+    *(estimator() for estimator in (RFMRegressor, RFMClassifier)),
+    *(
+        estimator(kernel=kernel, validation=validation)
+        for estimator in (RFMRegressor, RFMClassifier)
+        for kernel, validation in zip(
+            sorted(KERNELS), ("cv", "loo", "holdout", None, "auto"), strict=True
+        )
+    ),
+]
+
+# checks that scikit-learn has for its own estimators and does not run for others
+EXTRA_CHECKS = [
+    "check_dataframe_column_names_consistency",
+    "check_param_validation",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+    "check_inplace_ensure_writeable",
+]
+
+
+def expected_failures(estimator):
+    return {}
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("name", EXTRA_CHECKS)
+@pytest.mark.parametrize("estimator", ESTIMATORS[:2], ids=repr)
+def test_extra_checks(estimator, name):
+    getattr(estimator_checks, name)(type(estimator).__name__, estimator)
+
+
+def test_array_api_checks_are_not_skipped():
+    if os.environ.get("CI"):
+        assert os.environ.get("SCIPY_ARRAY_API") == "1"
