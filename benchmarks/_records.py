@@ -25,41 +25,40 @@ FIELDS = (
 
 
 class Records:
-    """Figures by (table, model, fold), kept in a CSV file that only grows.
+    """Rows of figures by their key, kept in a CSV file that only grows.
 
     A later row of the same key replaces an earlier one.
     """
 
-    def __init__(self, path):
-        self.path = Path(path)
+    def __init__(self, path, fields=FIELDS, key=("table", "model", "fold")):
+        self.path, self.fields, self.key = Path(path), fields, key
         self._rows = {}
         if self.path.exists():
             with self.path.open(newline="") as file:
                 for row in csv.DictReader(file):
                     self._rows[self._key(row)] = row
 
-    @staticmethod
-    def _key(row):
+    def _key(self, row):
         """Return what identifies a row."""
-        return row["table"], row["model"], int(row["fold"])
+        return tuple(str(row[name]) for name in self.key)
 
     @property
     def rows(self):
         """All rows, in the order of their first appearance."""
         return list(self._rows.values())
 
-    def has(self, table, model, fold, retry_errors=False):
+    def has(self, *key, retry_errors=False):
         """Tell whether this figure is there (an error counts unless retried)."""
-        row = self._rows.get((table, model, fold))
+        row = self._rows.get(tuple(map(str, key)))
         return row is not None and not (retry_errors and row["error"])
 
     def add(self, **values):
         """Append one row to the file and flush it."""
-        row = {field: str(values.get(field, "")) for field in FIELDS}
+        row = {field: str(values.get(field, "")) for field in self.fields}
         self._rows[self._key(row)] = row
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS)
+            writer = csv.DictWriter(file, self.fields)
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(row)

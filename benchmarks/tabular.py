@@ -161,7 +161,7 @@ def run_all(args, records, tables):
     for fold in range(args.folds):
         for model in args.models:
             for name, read in tables.items():
-                if records.has(name, model, fold, args.retry_errors):
+                if records.has(name, model, fold, retry_errors=args.retry_errors):
                     continue
                 table = load_table(name, read, fold, args.max_train)
                 figures = run_model(model, table, args.threads)

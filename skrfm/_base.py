@@ -12,25 +12,15 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted
 
-from ._backend import get_backend, sized_for
-from ._compat import (
-    Interval,
-    StrOptions,
-    check_same_namespace,
-    check_sample_weight,
-    get_namespace_and_device,
-    move_to,
-)
+from ._backend import sized_for
+from ._compat import Interval, StrOptions
 from ._progress import Progress
-from ._recursion import Data, run
-from ._search import ValidationSet, choose, history_of
+from ._recursion import run
+from ._search import choose, history_of
 from ._setup import make_judging, make_recipes
+from ._validation import validate_rows, validate_training, validate_validation_set
 from .exceptions import NumericalWarning
 from .kernels import Kernel
 from .solvers import SOLVERS
@@ -174,8 +164,10 @@ class BaseRFM(
         self : object
             The fitted estimator.
         """
-        data, keep, backend = self._validate_fit(X, y, sample_weight)
-        validation_set = self._validate_val(X_val, y_val, sample_weight_val, backend)
+        data, keep, backend = validate_training(self, X, y, sample_weight)
+        validation_set = validate_validation_set(
+            self, X_val, y_val, sample_weight_val, backend
+        )
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         params = self.get_params(deep=False)
         recipes = make_recipes(params, seed)
@@ -202,79 +194,6 @@ class BaseRFM(
         self._warn_if_constant(result)
         progress.end(attributes)
         return self
-
-    def _validate_fit(self, X, y, sample_weight):
-        """Return the Data of the rows with a weight, their mask, and the backend."""
-        if self.device == "cuda":
-            raise ValueError(
-                "device='cuda' is not available: this version computes on the CPU. "
-                "Pass device=None or device='cpu'."
-            )
-        X = self._on_device(X)
-        xp, _, device = get_namespace_and_device(X)
-        X, y = validate_data(
-            self,
-            X,
-            on_host(y),
-            dtype=[xp.float64, xp.float32],
-            multi_output=self._multi_output,
-            y_numeric=self._multi_output,
-            ensure_min_samples=2,
-        )
-        weight = check_sample_weight(
-            on_host(sample_weight), y, dtype=np.float64, ensure_non_negative=True
-        )
-        Y, weight = self._encode(y, weight)
-        backend = get_backend(xp, device)
-        data = self._on_backend(X, Y, weight, backend)
-        keep = weight > 0
-        if not keep.all():
-            rows = np.flatnonzero(keep)
-            if len(rows) < 2:
-                raise ValueError(
-                    f"{type(self).__name__} needs at least 2 rows of positive "
-                    f"sample_weight, got {len(rows)}."
-                )
-            data = data.subset(rows, backend)
-        return data, keep, backend
-
-    def _validate_val(self, X_val, y_val, sample_weight_val, backend):
-        """Return the user's ValidationSet, or None where there is none."""
-        if X_val is None and y_val is None:
-            if sample_weight_val is not None:
-                raise ValueError("sample_weight_val needs X_val and y_val.")
-            return None
-        if X_val is None or y_val is None:
-            given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
-            raise ValueError(f"{given} is given without {missing}: pass both, or none.")
-        if self.validation is None:
-            raise ValueError(
-                "X_val is given, but validation=None keeps the last round whatever its "
-                "score. Leave validation at 'auto', or do not pass X_val."
-            )
-        xp = backend.xp
-        X_val = validate_data(
-            self, self._on_device(X_val), dtype=[xp.float64, xp.float32], reset=False
-        )
-        y_val = on_host(y_val)
-        check_consistent_length(X_val, y_val)
-        weight = check_sample_weight(
-            on_host(sample_weight_val),
-            y_val,
-            dtype=np.float64,
-            ensure_non_negative=True,
-        )
-        Y, weight = self._encode_more(y_val, weight)
-        return ValidationSet(self._on_backend(X_val, Y, weight, backend))
-
-    def _on_device(self, X):
-        return on_host(X) if self.device == "cpu" else X
-
-    @staticmethod
-    def _on_backend(X, Y, weight, backend):
-        """Return the Data with targets and weights beside X, in its precision."""
-        beside = (backend.asarray(a, X.dtype) for a in (Y, weight))
-        return Data(X, *beside)
 
     def _choose_and_fit(self, data, recipes, judging, backend, progress):
         """Return the final Round; what the choice tells is set on the way."""
@@ -337,11 +256,7 @@ class BaseRFM(
     def _validate_rows(self, X, method):
         """Return new rows and the backend, after the usual checks."""
         check_is_fitted(self)
-        X = self._on_device(X)
-        check_same_namespace(X, self, attribute="X_fit_", method=method)
-        xp, _, device = get_namespace_and_device(X)
-        X = validate_data(self, X, dtype=[xp.float64, xp.float32], reset=False)
-        return X, get_backend(xp, device)
+        return validate_rows(self, X, method)
 
     def _map(self, X, backend):
         """Return rows as the kernel sees them: centred and mapped by the metric."""
@@ -379,11 +294,3 @@ class BaseRFM(
         """
         X, backend = self._validate_rows(X, "transform")
         return X @ backend.asarray(self.components_, X.dtype).T
-
-
-def on_host(a):
-    """Return targets or weights as they are, or as NumPy from another library."""
-    if a is None:
-        return None
-    xp, is_array_api, _ = get_namespace_and_device(a)
-    return move_to(a, xp=np, device="cpu") if is_array_api and xp is not np else a

@@ -23,7 +23,132 @@ _VARIANCE_ROWS = 1024
 
 
 class RFMRegressor(RegressorMixin, BaseRFM):
-    """Kernel ridge regression with a learned feature metric."""
+    """Kernel ridge regression with a learned feature metric.
+
+    A Recursive Feature Machine [1]_ alternates between kernel ridge regression and a
+    new metric of the features: the average gradient outer product (AGOP) of the
+    predictor just fitted. Directions in which the predictor varies count more in the
+    next round. Round, ridge and kernel are chosen by themselves, without a validation
+    set; ``RFMRegressor(kernel="laplace", alpha=1e-3, bandwidth=10.0, validation=None,
+    fit_intercept=False)`` is the published algorithm.
+
+    Scale the columns first: the first round measures distances in their units.
+
+    Parameters
+    ----------
+    kernel : str or Kernel, default="auto"
+        ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
+        ``"lpq_laplace"``, or an object from `skrfm.kernels`; ``"auto"`` chooses
+        between ``"laplace"`` and ``"l1_laplace"``. A search over
+        ``kernel__exponent`` needs the object. Note that scikit-learn's
+        ``"laplacian"`` is ``"l1_laplace"`` here.
+    bandwidth : float or str, default="median"
+        The bandwidth L of the kernel. A number is used as it is. ``"median"`` is the
+        weighted median distance of the training rows in the kernel's own norm, taken
+        anew in each round, and ``"2*median"`` a multiple of it.
+    alpha : float or "auto", default="auto"
+        The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
+        ``"auto"`` chooses from `alphas`.
+    alphas : array-like of float, default=(1e-3, 3e-2, 1.0)
+        Ridges to choose from.
+    metric_type : {"auto", "full", "diag"}, default="auto"
+        Whether the metric is a full matrix or weights features only. ``"auto"`` is
+        full for kernels of the Euclidean distance and diagonal for those of the L1
+        and Lp distances, which allow nothing else.
+    n_components : int, float or None, default=None
+        Truncates the metric to that many leading directions, or to as many as make up
+        that share of its trace.
+    max_iter : int, default=5
+        Number of rounds in which the metric is learned anew. With 0 the model is
+        kernel ridge regression.
+    validation : {"auto", "cv", "loo", "holdout"} or None, default="auto"
+        How the round, the ridge and the kernel are chosen. ``"cv"`` pools out-of-fold
+        predictions of folds that learn a metric of their own, ``"holdout"`` sets rows
+        aside once; both then fit again on all rows. ``"loo"`` takes leave-one-out
+        residuals in closed form; it is fast, but optimistic about later rounds, whose
+        metric has seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and
+        ``"holdout"`` above. None keeps the last round (and chooses ridge and kernel,
+        where they are open, by leave-one-out in it).
+    cv : int, splitter or iterable, default=5
+        Number of shuffled folds (at most one per row), a splitter, or pairs of train
+        and test row numbers.
+    validation_fraction : float, default=0.2
+        Share of the rows that ``validation="holdout"`` sets aside.
+    fit_intercept : bool, default=True
+        Whether the weighted mean of the targets is taken out before the fit and added
+        to the predictions. False is the published algorithm.
+    center_gradients : bool, default=False
+        Whether the mean gradient is subtracted before the average of outer products.
+    max_agop_samples : int or None, default=20_000
+        Average the outer products over a random subsample of at most so many rows.
+    solver : {"auto", "cholesky", "eigh"}, default="auto"
+        ``"eigh"`` is slower and leaves out the null space of a singular kernel matrix.
+        ``"auto"`` is ``"cholesky"``, which adds to the diagonal, with a warning, what
+        it takes to be positive definite.
+    device : {"cpu", None}, default=None
+        None computes where X is: NumPy input on the CPU, and input of another array
+        library, with scikit-learn's ``array_api_dispatch``, by that library's own
+        functions. ``"cpu"`` always computes with NumPy.
+    n_jobs : int or None, default=None
+        Number of folds that are fitted at the same time, in threads. The algebra of a
+        single fit uses the threads that BLAS may use in any case.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and subsamples.
+
+    Attributes
+    ----------
+    X_fit_ : ndarray of shape (n_samples, n_features)
+        Training rows of positive weight.
+    dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Coefficients of the kernel machine.
+    intercept_ : float or ndarray of shape (n_outputs,)
+        The mean that was taken out of the targets; 0 without intercept.
+    metric_ : ndarray of shape (n_features, n_features)
+        The feature metric M of the kept round, scaled to a largest diagonal entry of
+        1; the identity where that is round 0.
+    components_ : ndarray of shape (n_components, n_features)
+        A square root of the metric: ``metric_ == components_.T @ components_``.
+    feature_importances_ : ndarray of shape (n_features,)
+        Diagonal of the average gradient outer product that the metric is made of (of
+        the predictor's own, where the metric is the identity), scaled to sum 1.
+    kernel_ : Kernel
+        The kernel.
+    bandwidth_ : float
+        Its bandwidth in the kept round.
+    alpha_ : float
+        The ridge.
+    best_iter_ : int
+        The round that was kept; 0 is before any metric was learned.
+    n_iter_ : int
+        Rounds that were run, at least 1.
+    history_ : dict of ndarrays
+        Columns ``kernel``, ``alpha``, ``iter`` and ``score`` of all that was compared
+        (R²; NaN where nothing was).
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    RFMClassifier : The same for classes.
+    sklearn.kernel_ridge.KernelRidge : The model without a learned metric.
+
+    References
+    ----------
+    .. [1] A. Radhakrishnan, D. Beaglehole, P. Pandit, M. Belkin, "Mechanism for feature
+       learning in neural networks and backpropagation-free machine learning models",
+       Science 383, 2024.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from skrfm import RFMRegressor
+    >>> X, y = make_friedman1(300, n_features=8, random_state=0)
+    >>> model = RFMRegressor(kernel="laplace", alpha=1e-3, random_state=0).fit(X, y)
+    >>> model.feature_importances_.round(2)
+    array([0.24, 0.22, 0.21, 0.25, 0.07, 0.  , 0.  , 0.  ])
+    """
 
     _criterion = RegressionCriterion()
     _multi_output = True
@@ -95,7 +220,135 @@ class RFMRegressor(RegressorMixin, BaseRFM):
 
 
 class RFMClassifier(ClassifierMixin, BaseRFM):
-    """Least squares kernel classification with a learned feature metric."""
+    """Least squares kernel classification with a learned feature metric.
+
+    A Recursive Feature Machine [1]_ fitted to class indicators: one output of ±1 for
+    two classes, one output per class for more. Class probabilities come from the
+    outputs by one temperature that is fitted on rows a fit has not seen. Round, ridge
+    and kernel are chosen by the log-loss of these probabilities.
+
+    Scale the columns first: the first round measures distances in their units.
+
+    Parameters
+    ----------
+    kernel : str or Kernel, default="auto"
+        ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
+        ``"lpq_laplace"``, or an object from `skrfm.kernels`; ``"auto"`` chooses
+        between ``"laplace"`` and ``"l1_laplace"``. A search over
+        ``kernel__exponent`` needs the object. Note that scikit-learn's
+        ``"laplacian"`` is ``"l1_laplace"`` here.
+    bandwidth : float or str, default="median"
+        The bandwidth L of the kernel. A number is used as it is. ``"median"`` is the
+        weighted median distance of the training rows in the kernel's own norm, taken
+        anew in each round, and ``"2*median"`` a multiple of it.
+    alpha : float or "auto", default="auto"
+        The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
+        ``"auto"`` chooses from `alphas`.
+    alphas : array-like of float, default=(1e-3, 3e-2, 1.0)
+        Ridges to choose from.
+    metric_type : {"auto", "full", "diag"}, default="auto"
+        Whether the metric is a full matrix or weights features only. ``"auto"`` is
+        full for kernels of the Euclidean distance and diagonal for those of the L1
+        and Lp distances, which allow nothing else.
+    n_components : int, float or None, default=None
+        Truncates the metric to that many leading directions, or to as many as make up
+        that share of its trace.
+    max_iter : int, default=5
+        Number of rounds in which the metric is learned anew. With 0 the model is
+        kernel ridge regression.
+    validation : {"auto", "cv", "loo", "holdout"} or None, default="auto"
+        How the round, the ridge and the kernel are chosen. ``"cv"`` pools out-of-fold
+        predictions of folds that learn a metric of their own, ``"holdout"`` sets rows
+        aside once; both then fit again on all rows. ``"loo"`` takes leave-one-out
+        residuals in closed form; it is fast, but optimistic about later rounds, whose
+        metric has seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and
+        ``"holdout"`` above. None keeps the last round (and chooses ridge and kernel,
+        where they are open, by leave-one-out in it).
+    cv : int, splitter or iterable, default=5
+        Number of shuffled stratified folds (at most one per row of a class), a
+        splitter, or pairs of train and test row numbers.
+    validation_fraction : float, default=0.2
+        Share of the rows that ``validation="holdout"`` sets aside.
+    fit_intercept : bool, default=True
+        Whether the weighted mean of the targets is taken out before the fit and added
+        to the predictions. False is the published algorithm.
+    class_weight : dict, "balanced" or None, default=None
+        Factors on the sample weights of each class.
+    center_gradients : bool, default=False
+        Whether the mean gradient is subtracted before the average of outer products.
+    max_agop_samples : int or None, default=20_000
+        Average the outer products over a random subsample of at most so many rows.
+    solver : {"auto", "cholesky", "eigh"}, default="auto"
+        ``"eigh"`` is slower and leaves out the null space of a singular kernel matrix.
+        ``"auto"`` is ``"cholesky"``, which adds to the diagonal, with a warning, what
+        it takes to be positive definite.
+    device : {"cpu", None}, default=None
+        None computes where X is: NumPy input on the CPU, and input of another array
+        library, with scikit-learn's ``array_api_dispatch``, by that library's own
+        functions. ``"cpu"`` always computes with NumPy.
+    n_jobs : int or None, default=None
+        Number of folds that are fitted at the same time, in threads. The algebra of a
+        single fit uses the threads that BLAS may use in any case.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and subsamples.
+
+    Attributes
+    ----------
+    X_fit_ : ndarray of shape (n_samples, n_features)
+        Training rows of positive weight.
+    dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_classes)
+        Coefficients of the kernel machine.
+    intercept_ : float or ndarray of shape (n_classes,)
+        The mean that was taken out of the targets; 0 without intercept.
+    metric_ : ndarray of shape (n_features, n_features)
+        The feature metric M of the kept round, scaled to a largest diagonal entry of
+        1; the identity where that is round 0.
+    components_ : ndarray of shape (n_components, n_features)
+        A square root of the metric: ``metric_ == components_.T @ components_``.
+    feature_importances_ : ndarray of shape (n_features,)
+        Diagonal of the average gradient outer product that the metric is made of (of
+        the predictor's own, where the metric is the identity), scaled to sum 1.
+    kernel_ : Kernel
+        The kernel.
+    bandwidth_ : float
+        Its bandwidth in the kept round.
+    alpha_ : float
+        The ridge.
+    best_iter_ : int
+        The round that was kept; 0 is before any metric was learned.
+    n_iter_ : int
+        Rounds that were run, at least 1.
+    history_ : dict of ndarrays
+        Columns ``kernel``, ``alpha``, ``iter`` and ``score`` of all that was compared
+        (minus the log-loss at the best temperature; NaN where nothing was).
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    RFMRegressor : The same for numbers.
+
+    References
+    ----------
+    .. [1] A. Radhakrishnan, D. Beaglehole, P. Pandit, M. Belkin, "Mechanism for feature
+       learning in neural networks and backpropagation-free machine learning models",
+       Science 383, 2024.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skrfm import RFMClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = RFMClassifier(kernel="laplace", alpha=1e-2, random_state=0).fit(X, y)
+    >>> model.predict(X[:2])
+    array([0, 0])
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
+    """
 
     _criterion = ClassificationCriterion()
     _calibrates = True

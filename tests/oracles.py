@@ -1,0 +1,259 @@
+"""Slow, plain implementations that the package is compared with.
+
+Everything here is written from the formulas, in float64, and imports nothing from
+skrfm: one pair of rows at a time where that is fast enough, SciPy's `cdist` where a
+whole matrix is needed. Kernels are told apart by the name of their class.
+"""
+
+import itertools
+import math
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+# -- kernels ----------------------------------------------------------------------
+
+
+def norm_order(kernel):
+    """Order p of the norm that the kernel is a function of."""
+    return {"L1Laplace": 1.0, "LpqLaplace": getattr(kernel, "p", None)}.get(
+        type(kernel).__name__, 2.0
+    )
+
+
+def distance(kernel, t, z):
+    """The distance of two rows in the kernel's own norm."""
+    p = norm_order(kernel)
+    return sum(abs(a - b) ** p for a, b in zip(t, z, strict=True)) ** (1 / p)
+
+
+def profile(kernel, r, L):
+    """The kernel as a function of that distance."""
+    match type(kernel).__name__:
+        case "Laplace" | "L1Laplace":
+            return math.exp(-r / L)
+        case "GeneralizedLaplace":
+            return math.exp(-((r / L) ** kernel.exponent))
+        case "Gaussian":
+            return math.exp(-(r**2) / (2 * L**2))
+        case "LpqLaplace":
+            return math.exp(-((r / L) ** kernel.q))
+        case "Cauchy":
+            return 1 / (1 + r**2 / L**2)
+    raise NotImplementedError(kernel)
+
+
+def profile_derivative(kernel, r, L):
+    """Its derivative by the distance, r > 0."""
+    k = profile(kernel, r, L)
+    match type(kernel).__name__:
+        case "Laplace" | "L1Laplace":
+            return -k / L
+        case "GeneralizedLaplace":
+            q = kernel.exponent
+            return -q / L * (r / L) ** (q - 1) * k
+        case "Gaussian":
+            return -r / L**2 * k
+        case "LpqLaplace":
+            return -kernel.q / L * (r / L) ** (kernel.q - 1) * k
+        case "Cauchy":
+            return -2 * r / L**2 * k**2
+    raise NotImplementedError(kernel)
+
+
+def kernel_value(kernel, t, z, L):
+    """The kernel of two rows."""
+    return profile(kernel, distance(kernel, t, z), L)
+
+
+def kernel_gradient(kernel, t, z, L):
+    """Its gradient by t; zero where the two rows are equal."""
+    p, r = norm_order(kernel), distance(kernel, t, z)
+    if r == 0:
+        return np.zeros(len(t))
+    outer = profile_derivative(kernel, r, L)
+    gradient = []
+    for a, b in zip(t, z, strict=True):
+        # d r / d a = (|a − b| / r)^(p−1) sign(a − b), and 0 in the middle of a kink
+        inner = (abs(a - b) / r) ** (p - 1) * np.sign(a - b) if a != b else 0.0
+        gradient.append(outer * inner)
+    return np.array(gradient)
+
+
+def kernel_matrix(kernel, T, Z, L):
+    """Kernel values between the rows of T and of Z, one pair at a time."""
+    return np.array([[kernel_value(kernel, t, z, L) for z in Z] for t in T])
+
+
+def dense_values(kernel, T, Z, L):
+    """The same from SciPy's distances and array formulas, for larger matrices."""
+    p = norm_order(kernel)
+    r = cdist(np.float64(T), np.float64(Z), "minkowski", p=p)
+    match type(kernel).__name__:
+        case "Gaussian":
+            return np.exp(-0.5 * (r / L) ** 2)
+        case "Cauchy":
+            return 1 / (1 + (r / L) ** 2)
+    return np.exp(-((r / L) ** outer_exponent(kernel)))
+
+
+def dense_slopes(kernel, T, L):
+    """W with ∇k(t_i, t_j) = W_ij |t_i − t_j|^(p−1) sign(t_i − t_j), W_ii = 0."""
+    p = norm_order(kernel)
+    r = cdist(np.float64(T), np.float64(T), "minkowski", p=p)
+    k = dense_values(kernel, T, T, L)
+    r_or_1 = np.where(r > 0, r, 1)
+    match type(kernel).__name__:
+        case "Gaussian":
+            W = -k / L**2
+        case "Cauchy":
+            W = -2 * k**2 / L**2
+        case _:
+            q = outer_exponent(kernel)
+            W = -q * r_or_1 ** (q - p) / L**q * k
+    return np.where(r > 0, W, 0)
+
+
+def outer_exponent(kernel):
+    """The exponent q of exp(−(r/L)^q)."""
+    return getattr(kernel, "exponent", getattr(kernel, "q", 1.0))
+
+
+# -- the predictor and its gradients ----------------------------------------------
+
+
+def predictor(kernel, T, coef, L):
+    """The function x → Σ_j coef_j k(x, t_j), with values (c,)."""
+
+    def f(x):
+        return sum(a * kernel_value(kernel, x, t, L) for a, t in zip(coef, T, strict=1))
+
+    return f
+
+
+def gradients(kernel, T, coef, L):
+    """J (n, c, d): the gradients of the predictor at its own rows, by loops."""
+    n, d = T.shape
+    J = np.zeros((n, coef.shape[1], d))
+    for i, j in itertools.product(range(n), range(n)):
+        if i != j:
+            J[i] += np.outer(coef[j], kernel_gradient(kernel, T[i], T[j], L))
+    return J
+
+
+def finite_difference_gradients(kernel, T, coef, L, step=1e-6):
+    """The same by central differences; the kink of a row's own kernel cancels."""
+    f, (n, d) = predictor(kernel, T, coef, L), T.shape
+    J = np.zeros((n, coef.shape[1], d))
+    for i, axis in itertools.product(range(n), range(d)):
+        shift = step * np.eye(d)[axis]
+        J[i, :, axis] = (f(T[i] + shift) - f(T[i] - shift)) / (2 * step)
+    return J
+
+
+def agop(J, weight=None, centered=False):
+    """The weighted average of JᵀJ, a gradient and an output at a time."""
+    n, c, d = J.shape
+    weight = np.ones(n) if weight is None else np.asarray(weight, dtype=float)
+    if centered:
+        J = J - sum(w * j for w, j in zip(weight, J, strict=True)) / weight.sum()
+    G = np.zeros((d, d))
+    for i, o in itertools.product(range(n), range(c)):
+        G += weight[i] * np.outer(J[i, o], J[i, o])
+    return G / weight.sum()
+
+
+# -- the recursion ----------------------------------------------------------------
+
+
+def symmetric_root(M):
+    """The symmetric square root of a positive semidefinite matrix."""
+    values, vectors = np.linalg.eigh(M)
+    return vectors @ np.diag(np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+class NaiveRFM:
+    """The recursion of the paper, in float64: M = I, then solve, AGOP, reweight.
+
+    `rounds` AGOPs and one solve more; no intercept, no weights. A bandwidth "median"
+    is the (lower) median distance of the mapped rows, anew in every round.
+    """
+
+    def __init__(self, kernel, bandwidth, alpha, rounds, diagonal=False):
+        self.kernel, self.bandwidth, self.alpha = kernel, bandwidth, alpha
+        self.rounds, self.diagonal = rounds, diagonal
+
+    def fit(self, X, Y):
+        n, d = X.shape
+        self.metric = np.eye(d)
+        for number in range(self.rounds + 1):
+            self.root = symmetric_root(self.metric)
+            self.T = X @ self.root
+            self.L = self.bandwidth
+            if self.bandwidth == "median":
+                self.L = median_distance(self.kernel, self.T, np.ones(n, dtype=int))
+            K = kernel_matrix(self.kernel, self.T, self.T, self.L)
+            self.coef = np.linalg.solve(K + self.alpha * np.eye(n), Y)
+            if number == self.rounds:
+                return self
+            J = gradients(self.kernel, self.T, self.coef, self.L)
+            G = self.root @ agop(J) @ self.root
+            G = np.diag(np.diag(G)) if self.diagonal else G
+            self.metric = G / np.diag(G).max()
+
+    def predict(self, X):
+        K = kernel_matrix(self.kernel, X @ self.root, self.T, self.L)
+        return K @ self.coef
+
+
+# -- medians ----------------------------------------------------------------------
+
+
+def median_by_repetition(values, weights):
+    """The lower median of values of which each is there `weight` times."""
+    repeated = sorted(
+        value
+        for value, weight in zip(values, weights, strict=True)
+        for _ in range(int(weight))
+    )
+    return repeated[(len(repeated) + 1) // 2 - 1]
+
+
+def median_distance(kernel, T, counts):
+    """The median distance of a table in which row i is there counts[i] times."""
+    rows = [t for t, count in zip(T, counts, strict=True) for _ in range(int(count))]
+    distances = [distance(kernel, t, z) for t, z in itertools.combinations(rows, 2)]
+    distances = [r for r in distances if r > 0]
+    return median_by_repetition(distances, np.ones(len(distances)))
+
+
+# -- kernel ridge regression with weights -----------------------------------------
+
+
+def weighted_fit(K, Y, alpha, weight, fit_intercept=True):
+    """Coefficients and mean of (K + alpha diag(1/w)) a = Y − mean."""
+    mean = weight @ Y / weight.sum() if fit_intercept else np.zeros(Y.shape[1])
+    return np.linalg.solve(K + alpha * np.diag(1 / weight), Y - mean), mean
+
+
+def leave_one_out(K, Y, alpha, weight, *, mean="anew", unit=False):
+    """Residuals y_i − f_i(x_i), f_i fitted without row i, n fits in all.
+
+    `mean` is "anew" (without the row), "fixed" (of all rows) or None (no intercept).
+    With `unit` the row loses one unit of its weight instead of all of it.
+    """
+    n = len(Y)
+    overall = weight @ Y / weight.sum()
+    residuals = np.empty_like(Y)
+    for i in range(n):
+        left = weight.astype(float).copy()
+        left[i] = left[i] - 1 if unit else 0
+        rows = np.flatnonzero(left > 0)
+        if mean == "anew":
+            center = left @ Y / left.sum()
+        else:
+            center = overall if mean == "fixed" else np.zeros(Y.shape[1])
+        matrix = K[np.ix_(rows, rows)] + alpha * np.diag(1 / left[rows])
+        coef = np.linalg.solve(matrix, Y[rows] - center)
+        residuals[i] = Y[i] - center - K[i, rows] @ coef
+    return residuals

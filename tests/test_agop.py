@@ -1,0 +1,320 @@
+"""The average gradient outer product, and the feature metric made from it.
+
+The oracle sums gradients pair by pair, and the gradients themselves are checked
+against finite differences of the predictor.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from oracles import agop, finite_difference_gradients, gradients, symmetric_root
+
+from skrfm._backend import NumpyBackend
+from skrfm.agop import (
+    AgopOptions,
+    FeatureMetric,
+    _compress,
+    average_gradient_outer_product,
+)
+from skrfm.kernels import (
+    Gaussian,
+    GeneralizedLaplace,
+    L1Laplace,
+    Laplace,
+    LpqLaplace,
+)
+
+KERNELS = [
+    Laplace(),
+    GeneralizedLaplace(exponent=1.4),
+    Gaussian(),
+    L1Laplace(),
+    LpqLaplace(p=1.3, q=0.9),
+]
+BANDWIDTH = 1.6
+N, D, C = 16, 4, 3
+
+every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+
+
+@pytest.fixture
+def machine(rng):
+    """Rows (two of them equal), coefficients and weights."""
+    T = rng.normal(size=(N, D))
+    T[4] = T[11]
+    return T, rng.normal(size=(N, C)), rng.uniform(0.5, 3, size=N)
+
+
+def average(backend, kernel, T, coef, weight, **options):
+    gram = backend.gram(kernel, backend.asarray(T), BANDWIDTH)
+    return average_gradient_outer_product(
+        gram,
+        backend.asarray(coef),
+        backend.asarray(weight),
+        backend,
+        AgopOptions(**options),
+    )
+
+
+@every_kernel
+def test_the_loops_equal_finite_differences_of_the_predictor(kernel, machine):
+    T, coef, _ = machine
+    J = gradients(kernel, T, coef, BANDWIDTH)
+    differences = finite_difference_gradients(kernel, T, coef, BANDWIDTH)
+    assert_allclose(J, differences, atol=1e-7)
+
+
+@every_kernel
+def test_full_and_diagonal(kernel, backend, machine):
+    T, coef, weight = machine
+    expected = agop(gradients(kernel, T, coef, BANDWIDTH), weight)
+    full = average(backend, kernel, T, coef, weight)
+    assert full.dtype == np.float64 and full.shape == (D, D)
+    assert_allclose(full, expected, rtol=1e-10, atol=1e-13)
+    diagonal = average(backend, kernel, T, coef, weight, diagonal=True)
+    assert diagonal.dtype == np.float64 and diagonal.shape == (D,)
+    assert_allclose(diagonal, np.diag(expected), rtol=1e-10)
+
+
+@every_kernel
+def test_centred_gradients(kernel, backend, machine):
+    T, coef, weight = machine
+    J = gradients(kernel, T, coef, BANDWIDTH)
+    expected = agop(J, weight, centered=True)
+    assert np.abs(expected - agop(J, weight)).max() > 1e-3 * np.abs(expected).max()
+    full = average(backend, kernel, T, coef, weight, centered=True)
+    assert_allclose(full, expected, rtol=1e-9, atol=1e-12)
+    diagonal = average(
+        backend, kernel, T, coef, weight, centered=True, diagonal=True
+    )
+    assert_allclose(diagonal, np.diag(expected), rtol=1e-9)
+
+
+@every_kernel
+def test_a_subsample_of_the_rows(kernel, backend, machine):
+    T, coef, weight = machine
+    rows = np.array([1, 4, 9, 10, 15])
+    J = gradients(kernel, T, coef, BANDWIDTH)[rows]
+    got = average(backend, kernel, T, coef, weight, rows=rows)
+    assert_allclose(got, agop(J, weight[rows]), rtol=1e-10, atol=1e-13)
+    got = average(backend, kernel, T, coef, weight, rows=rows, centered=True)
+    expected = agop(J, weight[rows], centered=True)
+    assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+
+
+@every_kernel
+@pytest.mark.parametrize("centered", [False, True])
+def test_a_weight_is_a_number_of_repeats(kernel, backend, machine, centered):
+    T, coef, _ = machine
+    counts = np.arange(N) % 3 + 1
+    repeated = np.repeat(np.arange(N), counts)
+    # the repeats of a row share its coefficient, so the predictor is the same
+    shared = (coef / counts[:, None])[repeated]
+    weighted = average(
+        backend, kernel, T, coef, counts.astype(float), centered=centered
+    )
+    plain = average(
+        backend, kernel, T[repeated], shared, np.ones(counts.sum()), centered=centered
+    )
+    assert_allclose(weighted, plain, rtol=1e-9, atol=1e-12)
+
+
+@every_kernel
+def test_float32_agrees_to_its_precision(kernel, machine):
+    T, coef, weight = (a.astype(np.float32) for a in machine)
+    wide = [a.astype(np.float64) for a in (T, coef, weight)]
+    expected = agop(gradients(kernel, wide[0], wide[1], BANDWIDTH), wide[2])
+    got = average(NumpyBackend(), kernel, T, coef, weight)
+    assert got.dtype == np.float64
+    assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_many_outputs_are_taken_in_several_products(rng):
+    """More outputs than fit in one product with D features."""
+    T, coef = rng.normal(size=(12, 40)), rng.normal(size=(12, 11))
+    J = gradients(Laplace(), T, coef, BANDWIDTH)
+    got = average(NumpyBackend(), Laplace(), T, coef, np.ones(12))
+    assert_allclose(got, agop(J), rtol=1e-10, atol=1e-14)
+    got = average(NumpyBackend(), Laplace(), T, coef, np.ones(12), centered=True)
+    assert_allclose(got, agop(J, centered=True), rtol=1e-9, atol=1e-14)
+
+
+def test_compression_keeps_the_products_of_coefficients(backend, rng):
+    one_hot = np.eye(4)[rng.integers(4, size=30)]
+    coef = one_hot - one_hot.mean(axis=0)
+    small = backend.to_numpy(_compress(backend.asarray(coef), backend))
+    assert small.shape == (30, 3)
+    assert_allclose(small @ small.T, coef @ coef.T, atol=1e-13)
+    free = backend.asarray(rng.normal(size=(30, 4)))
+    assert _compress(free, backend) is free
+
+
+@every_kernel
+def test_compressed_outputs_have_the_same_agop(kernel, backend, machine, rng):
+    T, coef, weight = machine
+    dependent = np.column_stack([coef, coef @ rng.normal(size=(C, 2))])
+    J = gradients(kernel, T, dependent, BANDWIDTH)
+    got = average(backend, kernel, T, dependent, weight)
+    assert_allclose(got, agop(J, weight), rtol=1e-9, atol=1e-12)
+    got = average(backend, kernel, T, dependent, weight, centered=True)
+    assert_allclose(got, agop(J, weight, centered=True), rtol=1e-8, atol=1e-11)
+
+
+@every_kernel
+@pytest.mark.parametrize("outputs", [1, 2, 5])
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_a_zero_predictor_has_a_zero_agop(kernel, backend, outputs, diagonal, machine):
+    T, _, weight = machine
+    coef = np.zeros((N, outputs))
+    got = average(backend, kernel, T, coef, weight, diagonal=diagonal)
+    assert_array_equal(got, np.zeros(D if diagonal else (D, D)))
+
+
+# -- the metric ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def gradient_matrix(rng):
+    """An AGOP with the eigenvalues 8, 4, 2 and 1, at random directions."""
+    Q, _ = np.linalg.qr(rng.normal(size=(4, 4)))
+    return (Q * [8.0, 4.0, 2.0, 1.0]) @ Q.T
+
+
+def test_the_identity(backend, rng):
+    X = backend.asarray(rng.normal(size=(5, 3)))
+    metric = FeatureMetric()
+    assert metric.transform(X, backend) is X
+    assert_array_equal(metric.dense_components(3), np.eye(3))
+    G = rng.normal(size=(3, 3))
+    assert metric.pull_back(G) is G
+
+
+def test_full_metric(gradient_matrix, backend, rng):
+    metric = FeatureMetric.from_agop(gradient_matrix)
+    M = gradient_matrix / np.diag(gradient_matrix).max()
+    components = metric.dense_components(4)
+    assert_allclose(components.T @ components, M, atol=1e-14)
+    X = rng.normal(size=(6, 4))
+    T = backend.to_numpy(metric.transform(backend.asarray(X), backend))
+    assert_allclose(T, X @ components.T, atol=1e-14)
+    # distances in t are distances of the metric
+    difference = X[0] - X[1]
+    assert_allclose(((T[0] - T[1]) ** 2).sum(), difference @ M @ difference)
+
+
+def test_components_are_ordered_and_orthogonal(gradient_matrix):
+    components = FeatureMetric.from_agop(gradient_matrix).dense_components(4)
+    products = components @ components.T
+    expected = np.array([8.0, 4.0, 2.0, 1.0]) / np.diag(gradient_matrix).max()
+    assert_allclose(products, np.diag(expected), atol=1e-14)
+    largest = np.abs(components).argmax(axis=1)
+    assert (components[np.arange(4), largest] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("n_components", "kept"),
+    # the shares of the leading eigenvectors in the trace are 8, 12, 14 and 15 / 15
+    [(1, 1), (3, 3), (7, 4), (0.5, 1), (8 / 15, 1), (0.54, 2), (0.8, 2), (0.9, 3)],
+)
+def test_truncated_metric(gradient_matrix, n_components, kept):
+    metric = FeatureMetric.from_agop(gradient_matrix, n_components)
+    components = metric.dense_components(4)
+    assert components.shape == (kept, 4)
+    values, vectors = np.linalg.eigh(gradient_matrix)
+    values[: 4 - kept] = 0
+    expected = (vectors * values) @ vectors.T / np.diag(gradient_matrix).max()
+    assert_allclose(components.T @ components, expected, atol=1e-14)
+
+
+def test_a_share_may_be_a_numpy_number(gradient_matrix):
+    for share in (np.float64(0.8), np.float32(0.8)):
+        metric = FeatureMetric.from_agop(gradient_matrix, share)
+        assert metric.dense_components(4).shape == (2, 4)
+
+
+def test_diagonal_metric(backend, rng):
+    G = np.array([1.0, 0.0, 4.0])
+    metric = FeatureMetric.from_agop(G)
+    components = metric.dense_components(3)
+    assert_allclose(components.T @ components, np.diag([0.25, 0, 1]))
+    X = rng.normal(size=(5, 3))
+    T = backend.to_numpy(metric.transform(backend.asarray(X), backend))
+    assert_allclose(T, X * [0.5, 0, 1])
+
+
+def test_truncated_diagonal_metric_keeps_the_largest_features():
+    metric = FeatureMetric.from_agop(np.array([1.0, 2.0, 4.0]), 2)
+    components = metric.dense_components(3)
+    assert components.shape == (2, 3)
+    assert_allclose(components.T @ components, np.diag([0, 0.5, 1]), atol=1e-15)
+
+
+def test_rounding_errors_are_not_features(rng):
+    direction = rng.normal(size=4)
+    noise = 1e-14 * np.diag([1.0, -1.0, 1.0, -1.0])
+    metric = FeatureMetric.from_agop(np.outer(direction, direction) + noise)
+    assert metric.dense_components(4).shape == (1, 4)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 3)])
+def test_a_zero_agop_has_no_metric(shape):
+    assert FeatureMetric.from_agop(np.zeros(shape)) is None
+    assert FeatureMetric.from_agop(np.full(shape, np.nan)) is None
+
+
+def test_a_diagonal_with_rounding_below_zero_is_a_metric():
+    """Centring subtracts two sums, so an idle feature may end just below zero."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metric = FeatureMetric.from_agop(np.array([1.0, -1e-17, 0.5]))
+    assert_allclose(metric.dense_components(3) ** 2, np.diag([1, 0, 0.5]), atol=1e-15)
+
+
+@every_kernel
+def test_pull_back_is_the_agop_in_x(kernel, gradient_matrix, machine):
+    """Gradients in x by finite differences of x → f(Aᵀx)."""
+    X, coef, _ = machine
+    if kernel.coordinatewise:
+        metrics = [FeatureMetric.from_agop(np.array([1.0, 0.2, 4.0, 0.5]))]
+    else:
+        metrics = [
+            FeatureMetric.from_agop(gradient_matrix),
+            FeatureMetric.from_agop(gradient_matrix, 2),
+            FeatureMetric.from_agop(np.array([1.0, 0.2, 4.0, 0.5])),
+        ]
+    backend = NumpyBackend()
+    for metric in metrics:
+        A = metric.dense_components(D).T
+        T = metric.transform(X, backend)
+        J = finite_difference_gradients(kernel, T, coef, BANDWIDTH) @ A.T
+        expected = agop(J)
+        got = metric.pull_back(average(backend, kernel, T, coef, np.ones(N)))
+        assert_allclose(got, expected, atol=1e-6 * np.abs(expected).max())
+        if metric.components.ndim == 1:
+            G = average(backend, kernel, T, coef, np.ones(N), diagonal=True)
+            got = metric.pull_back(G)
+            assert_allclose(got, np.diag(expected), rtol=1e-6)
+
+
+def test_pull_back_of_a_diagonal_by_truncated_components(machine):
+    X, coef, _ = machine
+    metric = FeatureMetric.from_agop(np.array([1.0, 0.2, 4.0, 0.5]), 2)
+    backend = NumpyBackend()
+    T = metric.transform(X, backend)
+    full = metric.pull_back(average(backend, Laplace(), T, coef, np.ones(N)))
+    G = average(backend, Laplace(), T, coef, np.ones(N), diagonal=True)
+    assert_allclose(metric.pull_back(G), np.diag(full), atol=1e-14)
+
+
+def test_any_root_gives_the_same_kernel(gradient_matrix, rng):
+    """The eigen-factor and the symmetric root differ by a rotation of t only."""
+    X = rng.normal(size=(7, 4))
+    metric = FeatureMetric.from_agop(gradient_matrix)
+    M = gradient_matrix / np.diag(gradient_matrix).max()
+    backend = NumpyBackend()
+    T, S = metric.transform(X, backend), X @ symmetric_root(M)
+    assert not np.allclose(T, S)
+    ours = backend.cross(Laplace(), T, T, BANDWIDTH)
+    assert_allclose(ours, backend.cross(Laplace(), S, S, BANDWIDTH), rtol=1e-12)

@@ -1,0 +1,365 @@
+"""The backends: packed kernel matrices, tiles, memory and threads.
+
+All of `PackedGram` is compared with dense NumPy algebra on matrices from SciPy's
+distances, at sizes around the edges of its tiles.
+"""
+
+import functools
+import threading
+import time
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from oracles import dense_slopes, dense_values, gradients, kernel_matrix
+from test_kernels import Cauchy
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from skrfm import RFMRegressor
+from skrfm._backend import ArrayAPIBackend, NumpyBackend, _memory, get_backend
+from skrfm._backend._numpy import _TILE
+from skrfm._backend._threads import for_each, sized_for, thread_count
+from skrfm.exceptions import NotPositiveDefiniteError
+from skrfm.kernels import Gaussian, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
+
+SIZES = [1, 2, 31, 255, 256, 257, 513]
+KERNELS = [Laplace(), GeneralizedLaplace(exponent=1.3), L1Laplace(), Cauchy()]
+BANDWIDTH = 2.0
+
+every_size = pytest.mark.parametrize("n", SIZES)
+every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+
+
+def test_the_sizes_are_around_the_edges_of_the_tiles():
+    assert {_TILE - 1, _TILE, _TILE + 1, 2 * _TILE + 1} <= set(SIZES)
+
+
+@functools.cache
+class Problem:
+    """Rows, a ridge per row, and the dense matrices they give."""
+
+    def __init__(self, kernel, n, dtype=np.float64):
+        rng = np.random.default_rng(n)
+        self.kernel, self.n = kernel, n
+        self.T = rng.normal(size=(n, 3)).astype(dtype)
+        self.ridge = rng.uniform(0.05, 0.5, size=n).astype(dtype)
+        self.B = rng.normal(size=(n, 2)).astype(dtype)
+        self.K = dense_values(kernel, self.T, self.T, BANDWIDTH)
+        self.matrix = self.K + np.diag(self.ridge.astype(float))
+
+    def gram(self, backend=None, spent=None):
+        backend = backend or NumpyBackend()
+        T = backend.asarray(self.T)
+        return backend.gram(self.kernel, T, BANDWIDTH, spent=spent)
+
+
+# -- solving ------------------------------------------------------------------------
+
+
+@every_size
+@every_kernel
+def test_factorize_and_solve(kernel, n):
+    problem = Problem(kernel, n)
+    gram = problem.gram()
+    gram.factorize(problem.ridge)
+    expected = np.linalg.solve(problem.matrix, problem.B)
+    assert_allclose(gram.solve(problem.B), expected, rtol=1e-9, atol=1e-10)
+
+
+@every_size
+@every_kernel
+def test_inverse_diagonal(kernel, n):
+    problem = Problem(kernel, n)
+    gram = problem.gram()
+    gram.factorize(problem.ridge)
+    expected = np.diag(np.linalg.inv(problem.matrix))
+    assert_allclose(gram.inverse_diagonal(), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [2, 257])
+def test_eigh_decomposes_the_matrix(n, backend):
+    problem = Problem(Laplace(), n)
+    gram = problem.gram(backend)
+    values, vectors = gram.eigh(backend.asarray(problem.ridge))
+    values, vectors = backend.to_numpy(values), backend.to_numpy(vectors)
+    assert_allclose(vectors * values @ vectors.T, problem.matrix, atol=1e-12)
+    assert_allclose(vectors.T @ vectors, np.eye(n), atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [Laplace(), L1Laplace()], ids=repr)
+def test_both_backends_solve_alike(kernel, backend):
+    problem = Problem(kernel, 40)
+    gram = problem.gram(backend)
+    gram.factorize(backend.asarray(problem.ridge))
+    got = backend.to_numpy(gram.solve(backend.asarray(problem.B)))
+    assert_allclose(got, np.linalg.solve(problem.matrix, problem.B), rtol=1e-10)
+    got = backend.to_numpy(gram.inverse_diagonal())
+    assert_allclose(got, np.diag(np.linalg.inv(problem.matrix)), rtol=1e-10)
+
+
+def test_float32_solves_stay_float32():
+    problem = Problem(Laplace(), 257, np.float32)
+    gram = problem.gram()
+    gram.factorize(problem.ridge)
+    solution = gram.solve(problem.B)
+    assert solution.dtype == np.float32
+    assert_allclose(problem.matrix @ solution, problem.B, atol=2e-4)
+    inverse = gram.inverse_diagonal()
+    assert inverse.dtype == np.float32
+    assert_allclose(inverse, np.diag(np.linalg.inv(problem.matrix)), rtol=1e-4)
+
+
+def test_factorize_says_that_a_matrix_is_not_positive_definite(backend):
+    problem = Problem(Laplace(), 9)
+    gram = problem.gram(backend)
+    with pytest.raises(NotPositiveDefiniteError, match="order .* is not positive"):
+        gram.factorize(backend.asarray(np.full(9, -2.0)))
+    assert issubclass(NotPositiveDefiniteError, np.linalg.LinAlgError)
+
+
+@pytest.mark.parametrize("n", [2, 256, 513])
+def test_refill_restores_the_kernel_matrix(n):
+    problem = Problem(L1Laplace(), n)
+    gram = problem.gram()
+    gram.factorize(problem.ridge)
+    gram.inverse_diagonal()
+    gram.refill()
+    gram.factorize(2 * problem.ridge)
+    matrix = problem.K + 2 * np.diag(problem.ridge)
+    assert_allclose(gram.solve(problem.B), np.linalg.solve(matrix, problem.B), 1e-9)
+
+
+def test_a_spent_gram_gives_its_memory_and_nothing_else():
+    problem = Problem(Laplace(), 300)
+    spent = Problem(Gaussian(), 300).gram()
+    buffer = spent._packed
+    gram = problem.gram(spent=spent)
+    assert gram._packed is buffer
+    gram.factorize(problem.ridge)
+    expected = np.linalg.solve(problem.matrix, problem.B)
+    assert_allclose(gram.solve(problem.B), expected, rtol=1e-9, atol=1e-10)
+
+
+def test_a_spent_gram_of_another_size_is_not_reused():
+    problem = Problem(Laplace(), 40)
+    gram = problem.gram(spent=Problem(Laplace(), 41).gram())
+    gram.factorize(problem.ridge)
+    expected = np.linalg.solve(problem.matrix, problem.B)
+    assert_allclose(gram.solve(problem.B), expected, rtol=1e-9)
+
+
+# -- slopes -------------------------------------------------------------------------
+
+
+@every_size
+@pytest.mark.parametrize(
+    "kernel", [k for k in KERNELS if not k.coordinatewise], ids=repr
+)
+def test_slope_product(kernel, n):
+    problem = Problem(kernel, n)
+    W = dense_slopes(kernel, problem.T, BANDWIDTH)
+    gram = problem.gram()
+    assert_allclose(gram.slope_product(problem.B), W @ problem.B, rtol=1e-9, atol=1e-11)
+
+
+@every_size
+def test_slope_rows_product(n, backend):
+    problem = Problem(Laplace(), n)
+    W = dense_slopes(problem.kernel, problem.T, BANDWIDTH)
+    rows = np.random.default_rng(0).permutation(n)[: max(1, n // 2 + 1)]
+    gram, V = problem.gram(backend), backend.asarray(problem.B)
+    got = backend.to_numpy(gram.slope_rows_product(rows, V))
+    assert_allclose(got, W[rows] @ problem.B, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("n", [2, 257])
+def test_slopes_outlive_the_factorisation(n):
+    problem = Problem(Laplace(), n)
+    W = dense_slopes(problem.kernel, problem.T, BANDWIDTH)
+    gram = problem.gram()
+    gram.factorize(problem.ridge)
+    gram.inverse_diagonal()
+    assert_allclose(gram.slope_product(problem.B), W @ problem.B, rtol=1e-9, atol=1e-11)
+
+
+@every_size
+def test_coordinate_gradients(n):
+    """L1: the gradient is −Σ_j α_j k_ij sign(t_i − t_j) / L, axis by axis."""
+    problem = Problem(L1Laplace(), n)
+    gram = problem.gram()
+    gram.factorize(problem.ridge)
+    rows = np.arange(n)[::-1]
+    J = np.empty((n, 2, 3))
+    for position, block in gram.coordinate_gradients(rows, problem.B):
+        J[position] = block
+    sign = np.sign(problem.T[:, None, :] - problem.T[None, :, :])
+    expected = -np.einsum("ij,ijl,jc->icl", problem.K, sign, problem.B) / BANDWIDTH
+    assert_allclose(J, expected[rows], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [1.3, 2.0])
+def test_coordinate_gradients_of_other_norms(p, backend):
+    problem = Problem(LpqLaplace(p=p), 20)
+    gram = problem.gram(backend)
+    rows = np.arange(20)
+    blocks = gram.coordinate_gradients(rows, backend.asarray(problem.B))
+    J = np.concatenate([backend.to_numpy(block) for _, block in blocks])
+    expected = gradients(problem.kernel, problem.T, problem.B, BANDWIDTH)
+    assert_allclose(J, expected, rtol=1e-10, atol=1e-13)
+
+
+# -- kernel matrices ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("m", "n"), [(1, 513), (257, 2), (255, 256), (31, 1)])
+@every_kernel
+def test_cross_and_cross_dot(kernel, m, n):
+    problem = Problem(kernel, n)
+    T = np.random.default_rng(1).normal(size=(m, 3))
+    expected = dense_values(kernel, T, problem.T, BANDWIDTH)
+    backend = NumpyBackend()
+    got = backend.cross(kernel, T, problem.T, BANDWIDTH)
+    assert_allclose(got, expected, rtol=1e-10)
+    got = backend.cross_dot(kernel, T, problem.T, BANDWIDTH, problem.B)
+    assert_allclose(got, expected @ problem.B, rtol=1e-9, atol=1e-11)
+
+
+def test_both_backends_have_the_same_cross_products(backend):
+    problem = Problem(LpqLaplace(p=1.4, q=0.9), 12)
+    T, Z = backend.asarray(problem.T[:5]), backend.asarray(problem.T)
+    A = backend.asarray(problem.B)
+    expected = kernel_matrix(problem.kernel, problem.T[:5], problem.T, BANDWIDTH)
+    got = backend.cross(problem.kernel, T, Z, BANDWIDTH)
+    assert_allclose(backend.to_numpy(got), expected, rtol=1e-12)
+    got = backend.cross_dot(problem.kernel, T, Z, BANDWIDTH, A)
+    assert_allclose(backend.to_numpy(got), expected @ problem.B, rtol=1e-10)
+
+
+def test_conversions_there_and_back(backend, rng):
+    a = rng.normal(size=(5, 3))
+    there = backend.asarray(a)
+    assert_array_equal(backend.to_numpy(there), a)
+    rows = np.array([4, 0, 0])
+    assert_array_equal(backend.to_numpy(backend.take(there, rows)), a[rows])
+    assert backend.asarray(a, backend.xp.float32).dtype == backend.xp.float32
+
+
+def test_get_backend_by_namespace():
+    import array_api_strict
+
+    assert isinstance(get_backend(np), NumpyBackend)
+    assert isinstance(get_backend(array_api_strict), ArrayAPIBackend)
+
+
+# -- memory -------------------------------------------------------------------------
+
+
+def test_memory_is_known_on_this_machine():
+    assert _memory.available_memory() > 1e6
+
+
+def test_memory_without_proc_is_the_physical_one(monkeypatch):
+    def unreadable(path):
+        raise OSError(path)
+
+    monkeypatch.setattr(_memory.Path, "read_text", unreadable)
+    physical = _memory.available_memory()
+    assert physical is None or physical > 1e6
+
+
+def test_memory_of_a_control_group(monkeypatch):
+    texts = {"memory.max": "5000\n", "memory.current": "2000\n"}
+    monkeypatch.setattr(_memory.Path, "read_text", lambda path: texts[path.name])
+    assert _memory._cgroup_memory() == 3000
+    texts["memory.max"] = "max\n"
+    assert _memory._cgroup_memory() is None
+
+
+def test_a_matrix_that_does_not_fit_is_an_error_that_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(_memory, "available_memory", lambda: 8e9)
+    with pytest.raises(
+        MemoryError,
+        match=r"kernel matrix of 50000 rows needs 20 GB, and 8 GB are free\. Fit on "
+        r"fewer rows \(about 31622 fit\), or pass X in float32, which halves it\.",
+    ):
+        _memory.require_memory(50_000, 8)
+    with pytest.raises(MemoryError, match=r"needs 10 GB.* \(about 44721 fit\)\.$"):
+        _memory.require_memory(50_000, 4)
+    _memory.require_memory(31_622, 8)
+
+
+def test_unknown_memory_is_no_error(monkeypatch):
+    monkeypatch.setattr(_memory, "available_memory", lambda: None)
+    _memory.require_memory(10**9, 8)
+
+
+def test_a_fit_asks_for_its_memory_before_it_takes_it(monkeypatch, table):
+    X, y = table
+    monkeypatch.setattr(_memory, "available_memory", lambda: 1000)
+    machine = RFMRegressor(kernel="laplace", alpha=0.1, validation=None)
+    with pytest.raises(MemoryError, match=r"48 rows needs 1.84e-05 GB"):
+        machine.fit(X, y)
+
+
+# -- threads ------------------------------------------------------------------------
+
+
+def blas_threads():
+    libraries = ThreadpoolController().select(user_api="blas").info()
+    return {library["num_threads"] for library in libraries}
+
+
+def test_thread_count_follows_threadpoolctl():
+    for limit in (1, 2):
+        with threadpool_limits(limit, user_api="blas"):
+            assert thread_count() == limit
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_for_each_keeps_the_order(limit):
+    with threadpool_limits(limit, user_api="blas"):
+        assert for_each(lambda i: i**2, list(range(20))) == [i**2 for i in range(20)]
+        assert for_each(str, []) == []
+
+
+def test_for_each_uses_threads_and_holds_blas_to_one():
+    def seen(_):
+        time.sleep(0.02)  # long enough that one thread cannot take all the items
+        return threading.get_ident(), frozenset(blas_threads())
+
+    with threadpool_limits(2, user_api="blas"):
+        found = for_each(seen, range(4))
+        assert blas_threads() == {2}
+    assert {threads for _, threads in found} == {frozenset({1})}
+    assert len({ident for ident, _ in found}) == 2
+
+
+def test_for_each_passes_errors_on_and_restores_blas():
+    def fail(item):
+        raise KeyError(item)
+
+    with threadpool_limits(2, user_api="blas"):
+        with pytest.raises(KeyError):
+            for_each(fail, [1, 2])
+        assert blas_threads() == {2}
+
+
+def test_small_problems_get_one_thread_and_large_ones_all():
+    with threadpool_limits(2, user_api="blas"):
+        with sized_for(100):
+            assert thread_count() == 1
+        assert thread_count() == 2
+        with sized_for(100_000):
+            assert thread_count() == 2
+        assert thread_count() == 2
+
+
+def test_two_fits_at_once_leave_the_threads_of_blas_as_they_were():
+    """The second to start ends last: it must not restore what the first had set."""
+    with threadpool_limits(2, user_api="blas"):
+        first, second = sized_for(100), sized_for(100)
+        with first:
+            second.__enter__()
+        second.__exit__(None, None, None)
+        overlapped = thread_count()
+    assert overlapped == 2

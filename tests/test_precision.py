@@ -1,0 +1,136 @@
+"""Small distances in float32: duplicated rows, offsets and tiny spacings.
+
+The oracle works in float64 on the very float32 numbers that the package gets, so
+only errors of computing count, not those of rounding the input.
+"""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from oracles import dense_slopes, dense_values, norm_order
+from scipy.spatial.distance import cdist
+
+from skrfm import RFMClassifier, RFMRegressor
+from skrfm.kernels import (
+    Gaussian,
+    GeneralizedLaplace,
+    L1Laplace,
+    Laplace,
+    LpqLaplace,
+)
+
+KERNELS = [
+    Laplace(),
+    GeneralizedLaplace(exponent=0.8),
+    Gaussian(),
+    L1Laplace(),
+    LpqLaplace(p=1.3),
+]
+
+
+def duplicated(rng):
+    X = rng.normal(size=(60, 20))
+    return np.concatenate([X, X[:30]])
+
+
+def with_offset(rng):
+    return duplicated(rng) + 1e4
+
+
+def tiny_spacings(rng):
+    """Clusters of rows that are 1e-4 apart, between rows of norm 1 to 10."""
+    centers = rng.normal(size=(9, 20))
+    return np.concatenate([c + 1e-4 * rng.normal(size=(10, 20)) for c in centers])
+
+
+def one_scale_among_large_ones(rng):
+    """One feature in steps of 1e-4 while another one is of the order of 1e3."""
+    X = rng.normal(size=(90, 3))
+    X[:, 1] = 1e3 * rng.integers(3, size=90)
+    X[:, 2] = 1e-4 * rng.integers(5, size=90)
+    X[:, 0] = 0
+    return X
+
+
+TABLES = [duplicated, with_offset, tiny_spacings, one_scale_among_large_ones]
+
+every_table = pytest.mark.parametrize("make", TABLES, ids=lambda make: make.__name__)
+every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+
+
+def exact_powers(kernel, X):
+    """‖x_i − x_j‖_p^p in float64."""
+    p, X = norm_order(kernel), X.astype(np.float64)
+    return cdist(X, X, "minkowski", p=p) ** p
+
+
+@every_table
+@every_kernel
+def test_no_distance_is_lost_or_negative(make, kernel, backend, rng):
+    X = make(rng).astype(np.float32)
+    got = backend.to_numpy(backend.distance_powers(kernel, backend.asarray(X)))
+    assert got.dtype == np.float32
+    exact = exact_powers(kernel, X)
+    assert_array_equal(got[exact == 0], 0)
+    assert (got[exact > 0] > 0).all()
+    assert_allclose(got, exact, rtol=1e-4)
+
+
+@every_table
+@every_kernel
+def test_values_and_slopes_of_close_rows(make, kernel, backend, rng):
+    X = make(rng).astype(np.float32)
+    exact = exact_powers(kernel, X)
+    L = float(np.median(exact[exact > 0]) ** (1 / norm_order(kernel)))
+    T = backend.asarray(X)
+    values = backend.to_numpy(backend.cross(kernel, T, T, L))
+    assert_allclose(values, dense_values(kernel, X, X, L), rtol=2e-5)
+    if kernel.coordinatewise:
+        return
+    eye = backend.asarray(np.eye(len(X)), T.dtype)
+    slopes = backend.to_numpy(backend.gram(kernel, T, L).slope_product(eye))
+    # within 1e-3 L the slope of an exponent below 1 is held back on purpose
+    far = (exact == 0) | (exact > (1e-3 * L) ** 2)
+    assert_allclose(slopes[far], dense_slopes(kernel, X, L)[far], rtol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", [Laplace(), L1Laplace()], ids=repr)
+@pytest.mark.parametrize("make", TABLES[:3], ids=lambda make: make.__name__)
+def test_predictions_in_float32_agree_with_float64(make, kernel, rng):
+    X = make(rng).astype(np.float32)
+    y = np.sin(X[:, 0] - X[:, 0].mean()) + (X[:, 1] > X[:, 1].mean())
+    machine = RFMRegressor(kernel=kernel, alpha=0.01, validation=None, max_iter=2)
+    narrow = machine.fit(X, y).predict(X)
+    wide = machine.fit(X.astype(np.float64), y).predict(X.astype(np.float64))
+    assert narrow.dtype == np.float32 and wide.dtype == np.float64
+    assert_allclose(narrow, wide, atol=1e-3 * np.abs(wide).max())
+
+
+@pytest.mark.parametrize("kernel", ["laplace", "l1_laplace"])
+def test_a_training_row_predicts_itself_in_float32(kernel, rng):
+    """Lost self-distances would show: near interpolation they cost accuracy."""
+    X = with_offset(rng)[:60].astype(np.float32)
+    y = rng.normal(size=60)
+    machine = RFMRegressor(kernel=kernel, alpha=1e-5, validation=None, max_iter=1)
+    assert_allclose(machine.fit(X, y).predict(X), y, atol=1e-3)
+
+
+def test_a_large_mean_of_y_costs_no_accuracy_in_float32(rng):
+    X = rng.normal(size=(50, 3)).astype(np.float32)
+    y = X[:, 0].astype(np.float64)
+    machine = RFMRegressor(kernel="laplace", alpha=0.01, validation=None, max_iter=1)
+    plain = machine.fit(X, y).predict(X)
+    offset = machine.fit(X, y + 1000).predict(X)
+    # 6e-5 is one unit in the last place of a float32 at 1000
+    assert_allclose(offset - 1000.0, plain, atol=5e-4)
+
+
+def test_float32_attributes(classes):
+    X, labels = classes
+    machine = RFMClassifier(kernel="laplace", alpha=0.1, cv=2, max_iter=1)
+    machine.fit(X.astype(np.float32), labels)
+    for name in ("X_fit_", "dual_coef_", "metric_", "components_"):
+        assert getattr(machine, name).dtype == np.float32, name
+    assert machine.predict_proba(X).dtype == np.float32
+    assert machine.decision_function(X).dtype == np.float32
+    assert machine.transform(X.astype(np.float32)).dtype == np.float32
