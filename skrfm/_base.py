@@ -179,19 +179,19 @@ class BaseRFM(
             seed,
             calibrate=self._calibrates,
         )
-        n_runs = 1 + (judging.n_runs * len(recipes) if judging else 0)
+        n_runs = 1 + (len(recipes) if judging else 0)
         progress = Progress(
             self,
             n_runs,
-            lambda result: self._attributes_of(result, data, backend),
+            lambda model: self._attributes_of(model, data, backend),
             {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}},
         )
         with sized_for(data.X.shape[0]):
-            result = self._choose_and_fit(data, recipes, judging, backend, progress)
-        attributes = self._attributes_of(result, data, backend)
+            model = self._choose_and_fit(data, recipes, judging, backend, progress)
+        attributes = self._attributes_of(model, data, backend)
         for name, value in attributes.items():
             setattr(self, name, value)
-        self._warn_if_constant(result)
+        self._warn_if_constant(model)
         progress.end(attributes)
         return self
 
@@ -208,9 +208,9 @@ class BaseRFM(
             self.n_iter_ = max(1, int(choice.history["iter"].max()))
             self._learn_from(choice)
         if model is None:
-            with progress.run("fit", recipe.max_iter + 1, final=True) as task:
-                rounds = run(data, recipe, backend, importances=True)
-                *_, model = task.watch(rounds)
+            n_rounds = recipe.max_iter + 1
+            rounds = run(data, recipe, backend)
+            *_, model = progress.open("fit", n_rounds).watch(rounds, n_rounds)
         return model
 
     def _attributes_of(self, model, data, backend):

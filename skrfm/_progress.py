@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks: one task per run (a fold, the refit), one per round."""
+"""scikit-learn's callbacks: one task per candidate and fit, one per round in it."""
 
 from contextlib import contextmanager
 from itertools import count
@@ -12,7 +12,7 @@ class Progress:
     estimator : estimator
         With `CallbackSupportMixin`.
     n_runs : int
-        How many runs there will be at most.
+        How many runs of the recursion there will be at most.
     attributes : callable
         Maps a Round to the fitted attributes of an estimator that ended with it.
     data : dict
@@ -20,57 +20,71 @@ class Progress:
     """
 
     def __init__(self, estimator, n_runs, attributes, data):
-        self._estimator, self._attributes, self._data = estimator, attributes, data
+        self.estimator, self.attributes, self.data = estimator, attributes, data
         self._number = count()
         self._context = estimator._init_callback_context(
             max_subtasks=n_runs, sequential_subtasks=False
         )
         self._context.call_on_fit_task_begin(estimator=estimator, **data)
 
-    def end(self, attributes):
-        """Say that the fit is over."""
-        self._context.call_on_fit_task_end(
-            estimator=self._estimator,
-            reconstruction_attributes=attributes,
-            **self._data,
-        )
-
-    @contextmanager
-    def run(self, name, n_rounds, *, final=False):
-        """Return a context in which `watch` reports the rounds of one run.
-
-        A `final` run trains on all rows: its rounds are offered to the callbacks as
-        fitted estimators.
-        """
+    def open(self, name, n_rounds):
+        """Begin a run of the recursion; the caller closes it."""
         context = self._context.subcontext(
             task_name=name, task_id=next(self._number), max_subtasks=n_rounds
         )
-        context.call_on_fit_task_begin(estimator=self._estimator)
-        yield _Run(self, context, n_rounds, final)
-        context.call_on_fit_task_end(estimator=self._estimator)
+        context.call_on_fit_task_begin(estimator=self.estimator)
+        return _Run(self, context)
+
+    def end(self, attributes):
+        """Say that the fit is over."""
+        self._context.call_on_fit_task_end(
+            estimator=self.estimator, reconstruction_attributes=attributes, **self.data
+        )
+
+
+class _Round:
+    """One round: its Round, if fitted on all rows, and whether a callback says stop."""
+
+    result = None
+    stop = False
 
 
 class _Run:
-    def __init__(self, progress, context, n_rounds, final):
+    def __init__(self, progress, context):
         self._progress, self._context = progress, context
-        self._n_rounds, self._final = n_rounds, final
 
-    def watch(self, rounds):
-        """Yield the rounds, each as a task; a callback that asks for it ends them."""
-        estimator = self._progress._estimator
-        for _ in range(self._n_rounds):
-            task = self._context.subcontext(task_name="round")
-            task.call_on_fit_task_begin(estimator=estimator)
-            result = next(rounds, None)
-            offered = {}
-            if self._final and result is not None:
-                offered = dict(self._progress._data)
-                offered["reconstruction_attributes"] = lambda result=result: (
-                    self._progress._attributes(result)
-                )
-            stop = task.call_on_fit_task_end(estimator=estimator, **offered)
-            if result is None:
-                return
-            yield result
-            if stop:
-                return
+    @contextmanager
+    def round(self):
+        """Report what happens inside as one round.
+
+        A `result` is offered to the callbacks as a fitted estimator.
+        """
+        progress, task = self._progress, _Round()
+        context = self._context.subcontext(task_name="round")
+        context.call_on_fit_task_begin(estimator=progress.estimator)
+        yield task
+        offered = {}
+        if task.result is not None:
+            offered = dict(progress.data)
+            offered["reconstruction_attributes"] = lambda: progress.attributes(
+                task.result
+            )
+        task.stop = context.call_on_fit_task_end(
+            estimator=progress.estimator, **offered
+        )
+
+    def watch(self, rounds, n_rounds):
+        """Yield the rounds, each reported; a callback that says stop ends them."""
+        for _ in range(n_rounds):
+            with self.round() as task:
+                task.result = next(rounds, None)
+            if task.result is None:
+                break
+            yield task.result
+            if task.stop:
+                break
+        self.close()
+
+    def close(self):
+        """End the run."""
+        self._context.call_on_fit_task_end(estimator=self._progress.estimator)

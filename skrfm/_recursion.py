@@ -114,50 +114,103 @@ def _weighted_median(values, weights):
     return values[order][np.searchsorted(reached, reached[-1] / 2)]
 
 
-def run(data, recipe, backend, *, loo=None, importances=False):
-    """Yield the rounds 0 … max_iter of a recursion.
+@dataclass(frozen=True)
+class Prepared:
+    """Training rows made ready once for all rounds: centred, with their means."""
 
-    The recursion ends early where the AGOP is zero: nothing is left to reweight.
+    X: object
+    Y: object
+    weight: object
+    center: object
+    intercept: object
+
+    @classmethod
+    def of(cls, data, fit_intercept, backend):
+        """Centre the rows and, with an intercept, the targets."""
+        xp = backend.xp
+        center = xp.mean(data.X, axis=0)
+        intercept, Y = _center_targets(data, fit_intercept, xp)
+        return cls(data.X - center, Y, data.weight, center, intercept)
+
+
+class Workspace:
+    """The memory of the last kernel matrix, for the next one to take over."""
+
+    gram = None
+
+
+def fit_round(
+    prepared, recipe, metric, number, backend, workspace, *, loo=False, agop=None
+):
+    """Fit the kernel machine of one round, and the AGOP of its predictor.
 
     Parameters
     ----------
-    data : Data
+    prepared : Prepared
     recipe : Recipe
+    metric : FeatureMetric
+        What the rounds before have learned.
+    number : int
+        The round.
     backend : backend
-    loo : {"all", "last"} or None
-        Which rounds have leave-one-out residuals.
-    importances : bool
-        Whether a recursion of round 0 alone has the AGOP of its predictor, too.
+    workspace : Workspace
+    loo : bool
+        Whether leave-one-out residuals are wanted.
+    agop : bool or None
+        Whether the AGOP is; None wants it unless this is the last round.
 
-    Yields
-    ------
+    Returns
+    -------
     Round
     """
-    xp = backend.xp
-    center = xp.mean(data.X, axis=0)
-    X = data.X - center
-    intercept, Y = _center_targets(data, recipe.fit_intercept, xp)
-    options = _agop_options(X.shape[0], recipe)
-    metric, gram = FeatureMetric(), None
-    for number in range(recipe.max_iter + 1):
-        last = number == recipe.max_iter
-        T = metric.transform(X, backend)
-        bandwidth = _bandwidth(recipe, T, data.weight, backend)
-        gram = backend.gram(recipe.kernel, T, bandwidth, spent=gram)
-        want_loo = loo == "all" or (loo == "last" and last)
-        coef, residuals = _fit(gram, Y, data.weight, recipe, xp, want_loo)
-        result = Round(
-            number, recipe, metric, bandwidth, center, T, coef, intercept, residuals
+    T = metric.transform(prepared.X, backend)
+    bandwidth = _bandwidth(recipe, T, prepared.weight, backend)
+    gram = backend.gram(recipe.kernel, T, bandwidth, spent=workspace.gram)
+    workspace.gram = gram
+    coef, residuals = _fit(gram, prepared, recipe, backend.xp, loo)
+    G = None
+    if number < recipe.max_iter if agop is None else agop:
+        options = _agop_options(T.shape[0], recipe)
+        G = average_gradient_outer_product(
+            gram, coef, prepared.weight, backend, options
         )
-        if not last or (importances and number == 0):
-            G = average_gradient_outer_product(
-                gram, coef, data.weight, backend, options
-            )
-            result.agop = metric.pull_back(G)
+        G = metric.pull_back(G)
+    return Round(
+        number,
+        recipe,
+        metric,
+        bandwidth,
+        prepared.center,
+        T,
+        coef,
+        prepared.intercept,
+        residuals,
+        G,
+    )
+
+
+def next_metric(result):
+    """Return the metric for the round after `result`, or None where it has no AGOP."""
+    if result.agop is None:
+        return None
+    return FeatureMetric.from_agop(result.agop, result.recipe.n_components)
+
+
+def run(data, recipe, backend):
+    """Yield the rounds 0 … max_iter of a recursion.
+
+    It ends early where the AGOP is zero: nothing is left to reweight. The AGOP is
+    there in all rounds but the last, and in round 0 even if it is the last.
+    """
+    prepared = Prepared.of(data, recipe.fit_intercept, backend)
+    metric, workspace = FeatureMetric(), Workspace()
+    for number in range(recipe.max_iter + 1):
+        agop = number == 0 or None
+        result = fit_round(
+            prepared, recipe, metric, number, backend, workspace, agop=agop
+        )
         yield result
-        if last:
-            return
-        metric = FeatureMetric.from_agop(result.agop, recipe.n_components)
+        metric = next_metric(result)
         if metric is None:
             return
 
@@ -187,19 +240,18 @@ def _agop_options(n, recipe):
     return AgopOptions(recipe.diagonal, recipe.center_gradients, rows)
 
 
-def _fit(gram, Y, weight, recipe, xp, want_loo):
+def _fit(gram, prepared, recipe, xp, loo):
     """Return the coefficients of one round, and leave-one-out residuals or None."""
+    Y, weight = prepared.Y, prepared.weight
     ridge = recipe.alpha / weight
-    with_mean = want_loo and recipe.fit_intercept
+    with_mean = loo and recipe.fit_intercept
     targets = xp.concat([Y, xp.ones_like(Y[:, :1])], axis=1) if with_mean else Y
-    solution = solve(
-        gram, targets, ridge, xp, solver=recipe.solver, want_diagonal=want_loo
-    )
+    solution = solve(gram, targets, ridge, xp, solver=recipe.solver, want_diagonal=loo)
     mean_solution = None
     if with_mean:
         mean_solution = solution.coef[:, -1:]
         solution.coef = solution.coef[:, :-1]
-    if not want_loo:
+    if not loo:
         return solution.coef, None
     return solution.coef, leave_one_out_residuals(
         solution, mean_solution, Y, weight, ridge, xp

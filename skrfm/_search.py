@@ -1,7 +1,9 @@
 """The choice of round, ridge and kernel on rows that a fit has not seen.
 
-Each way of judging yields, for one recipe and round after round, the outputs on
-the judging rows. `choose` scores them all and returns the best.
+All recipes are fitted side by side, round by round, on one or more parts of the
+data, and their outputs on unseen rows are scored together. To go on with what has
+no chance is spared: of the ridges of a kernel the two best at round 0 go on, and a
+recipe ends after two rounds without a better score.
 """
 
 from dataclasses import dataclass, field, replace
@@ -9,7 +11,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from joblib import Parallel, delayed
 
-from ._recursion import run
+from ._recursion import FeatureMetric, Prepared, Workspace, fit_round, next_metric
+
+_RIDGES_AFTER_ROUND_0 = 2
+_PATIENCE = 2
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,10 @@ class Judges:
 
 @dataclass
 class Choice:
-    """The chosen recipe (its `max_iter` is the chosen round) and why."""
+    """The chosen recipe (its `max_iter` is the chosen round) and why.
+
+    `model` is the fitted Round where it was fitted on all rows, else None.
+    """
 
     recipe: object
     outputs: np.ndarray
@@ -45,30 +53,40 @@ class HoldOut:
 
     def __init__(self, folds, n_jobs=None):
         self.folds, self.n_jobs = folds, n_jobs
-        self.n_runs = len(folds)
 
-    def judges(self, data, backend):
-        """Return the pooled test rows of the folds."""
+    def start(self, data, fit_intercept, backend):
+        """Prepare the folds; return the judges and the number of parts."""
+        self._parts = [
+            (
+                Prepared.of(data.subset(train, backend), fit_intercept, backend),
+                backend.take(data.X, test),
+            )
+            for train, test in self.folds
+        ]
+        self._workspace = Workspace()
         every = np.concatenate([test for _, test in self.folds])
-        return Judges.of(data.subset(every, backend), backend)
+        return Judges.of(data.subset(every, backend), backend), len(self.folds)
 
-    def rounds(self, data, recipe, backend, progress):
-        """Yield the pooled outputs of each round, and no model."""
+    def step(self, recipe, number, metrics, backend):
+        """Return the pooled outputs of a round, the next metrics, and no model."""
 
-        def fold(number, train, test):
-            X = backend.take(data.X, test)
-            outputs = []
-            part = data.subset(train, backend)
-            with progress.run(f"fold {number}", recipe.max_iter + 1) as task:
-                for result in task.watch(run(part, recipe, backend)):
-                    outputs.append(_host(result.predict(X, backend), backend))
-            return outputs
+        def fold(part, metric, workspace):
+            prepared, X = part
+            result = fit_round(prepared, recipe, metric, number, backend, workspace)
+            return _host(result.predict(X, backend), backend), next_metric(result)
 
-        results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(fold)(number, *pair) for number, pair in enumerate(self.folds)
-        )
-        for outputs in zip(*results, strict=False):
-            yield np.concatenate(outputs), None
+        if self.n_jobs in (None, 1):
+            results = [
+                fold(part, metric, self._workspace)
+                for part, metric in zip(self._parts, metrics, strict=True)
+            ]
+        else:
+            results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(fold)(part, metric, Workspace())
+                for part, metric in zip(self._parts, metrics, strict=True)
+            )
+        outputs, following = zip(*results, strict=True)
+        return np.concatenate(outputs), list(following), None
 
 
 class LeaveOneOut:
@@ -77,72 +95,138 @@ class LeaveOneOut:
     With `last_only` the recipes are compared by their last round.
     """
 
-    n_runs = 1
-
     def __init__(self, last_only=False):
         self.last_only = last_only
 
-    def judges(self, data, backend):
-        """Return the training rows."""
-        return Judges.of(data, backend)
+    def start(self, data, fit_intercept, backend):
+        """Prepare the rows; return the judges and the number of parts."""
+        self._data = data
+        self._prepared = Prepared.of(data, fit_intercept, backend)
+        self._workspace = Workspace()
+        return Judges.of(data, backend), 1
 
-    def rounds(self, data, recipe, backend, progress):
-        """Yield the leave-one-out outputs of each round, and its model."""
-        with progress.run("leave one out", recipe.max_iter + 1) as task:
-            which = "last" if self.last_only else "all"
-            rounds = run(data, recipe, backend, loo=which, importances=True)
-            for result in task.watch(rounds):
-                if result.loo_residuals is not None:
-                    yield _host(data.Y - result.loo_residuals, backend), result
+    def step(self, recipe, number, metrics, backend):
+        """Return the leave-one-out outputs, the next metric, and the model."""
+        loo = not self.last_only or number == recipe.max_iter
+        result = fit_round(
+            self._prepared,
+            recipe,
+            *metrics,
+            number,
+            backend,
+            self._workspace,
+            loo=loo,
+            agop=number == 0 or None,
+        )
+        outputs = _host(self._data.Y - result.loo_residuals, backend) if loo else None
+        return outputs, [next_metric(result)], result
 
 
 class ValidationSet:
     """Judged on rows that the user gave."""
 
-    n_runs = 1
-
     def __init__(self, data):
         self.data = data
 
-    def judges(self, data, backend):
-        """Return the user's rows."""
-        return Judges.of(self.data, backend)
+    def start(self, data, fit_intercept, backend):
+        """Prepare the rows; return the judges and the number of parts."""
+        self._prepared = Prepared.of(data, fit_intercept, backend)
+        self._workspace = Workspace()
+        return Judges.of(self.data, backend), 1
 
-    def rounds(self, data, recipe, backend, progress):
-        """Yield the outputs of each round on the user's rows, and its model."""
-        with progress.run("fit", recipe.max_iter + 1, final=True) as task:
-            rounds = run(data, recipe, backend, importances=True)
-            for result in task.watch(rounds):
-                yield _host(result.predict(self.data.X, backend), backend), result
+    def step(self, recipe, number, metrics, backend):
+        """Return the outputs on the user's rows, the next metric, and the model."""
+        result = fit_round(
+            self._prepared,
+            recipe,
+            *metrics,
+            number,
+            backend,
+            self._workspace,
+            agop=number == 0 or None,
+        )
+        outputs = _host(result.predict(self.data.X, backend), backend)
+        return outputs, [next_metric(result)], result
+
+
+class _Path:
+    """One recipe on its way through the rounds."""
+
+    def __init__(self, recipe, n_parts, task):
+        self.recipe, self.task = recipe, task
+        self.metrics = [FeatureMetric()] * n_parts
+        self.scores = []
+        self.alive = True
+
+    def step(self, number, judging, backend):
+        """Fit the next round; return its outputs and model."""
+        with self.task.round() as task:
+            outputs, self.metrics, model = judging.step(
+                self.recipe, number, self.metrics, backend
+            )
+            task.result = model
+        ended = number == self.recipe.max_iter or None in self.metrics
+        self.alive = not (ended or task.stop)
+        return outputs, model
+
+    def record(self, score):
+        """Note a score; give up after rounds without a better one."""
+        self.scores.append(score)
+        since_best = len(self.scores) - 1 - int(np.argmax(self.scores))
+        self.alive = self.alive and since_best < _PATIENCE
 
 
 def choose(data, recipes, judging, criterion, backend, progress):
     """Return the Choice with the best score over recipes and rounds.
 
-    Of equal scores the earlier round, and then the earlier recipe, wins.
+    Of equal scores the earlier round, and then the earlier recipe, wins. The recipes
+    differ in kernel and ridge only.
     """
-    judges = judging.judges(data, backend)
-    best, best_score = None, -np.inf
-    history = []
-    for recipe in recipes:
-        numbered = enumerate(judging.rounds(data, recipe, backend, progress))
-        for number, (outputs, model) in numbered:
-            number = number if model is None else model.number
+    judges, n_parts = judging.start(data, recipes[0].fit_intercept, backend)
+    paths = [
+        _Path(recipe, n_parts, progress.open("candidate", recipe.max_iter + 1))
+        for recipe in recipes
+    ]
+    best, best_score, history = None, -np.inf, []
+    for number in range(recipes[0].max_iter + 1):
+        for path in [path for path in paths if path.alive]:
+            outputs, model = path.step(number, judging, backend)
+            if outputs is None:
+                continue
             score = criterion.score(outputs, judges.targets, judges.weight)
-            history.append((repr(recipe.kernel), recipe.alpha, number, score))
+            path.record(score)
+            history.append(_row(path.recipe, number, score))
             if best is None or score > best_score:
                 best_score = score
-                chosen = replace(recipe, max_iter=number)
+                chosen = replace(path.recipe, max_iter=number)
                 best = Choice(chosen, outputs, judges, model)
+        if number == 0:
+            _drop_ridges(paths)
+    for path in paths:
+        path.task.close()
     best.history = _table(history)
     return best
 
 
+def _drop_ridges(paths):
+    """End all but the best ridges of each kernel."""
+    by_kernel = {}
+    for path in paths:
+        if path.scores:
+            by_kernel.setdefault(id(path.recipe.kernel), []).append(path)
+    for rivals in by_kernel.values():
+        rivals.sort(key=lambda path: -path.scores[0])
+        for path in rivals[_RIDGES_AFTER_ROUND_0:]:
+            path.alive = False
+
+
 def history_of(recipe):
     """Return the history of a recursion that nothing judged: scores are NaN."""
-    name = repr(recipe.kernel)
-    rounds = range(recipe.max_iter + 1)
-    return _table([(name, recipe.alpha, number, np.nan) for number in rounds])
+    return _table([_row(recipe, i, np.nan) for i in range(recipe.max_iter + 1)])
+
+
+def _row(recipe, number, score):
+    return repr(recipe.kernel), recipe.alpha, number, score
 
 
 def _table(rows):

@@ -131,22 +131,38 @@ def test_float32_agrees_to_its_precision(kernel, machine):
     assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_many_outputs_are_taken_in_several_products(rng):
-    """More outputs than fit in one product with D features."""
-    T, coef = rng.normal(size=(12, 40)), rng.normal(size=(12, 11))
+@pytest.mark.parametrize("outputs", [11, 12])
+@pytest.mark.parametrize("centered", [False, True])
+def test_many_outputs_are_taken_in_several_products(outputs, centered, rng):
+    """41 columns per output: six outputs go together, 6 + 5 or 6 + 6 of them."""
+    T, coef = rng.normal(size=(14, 40)), rng.normal(size=(14, outputs))
     J = gradients(Laplace(), T, coef, BANDWIDTH)
-    got = average(NumpyBackend(), Laplace(), T, coef, np.ones(12))
-    assert_allclose(got, agop(J), rtol=1e-10, atol=1e-14)
-    got = average(NumpyBackend(), Laplace(), T, coef, np.ones(12), centered=True)
+    got = average(NumpyBackend(), Laplace(), T, coef, np.ones(14), centered=centered)
+    assert_allclose(got, agop(J, centered=centered), rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("outputs", [11, 12])
+def test_many_outputs_of_a_coordinate_kernel(outputs, rng):
+    T, coef = rng.normal(size=(14, 40)), rng.normal(size=(14, outputs))
+    J = gradients(L1Laplace(), T, coef, BANDWIDTH)
+    got = average(NumpyBackend(), L1Laplace(), T, coef, np.ones(14), centered=True)
     assert_allclose(got, agop(J, centered=True), rtol=1e-9, atol=1e-14)
 
 
-def test_compression_keeps_the_products_of_coefficients(backend, rng):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compression_keeps_the_products_of_coefficients(backend, dtype, rng):
+    """Centred one-hot columns add up to 0, and so do coefficients fitted to them."""
     one_hot = np.eye(4)[rng.integers(4, size=30)]
-    coef = one_hot - one_hot.mean(axis=0)
+    K = 2 * np.eye(30) + rng.uniform(size=(30, 30)) / 30
+    coef = np.linalg.solve(K, one_hot - one_hot.mean(axis=0)).astype(dtype)
     small = backend.to_numpy(_compress(backend.asarray(coef), backend))
+    assert small.dtype == dtype
+    tolerance = 20 * np.finfo(dtype).eps
+    assert_allclose(small @ small.T, coef @ coef.T, atol=tolerance)
     assert small.shape == (30, 3)
-    assert_allclose(small @ small.T, coef @ coef.T, atol=1e-13)
+
+
+def test_independent_coefficients_are_not_compressed(backend, rng):
     free = backend.asarray(rng.normal(size=(30, 4)))
     assert _compress(free, backend) is free
 
@@ -169,7 +185,7 @@ def test_a_zero_predictor_has_a_zero_agop(kernel, backend, outputs, diagonal, ma
     T, _, weight = machine
     coef = np.zeros((N, outputs))
     got = average(backend, kernel, T, coef, weight, diagonal=diagonal)
-    assert_array_equal(got, np.zeros(D if diagonal else (D, D)))
+    assert_array_equal(got, np.zeros(D if diagonal else (D, D)), strict=True)
 
 
 # -- the metric ---------------------------------------------------------------------
