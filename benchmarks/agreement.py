@@ -1,0 +1,82 @@
+"""How far skrfm's predictions are from those of xRFM's RFM class at equal settings.
+
+Five rounds on Friedman #1 with noise, ridge 1e-3, no intercept, y centred before. The
+relative difference of the predictions on 1000 test rows and the largest difference of
+the metrics are printed per kernel and precision. Needs ``xrfm`` and ``torch``.
+
+    python benchmarks/agreement.py
+"""
+
+import numpy as np
+import torch
+from _records import format_table
+from sklearn.datasets import make_friedman1
+from xrfm.rfm_src import RFM
+
+from skrfm import RFMRegressor
+from skrfm.kernels import LpqLaplace
+
+ROUNDS, RIDGE, BANDWIDTH, N_TRAIN = 5, 1e-3, 3.0, 500
+KERNELS = {
+    "l2": ("laplace", {}),
+    "l1": ("l1_laplace", {"diag": True}),
+    "lpq": (LpqLaplace(p=1.5, q=1.0), {"diag": True, "norm_p": 1.5}),
+}
+
+
+def predict_xrfm(name, options, X, y, Z):
+    """Fit xRFM's class on X, y; return predictions at Z and the metric."""
+    model = RFM(
+        kernel=name,
+        bandwidth=BANDWIDTH,
+        exponent=1.0,
+        iters=ROUNDS,
+        device="cpu",
+        verbose=False,
+        **options,
+    )
+    train = torch.from_numpy(X), torch.from_numpy(y[:, None])
+    model.fit(
+        train,
+        tuple(part[:2] for part in train),
+        reg=RIDGE,
+        early_stop_rfm=False,
+        return_best_params=False,
+        verbose=False,
+    )
+    metric = model.M.numpy()
+    metric = np.diag(metric) if metric.ndim == 1 else metric
+    return model.predict(torch.from_numpy(Z)).numpy()[:, 0], metric
+
+
+def predict_skrfm(kernel, X, y, Z):
+    """Fit skrfm's regressor on X, y; return predictions at Z and the metric."""
+    model = RFMRegressor(
+        kernel=kernel,
+        bandwidth=BANDWIDTH,
+        alpha=RIDGE,
+        max_iter=ROUNDS,
+        validation=None,
+        fit_intercept=False,
+    ).fit(X, y)
+    return model.predict(Z), model.metric_
+
+
+def main():
+    lines = []
+    for dtype in ("float32", "float64"):
+        X, y = make_friedman1(1500, n_features=10, noise=0.5, random_state=0)
+        X, y = X.astype(dtype), y.astype(dtype)
+        y = y - y[:N_TRAIN].mean()
+        train = X[:N_TRAIN], y[:N_TRAIN], X[N_TRAIN:]
+        for name, (kernel, options) in KERNELS.items():
+            theirs, their_metric = predict_xrfm(name, options, *train)
+            ours, metric = predict_skrfm(kernel, *train)
+            difference = np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
+            gap = np.abs(metric - their_metric).max()
+            lines.append([f"{name} {dtype}", f"{difference:.1e}", f"{gap:.1e}"])
+    print(format_table(["kernel", "predictions", "metric"], lines))
+
+
+if __name__ == "__main__":
+    main()
