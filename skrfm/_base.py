@@ -14,8 +14,8 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._backend import sized_for
-from ._compat import Interval, StrOptions
+from ._backend import own_threads
+from ._compat import Interval, RealNotInt, StrOptions
 from ._progress import Progress
 from ._recursion import run
 from ._search import choose, history_of
@@ -42,7 +42,7 @@ class BaseRFM(
         "metric_type": [StrOptions({"auto", "full", "diag"})],
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
             None,
         ],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -186,7 +186,7 @@ class BaseRFM(
             lambda model: self._attributes_of(model, data, backend),
             {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}},
         )
-        with sized_for(data.X.shape[0]):
+        with own_threads(data.X.shape[0]):
             model = self._choose_and_fit(data, recipes, judging, backend, progress)
         attributes = self._attributes_of(model, data, backend)
         for name, value in attributes.items():
@@ -248,7 +248,7 @@ class BaseRFM(
                 "gradient outer product is zero and the metric stays as it is. Is y "
                 "constant, are all rows equal, or is alpha too large?",
                 NumericalWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     # -- after fit ----------------------------------------------------------------
@@ -269,7 +269,7 @@ class BaseRFM(
         coef = self.dual_coef_
         if coef.ndim == 1:
             coef = backend.xp.reshape(coef, (-1, 1))
-        with sized_for(min(X.shape[0], self.X_fit_.shape[0])):
+        with own_threads(self.X_fit_.shape[0]):
             out = backend.cross_dot(
                 self.kernel_,
                 self._map(X, backend),

@@ -123,43 +123,55 @@ def power_of(x, exponent):
 
 
 @jit
-def _profile_row(u, k, w, profile):
-    """Write k = exp(-v) and w = -order * v * k / u, where v = (scale * u)**exponent."""
-    scale, exponent, order, floor = profile
+def _value_row(u, profile, k):
+    """Write k = exp(-(scale * u)**exponent)."""
+    scale, exponent, _, _ = profile
     zero, one = u.dtype.type(0), u.dtype.type(1)
     if exponent == 1:
         for j in range(u.size):
             k[j] = exp(-scale * u[j])
-            w[j] = -order * scale * k[j] if u[j] > zero else zero
     elif exponent == u.dtype.type(0.5):
         for j in range(u.size):
-            v = np.sqrt(scale * u[j])
-            k[j] = exp(-v)
-            w[j] = -order * v * k[j] / (u[j] if u[j] > zero else one)
+            k[j] = exp(-np.sqrt(scale * u[j]))
     else:
         for j in range(u.size):
-            x = u[j]
-            positive = x > zero
-            v = power_of(scale * (x if positive else one), exponent)
-            v = v if positive else zero
-            k[j] = exp(-v)
-            y = max(x, floor)
-            y = y if y > zero else one
-            v = power_of(scale * y, exponent)
-            w[j] = -order * v * k[j] / y if positive else zero
+            positive = u[j] > zero
+            v = power_of(scale * (u[j] if positive else one), exponent)
+            k[j] = exp(-v) if positive else one
+
+
+@jit
+def _slope_row(u, k, profile, w):
+    """Write w = -order * (scale * u)**exponent * k / u, u from `floor` up; 0 at 0."""
+    scale, exponent, order, floor = profile
+    zero, one = u.dtype.type(0), u.dtype.type(1)
+    if exponent == 1:
+        for j in range(u.size):
+            w[j] = -order * scale * k[j] if u[j] > zero else zero
+    elif exponent == u.dtype.type(0.5) and floor == 0:
+        for j in range(u.size):
+            positive = u[j] > zero
+            w[j] = -order * np.sqrt(scale / (u[j] if positive else one)) * k[j]
+            w[j] = w[j] if positive else zero
+    else:
+        for j in range(u.size):
+            positive = u[j] > zero
+            x = max(u[j], floor) if positive else one
+            w[j] = -order * power_of(scale * x, exponent) * k[j] / x
+            w[j] = w[j] if positive else zero
 
 
 @jit
 def _square_distance_row(gram, t, z, t_norm, z_norm, nearness, u):
     """Squared distances of one row from inner products, near pairs anew."""
-    near = 0
     zero = u.dtype.type(0)
+    near = zero
     for j in range(u.size):
         norms = t_norm + z_norm[j]
         s = norms - 2 * gram[j]
         u[j] = max(s, zero)
-        near += s < nearness * norms
-    if near == 0:
+        near += u.dtype.type(1) if s < nearness * norms else zero
+    if near == zero:
         return
     for j in range(u.size):
         if u[j] < nearness * (t_norm + z_norm[j]):
@@ -172,9 +184,15 @@ def _square_distance_row(gram, t, z, t_norm, z_norm, nearness, u):
 
 @jit
 def square_distances(gram, t, z, t_norm, z_norm, nearness):
-    """Turn a tile of inner products into squared distances, in place."""
+    """Turn a tile of inner products into squared distances, in place.
+
+    Rows are copied first, here and below: LLVM makes no SIMD code of a loop whose
+    input and output may overlap.
+    """
+    row = np.empty(gram.shape[1], dtype=gram.dtype)
     for i in range(gram.shape[0]):
-        _square_distance_row(gram[i], t[i], z, t_norm[i], z_norm, nearness, gram[i])
+        row[:] = gram[i]
+        _square_distance_row(row, t[i], z, t_norm[i], z_norm, nearness, gram[i])
 
 
 @jit
@@ -214,25 +232,28 @@ def power_sums(t, z_columns, p, out):
 
 
 @jit
-def profile_tile(u, profile, w_row):
+def value_tile(u, profile):
     """Turn a tile of distance powers into kernel values, in place."""
+    row = np.empty(u.shape[1], dtype=u.dtype)
     for i in range(u.shape[0]):
-        _profile_row(u[i], u[i], w_row, profile)
+        row[:] = u[i]
+        _value_row(row, profile, u[i])
 
 
 @jit
-def pack_tile(u, profile, packed, i0, j0, k_row, w):
+def pack_tile(u, profile, packed, i0, j0, w):
     """Write kernel values below and slopes above the diagonal of `packed`.
 
     The tile holds the distance powers of rows i0… and columns j0…, j0 <= i0;
     `w` is scratch of the tile's shape. The diagonal itself is left alone.
     """
     rows, columns = u.shape
+    k = np.empty(columns, dtype=u.dtype)
     for i in range(rows):
-        _profile_row(u[i], k_row[:columns], w[i], profile)
-        stop = min(columns, i0 + i - j0)
-        for j in range(stop):
-            packed[i0 + i, j0 + j] = k_row[j]
+        _value_row(u[i], profile, k)
+        _slope_row(u[i], k, profile, w[i])
+        for j in range(min(columns, i0 + i - j0)):
+            packed[i0 + i, j0 + j] = k[j]
     for j in range(columns):
         for i in range(max(0, j0 + j - i0 + 1), rows):
             packed[j0 + j, i0 + i] = w[i, j]
@@ -262,15 +283,6 @@ def slope_tile(packed, rows, j0, out):
                 out[i, j] = packed[c, r]
             else:
                 out[i, j] = 0
-
-
-@jit
-def inverse_square_sums(packed, i0, i1, out):
-    """Add the squares of rows i0…i1 of the lower triangle to `out`, by column."""
-    for i in range(i0, i1):
-        row = packed[i]
-        for j in range(i + 1):
-            out[j] += row[j] * row[j]
 
 
 @jit

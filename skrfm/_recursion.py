@@ -96,17 +96,22 @@ def median_distance(kernel, T, weight, backend, seed):
         T, weight = backend.take(T, rows), backend.take(weight, rows)
     powers = backend.to_numpy(backend.distance_powers(kernel, T))
     weight = backend.to_numpy(weight).astype(np.float64)
-    i, j = np.triu_indices(T.shape[0], 1)
-    powers, pair_weight = powers[i, j], weight[i] * weight[j]
-    powers, pair_weight = powers[powers > 0], pair_weight[powers > 0]
-    if powers.size == 0:
+    pairs = (powers > 0) & np.tri(len(weight), k=-1, dtype=bool)
+    if not pairs.any():
         return 1.0
-    return float(_weighted_median(powers, pair_weight)) ** (1 / kernel.norm_order)
+    pair_weight = None
+    if weight.min() < weight.max():
+        pair_weight = np.multiply.outer(weight, weight)[pairs]
+    median = _weighted_median(powers[pairs], pair_weight)
+    return float(median) ** (1 / kernel.norm_order)
 
 
 def _weighted_median(values, weights):
-    """Return the smallest value at which half of the weight is reached."""
-    if weights.min() == weights.max():
+    """Return the smallest value at which half of the weight is reached.
+
+    Weights of None are all equal.
+    """
+    if weights is None:
         middle = (values.size + 1) // 2 - 1
         return np.partition(values, middle)[middle]
     order = np.argsort(values, kind="stable")

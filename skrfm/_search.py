@@ -202,10 +202,18 @@ def choose(data, recipes, judging, criterion, backend, progress):
                 best = Choice(chosen, outputs, judges, model)
         if number == 0:
             _drop_ridges(paths)
+        if best is None and number > 0 and not any(path.alive for path in paths):
+            best = _unscored(paths[-1], number, judges, model)
+            history.append(_row(best.recipe, number, np.nan))
     for path in paths:
         path.task.close()
     best.history = _table(history)
     return best
+
+
+def _unscored(path, number, judges, model):
+    """Return the choice where a callback ended the fit before anything was scored."""
+    return Choice(replace(path.recipe, max_iter=number), None, judges, model)
 
 
 def _drop_ridges(paths):

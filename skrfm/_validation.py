@@ -23,15 +23,23 @@ def validate_training(estimator, X, y, sample_weight):
         )
     X = _on_device(estimator, X)
     xp, _, device = get_namespace_and_device(X)
-    X, y = validate_data(
-        estimator,
-        X,
-        _on_host(y),
-        dtype=[xp.float64, xp.float32],
-        multi_output=estimator._multi_output,
-        y_numeric=estimator._multi_output,
-        ensure_min_samples=2,
-    )
+    try:
+        X, y = validate_data(
+            estimator,
+            X,
+            _on_host(y),
+            dtype=[xp.float64, xp.float32],
+            multi_output=estimator._multi_output,
+            y_numeric=estimator._multi_output,
+            ensure_min_samples=2,
+        )
+    except ValueError as error:
+        if "could not convert string" in str(error):
+            raise ValueError(
+                f"{error}. X must be numeric: encode categories first, for example "
+                "with OneHotEncoder in a ColumnTransformer."
+            ) from error
+        raise
     weight = _validate_weight(sample_weight, y)
     Y, weight = estimator._encode(y, weight)
     backend = get_backend(xp, device)

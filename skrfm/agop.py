@@ -169,7 +169,9 @@ def _radial_blocks(gram, coef, rows, backend):
         V = xp.concat([alpha, products], axis=1)
         P = gram.slope_product(V) if every else gram.slope_rows_product(rows, V)
         U, moved = P[:, :c], xp.reshape(P[:, c:], (len(rows), c, k))
-        yield slice(None), U[:, :, None] * at[:, None, :] - moved
+        J = U[:, :, None] * at[:, None, :]
+        J -= moved
+        yield slice(None), J
 
 
 def _coordinate_blocks(gram, coef, rows, backend):
@@ -178,15 +180,16 @@ def _coordinate_blocks(gram, coef, rows, backend):
 
 
 def _accumulate(second, mean, J, weight, options, backend):
-    """Add one block of gradients J (b, c, k) to the two moments, in float64."""
+    """Add one block of gradients J (b, c, k), which it overwrites, to both moments."""
     xp = backend.xp
-    weighted = J * weight[:, None, None]
+    root = xp.sqrt(weight)[:, None, None]
+    J *= root
     if options.diagonal:
-        moment = xp.sum(weighted * J, axis=(0, 1))
+        moment = xp.sum(J * J, axis=(0, 1))
     else:
-        k = J.shape[2]
-        moment = xp.reshape(weighted, (-1, k)).T @ xp.reshape(J, (-1, k))
+        flat = xp.reshape(J, (-1, J.shape[2]))
+        moment = flat.T @ flat
     second = second + backend.to_numpy(moment).astype(np.float64)
     if options.centered:
-        mean = mean + backend.to_numpy(xp.sum(weighted, axis=0)).astype(np.float64)
+        mean = mean + backend.to_numpy(xp.sum(root * J, axis=0)).astype(np.float64)
     return second, mean

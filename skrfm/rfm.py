@@ -8,7 +8,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d
 
-from ._backend import sized_for
+from ._backend import own_threads
 from ._base import BaseRFM
 from ._compat import StrOptions
 from ._criteria import (
@@ -126,7 +126,7 @@ class RFMRegressor(RegressorMixin, BaseRFM):
         (R²; NaN where nothing was).
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X has names.
 
     See Also
@@ -191,7 +191,7 @@ class RFMRegressor(RegressorMixin, BaseRFM):
         if not return_std:
             return out
         X, backend = self._validate_rows(X, "predict")
-        with sized_for(self.X_fit_.shape[0]):
+        with own_threads(self.X_fit_.shape[0]):
             variance = self._variance(X, backend)
         std = backend.xp.sqrt(variance)
         return out, (std[:, 0] if self._single_output else std)
@@ -325,7 +325,7 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         Class labels.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X has names.
 
     See Also
@@ -406,7 +406,7 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 classes; the rows of positive "
-                f"weight have one class only: {self.classes_[0]!r}."
+                f"weight have one class only: {self.classes_.tolist()[0]!r}."
             )
         self._temperature = 1.0
         self._single_output = len(self.classes_) == 2
@@ -444,6 +444,8 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         return Y[:, 0] > 0 if Y.shape[1] == 1 else Y.argmax(1)
 
     def _learn_from(self, choice):
+        if choice.outputs is None:  # a callback ended the fit before they were made
+            return
         judges = choice.judges
         self._temperature = self._criterion.temperature(
             choice.outputs, judges.targets, judges.weight

@@ -86,9 +86,7 @@ def test_centred_gradients(kernel, backend, machine):
     assert np.abs(expected - agop(J, weight)).max() > 1e-3 * np.abs(expected).max()
     full = average(backend, kernel, T, coef, weight, centered=True)
     assert_allclose(full, expected, rtol=1e-9, atol=1e-12)
-    diagonal = average(
-        backend, kernel, T, coef, weight, centered=True, diagonal=True
-    )
+    diagonal = average(backend, kernel, T, coef, weight, centered=True, diagonal=True)
     assert_allclose(diagonal, np.diag(expected), rtol=1e-9)
 
 

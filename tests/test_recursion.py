@@ -285,7 +285,9 @@ def test_bad_bandwidths(bandwidth, small):
         RFMRegressor(bandwidth=bandwidth).fit(X, y)
 
 
-@pytest.mark.parametrize("kernel", [Laplace(), L1Laplace(), LpqLaplace(p=1.5)], ids=repr)
+@pytest.mark.parametrize(
+    "kernel", [Laplace(), L1Laplace(), LpqLaplace(p=1.5)], ids=repr
+)
 def test_the_median_is_in_the_norm_of_the_kernel(kernel, small):
     X, y, _ = small
     expected = median_distance(kernel, X, np.ones(len(X)))

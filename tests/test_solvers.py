@@ -156,9 +156,7 @@ def closed_form(table, weight, *, mean="anew", alpha=ALPHA, solver="auto"):
     )
     ones = solution.coef[:, -1:] if mean == "anew" else None
     solution.coef = solution.coef[:, :-1]
-    residuals = leave_one_out_residuals(
-        solution, ones, targets[:, :-1], w, ridge, xp
-    )
+    residuals = leave_one_out_residuals(solution, ones, targets[:, :-1], w, ridge, xp)
     return backend.to_numpy(residuals)
 
 

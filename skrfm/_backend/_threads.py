@@ -1,11 +1,22 @@
-"""Sharing tiles out among threads, with BLAS kept to one thread meanwhile."""
+"""Threads of our own, with BLAS kept to one thread in each.
+
+BLAS libraries share a call out among threads that wait by spinning. That is fast on
+an idle machine, but where anything else runs, a waiting thread takes the processor
+from a working one, and small factorisations become a hundred times slower. So the
+work is cut into tiles here, and BLAS computes each of them in the thread that calls.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
+from threading import Lock
 
 from threadpoolctl import ThreadpoolController
 
-_FEW_ROWS = 2000
+_COUNT = ContextVar("skrfm_threads", default=1)
+# with fewer rows than this, starting a thread costs more than it saves
+_FEW_ROWS = 800
 
 
 @cache
@@ -14,7 +25,7 @@ def _controller():
     return ThreadpoolController()
 
 
-def thread_count():
+def _blas_thread_count():
     """Return the number of threads BLAS may use now.
 
     It follows `threadpoolctl`, the `OMP_NUM_THREADS` family of environment
@@ -24,23 +35,55 @@ def thread_count():
     return max((library["num_threads"] for library in libraries), default=1)
 
 
-def sized_for(n):
-    """Return a context in which BLAS has the threads that pay off at n rows.
+class _BlasLimit:
+    """One thread for BLAS while anyone holds it; what was before comes back after.
 
-    Waking and parking threads costs more than they save on small matrices, and on a
-    busy machine much more.
+    The number of threads is a property of the whole process, so fits that run at the
+    same time share one limit: the first sets it, the last lifts it.
     """
-    limit = 1 if n < _FEW_ROWS else None
-    return _controller().limit(limits=limit, user_api="blas")
+
+    def __init__(self):
+        self._lock, self._holders = Lock(), 0
+
+    def acquire(self):
+        """Limit BLAS; return the number of threads that it had."""
+        with self._lock:
+            if self._holders == 0:
+                self._count = _blas_thread_count()
+                self._limiter = _controller().limit(limits=1, user_api="blas")
+            self._holders += 1
+            return self._count
+
+    def release(self):
+        """Lift the limit, if nobody else holds it."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                self._limiter.restore_original_limits()
+
+
+_LIMIT = _BlasLimit()
+
+
+@contextmanager
+def own_threads(n_rows):
+    """Give `for_each` the threads that BLAS may use, and BLAS one.
+
+    A problem of few rows gets one thread altogether.
+    """
+    count = _LIMIT.acquire()
+    token = _COUNT.set(count if n_rows >= _FEW_ROWS else 1)
+    try:
+        yield
+    finally:
+        _COUNT.reset(token)
+        _LIMIT.release()
 
 
 def for_each(function, items):
-    """Call `function` on each item, in threads where there are several."""
-    threads = min(thread_count(), len(items))
+    """Call `function` on each item, in threads within `own_threads`; return a list."""
+    threads = min(_COUNT.get(), len(items))
     if threads <= 1:
         return [function(item) for item in items]
-    with (
-        _controller().limit(limits=1, user_api="blas"),
-        ThreadPoolExecutor(threads) as pool,
-    ):
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(function, items))

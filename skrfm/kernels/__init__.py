@@ -19,6 +19,9 @@ __all__ = [
     "get_kernel",
 ]
 
+# errors name the base class by the path that a user imports it from
+Kernel.__module__ = __name__
+
 #: the kernels that have a name
 KERNELS = {
     "laplace": Laplace,

@@ -1,0 +1,170 @@
+"""The kernel matrix and its slopes in one square buffer, factorised in place.
+
+The kernel matrix K and the matrix of its slopes W are both symmetric, so one square
+buffer holds them: K below the diagonal, W above it. The Cholesky factor overwrites K
+and leaves W for the AGOP: a whole fit takes one n × n buffer.
+"""
+
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+from scipy.linalg import eigh, lapack
+
+from .. import _jit
+from ..exceptions import NotPositiveDefiniteError
+from ._blas import Matrix
+from ._memory import require_memory
+from ._threads import for_each
+from ._tiles import TILE, PairTiles, cuts
+
+# rows of a panel in the Cholesky factorisation
+_PANEL = 384
+# blocks of gradients that are held at a time
+_GRADIENT_BATCH = 16
+
+
+def _solve_panel(matrix, k, size, strip):
+    matrix.solve_panel(k, size, *strip)
+
+
+def _update(matrix, k, size, j0, strip):
+    matrix.update(k, size, *strip, j0)
+
+
+class PackedGram:
+    """K and its slopes W on one set of rows, in one square buffer.
+
+    `factorize` turns the lower triangle into the Cholesky factor of
+    K + diag(ridge), `inverse_diagonal` into its inverse; `refill` makes K anew.
+    """
+
+    def __init__(self, kernel, T, bandwidth, spent=None):
+        n = T.shape[0]
+        self.T = T
+        self.kernel = kernel
+        self._tiles = PairTiles(kernel, T, T, bandwidth)
+        if spent is not None and spent._packed.shape == (n, n):
+            self._packed = spent._packed
+        else:
+            require_memory(n, T.dtype.itemsize)
+            self._packed = np.empty((n, n), dtype=T.dtype)
+        self.diagonal = np.ones(n, dtype=T.dtype)
+        self.refill()
+
+    def refill(self):
+        """Compute K and W; whatever overwrote K is gone."""
+        n = self.T.shape[0]
+        rows = cuts(n, max(32, min(TILE, n // 8)))
+
+        def strip(row):
+            i0, i1 = row
+            for j0, j1 in cuts(i1):
+                self._tiles.pack(self._packed, i0, i1, j0, j1)
+
+        for_each(strip, rows[::-1])  # the longest strips first
+
+    def factorize(self, ridge):
+        """Cholesky of K + diag(ridge), in the place of K.
+
+        Panel by panel: the factor of the diagonal block, the panel below it, and the
+        update of all that is to the right; rows are shared out among the threads.
+        """
+        np.fill_diagonal(self._packed, self.diagonal + ridge)
+        matrix, n = Matrix(self._packed), len(self.diagonal)
+        for k, end in cuts(n, _PANEL):
+            size = end - k
+            info = matrix.cholesky_block(k, size)
+            if info:
+                raise NotPositiveDefiniteError(k + info - 1)
+            strips = [(end + i0, end + i1) for i0, i1 in cuts(n - end, _PANEL)]
+            for_each(partial(_solve_panel, matrix, k, size), strips)
+            # the longest strips first, so that all threads end together
+            for_each(partial(_update, matrix, k, size, end), strips[::-1])
+
+    def solve(self, B):
+        """Return (K + diag(ridge))⁻¹ B, after `factorize`."""
+        (potrs,) = lapack.get_lapack_funcs(("potrs",), (self._packed,))
+        B = np.asfortranarray(B, dtype=self._packed.dtype)
+        return potrs(self._packed.T, B, lower=False)[0]
+
+    def inverse_diagonal(self):
+        """Return the diagonal of the inverse, after `factorize`.
+
+        Its entries are the squared norms of the columns of L⁻¹, which come in blocks.
+        """
+        matrix, n = Matrix(self._packed), len(self.diagonal)
+        out = np.empty(n, dtype=self._packed.dtype)
+
+        def columns(edge):
+            j0, j1 = edge
+            X = np.zeros((n - j0, j1 - j0), dtype=self._packed.dtype)
+            np.fill_diagonal(X, 1)
+            matrix.solve_columns(j0, X)
+            out[j0:j1] = np.einsum("ij,ij->j", X, X)
+
+        for_each(columns, cuts(n, _PANEL))
+        return out
+
+    def eigh(self, ridge):
+        """Eigenvalues and eigenvectors of K + diag(ridge); K stays as it is."""
+        np.fill_diagonal(self._packed, self.diagonal + ridge)
+        return eigh(self._packed.T, lower=False)
+
+    def slope_product(self, V):
+        """Return W @ V."""
+        np.fill_diagonal(self._packed, 0)
+        matrix, V = Matrix(self._packed), np.ascontiguousarray(V)
+        out = np.empty_like(V)
+        # parts that do not depend on the number of threads, for results that do not
+        columns = V.shape[1]
+        parts = 2 * max(1, columns // 64)
+        edges = [columns * part // parts for part in range(parts + 1)]
+        for_each(
+            lambda edge: matrix.upper_symmetric_product(V, out, *edge),
+            list(pairwise(edges)),
+        )
+        return out
+
+    def slope_rows_product(self, rows, V):
+        """Return W[rows] @ V."""
+        n = len(self.diagonal)
+        V = np.ascontiguousarray(V)
+        out = np.empty((len(rows), V.shape[1]), dtype=V.dtype)
+
+        def strip(edge):
+            i0, i1 = edge
+            W = np.empty((i1 - i0, n), dtype=V.dtype)
+            _jit.slope_tile(self._packed, rows[i0:i1], 0, W)
+            np.dot(W, V, out=out[i0:i1])
+
+        for_each(strip, cuts(len(rows)))
+        return out
+
+    def coordinate_gradients(self, rows, coef):
+        """Yield (positions, gradients): the (b, c, d) gradients of blocks of rows."""
+        columns = self._tiles.columns
+        n, d = self.T.shape
+        coef = np.ascontiguousarray(coef.T)
+
+        def strip(edge):
+            block = rows[edge[0] : edge[1]]
+            gradients = np.zeros((len(block), coef.shape[0], d), dtype=self.T.dtype)
+            W = np.empty((len(block), TILE), dtype=self.T.dtype)
+            t = self.T[block]
+            for j0, j1 in cuts(n):
+                slope = W[:, : j1 - j0]
+                _jit.slope_tile(self._packed, block, j0, slope)
+                _jit.coordinate_gradients(
+                    t,
+                    columns[:, j0:j1],
+                    slope,
+                    coef[:, j0:j1],
+                    self._tiles.p,
+                    gradients,
+                )
+            return slice(*edge), gradients
+
+        edges = cuts(len(rows), 64)
+        for start in range(0, len(edges), _GRADIENT_BATCH):
+            yield from for_each(strip, edges[start : start + _GRADIENT_BATCH])
