@@ -165,6 +165,7 @@ class _Path:
                 self.recipe, number, self.metrics, backend
             )
             task.result = model
+        self.number = number
         ended = number == self.recipe.max_iter or None in self.metrics
         self.alive = not (ended or task.stop)
         return outputs, model
@@ -190,6 +191,7 @@ def choose(data, recipes, judging, criterion, backend, progress):
     best, best_score, history = None, -np.inf, []
     for number in range(recipes[0].max_iter + 1):
         for path in [path for path in paths if path.alive]:
+            last = path
             outputs, model = path.step(number, judging, backend)
             if outputs is None:
                 continue
@@ -202,18 +204,14 @@ def choose(data, recipes, judging, criterion, backend, progress):
                 best = Choice(chosen, outputs, judges, model)
         if number == 0:
             _drop_ridges(paths)
-        if best is None and number > 0 and not any(path.alive for path in paths):
-            best = _unscored(paths[-1], number, judges, model)
-            history.append(_row(best.recipe, number, np.nan))
+    if best is None:  # a callback ended the fit before anything was scored
+        recipe = replace(last.recipe, max_iter=last.number)
+        best = Choice(recipe, None, judges, model)
+        history.append(_row(recipe, last.number, np.nan))
     for path in paths:
         path.task.close()
     best.history = _table(history)
     return best
-
-
-def _unscored(path, number, judges, model):
-    """Return the choice where a callback ended the fit before anything was scored."""
-    return Choice(replace(path.recipe, max_iter=number), None, judges, model)
 
 
 def _drop_ridges(paths):

@@ -42,14 +42,14 @@ class RFMRegressor(RegressorMixin, BaseRFM):
         between ``"laplace"`` and ``"l1_laplace"``. A search over
         ``kernel__exponent`` needs the object. Note that scikit-learn's
         ``"laplacian"`` is ``"l1_laplace"`` here.
-    bandwidth : float or str, default="median"
+    bandwidth : float or str, default="3*median"
         The bandwidth L of the kernel. A number is used as it is. ``"median"`` is the
         weighted median distance of the training rows in the kernel's own norm, taken
-        anew in each round, and ``"2*median"`` a multiple of it.
+        anew in each round, and ``"3*median"`` a multiple of it.
     alpha : float or "auto", default="auto"
         The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
         ``"auto"`` chooses from `alphas`.
-    alphas : array-like of float, default=(1e-3, 3e-2, 1.0)
+    alphas : array-like of float, default=(1e-3, 1e-2, 1e-1, 1.0)
         Ridges to choose from.
     metric_type : {"auto", "full", "diag"}, default="auto"
         Whether the metric is a full matrix or weights features only. ``"auto"`` is
@@ -237,14 +237,14 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         between ``"laplace"`` and ``"l1_laplace"``. A search over
         ``kernel__exponent`` needs the object. Note that scikit-learn's
         ``"laplacian"`` is ``"l1_laplace"`` here.
-    bandwidth : float or str, default="median"
+    bandwidth : float or str, default="3*median"
         The bandwidth L of the kernel. A number is used as it is. ``"median"`` is the
         weighted median distance of the training rows in the kernel's own norm, taken
-        anew in each round, and ``"2*median"`` a multiple of it.
+        anew in each round, and ``"3*median"`` a multiple of it.
     alpha : float or "auto", default="auto"
         The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
         ``"auto"`` chooses from `alphas`.
-    alphas : array-like of float, default=(1e-3, 3e-2, 1.0)
+    alphas : array-like of float, default=(1e-3, 1e-2, 1e-1, 1.0)
         Ridges to choose from.
     metric_type : {"auto", "full", "diag"}, default="auto"
         Whether the metric is a full matrix or weights features only. ``"auto"`` is
@@ -361,9 +361,9 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         self,
         *,
         kernel="auto",
-        bandwidth="median",
+        bandwidth="3*median",
         alpha="auto",
-        alphas=(1e-3, 3e-2, 1.0),
+        alphas=(1e-3, 1e-2, 1e-1, 1.0),
         metric_type="auto",
         n_components=None,
         max_iter=5,

@@ -275,6 +275,15 @@ def test_memory_of_a_control_group(monkeypatch):
     assert _memory._cgroup_memory() is None
 
 
+@pytest.mark.parametrize(
+    ("system", "group", "available"), [(5, 3, 3), (3, 5, 3), (5, None, 5), (None, 5, 5)]
+)
+def test_the_tighter_bound_counts(system, group, available, monkeypatch):
+    monkeypatch.setattr(_memory, "_system_memory", lambda: system)
+    monkeypatch.setattr(_memory, "_cgroup_memory", lambda: group)
+    assert _memory.available_memory() == available
+
+
 def test_a_matrix_that_does_not_fit_is_an_error_that_says_what_to_do(monkeypatch):
     monkeypatch.setattr(_memory, "available_memory", lambda: 8e9)
     with pytest.raises(

@@ -43,6 +43,12 @@ def tiny_spacings(rng):
     return np.concatenate([c + 1e-4 * rng.normal(size=(10, 20)) for c in centers])
 
 
+def spacings_of_every_size(rng):
+    """From 1e-4 to 1 apart: between what differences give and what products can."""
+    sizes = np.geomspace(1e-4, 1, 90)
+    return rng.normal(size=20) + sizes[:, None] * rng.normal(size=(90, 20))
+
+
 def one_scale_among_large_ones(rng):
     """One feature in steps of 1e-4 while another one is of the order of 1e3."""
     X = rng.normal(size=(90, 3))
@@ -52,7 +58,13 @@ def one_scale_among_large_ones(rng):
     return X
 
 
-TABLES = [duplicated, with_offset, tiny_spacings, one_scale_among_large_ones]
+TABLES = [
+    duplicated,
+    with_offset,
+    tiny_spacings,
+    spacings_of_every_size,
+    one_scale_among_large_ones,
+]
 
 every_table = pytest.mark.parametrize("make", TABLES, ids=lambda make: make.__name__)
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
@@ -95,7 +107,7 @@ def test_values_and_slopes_of_close_rows(make, kernel, backend, rng):
 
 
 @pytest.mark.parametrize("kernel", [Laplace(), L1Laplace()], ids=repr)
-@pytest.mark.parametrize("make", TABLES[:3], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", TABLES[:4], ids=lambda make: make.__name__)
 def test_predictions_in_float32_agree_with_float64(make, kernel, rng):
     X = make(rng).astype(np.float32)
     y = np.sin(X[:, 0] - X[:, 0].mean()) + (X[:, 1] > X[:, 1].mean())

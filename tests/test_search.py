@@ -154,6 +154,7 @@ def test_folds_are_stratified_and_shuffled(rng):
     labels[:1] = 2
     folds = setup._folds(5, labels, keep, seed=0)
     assert sorted(np.concatenate([test for _, test in folds])) == list(range(50))
+    assert all((np.diff(test) > 1).any() for _, test in folds)
 
 
 def test_a_class_of_one_row_can_be_fitted(classes):
