@@ -194,11 +194,12 @@ def fit_round(
     )
 
 
-def next_metric(result):
+def next_metric(result, backend):
     """Return the metric for the round after `result`, or None where it has no AGOP."""
     if result.agop is None:
         return None
-    return FeatureMetric.from_agop(result.agop, result.recipe.n_components)
+    eps = float(backend.xp.finfo(result.coef.dtype).eps)
+    return FeatureMetric.from_agop(result.agop, result.recipe.n_components, eps)
 
 
 def run(data, recipe, backend):
@@ -215,7 +216,7 @@ def run(data, recipe, backend):
             prepared, recipe, metric, number, backend, workspace, agop=agop
         )
         yield result
-        metric = next_metric(result)
+        metric = next_metric(result, backend)
         if metric is None:
             return
 

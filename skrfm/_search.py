@@ -73,7 +73,7 @@ class HoldOut:
         def fold(part, metric, workspace):
             prepared, X = part
             result = fit_round(prepared, recipe, metric, number, backend, workspace)
-            return _host(result.predict(X, backend), backend), next_metric(result)
+            return _host(result.predict(X, backend), backend), next_metric(result, backend)
 
         if self.n_jobs in (None, 1):
             results = [
@@ -119,7 +119,7 @@ class LeaveOneOut:
             agop=number == 0 or None,
         )
         outputs = _host(self._data.Y - result.loo_residuals, backend) if loo else None
-        return outputs, [next_metric(result)], result
+        return outputs, [next_metric(result, backend)], result
 
 
 class ValidationSet:
@@ -146,7 +146,7 @@ class ValidationSet:
             agop=number == 0 or None,
         )
         outputs = _host(result.predict(self.data.X, backend), backend)
-        return outputs, [next_metric(result)], result
+        return outputs, [next_metric(result, backend)], result
 
 
 class _Path:

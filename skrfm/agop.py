@@ -53,11 +53,12 @@ class FeatureMetric:
         return A[:, None] * G * A if A.ndim == 1 else A.T @ G @ A
 
     @classmethod
-    def from_agop(cls, G, n_components=None):
+    def from_agop(cls, G, n_components=None, eps=0.0):
         """Return the metric of an AGOP in x, or None if the AGOP is zero.
 
         G is divided by its largest diagonal entry. `n_components` keeps that many
-        leading eigenvectors, or as many as make up that share of the trace.
+        leading eigenvectors, or as many as make up that share of the trace. `eps` is
+        the rounding unit that G was computed with.
         """
         diagonal = G if G.ndim == 1 else np.diagonal(G)
         top = diagonal.max()
@@ -67,16 +68,16 @@ class FeatureMetric:
             return cls(np.sqrt(G / top))
         values, vectors = eigh(G / top if G.ndim == 2 else np.diag(G / top))
         values, vectors = values[::-1], vectors[:, ::-1]
-        k = _rank(values, n_components)
+        k = _rank(values, n_components, max(_NEGLIGIBLE, 10 * eps))
         components = (vectors[:, :k] * np.sqrt(values[:k])).T
         largest = np.abs(components).argmax(axis=1)
         signs = np.sign(components[np.arange(k), largest])
         return cls(np.ascontiguousarray(components * signs[:, None]))
 
 
-def _rank(values, n_components):
+def _rank(values, n_components, negligible):
     """Return how many of the eigenvalues (in falling order) the metric keeps."""
-    k = max(1, int(np.count_nonzero(values > _NEGLIGIBLE * values[0])))
+    k = max(1, int(np.count_nonzero(values > negligible * values[0])))
     if n_components is None:
         return k
     if isinstance(n_components, float):

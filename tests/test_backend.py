@@ -17,12 +17,13 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skrfm import RFMRegressor
 from skrfm._backend import ArrayAPIBackend, NumpyBackend, _memory, get_backend
-from skrfm._backend._numpy import _TILE
-from skrfm._backend._threads import for_each, sized_for, thread_count
+from skrfm._backend._packed import _PANEL
+from skrfm._backend._threads import for_each, own_threads
+from skrfm._backend._tiles import TILE
 from skrfm.exceptions import NotPositiveDefiniteError
 from skrfm.kernels import Gaussian, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
 
-SIZES = [1, 2, 31, 255, 256, 257, 513]
+SIZES = [1, 2, 31, 255, 256, 257, 384, 385, 769]
 KERNELS = [Laplace(), GeneralizedLaplace(exponent=1.3), L1Laplace(), Cauchy()]
 BANDWIDTH = 2.0
 
@@ -30,8 +31,15 @@ every_size = pytest.mark.parametrize("n", SIZES)
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 
 
-def test_the_sizes_are_around_the_edges_of_the_tiles():
-    assert {_TILE - 1, _TILE, _TILE + 1, 2 * _TILE + 1} <= set(SIZES)
+def test_the_sizes_are_around_the_edges_of_tiles_and_panels():
+    assert {TILE - 1, TILE, TILE + 1, _PANEL, _PANEL + 1, 2 * _PANEL + 1} <= set(SIZES)
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    """Compute in this many threads, whatever the size."""
+    with threadpool_limits(request.param, user_api="blas"), own_threads(10**6):
+        yield request.param
 
 
 @functools.cache
@@ -58,7 +66,7 @@ class Problem:
 
 @every_size
 @every_kernel
-def test_factorize_and_solve(kernel, n):
+def test_factorize_and_solve(kernel, n, threads):
     problem = Problem(kernel, n)
     gram = problem.gram()
     gram.factorize(problem.ridge)
@@ -67,8 +75,8 @@ def test_factorize_and_solve(kernel, n):
 
 
 @every_size
-@every_kernel
-def test_inverse_diagonal(kernel, n):
+@pytest.mark.parametrize("kernel", [Laplace(), L1Laplace()], ids=repr)
+def test_inverse_diagonal(kernel, n, threads):
     problem = Problem(kernel, n)
     gram = problem.gram()
     gram.factorize(problem.ridge)
@@ -117,7 +125,60 @@ def test_factorize_says_that_a_matrix_is_not_positive_definite(backend):
     assert issubclass(NotPositiveDefiniteError, np.linalg.LinAlgError)
 
 
-@pytest.mark.parametrize("n", [2, 256, 513])
+@pytest.mark.parametrize("row", [3, _PANEL - 1, _PANEL, _PANEL + 70])
+def test_factorize_names_the_row_of_the_first_bad_pivot(row, threads):
+    problem = Problem(Laplace(), _PANEL + 100)
+    ridge = problem.ridge.copy()
+    ridge[row:] = -2
+    with pytest.raises(NotPositiveDefiniteError, match=f"order {row + 1} is") as error:
+        problem.gram().factorize(ridge)
+    assert error.value.row == row
+
+
+@pytest.mark.parametrize("columns", [1, 2, 64, 127, 128, 200])
+def test_slope_products_of_any_width(columns, threads, rng):
+    problem = Problem(Laplace(), 40)
+    W = dense_slopes(problem.kernel, problem.T, BANDWIDTH)
+    V = rng.normal(size=(40, columns))
+    gram = problem.gram()
+    for given in (V, np.asfortranarray(V), V.T.copy().T):
+        assert_allclose(gram.slope_product(given), W @ V, rtol=1e-9, atol=1e-12)
+
+
+def test_float32_slopes():
+    problem = Problem(Laplace(), 300, np.float32)
+    W = dense_slopes(problem.kernel, problem.T, BANDWIDTH)
+    got = problem.gram().slope_product(problem.B)
+    assert got.dtype == np.float32
+    assert_allclose(got, W @ problem.B, atol=1e-4)
+    rows = np.arange(250, 300)
+    got = problem.gram().slope_rows_product(rows, problem.B)
+    assert got.dtype == np.float32
+    assert_allclose(got, W[rows] @ problem.B, atol=1e-4)
+
+
+def test_the_number_of_threads_changes_no_bit():
+    """The work is cut up by its size alone, so results can be repeated anywhere."""
+
+    def everything():
+        problem = Problem(Laplace(), 900)
+        gram = problem.gram()
+        gram.factorize(problem.ridge)
+        return (
+            gram.solve(problem.B),
+            gram.inverse_diagonal(),
+            gram.slope_product(problem.B),
+        )
+
+    results = []
+    for count in (1, 3):
+        with threadpool_limits(count, user_api="blas"), own_threads(10**6):
+            results.append(everything())
+    for one, other in zip(*results, strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("n", [2, 256, 385])
 def test_refill_restores_the_kernel_matrix(n):
     problem = Problem(L1Laplace(), n)
     gram = problem.gram()
@@ -155,7 +216,7 @@ def test_a_spent_gram_of_another_size_is_not_reused():
 @pytest.mark.parametrize(
     "kernel", [k for k in KERNELS if not k.coordinatewise], ids=repr
 )
-def test_slope_product(kernel, n):
+def test_slope_product(kernel, n, threads):
     problem = Problem(kernel, n)
     W = dense_slopes(kernel, problem.T, BANDWIDTH)
     gram = problem.gram()
@@ -163,7 +224,7 @@ def test_slope_product(kernel, n):
 
 
 @every_size
-def test_slope_rows_product(n, backend):
+def test_slope_rows_product(n, backend, threads):
     problem = Problem(Laplace(), n)
     W = dense_slopes(problem.kernel, problem.T, BANDWIDTH)
     rows = np.random.default_rng(0).permutation(n)[: max(1, n // 2 + 1)]
@@ -183,7 +244,7 @@ def test_slopes_outlive_the_factorisation(n):
 
 
 @every_size
-def test_coordinate_gradients(n):
+def test_coordinate_gradients(n, threads):
     """L1: the gradient is −Σ_j α_j k_ij sign(t_i − t_j) / L, axis by axis."""
     problem = Problem(L1Laplace(), n)
     gram = problem.gram()
@@ -213,7 +274,7 @@ def test_coordinate_gradients_of_other_norms(p, backend):
 
 @pytest.mark.parametrize(("m", "n"), [(1, 513), (257, 2), (255, 256), (31, 1)])
 @every_kernel
-def test_cross_and_cross_dot(kernel, m, n):
+def test_cross_and_cross_dot(kernel, m, n, threads):
     problem = Problem(kernel, n)
     T = np.random.default_rng(1).normal(size=(m, 3))
     expected = dense_values(kernel, T, problem.T, BANDWIDTH)
@@ -312,63 +373,79 @@ def test_a_fit_asks_for_its_memory_before_it_takes_it(monkeypatch, table):
 
 # -- threads ------------------------------------------------------------------------
 
+MANY_ROWS = 10**6
+
 
 def blas_threads():
     libraries = ThreadpoolController().select(user_api="blas").info()
     return {library["num_threads"] for library in libraries}
 
 
-def test_thread_count_follows_threadpoolctl():
-    for limit in (1, 2):
-        with threadpool_limits(limit, user_api="blas"):
-            assert thread_count() == limit
+def threads_used(items=4):
+    """How many threads `for_each` takes, and what BLAS may use in them."""
 
-
-@pytest.mark.parametrize("limit", [1, 3])
-def test_for_each_keeps_the_order(limit):
-    with threadpool_limits(limit, user_api="blas"):
-        assert for_each(lambda i: i**2, list(range(20))) == [i**2 for i in range(20)]
-        assert for_each(str, []) == []
-
-
-def test_for_each_uses_threads_and_holds_blas_to_one():
     def seen(_):
         time.sleep(0.02)  # long enough that one thread cannot take all the items
         return threading.get_ident(), frozenset(blas_threads())
 
+    found = for_each(seen, range(items))
+    return len({ident for ident, _ in found}), set().union(*(c for _, c in found))
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_for_each_keeps_the_order(limit):
+    with threadpool_limits(limit, user_api="blas"), own_threads(MANY_ROWS):
+        assert for_each(lambda i: i**2, list(range(20))) == [i**2 for i in range(20)]
+        assert for_each(str, []) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_for_each_uses_the_threads_that_blas_may_and_holds_blas_to_one(limit):
+    with threadpool_limits(limit, user_api="blas"):
+        with own_threads(MANY_ROWS):
+            assert threads_used() == (limit, {1})
+        assert blas_threads() == {limit}
+
+
+def test_few_rows_and_unprepared_calls_use_one_thread():
     with threadpool_limits(2, user_api="blas"):
-        found = for_each(seen, range(4))
-        assert blas_threads() == {2}
-    assert {threads for _, threads in found} == {frozenset({1})}
-    assert len({ident for ident, _ in found}) == 2
+        with own_threads(100):
+            assert threads_used() == (1, {1})
+        assert threads_used() == (1, {2})
 
 
-def test_for_each_passes_errors_on_and_restores_blas():
+def test_threads_start_no_threads_of_their_own():
+    with threadpool_limits(2, user_api="blas"), own_threads(MANY_ROWS):
+        assert for_each(lambda _: threads_used(2)[0], [0, 1]) == [1, 1]
+
+
+def test_errors_are_passed_on_and_blas_is_restored():
     def fail(item):
         raise KeyError(item)
 
     with threadpool_limits(2, user_api="blas"):
-        with pytest.raises(KeyError):
+        with pytest.raises(KeyError), own_threads(MANY_ROWS):
             for_each(fail, [1, 2])
         assert blas_threads() == {2}
 
 
-def test_small_problems_get_one_thread_and_large_ones_all():
-    with threadpool_limits(2, user_api="blas"):
-        with sized_for(100):
-            assert thread_count() == 1
-        assert thread_count() == 2
-        with sized_for(100_000):
-            assert thread_count() == 2
-        assert thread_count() == 2
-
-
-def test_two_fits_at_once_leave_the_threads_of_blas_as_they_were():
+@pytest.mark.parametrize("rows", [100, MANY_ROWS])
+def test_two_fits_at_once_leave_the_threads_of_blas_as_they_were(rows):
     """The second to start ends last: it must not restore what the first had set."""
     with threadpool_limits(2, user_api="blas"):
-        first, second = sized_for(100), sized_for(100)
-        with first:
+        second = own_threads(rows)
+        with own_threads(rows):
             second.__enter__()
+        assert blas_threads() == {1}
         second.__exit__(None, None, None)
-        overlapped = thread_count()
-    assert overlapped == 2
+        assert blas_threads() == {2}
+
+
+def test_a_fit_leaves_the_threads_of_blas_as_they_were(table):
+    X, y = table
+    with threadpool_limits(2, user_api="blas"):
+        RFMRegressor(kernel="laplace", cv=2, max_iter=1, n_jobs=2).fit(X, y).predict(X)
+        assert blas_threads() == {2}
+        with pytest.raises(ValueError):
+            RFMRegressor(kernel="laplace", cv=[]).fit(X, y)
+        assert blas_threads() == {2}
