@@ -1,6 +1,6 @@
 """What the kernel RFM estimators share: validation, the fit, transform and features."""
 
-import warnings
+from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,12 +16,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._backend import own_threads
 from ._compat import Interval, RealNotInt, StrOptions
+from ._fitted import fitted_attributes, warn_of_trouble
 from ._progress import Progress
 from ._recursion import run
 from ._search import choose, history_of
 from ._setup import make_judging, make_recipes
 from ._validation import validate_rows, validate_training, validate_validation_set
-from .exceptions import NumericalWarning
 from .kernels import Kernel
 from .solvers import SOLVERS
 
@@ -164,6 +164,23 @@ class BaseRFM(
         self : object
             The fitted estimator.
         """
+        with self._unchanged_by_errors():
+            return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
+
+    @contextmanager
+    def _unchanged_by_errors(self):
+        """Give the estimator back what it had, if an error ends the fit."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            # the attributes of scikit-learn's callbacks are still to be torn down
+            kept = {k: v for k, v in vars(self).items() if "callback" in k}
+            vars(self).clear()
+            vars(self).update(before | kept)
+            raise
+
+    def _fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val):
         data, keep, backend = validate_training(self, X, y, sample_weight)
         validation_set = validate_validation_set(
             self, X_val, y_val, sample_weight_val, backend
@@ -183,73 +200,39 @@ class BaseRFM(
         progress = Progress(
             self,
             n_runs,
-            lambda model: self._attributes_of(model, data, backend),
+            lambda model: fitted_attributes(
+                model, data, backend, single_output=self._single_output
+            ),
             {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}},
         )
         with own_threads(data.X.shape[0]):
             model = self._choose_and_fit(data, recipes, judging, backend, progress)
-        attributes = self._attributes_of(model, data, backend)
+        attributes = fitted_attributes(
+            model, data, backend, single_output=self._single_output
+        )
         for name, value in attributes.items():
             setattr(self, name, value)
-        self._warn_if_constant(model)
+        # stacklevel: the line that calls fit, past its two decorators
+        warn_of_trouble(model, data, stacklevel=6)
         progress.end(attributes)
         return self
 
     def _choose_and_fit(self, data, recipes, judging, backend, progress):
         """Return the final Round; what the choice tells is set on the way."""
-        self.n_iter_ = max(1, self.max_iter)
-        if judging is None:
-            recipe, model = recipes[0], None
-            self.history_ = history_of(recipe)
-        else:
+        recipe, model = recipes[0], None
+        if judging is not None:
             choice = choose(data, recipes, judging, self._criterion, backend, progress)
             recipe, model = choice.recipe, choice.model
             self.history_ = choice.history
-            self.n_iter_ = max(1, int(choice.history["iter"].max()))
             self._learn_from(choice)
         if model is None:
             n_rounds = recipe.max_iter + 1
             rounds = run(data, recipe, backend)
             *_, model = progress.open("fit", n_rounds).watch(rounds, n_rounds)
+        if judging is None:
+            self.history_ = history_of(recipe, model.number)
+        self.n_iter_ = max(1, int(self.history_["iter"].max()))
         return model
-
-    def _attributes_of(self, model, data, backend):
-        """Return the fitted attributes of a kernel machine."""
-        dtype, d = data.X.dtype, data.X.shape[1]
-        components = model.metric.dense_components(d)
-        metric = components.T @ components
-        gradients = np.diagonal(metric)
-        if model.metric.components is None and model.agop is not None:
-            gradients = model.agop if model.agop.ndim == 1 else np.diagonal(model.agop)
-        total = gradients.sum()
-        importances = gradients / total if total > 0 else np.zeros(d)
-        one = self._single_output
-        return {
-            "X_fit_": data.X,
-            "dual_coef_": model.coef[:, 0] if one else model.coef,
-            "intercept_": float(model.intercept[0]) if one else model.intercept,
-            "bandwidth_": model.bandwidth,
-            "alpha_": model.recipe.alpha,
-            "kernel_": model.recipe.kernel,
-            "best_iter_": model.number,
-            "components_": backend.asarray(components, dtype),
-            "metric_": backend.asarray(metric, dtype),
-            "feature_importances_": backend.asarray(importances, dtype),
-            "_n_features_out": components.shape[0],
-            "_center": model.center,
-            "_mapped_fit": model.T,
-            "_fit_weight": data.weight,
-        }
-
-    def _warn_if_constant(self, model):
-        if model.agop is not None and not np.any(model.agop):
-            warnings.warn(
-                f"The predictor of round {model.number} is constant, so its average "
-                "gradient outer product is zero and the metric stays as it is. Is y "
-                "constant, are all rows equal, or is alpha too large?",
-                NumericalWarning,
-                stacklevel=5,
-            )
 
     # -- after fit ----------------------------------------------------------------
 

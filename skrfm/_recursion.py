@@ -55,6 +55,7 @@ class Round:
     coef: object
     intercept: object
     loo_residuals: object = None
+    jitter: float = 0.0
     agop: np.ndarray | None = field(default=None, repr=False)
 
     def predict(self, X, backend):
@@ -135,7 +136,8 @@ class Prepared:
         xp = backend.xp
         center = xp.mean(data.X, axis=0)
         intercept, Y = _center_targets(data, fit_intercept, xp)
-        return cls(data.X - center, Y, data.weight, center, intercept)
+        X = backend.rows(data.X - center)
+        return cls(X, Y, data.weight, center, intercept)
 
 
 class Workspace:
@@ -172,12 +174,12 @@ def fit_round(
     bandwidth = _bandwidth(recipe, T, prepared.weight, backend)
     gram = backend.gram(recipe.kernel, T, bandwidth, spent=workspace.gram)
     workspace.gram = gram
-    coef, residuals = _fit(gram, prepared, recipe, backend.xp, loo)
+    solution, residuals = _solve(gram, prepared, recipe, backend.xp, loo)
     G = None
     if number < recipe.max_iter if agop is None else agop:
         options = _agop_options(T.shape[0], recipe)
         G = average_gradient_outer_product(
-            gram, coef, prepared.weight, backend, options
+            gram, solution.coef, prepared.weight, backend, options
         )
         G = metric.pull_back(G)
     return Round(
@@ -187,9 +189,10 @@ def fit_round(
         bandwidth,
         prepared.center,
         T,
-        coef,
+        solution.coef,
         prepared.intercept,
         residuals,
+        solution.jitter,
         G,
     )
 
@@ -246,8 +249,8 @@ def _agop_options(n, recipe):
     return AgopOptions(recipe.diagonal, recipe.center_gradients, rows)
 
 
-def _fit(gram, prepared, recipe, xp, loo):
-    """Return the coefficients of one round, and leave-one-out residuals or None."""
+def _solve(gram, prepared, recipe, xp, loo):
+    """Return the solution of one round, and leave-one-out residuals or None."""
     Y, weight = prepared.Y, prepared.weight
     ridge = recipe.alpha / weight
     with_mean = loo and recipe.fit_intercept
@@ -258,7 +261,7 @@ def _fit(gram, prepared, recipe, xp, loo):
         mean_solution = solution.coef[:, -1:]
         solution.coef = solution.coef[:, :-1]
     if not loo:
-        return solution.coef, None
-    return solution.coef, leave_one_out_residuals(
+        return solution, None
+    return solution, leave_one_out_residuals(
         solution, mean_solution, Y, weight, ridge, xp
     )

@@ -70,23 +70,26 @@ class HoldOut:
     def step(self, recipe, number, metrics, backend):
         """Return the pooled outputs of a round, the next metrics, and no model."""
 
-        def fold(part, metric, workspace):
-            prepared, X = part
-            result = fit_round(prepared, recipe, metric, number, backend, workspace)
-            return _host(result.predict(X, backend), backend), next_metric(result, backend)
-
+        pairs = zip(self._parts, metrics, strict=True)
         if self.n_jobs in (None, 1):
             results = [
-                fold(part, metric, self._workspace)
-                for part, metric in zip(self._parts, metrics, strict=True)
+                _fold(*pair, recipe, number, backend, self._workspace) for pair in pairs
             ]
         else:
             results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(fold)(part, metric, Workspace())
-                for part, metric in zip(self._parts, metrics, strict=True)
+                delayed(_fold)(*pair, recipe, number, backend, Workspace())
+                for pair in pairs
             )
         outputs, following = zip(*results, strict=True)
         return np.concatenate(outputs), list(following), None
+
+
+def _fold(part, metric, recipe, number, backend, workspace):
+    """Return the outputs of one fold on its test rows, and its next metric."""
+    prepared, X = part
+    result = fit_round(prepared, recipe, metric, number, backend, workspace)
+    outputs = _host(result.predict(X, backend), backend)
+    return outputs, next_metric(result, backend)
 
 
 class LeaveOneOut:
@@ -226,9 +229,9 @@ def _drop_ridges(paths):
             path.alive = False
 
 
-def history_of(recipe):
+def history_of(recipe, last):
     """Return the history of a recursion that nothing judged: scores are NaN."""
-    return _table([_row(recipe, i, np.nan) for i in range(recipe.max_iter + 1)])
+    return _table([_row(recipe, number, np.nan) for number in range(last + 1)])
 
 
 def _row(recipe, number, score):

@@ -18,7 +18,13 @@ from skrfm.exceptions import NumericalWarning
 from skrfm.kernels import GeneralizedLaplace, L1Laplace, LpqLaplace
 
 ESTIMATORS = [RFMRegressor, RFMClassifier]
-QUICK = {"kernel": "laplace", "alpha": 0.1, "validation": None, "max_iter": 2}
+QUICK = {
+    "kernel": "laplace",
+    "bandwidth": "median",
+    "alpha": 0.1,
+    "validation": None,
+    "max_iter": 2,
+}
 
 every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
 
@@ -465,7 +471,13 @@ def test_a_matrix_that_is_not_positive_definite_in_float32(rng):
     """A smooth kernel of close rows: float64 would do, and the warning says so."""
     X = rng.uniform(size=(80, 1)).astype(np.float32)
     y = np.sin(6 * X[:, 0])
-    machine = RFMRegressor(kernel="gaussian", alpha=1e-9, max_iter=0, validation=None)
+    machine = RFMRegressor(
+        kernel="gaussian",
+        bandwidth="median",
+        alpha=1e-9,
+        max_iter=0,
+        validation=None,
+    )
     message = (
         r"in float32; .* added to the diagonal\. Raise alpha, or pass X in float64"
     )

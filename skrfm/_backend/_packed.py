@@ -35,8 +35,8 @@ def _update(matrix, k, size, j0, strip):
 class PackedGram:
     """K and its slopes W on one set of rows, in one square buffer.
 
-    `factorize` turns the lower triangle into the Cholesky factor of
-    K + diag(ridge), `inverse_diagonal` into its inverse; `refill` makes K anew.
+    `factorize` turns the lower triangle into the Cholesky factor of K + diag(ridge);
+    `refill` makes K anew.
     """
 
     def __init__(self, kernel, T, bandwidth, spent=None):

@@ -26,7 +26,7 @@ class PairTiles:
         self.kernel, self.T, self.Z, self.bandwidth = kernel, T, Z, bandwidth
         self.dtype = T.dtype.type
         self.p = self.dtype(kernel.norm_order)
-        if self.p == 2:
+        if not kernel.coordinatewise:
             self.t_norms = np.einsum("ij,ij->i", T, T)
             self.z_norms = self.t_norms if Z is T else np.einsum("ij,ij->i", Z, Z)
             self.nearness = self.dtype(_NEARNESS[T.dtype])
@@ -37,7 +37,7 @@ class PairTiles:
 
     def distance_powers(self, i0, i1, j0, j1):
         """‖t_i − z_j‖_p^p of one tile."""
-        if self.p != 2:
+        if self.kernel.coordinatewise:
             out = np.empty((i1 - i0, j1 - j0), dtype=self.T.dtype)
             _jit.power_sums(self.T[i0:i1], self.columns[:, j0:j1], self.p, out)
             return out

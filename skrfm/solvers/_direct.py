@@ -1,57 +1,47 @@
 """Direct solvers of (K + diag(ridge)) α = Y, and leave-one-out in closed form."""
 
-import warnings
 from dataclasses import dataclass
 
-from ..exceptions import NotPositiveDefiniteError, NumericalWarning
+from ..exceptions import NotPositiveDefiniteError
 
 _ATTEMPTS = 6
 
 
 @dataclass
 class Solution:
-    """Coefficients, and the diagonal of the inverse where it was asked for."""
+    """Coefficients, the diagonal of the inverse where it was asked for, the jitter."""
 
     coef: object
     inverse_diagonal: object = None
+    jitter: float = 0.0
 
 
 def factorize(gram, ridge, xp):
-    """Factorise in place; a matrix that is not positive definite gets a jitter."""
-    dtype, n = gram.T.dtype, gram.T.shape[0]
-    gram_error = float(xp.finfo(dtype).eps) * n
+    """Factorise in place; a matrix that is not positive definite gets a jitter.
+
+    Returns
+    -------
+    float
+        What was added to the diagonal, mostly 0.
+    """
+    rounding = float(xp.finfo(gram.T.dtype).eps) * gram.T.shape[0]
     for attempt in range(_ATTEMPTS):
         # from 10 times the rounding error of the factor's pivots upwards
-        jitter = 10.0**attempt * gram_error if attempt else 0.0
+        jitter = 10.0**attempt * rounding if attempt else 0.0
         try:
             gram.factorize(ridge + jitter)
         except NotPositiveDefiniteError:
             gram.refill()
             continue
-        if attempt:
-            _warn_of_jitter(jitter, dtype)
-        return
+        return jitter
     raise NotPositiveDefiniteError(0)
 
 
 def _cholesky(gram, Y, ridge, xp, want_diagonal):
     """Solve by the Cholesky factor."""
-    factorize(gram, ridge, xp)
+    jitter = factorize(gram, ridge, xp)
     coef = gram.solve(Y)
-    return Solution(coef, gram.inverse_diagonal() if want_diagonal else None)
-
-
-def _warn_of_jitter(jitter, dtype):
-    precision = str(dtype).rsplit(".", 1)[-1]
-    advice = "Raise alpha" + (
-        ", or pass X in float64." if precision == "float32" else "."
-    )
-    warnings.warn(
-        f"The kernel matrix plus alpha on its diagonal is not positive definite in "
-        f"{precision}; {jitter:.1e} was added to the diagonal. {advice}",
-        NumericalWarning,
-        stacklevel=2,
-    )
+    return Solution(coef, gram.inverse_diagonal() if want_diagonal else None, jitter)
 
 
 def _eigh(gram, Y, ridge, xp, want_diagonal):

@@ -1,0 +1,70 @@
+"""What a user finds on a fitted estimator, and what he should be warned of."""
+
+import warnings
+
+import numpy as np
+
+from .exceptions import NumericalWarning
+
+
+def fitted_attributes(model, data, backend, *, single_output):
+    """Return the fitted attributes of a kernel machine, by name.
+
+    Parameters
+    ----------
+    model : Round
+    data : Data
+        The training rows.
+    backend : backend
+    single_output : bool
+        Whether outputs are one-dimensional to the user.
+    """
+    dtype, d = data.X.dtype, data.X.shape[1]
+    components = model.metric.dense_components(d)
+    metric = components.T @ components
+    importances = _importances(model, metric)
+    return {
+        "X_fit_": data.X,
+        "dual_coef_": model.coef[:, 0] if single_output else model.coef,
+        "intercept_": float(model.intercept[0]) if single_output else model.intercept,
+        "bandwidth_": model.bandwidth,
+        "alpha_": model.recipe.alpha,
+        "kernel_": model.recipe.kernel,
+        "best_iter_": model.number,
+        "components_": backend.asarray(components, dtype),
+        "metric_": backend.asarray(metric, dtype),
+        "feature_importances_": backend.asarray(importances, dtype),
+        "_n_features_out": components.shape[0],
+        "_center": model.center,
+        "_mapped_fit": model.T,
+        "_fit_weight": data.weight,
+    }
+
+
+def _importances(model, metric):
+    """Return the share of each feature in the trace of the AGOP; zeros without one."""
+    diagonal = np.diagonal(metric)
+    if model.metric.components is None and model.agop is not None:
+        diagonal = model.agop if model.agop.ndim == 1 else np.diagonal(model.agop)
+    total = diagonal.sum()
+    return diagonal / total if total > 0 else np.zeros(len(diagonal))
+
+
+def warn_of_trouble(model, data, stacklevel):
+    """Warn where the fitted machine is not quite what was asked for."""
+    dtype = str(data.X.dtype).rsplit(".", 1)[-1]
+    if model.agop is not None and not np.any(model.agop):
+        message = (
+            f"The predictor of round {model.number} is constant, so its average "
+            "gradient outer product is zero and the metric stays as it is. Is y "
+            "constant, are all rows equal, or is alpha too large?"
+        )
+    elif model.jitter:
+        message = (
+            "The kernel matrix with alpha on its diagonal is not positive definite in "
+            f"{dtype}: {model.jitter:.1e} was added to the diagonal. Raise alpha"
+            + (", or pass X in float64." if dtype == "float32" else ".")
+        )
+    else:
+        return
+    warnings.warn(message, NumericalWarning, stacklevel=stacklevel)
