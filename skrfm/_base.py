@@ -226,9 +226,8 @@ class BaseRFM(
             self.history_ = choice.history
             self._learn_from(choice)
         if model is None:
-            n_rounds = recipe.max_iter + 1
             rounds = run(data, recipe, backend)
-            *_, model = progress.open("fit", n_rounds).watch(rounds, n_rounds)
+            *_, model = progress.open("fit", recipe.max_iter + 1).watch(rounds)
         if judging is None:
             self.history_ = history_of(recipe, model.number)
         self.n_iter_ = max(1, int(self.history_["iter"].max()))

@@ -12,11 +12,9 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-_OPTIONS = {
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "nsz", "reassoc"},
-}
+_EXACT = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+# sums may be reordered, which is what makes SIMD code of them
+_OPTIONS = _EXACT | {"fastmath": {"contract", "nsz", "reassoc"}}
 
 
 def jit(function):
@@ -31,7 +29,7 @@ def _horner(coefficients):
     """Source-free polynomial evaluation: a jitted p(r) for fixed coefficients."""
     coefficients = tuple(coefficients)
 
-    @njit(**_OPTIONS)
+    @njit(**_EXACT)
     def evaluate(r):
         p = r * coefficients[0]
         for c in coefficients[1:-1]:
@@ -54,7 +52,7 @@ def _make_exp(dtype, integer, degree, bias, mantissa, lowest):
     log2e, lowest = dtype(1 / math.log(2)), dtype(lowest)
     # ln 2 in two parts; the first has few bits, so n * high is exact
     high = dtype(0.693359375)
-    low = dtype(math.log(2) - 0.693359375)
+    low = dtype(-2.1219444005469057e-4)
     bias, mantissa, half = integer(bias), integer(mantissa), dtype(0.5)
 
     def exp(x):
@@ -106,12 +104,12 @@ def log(x):
     """log(x) for a positive normal x."""
 
 
-@overload(exp, jit_options=_OPTIONS)
+@overload(exp, jit_options=_EXACT)
 def _overload_exp(x):
     return _EXP.get(x)
 
 
-@overload(log, jit_options=_OPTIONS)
+@overload(log, jit_options=_EXACT)
 def _overload_log(x):
     return _LOG.get(x)
 
@@ -196,9 +194,13 @@ def square_distances(gram, t, z, t_norm, z_norm, nearness):
 
 
 @jit
-def power_sums(t, z_columns, p, out):
-    """out_ij = sum over c of |t_ic - z_jc|**p; z_columns is z transposed."""
-    d = t.shape[1]
+def power_sums(t, z_columns, j0, p, out):
+    """out_ij = sum over c of |t_ic - z_(j0+j)c|**p; z_columns is z transposed.
+
+    Whole arrays with an offset come in, here and below, not slices of columns: a
+    slice may or may not be contiguous, and each case would be compiled.
+    """
+    d, j1 = t.shape[1], j0 + out.shape[1]
     m = out.shape[1]
     tiny = np.finfo(out.dtype).tiny
     for i in range(out.shape[0]):
@@ -207,24 +209,24 @@ def power_sums(t, z_columns, p, out):
         if p == 1:
             for c in range(0, d - 3, 4):
                 a0, a1, a2, a3 = t[i, c], t[i, c + 1], t[i, c + 2], t[i, c + 3]
-                z0, z1 = z_columns[c], z_columns[c + 1]
-                z2, z3 = z_columns[c + 2], z_columns[c + 3]
+                z0, z1 = z_columns[c, j0:j1], z_columns[c + 1, j0:j1]
+                z2, z3 = z_columns[c + 2, j0:j1], z_columns[c + 3, j0:j1]
                 for j in range(m):
                     first = abs(a0 - z0[j]) + abs(a1 - z1[j])
                     second = abs(a2 - z2[j]) + abs(a3 - z3[j])
                     row[j] += first + second
             for c in range(d - d % 4, d):
-                a, zc = t[i, c], z_columns[c]
+                a, zc = t[i, c], z_columns[c, j0:j1]
                 for j in range(m):
                     row[j] += abs(a - zc[j])
         elif p == 2:
             for c in range(d):
-                a, zc = t[i, c], z_columns[c]
+                a, zc = t[i, c], z_columns[c, j0:j1]
                 for j in range(m):
                     row[j] += (a - zc[j]) * (a - zc[j])
         else:
             for c in range(d):
-                a, zc = t[i, c], z_columns[c]
+                a, zc = t[i, c], z_columns[c, j0:j1]
                 for j in range(m):
                     delta = abs(a - zc[j])
                     power = power_of(max(delta, tiny), p)
@@ -307,21 +309,22 @@ def _signed_power_row(a, z, exponent, out):
 
 
 @jit
-def coordinate_gradients(t, z_columns, slope, coef, p, gradients):
-    """gradients_iol += sum_j slope_ij coef_oj |t_il - z_jl|**(p-1) sign(t_il - z_jl).
+def coordinate_gradients(t, z_columns, j0, slope, coef, p, gradients):
+    """Add the gradients at the rows of t that come from one tile of columns.
 
-    `coef` is (c, m), outputs first, `z_columns` (d, m) and `gradients` (b, c, d).
+    gradients_iol += sum_j slope_ij coef_oJ |δ|**(p-1) sign δ with J = j0 + j and
+    δ = t_il - z_Jl; `coef` is (c, n), `z_columns` (d, n) and `gradients` (b, c, d).
     """
-    outputs, m = coef.shape
+    outputs, m = coef.shape[0], slope.shape[1]
     weighted = np.empty((outputs, m), dtype=t.dtype)
     power = np.empty(m, dtype=t.dtype)
     exponent = p - t.dtype.type(1)
     for i in range(t.shape[0]):
         for o in range(outputs):
             for j in range(m):
-                weighted[o, j] = slope[i, j] * coef[o, j]
+                weighted[o, j] = slope[i, j] * coef[o, j0 + j]
         for c in range(t.shape[1]):
-            _signed_power_row(t[i, c], z_columns[c], exponent, power)
+            _signed_power_row(t[i, c], z_columns[c, j0 : j0 + m], exponent, power)
             for o in range(outputs):
                 row = weighted[o]
                 total = t.dtype.type(0)

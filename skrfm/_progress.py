@@ -73,15 +73,13 @@ class _Run:
             estimator=progress.estimator, **offered
         )
 
-    def watch(self, rounds, n_rounds):
+    def watch(self, rounds):
         """Yield the rounds, each reported; a callback that says stop ends them."""
-        for _ in range(n_rounds):
+        while True:
             with self.round() as task:
-                task.result = next(rounds, None)
-            if task.result is None:
-                break
+                task.result = next(rounds)
             yield task.result
-            if task.stop:
+            if task.stop or task.result.last:
                 break
         self.close()
 

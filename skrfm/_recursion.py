@@ -56,6 +56,7 @@ class Round:
     intercept: object
     loo_residuals: object = None
     jitter: float = 0.0
+    last: bool = False
     agop: np.ndarray | None = field(default=None, repr=False)
 
     def predict(self, X, backend):
@@ -193,7 +194,7 @@ def fit_round(
         prepared.intercept,
         residuals,
         solution.jitter,
-        G,
+        agop=G,
     )
 
 
@@ -218,9 +219,10 @@ def run(data, recipe, backend):
         result = fit_round(
             prepared, recipe, metric, number, backend, workspace, agop=agop
         )
-        yield result
         metric = next_metric(result, backend)
-        if metric is None:
+        result.last = metric is None or number == recipe.max_iter
+        yield result
+        if result.last:
             return
 
 

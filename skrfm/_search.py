@@ -69,7 +69,6 @@ class HoldOut:
 
     def step(self, recipe, number, metrics, backend):
         """Return the pooled outputs of a round, the next metrics, and no model."""
-
         pairs = zip(self._parts, metrics, strict=True)
         if self.n_jobs in (None, 1):
             results = [
@@ -168,9 +167,14 @@ class _Path:
                 self.recipe, number, self.metrics, backend
             )
             task.result = model
-        self.number = number
         ended = number == self.recipe.max_iter or None in self.metrics
         self.alive = not (ended or task.stop)
+        return outputs, model
+
+    def score_now(self, number, model, judging, backend):
+        """Fit a round again that turned out to be the last; return what is scored."""
+        recipe = replace(self.recipe, max_iter=number)
+        outputs, _, model = judging.step(recipe, number, [model.metric], backend)
         return outputs, model
 
     def record(self, score):
@@ -194,8 +198,9 @@ def choose(data, recipes, judging, criterion, backend, progress):
     best, best_score, history = None, -np.inf, []
     for number in range(recipes[0].max_iter + 1):
         for path in [path for path in paths if path.alive]:
-            last = path
             outputs, model = path.step(number, judging, backend)
+            if outputs is None and not path.alive:
+                outputs, model = path.score_now(number, model, judging, backend)
             if outputs is None:
                 continue
             score = criterion.score(outputs, judges.targets, judges.weight)
@@ -207,10 +212,6 @@ def choose(data, recipes, judging, criterion, backend, progress):
                 best = Choice(chosen, outputs, judges, model)
         if number == 0:
             _drop_ridges(paths)
-    if best is None:  # a callback ended the fit before anything was scored
-        recipe = replace(last.recipe, max_iter=last.number)
-        best = Choice(recipe, None, judges, model)
-        history.append(_row(recipe, last.number, np.nan))
     for path in paths:
         path.task.close()
     best.history = _table(history)

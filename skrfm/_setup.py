@@ -1,5 +1,6 @@
 """From an estimator's parameters to recipes, and to the rows that judge them."""
 
+from math import ceil
 from numbers import Integral
 
 import numpy as np
@@ -61,7 +62,10 @@ def _kernels(kernel, metric_type):
 def _alphas(alpha, alphas):
     if alpha != "auto":
         return [float(alpha)]
-    values = np.asarray(alphas, dtype=float).ravel()
+    try:
+        values = np.asarray(alphas, dtype=float).ravel()
+    except (TypeError, ValueError):
+        values = np.array([])
     if values.size == 0 or not (np.isfinite(values) & (values >= 0)).all():
         raise ValueError(
             f"alphas must be one or more finite numbers >= 0, got {alphas!r}."
@@ -121,10 +125,19 @@ def _can_stratify(labels):
 
 def _hold_out(labels, fraction, seed):
     """Return (train, test) positions, stratified where each class has two rows."""
-    stratify = labels if _can_stratify(labels) else None
-    rows = np.arange(len(labels))
+    n = len(labels)
+    n_test = ceil(fraction * n)
+    if n_test >= n:
+        raise ValueError(
+            f"validation_fraction={fraction} sets aside all of the {n} rows: "
+            "pass a smaller one."
+        )
+    room = min(n_test, n - n_test) >= len(np.unique(labels))
     return train_test_split(
-        rows, test_size=fraction, stratify=stratify, random_state=seed
+        np.arange(n),
+        test_size=n_test,
+        stratify=labels if room and _can_stratify(labels) else None,
+        random_state=seed,
     )
 
 

@@ -36,8 +36,9 @@ def validate_training(estimator, X, y, sample_weight):
     except ValueError as error:
         if "could not convert string" in str(error):
             raise ValueError(
-                f"{error}. X must be numeric: encode categories first, for example "
-                "with OneHotEncoder in a ColumnTransformer."
+                f"{error}. X and the y of a regressor must be numeric: encode "
+                "categories first, for example with OneHotEncoder in a "
+                "ColumnTransformer."
             ) from error
         raise
     weight = _validate_weight(sample_weight, y)
@@ -80,9 +81,11 @@ def validate_validation_set(estimator, X_val, y_val, sample_weight_val, backend)
         check_consistent_length(X_val, y_val)
     except ValueError as error:
         raise ValueError(f"X_val and y_val do not fit X and y: {error}") from error
-    Y, weight = estimator._encode_more(
-        y_val, _validate_weight(sample_weight_val, y_val)
-    )
+    try:
+        weight = _validate_weight(sample_weight_val, y_val)
+    except ValueError as error:
+        raise ValueError(f"sample_weight_val: {error}") from error
+    Y, weight = estimator._encode_more(y_val, weight)
     return ValidationSet(_make_data(X_val, Y, weight, backend))
 
 

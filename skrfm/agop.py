@@ -6,6 +6,7 @@ metric's distance is the plain kernel of t.
 """
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from scipy.linalg import eigh
@@ -60,8 +61,9 @@ class FeatureMetric:
         leading eigenvectors, or as many as make up that share of the trace. `eps` is
         the rounding unit that G was computed with.
         """
-        diagonal = G if G.ndim == 1 else np.diagonal(G)
-        top = diagonal.max()
+        # centred gradients may leave a diagonal just below zero
+        G = np.maximum(G, 0) if G.ndim == 1 else G
+        top = (G if G.ndim == 1 else np.diagonal(G)).max()
         if not (top > 0 and np.isfinite(top)):
             return None
         if G.ndim == 1 and n_components is None:
@@ -80,9 +82,9 @@ def _rank(values, n_components, negligible):
     k = max(1, int(np.count_nonzero(values > negligible * values[0])))
     if n_components is None:
         return k
-    if isinstance(n_components, float):
+    if not isinstance(n_components, Integral):
         share = np.cumsum(values[:k]) / values[:k].sum()
-        return int(np.searchsorted(share, n_components - 1e-12)) + 1
+        return int(np.searchsorted(share, n_components * (1 - 1e-6))) + 1
     return min(k, n_components)
 
 
@@ -119,22 +121,47 @@ def average_gradient_outer_product(gram, coef, weight, backend, options):
     -------
     ndarray of shape (k, k), or (k,) for a diagonal, float64
     """
-    coef = _compress(coef, backend)
+    scale = float(backend.xp.max(backend.xp.abs(coef))) or 1.0
+    # products of very large or very small coefficients would leave the number range
+    coef = _compress(coef / scale, backend)
     rows = options.rows
     if rows is None:
         rows = np.arange(coef.shape[0])
     else:
         weight = backend.take(weight, rows)
-    total = float(backend.xp.sum(weight))
+    moments = _Moments(coef.shape[1], gram.T.shape[1], options, backend)
     make = _coordinate_blocks if gram.kernel.coordinatewise else _radial_blocks
-    second, mean = 0.0, 0.0
-    for position, J in make(gram, coef, rows, backend):
-        second, mean = _accumulate(second, mean, J, weight[position], options, backend)
-    second = second / total
-    if options.centered:
-        mean = mean / total
-        second = second - ((mean**2).sum(0) if options.diagonal else mean.T @ mean)
-    return second
+    for position, outputs, J in make(gram, coef, rows, backend):
+        moments.add(J, weight[position], outputs)
+    return moments.average(float(backend.xp.sum(weight))) * scale**2
+
+
+class _Moments:
+    """Sums of gradients and of their outer products, in float64."""
+
+    def __init__(self, n_outputs, k, options, backend):
+        self._options, self._backend = options, backend
+        self._second = np.zeros(k if options.diagonal else (k, k))
+        self._first = np.zeros((n_outputs, k))
+
+    def add(self, J, weight, outputs):
+        """Add the gradients J (b, c, k) of some outputs, which are overwritten."""
+        xp, to_numpy = self._backend.xp, self._backend.to_numpy
+        root = xp.sqrt(weight)[:, None, None]
+        J *= root
+        if self._options.diagonal:
+            self._second += to_numpy(xp.sum(J * J, axis=(0, 1)))
+        else:
+            flat = xp.reshape(J, (-1, J.shape[2]))
+            self._second += to_numpy(flat.T @ flat)
+        if self._options.centered:
+            self._first[outputs] += to_numpy(xp.sum(root * J, axis=0))
+
+    def average(self, total):
+        """Return the average outer product for a total weight."""
+        mean = self._first / total
+        outer = (mean**2).sum(0) if self._options.diagonal else mean.T @ mean
+        return self._second / total - outer
 
 
 def _compress(coef, backend):
@@ -143,18 +170,22 @@ def _compress(coef, backend):
     The AGOP depends on them only through that product: of c centred one-hot columns,
     c − 1 are left.
     """
-    if coef.shape[1] == 1:
+    c = coef.shape[1]
+    if c == 1:
         return coef
     host = backend.to_numpy(coef).astype(np.float64)
     values, vectors = eigh(host.T @ host)
-    kept = vectors[:, values > np.finfo(host.dtype).eps * coef.shape[1] * values[-1]]
-    if kept.shape[1] == coef.shape[1]:
+    # what is left out is below the rounding error of the coefficients, squared
+    rounding = float(backend.xp.finfo(coef.dtype).eps)
+    cut = max((100 * rounding) ** 2, 100 * c * np.finfo(np.float64).eps)
+    kept = max(1, int(np.count_nonzero(values > cut * values[-1])))
+    if kept == c:
         return coef
-    return backend.asarray(host @ kept, dtype=coef.dtype)
+    return backend.asarray(host @ vectors[:, c - kept :], dtype=coef.dtype)
 
 
 def _radial_blocks(gram, coef, rows, backend):
-    """Yield (positions, J), J (n, c, k): the gradients U_i t_i − Σ_j W_ij α_j t_j.
+    """Yield (rows, outputs, J), J the gradients U_i t_i − Σ_j W_ij α_j t_j.
 
     Here U = Wα. A block holds all the rows and some of the outputs.
     """
@@ -164,7 +195,8 @@ def _radial_blocks(gram, coef, rows, backend):
     n, k = T.shape
     step = max(1, _PRODUCT_COLUMNS // (k + 1))
     for start in range(0, coef.shape[1], step):
-        alpha = coef[:, start : min(start + step, coef.shape[1])]
+        outputs = slice(start, min(start + step, coef.shape[1]))
+        alpha = coef[:, outputs]
         c = alpha.shape[1]
         products = xp.reshape(alpha[:, :, None] * T[:, None, :], (n, c * k))
         V = xp.concat([alpha, products], axis=1)
@@ -172,25 +204,10 @@ def _radial_blocks(gram, coef, rows, backend):
         U, moved = P[:, :c], xp.reshape(P[:, c:], (len(rows), c, k))
         J = U[:, :, None] * at[:, None, :]
         J -= moved
-        yield slice(None), J
+        yield slice(None), outputs, J
 
 
 def _coordinate_blocks(gram, coef, rows, backend):
-    """Yield (positions, J) block by block of rows."""
-    return gram.coordinate_gradients(rows, coef)
-
-
-def _accumulate(second, mean, J, weight, options, backend):
-    """Add one block of gradients J (b, c, k), which it overwrites, to both moments."""
-    xp = backend.xp
-    root = xp.sqrt(weight)[:, None, None]
-    J *= root
-    if options.diagonal:
-        moment = xp.sum(J * J, axis=(0, 1))
-    else:
-        flat = xp.reshape(J, (-1, J.shape[2]))
-        moment = flat.T @ flat
-    second = second + backend.to_numpy(moment).astype(np.float64)
-    if options.centered:
-        mean = mean + backend.to_numpy(xp.sum(root * J, axis=0)).astype(np.float64)
-    return second, mean
+    """Yield (rows, outputs, J): all outputs of a block of rows."""
+    for position, J in gram.coordinate_gradients(rows, coef):
+        yield position, slice(None), J

@@ -147,7 +147,7 @@ class RFMRegressor(RegressorMixin, BaseRFM):
     >>> X, y = make_friedman1(300, n_features=8, random_state=0)
     >>> model = RFMRegressor(kernel="laplace", alpha=1e-3, random_state=0).fit(X, y)
     >>> model.feature_importances_.round(2)
-    array([0.24, 0.22, 0.21, 0.25, 0.07, 0.  , 0.  , 0.  ])
+    array([0.24, 0.23, 0.21, 0.25, 0.07, 0.  , 0.  , 0.  ])
     """
 
     _criterion = RegressionCriterion()
@@ -159,12 +159,21 @@ class RFMRegressor(RegressorMixin, BaseRFM):
         return tags
 
     def _encode(self, y, weight):
-        self._single_output = y.ndim == 1
-        return y.reshape(len(y), -1).astype(np.float64), weight
+        try:
+            Y = y.reshape(len(y), -1).astype(np.float64)
+        except ValueError as error:
+            raise ValueError(f"y must be numeric: {error}.") from error
+        self._single_output, self._n_outputs = y.ndim == 1, Y.shape[1]
+        return Y, weight
 
     def _encode_more(self, y, weight):
         y = check_array(y, ensure_2d=False, input_name="y_val", dtype=np.float64)
-        return y.reshape(len(y), -1), weight
+        Y = y.reshape(len(y), -1)
+        if Y.shape[1] != self._n_outputs:
+            raise ValueError(
+                f"y_val has {Y.shape[1]} outputs, y has {self._n_outputs}."
+            )
+        return Y, weight
 
     def predict(self, X, return_std=False):
         """Predict the targets.
@@ -444,8 +453,6 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         return Y[:, 0] > 0 if Y.shape[1] == 1 else Y.argmax(1)
 
     def _learn_from(self, choice):
-        if choice.outputs is None:  # a callback ended the fit before they were made
-            return
         judges = choice.judges
         self._temperature = self._criterion.temperature(
             choice.outputs, judges.targets, judges.weight

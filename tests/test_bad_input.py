@@ -478,9 +478,7 @@ def test_a_matrix_that_is_not_positive_definite_in_float32(rng):
         max_iter=0,
         validation=None,
     )
-    message = (
-        r"in float32; .* added to the diagonal\. Raise alpha, or pass X in float64"
-    )
+    message = r"in float32.* added to the diagonal\. Raise alpha, or pass X in float64"
     with pytest.warns(NumericalWarning, match=message):
         machine.fit(X, y)
     assert machine.predict(X).dtype == np.float32
@@ -508,6 +506,27 @@ def test_targets_of_extreme_scale(scale, X):
     assert machine.best_iter_ == expected.best_iter_
     got = machine.predict(narrow).astype(np.float64) / scale
     assert_allclose(got, expected.predict(narrow), rtol=1e-3, atol=1e-4)
+
+
+@every_estimator
+def test_a_fit_that_fails_leaves_the_machine_as_it_was(cls, X, y, monkeypatch):
+    machine = cls(**QUICK).fit(X, y)
+    before = machine.predict(X)
+    with pytest.raises(ValueError, match="Unknown kernel"):
+        machine.set_params(kernel="none").fit(X[:, :2], 1 - y)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 1000)
+    with pytest.raises(MemoryError):
+        machine.set_params(kernel="laplace").fit(X[:, :2], 1 - y)
+    assert machine.n_features_in_ == 3
+    assert_allclose(machine.predict(X), before, rtol=0)
+
+
+def test_a_fit_that_fails_leaves_no_trace_on_a_new_machine(X, y):
+    machine = RFMRegressor(kernel="none")
+    with pytest.raises(ValueError, match="Unknown kernel"):
+        machine.fit(X, y)
+    with pytest.raises(NotFittedError):
+        machine.predict(X)
 
 
 def test_a_kernel_object_may_be_shared(X, y):

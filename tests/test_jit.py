@@ -76,7 +76,7 @@ def test_power_sums_at_every_width(dtype, p, d, rng):
     t, z = rng.normal(size=(3, d)).astype(dtype), rng.normal(size=(5, d)).astype(dtype)
     z[2] = t[1]
     out = np.empty((3, 5), dtype=dtype)
-    _jit.power_sums(t, np.ascontiguousarray(z.T), dtype(p), out)
+    _jit.power_sums(t, np.ascontiguousarray(z.T), 0, dtype(p), out)
     delta = np.abs(t[:, None, :].astype(float) - z[None, :, :].astype(float))
     exact = (delta ** float(dtype(p))).sum(axis=-1)
     assert out[1, 2] == 0

@@ -1,5 +1,6 @@
 """Solvers against NumPy, leave-one-out against n refits, variances against a GP."""
 
+import re
 import warnings
 
 import numpy as np
@@ -97,33 +98,41 @@ def equal_rows(backend, rng, dtype=np.float64):
     return table
 
 
-def test_the_jitter_is_told(backend, rng):
-    table = equal_rows(backend, rng)
-    with pytest.warns(
-        NumericalWarning,
-        match=r"not positive definite in float64; \d\.\de-\d+ was added to the "
-        r"diagonal\. Raise alpha\.$",
-    ):
-        factorize(table.gram(), backend.asarray(np.zeros(20)), backend.xp)
-
-
-def test_the_jitter_in_float32_offers_float64(backend, rng):
-    table = equal_rows(backend, rng, np.float32)
-    zeros = backend.asarray(np.zeros(20, dtype=np.float32))
-    with pytest.warns(
-        NumericalWarning, match=r"in float32; .* Raise alpha, or pass X in float64\."
-    ):
-        factorize(table.gram(), zeros, backend.xp)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_jitter_is_small_and_told(dtype, backend, rng):
+    table = equal_rows(backend, rng, dtype)
+    jitter = factorize(
+        table.gram(), backend.asarray(np.zeros(20, dtype=dtype)), backend.xp
+    )
+    assert 0 < jitter <= 1000 * 20 * np.finfo(dtype).eps
+    assert table.solve(np.zeros(20, dtype=dtype)).jitter == jitter
 
 
 def test_the_jittered_matrix_is_solved(backend, rng):
     """Targets that agree on equal rows are met: the jitter is as small as it says."""
     table = equal_rows(backend, rng)
     table.Y[1:4] = table.Y[0]
-    table.K = dense_values(Laplace(), table.T, table.T, BANDWIDTH)
-    with pytest.warns(NumericalWarning):
-        coef = backend.to_numpy(table.solve(np.zeros(20)).coef)
-    assert_allclose(table.K @ coef, table.Y, atol=1e-8)
+    K = dense_values(Laplace(), table.T, table.T, BANDWIDTH)
+    solution = table.solve(np.zeros(20))
+    coef = backend.to_numpy(solution.coef)
+    assert_allclose(K @ coef, table.Y, atol=1e-8)
+    jittered = K + solution.jitter * np.eye(20)
+    assert_allclose(jittered @ coef, table.Y, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_machine_warns_of_the_jitter_and_names_the_remedy(dtype, rng):
+    X = rng.normal(size=(20, 3)).astype(dtype)
+    X[1:4] = X[0]
+    machine = RFMRegressor(kernel="laplace", alpha=0.0, validation=None, max_iter=1)
+    remedy = "Raise alpha, or pass X in float64." if dtype == np.float32 else "alpha."
+    message = (
+        rf"not positive definite in {np.dtype(dtype)}.* \d\.\de-\d+ was added to the "
+        rf"diagonal\. .*{re.escape(remedy)}$"
+    )
+    with pytest.warns(NumericalWarning, match=message) as caught:
+        machine.fit(X, X[:, 0])
+    assert len(caught) == 1
 
 
 def test_a_matrix_that_no_jitter_helps_is_an_error(backend, rng):
@@ -135,9 +144,8 @@ def test_a_matrix_that_no_jitter_helps_is_an_error(backend, rng):
 
 def test_no_jitter_without_need(backend, rng):
     table = Table(backend, rng)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        factorize(table.gram(), backend.asarray(np.full(25, 1e-6)), backend.xp)
+    ridge = backend.asarray(np.full(25, 1e-6))
+    assert factorize(table.gram(), ridge, backend.xp) == 0
 
 
 # -- leave-one-out ------------------------------------------------------------------

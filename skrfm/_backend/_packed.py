@@ -150,18 +150,12 @@ class PackedGram:
         def strip(edge):
             block = rows[edge[0] : edge[1]]
             gradients = np.zeros((len(block), coef.shape[0], d), dtype=self.T.dtype)
-            W = np.empty((len(block), TILE), dtype=self.T.dtype)
             t = self.T[block]
             for j0, j1 in cuts(n):
-                slope = W[:, : j1 - j0]
+                slope = np.empty((len(block), j1 - j0), dtype=self.T.dtype)
                 _jit.slope_tile(self._packed, block, j0, slope)
                 _jit.coordinate_gradients(
-                    t,
-                    columns[:, j0:j1],
-                    slope,
-                    coef[:, j0:j1],
-                    self._tiles.p,
-                    gradients,
+                    t, columns, j0, slope, coef, self._tiles.p, gradients
                 )
             return slice(*edge), gradients
 

@@ -39,7 +39,7 @@ class PairTiles:
         """‖t_i − z_j‖_p^p of one tile."""
         if self.kernel.coordinatewise:
             out = np.empty((i1 - i0, j1 - j0), dtype=self.T.dtype)
-            _jit.power_sums(self.T[i0:i1], self.columns[:, j0:j1], self.p, out)
+            _jit.power_sums(self.T[i0:i1], self.columns, j0, self.p, out)
             return out
         t, z = self.T[i0:i1], self.Z[j0:j1]
         out = t @ z.T

@@ -104,20 +104,24 @@ def leave_one_out_residuals(solution, mean_solution, Y, weight, ridge, xp):
     Where all weights are at least 1, one unit of a row's weight is left out, which is
     what leaving out one of w repeated rows is; otherwise the whole row is.
     """
-    w, ridge = weight[:, None], ridge[:, None]
-    inverse = solution.inverse_diagonal[:, None]
-    total = xp.sum(weight)
-    if float(xp.min(weight)) >= 1:
-        repeated = w > 1
-        others = (w - 1) / xp.where(repeated, ridge, 1.0)
-        factor = w / (xp.where(repeated, others, 0.0) + inverse)
-        shift = Y / (total - 1)
-    else:
-        factor = 1 / inverse
-        shift = w * Y / (total - w)
+    units, factor = _left_out(weight, ridge, solution.inverse_diagonal, xp)
     if mean_solution is None:
-        return factor * solution.coef
-    return factor * (solution.coef + shift * mean_solution)
+        return factor[:, None] * solution.coef
+    share = units / (xp.sum(weight) - units)
+    shift = share[:, None] * Y
+    return factor[:, None] * (solution.coef + shift * mean_solution)
+
+
+def _left_out(weight, ridge, inverse_diagonal, xp):
+    """Return the weight that is left out with each row, and residual / coefficient."""
+    if float(xp.min(weight)) < 1:
+        return weight, 1 / inverse_diagonal
+    one = xp.ones_like(weight)
+    repeated, free = weight > 1, ridge <= 0
+    others = xp.where(repeated, (weight - 1) / xp.where(free, one, ridge), 0 * one)
+    factor = weight / (others + inverse_diagonal)
+    # without a ridge, what is left of a repeated row interpolates it
+    return one, xp.where(repeated & free, 0 * one, factor)
 
 
 def predictive_variance(gram, coef, weight, alpha, blocks, xp):
@@ -144,15 +148,16 @@ def predictive_variance(gram, coef, weight, alpha, blocks, xp):
     -----
     With C = (K + diag(ridge))⁻¹ the variance in units of the signal variance is
     v = k(x, x) − k_xᵀ C k_x + alpha, and the signal variance of an output is the
-    weighted mean of α_i² / C_ii.
+    weighted mean of α_i² / C_ii, rows of weight w ≥ 1 taken as w rows.
     """
-    factorize(gram, alpha / weight, xp)
+    ridge = alpha / weight
+    factorize(gram, ridge, xp)
     reduced = []
     for K in blocks:
         explained = xp.sum(K * gram.solve(K.T).T, axis=1)
         left = 1 - explained
         reduced.append(xp.where(left > 0, left, xp.zeros_like(left)) + alpha)
-    inverse = gram.inverse_diagonal()
-    total = xp.sum(weight)
-    signal = xp.sum(weight[:, None] * coef**2 / inverse[:, None], axis=0) / total
+    units, factor = _left_out(weight, ridge, gram.inverse_diagonal(), xp)
+    share = units * factor / xp.sum(weight)
+    signal = xp.sum(share[:, None] * coef**2, axis=0)
     return xp.concat(reduced)[:, None] * signal
