@@ -163,13 +163,13 @@ def _slope_row(u, k, profile, w):
 def _square_distance_row(gram, t, z, t_norm, z_norm, nearness, u):
     """Squared distances of one row from inner products, near pairs anew."""
     zero = u.dtype.type(0)
-    near = zero
     for j in range(u.size):
-        norms = t_norm + z_norm[j]
-        s = norms - 2 * gram[j]
-        u[j] = max(s, zero)
-        near += u.dtype.type(1) if s < nearness * norms else zero
-    if near == zero:
+        s = t_norm + z_norm[j] - 2 * gram[j]
+        u[j] = s if s > zero else zero
+    near = 0
+    for j in range(u.size):
+        near += u[j] < nearness * (t_norm + z_norm[j])
+    if near == 0:
         return
     for j in range(u.size):
         if u[j] < nearness * (t_norm + z_norm[j]):

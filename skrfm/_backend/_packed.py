@@ -20,6 +20,8 @@ from ._tiles import TILE, PairTiles, cuts
 
 # rows of a panel in the Cholesky factorisation
 _PANEL = 384
+# rows that a thread updates at a time
+_STRIP = 256
 # blocks of gradients that are held at a time
 _GRADIENT_BATCH = 16
 
@@ -77,7 +79,7 @@ class PackedGram:
             info = matrix.cholesky_block(k, size)
             if info:
                 raise NotPositiveDefiniteError(k + info - 1)
-            strips = [(end + i0, end + i1) for i0, i1 in cuts(n - end, _PANEL)]
+            strips = [(end + i0, end + i1) for i0, i1 in cuts(n - end, _STRIP)]
             for_each(partial(_solve_panel, matrix, k, size), strips)
             # the longest strips first, so that all threads end together
             for_each(partial(_update, matrix, k, size, end), strips[::-1])

@@ -14,7 +14,7 @@ from threading import Lock
 
 from threadpoolctl import ThreadpoolController
 
-_COUNT = ContextVar("skrfm_threads", default=1)
+_POOL = ContextVar("skrfm_pool", default=None)
 # with fewer rows than this, starting a thread costs more than it saves
 _FEW_ROWS = 800
 
@@ -72,18 +72,20 @@ def own_threads(n_rows):
     A problem of few rows gets one thread altogether.
     """
     count = _LIMIT.acquire()
-    token = _COUNT.set(count if n_rows >= _FEW_ROWS else 1)
+    pool = ThreadPoolExecutor(count) if count > 1 and n_rows >= _FEW_ROWS else None
+    token = _POOL.set(pool)
     try:
         yield
     finally:
-        _COUNT.reset(token)
+        _POOL.reset(token)
+        if pool is not None:
+            pool.shutdown()
         _LIMIT.release()
 
 
 def for_each(function, items):
     """Call `function` on each item, in threads within `own_threads`; return a list."""
-    threads = min(_COUNT.get(), len(items))
-    if threads <= 1:
+    pool = _POOL.get()
+    if pool is None or len(items) <= 1:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, items))
+    return list(pool.map(function, items))
