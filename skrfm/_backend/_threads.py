@@ -14,7 +14,6 @@ from threading import Lock
 
 from threadpoolctl import ThreadpoolController
 
-_POOL = ContextVar("skrfm_pool", default=None)
 # with fewer rows than this, starting a thread costs more than it saves
 _FEW_ROWS = 800
 
@@ -72,20 +71,39 @@ def own_threads(n_rows):
     A problem of few rows gets one thread altogether.
     """
     count = _LIMIT.acquire()
-    pool = ThreadPoolExecutor(count) if count > 1 and n_rows >= _FEW_ROWS else None
-    token = _POOL.set(pool)
+    own = _Threads(count if n_rows >= _FEW_ROWS else 1)
+    token = _OWN.set(own)
     try:
         yield
     finally:
-        _POOL.reset(token)
+        _OWN.reset(token)
+        own.close()
+        _LIMIT.release()
+
+
+class _Threads:
+    """A pool of threads; once closed, or with one thread, work is done in line."""
+
+    def __init__(self, count):
+        self._pool = ThreadPoolExecutor(count) if count > 1 else None
+
+    def map(self, function, items):
+        """Call `function` on each item; return a list."""
+        if self._pool is None or len(items) <= 1:
+            return [function(item) for item in items]
+        return list(self._pool.map(function, items))
+
+    def close(self):
+        """Let the threads go."""
+        pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown()
-        _LIMIT.release()
+
+
+_OWN = ContextVar("skrfm_threads", default=None)
+_IN_LINE = _Threads(1)
 
 
 def for_each(function, items):
     """Call `function` on each item, in threads within `own_threads`; return a list."""
-    pool = _POOL.get()
-    if pool is None or len(items) <= 1:
-        return [function(item) for item in items]
-    return list(pool.map(function, items))
+    return (_OWN.get() or _IN_LINE).map(function, items)
