@@ -91,7 +91,23 @@ def _fold(part, metric, recipe, number, backend, workspace):
     return outputs, next_metric(result, backend)
 
 
-class LeaveOneOut:
+class _OnAllRows:
+    """What judges a machine that is fitted on all rows, and so is the model itself."""
+
+    def _prepare(self, data, fit_intercept, backend):
+        self._prepared = Prepared.of(data, fit_intercept, backend)
+        self._workspace = Workspace()
+
+    def _fit(self, recipe, number, metrics, backend, loo=False):
+        # round 0 has an AGOP even if it is the last: importances come from it
+        agop = number == 0 or None
+        where = backend, self._workspace
+        return fit_round(
+            self._prepared, recipe, *metrics, number, *where, loo=loo, agop=agop
+        )
+
+
+class LeaveOneOut(_OnAllRows):
     """Judged by leave-one-out residuals in closed form; the metric has seen all rows.
 
     With `last_only` the recipes are compared by their last round.
@@ -103,28 +119,18 @@ class LeaveOneOut:
     def start(self, data, fit_intercept, backend):
         """Prepare the rows; return the judges and the number of parts."""
         self._data = data
-        self._prepared = Prepared.of(data, fit_intercept, backend)
-        self._workspace = Workspace()
+        self._prepare(data, fit_intercept, backend)
         return Judges.of(data, backend), 1
 
     def step(self, recipe, number, metrics, backend):
         """Return the leave-one-out outputs, the next metric, and the model."""
         loo = not self.last_only or number == recipe.max_iter
-        result = fit_round(
-            self._prepared,
-            recipe,
-            *metrics,
-            number,
-            backend,
-            self._workspace,
-            loo=loo,
-            agop=number == 0 or None,
-        )
+        result = self._fit(recipe, number, metrics, backend, loo)
         outputs = _host(self._data.Y - result.loo_residuals, backend) if loo else None
         return outputs, [next_metric(result, backend)], result
 
 
-class ValidationSet:
+class ValidationSet(_OnAllRows):
     """Judged on rows that the user gave."""
 
     def __init__(self, data):
@@ -132,21 +138,12 @@ class ValidationSet:
 
     def start(self, data, fit_intercept, backend):
         """Prepare the rows; return the judges and the number of parts."""
-        self._prepared = Prepared.of(data, fit_intercept, backend)
-        self._workspace = Workspace()
+        self._prepare(data, fit_intercept, backend)
         return Judges.of(self.data, backend), 1
 
     def step(self, recipe, number, metrics, backend):
         """Return the outputs on the user's rows, the next metric, and the model."""
-        result = fit_round(
-            self._prepared,
-            recipe,
-            *metrics,
-            number,
-            backend,
-            self._workspace,
-            agop=number == 0 or None,
-        )
+        result = self._fit(recipe, number, metrics, backend)
         outputs = _host(result.predict(self.data.X, backend), backend)
         return outputs, [next_metric(result, backend)], result
 
