@@ -224,6 +224,12 @@ def power_sums(t, z_columns, j0, p, out):
                 a, zc = t[i, c], z_columns[c, j0:j1]
                 for j in range(m):
                     row[j] += (a - zc[j]) * (a - zc[j])
+        elif p == 1.5:  # the default order of LpqLaplace needs no logarithm
+            for c in range(d):
+                a, zc = t[i, c], z_columns[c, j0:j1]
+                for j in range(m):
+                    delta = abs(a - zc[j])
+                    row[j] += delta * np.sqrt(delta)
         else:
             for c in range(d):
                 a, zc = t[i, c], z_columns[c, j0:j1]
@@ -300,6 +306,11 @@ def _signed_power_row(a, z, exponent, out):
     elif exponent == 1:
         for j in range(z.size):
             out[j] = a - z[j]
+    elif exponent == 0.5:
+        for j in range(z.size):
+            delta = a - z[j]
+            root = np.sqrt(abs(delta))
+            out[j] = root if delta > zero else -root
     else:
         for j in range(z.size):
             delta = a - z[j]

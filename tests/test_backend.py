@@ -258,7 +258,7 @@ def test_coordinate_gradients(n, threads):
     assert_allclose(J, expected[rows], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("p", [1.3, 2.0])
+@pytest.mark.parametrize("p", [1.3, 1.5, 2.0])
 def test_coordinate_gradients_of_other_norms(p, backend):
     problem = Problem(LpqLaplace(p=p), 20)
     gram = problem.gram(backend)

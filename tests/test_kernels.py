@@ -52,6 +52,7 @@ KERNEL_OBJECTS = [
     LpqLaplace(p=1.0, q=1.0),
     LpqLaplace(p=1.3, q=0.65),
     LpqLaplace(p=1.3, q=1.0),
+    LpqLaplace(p=1.5, q=1.0),
     LpqLaplace(p=1.3, q=1.3),
     LpqLaplace(p=2.0, q=0.7),
     LpqLaplace(p=2.0, q=1.0),

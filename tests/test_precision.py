@@ -25,6 +25,7 @@ KERNELS = [
     Gaussian(),
     L1Laplace(),
     LpqLaplace(p=1.3),
+    LpqLaplace(p=1.5),
 ]
 
 
