@@ -142,29 +142,45 @@ def time_floor(case):
 
 
 def work(model, case, repeats):
-    """Measure one model in this process; return the figures."""
+    """Measure the seconds of one model in this process; return the figures."""
     if model == "floor":
         return {"fit_seconds": min(time_floor(case) for _ in range(repeats))}
-    fit = {"skrfm": fit_skrfm, "xrfm": fit_xrfm}[model]
-    X, Y = make_data(case["n"], case["d"], case["c"])
-    fit(case, X[:300], Y[:300])(X[:300])
-    before = current_memory()
+    fit, X, Y = prepare(model, case)
     fits, predicts = [], []
     for _ in range(repeats):
         start = perf_counter()
         predict = fit(case, X, Y)
         fits.append(perf_counter() - start)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        predicts += time_predict(predict, X)
+    return {"fit_seconds": min(fits), "predict_seconds": min(predicts)}
+
+
+def work_memory(model, case):
+    """Measure the memory of one fit in this process; return the figure."""
+    fit, X, Y = prepare(model, case)
+    before = current_memory()
+    fit(case, X, Y)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"peak_n2_floats": (peak - before) / (4 * case["n"] ** 2)}
+
+
+def prepare(model, case):
+    """Return a model's fit and the data, once all that a process does once is done."""
+    fit = {"skrfm": fit_skrfm, "xrfm": fit_xrfm}[model]
+    X, Y = make_data(case["n"], case["d"], case["c"])
+    # enough rows for threads and their buffers
+    fit(case, X[:900], Y[:900])(X[:900])
+    return fit, X, Y
+
+
+def time_predict(predict, X):
+    """Return the seconds of each of some calls: of one, if it takes long."""
+    seconds = []
+    while sum(seconds) < 0.05:
         start = perf_counter()
         predict(X)
-        predicts.append(perf_counter() - start)
-        if len(fits) == 1:
-            first_peak = peak
-    return {
-        "fit_seconds": min(fits),
-        "predict_seconds": min(predicts),
-        "peak_n2_floats": (first_peak - before) / (4 * case["n"] ** 2),
-    }
+        seconds.append(perf_counter() - start)
+    return seconds
 
 
 def current_memory():
@@ -177,10 +193,22 @@ def current_memory():
 
 
 def measure(model, case, repeats):
-    """Measure one model in a process of its own."""
-    job = json.dumps([model, case, repeats])
+    """Measure one model, its seconds and its memory each in a new process."""
+    figures = run_worker("work", model, case, repeats)
+    if model != "floor" and "error" not in figures:
+        # memory that is freed goes back at once, or a peak could hide in it
+        give_back = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+        figures |= run_worker("work_memory", model, case, **give_back)
+    return figures
+
+
+def run_worker(name, *arguments, **variables):
+    """Call a function of this script in a new process; return its figures."""
     done = subprocess.run(
-        [sys.executable, __file__, "--worker", job], capture_output=True, text=True
+        [sys.executable, __file__, "--worker", json.dumps([name, *arguments])],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **variables},
     )
     if done.returncode:
         return {"error": done.stderr.strip().splitlines()[-1]}
@@ -255,7 +283,9 @@ def main():
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        print(json.dumps(work(*json.loads(args.worker))))
+        name, *arguments = json.loads(args.worker)
+        workers = {"work": work, "work_memory": work_memory}
+        print(json.dumps(workers[name](*arguments)))
         return
     records = Records(args.out, FIELDS, KEY)
     models = [m for m in MODELS if m != "xrfm" or importlib.util.find_spec("xrfm")]

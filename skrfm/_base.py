@@ -1,5 +1,6 @@
 """What the kernel RFM estimators share: validation, the fit, transform and features."""
 
+from collections import deque
 from contextlib import contextmanager
 from numbers import Integral, Real
 
@@ -227,7 +228,8 @@ class BaseRFM(
             self._learn_from(choice)
         if model is None:
             rounds = run(data, recipe, backend)
-            *_, model = progress.open("fit", recipe.max_iter + 1).watch(rounds)
+            watched = progress.open("fit", recipe.max_iter + 1).watch(rounds)
+            model = deque(watched, maxlen=1).pop()  # none but the last is held
         if judging is None:
             self.history_ = history_of(recipe, model.number)
         self.n_iter_ = max(1, int(self.history_["iter"].max()))

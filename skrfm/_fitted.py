@@ -45,7 +45,7 @@ def _importances(model, metric):
     """Return the share of each feature in the trace of the AGOP; zeros without one."""
     diagonal = np.diagonal(metric)
     if model.metric.components is None and model.agop is not None:
-        diagonal = model.agop if model.agop.ndim == 1 else np.diagonal(model.agop)
+        diagonal = model.agop
     total = diagonal.sum()
     return diagonal / total if total > 0 else np.zeros(len(diagonal))
 

@@ -3,7 +3,7 @@
 The callers (`skrfm._backend`) cut the work into tiles that fit the cache and
 share them out among threads; nothing here starts a thread or allocates more
 than a row. All loops are written so that LLVM turns them into SIMD code, which
-is why `exp` and `log` are polynomials: a call into libm would stop it.
+is why `exp2` and `power_of` are polynomials: a call into libm would stop it.
 """
 
 import math
@@ -11,10 +11,13 @@ import math
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
+from numpy.polynomial import Chebyshev, Polynomial
 
 _EXACT = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 # sums may be reordered, which is what makes SIMD code of them
 _OPTIONS = _EXACT | {"fastmath": {"contract", "nsz", "reassoc"}}
+
+_LOG2E = 1 / math.log(2)
 
 
 def jit(function):
@@ -39,103 +42,120 @@ def _horner(coefficients):
     return evaluate
 
 
-def _taylor_exp(degree, dtype):
-    return [dtype(1 / math.factorial(i)) for i in range(degree, -1, -1)]
+def _exp2_taylor(degree, dtype):
+    """Coefficients of 2**r, highest first."""
+    ln2 = math.log(2)
+    return [dtype(ln2**i / math.factorial(i)) for i in range(degree, -1, -1)]
+
+
+def _log2_interpolant(degree, dtype):
+    """Coefficients of log2(1 + f) / f on 1/√2 … √2, highest first."""
+    series = Chebyshev.interpolate(
+        lambda f: np.log1p(f) / f * _LOG2E, degree, [0.5**0.5 - 1, 2**0.5 - 1]
+    )
+    return [dtype(c) for c in series.convert(kind=Polynomial).coef[::-1]]
 
 
 def _atanh_series(terms, dtype):
-    return [dtype(2 / (2 * i + 1)) for i in range(terms - 1, -1, -1)]
+    """Coefficients of log2((1 + t) / (1 - t)) / t in t², highest first."""
+    return [dtype(2 / (2 * i + 1) * _LOG2E) for i in range(terms - 1, -1, -1)]
 
 
-def _make_exp(dtype, integer, degree, bias, mantissa, lowest):
-    polynomial = _horner(_taylor_exp(degree, dtype))
-    log2e, lowest = dtype(1 / math.log(2)), dtype(lowest)
-    # ln 2 in two parts; the first has few bits, so n * high is exact
-    high = dtype(0.693359375)
-    low = dtype(-2.1219444005469057e-4)
-    bias, mantissa, half = integer(bias), integer(mantissa), dtype(0.5)
+def _make_log2_of_fraction_32():
+    # no division: it costs as much as ten products
+    polynomial = _horner(_log2_interpolant(8, np.float32))
+    one = np.float32(1)
 
-    def exp(x):
-        x = min(max(x, lowest), -lowest)
-        n = np.floor(x * log2e + half)
-        r = (x - n * high) - n * low
-        bits = (integer(n) + bias) << mantissa
-        return polynomial(r) * integer(bits).view(dtype)
+    def log2_of_fraction(m):
+        f = m - one
+        return f * polynomial(f)
 
-    return exp
+    return njit(**_EXACT)(log2_of_fraction)
 
 
-def _make_log(dtype, integer, terms, bias, mantissa):
-    series = _horner(_atanh_series(terms, dtype))
-    ln2, one, root2 = dtype(math.log(2)), dtype(1), dtype(math.sqrt(2))
-    half = dtype(0.5)
+def _make_log2_of_fraction_64():
+    series = _horner(_atanh_series(11, np.float64))
+
+    def log2_of_fraction(m):
+        t = (m - 1.0) / (m + 1.0)
+        return t * series(t * t)
+
+    return njit(**_EXACT)(log2_of_fraction)
+
+
+def _make_exp2(dtype, integer, degree, bias, mantissa):
+    polynomial = _horner(_exp2_taylor(degree, dtype))
+    lowest, half = dtype(1 - bias), dtype(0.5)
     bias, mantissa = integer(bias), integer(mantissa)
-    fraction = integer((1 << int(mantissa)) - 1)
-    unit = integer(int(bias) << int(mantissa))
 
-    def log(x):
+    def exp2(x):
+        x = min(max(x, lowest), -lowest)
+        n = np.floor(x + half)
+        bits = (integer(n) + bias) << mantissa
+        return polynomial(x - n) * integer(bits).view(dtype)
+
+    return exp2
+
+
+def _make_power(dtype, integer, log2_of_fraction, mantissa):
+    """x**y as 2**(y log2 x), where x is 2**n times a fraction of 1/√2 … √2."""
+    smallest_fraction = integer(int(dtype(0.5**0.5).view(integer)))
+    mantissa = integer(mantissa)
+
+    def power_of(x, y):
         bits = dtype(x).view(integer)
-        n = (bits >> mantissa) - bias
-        m = integer((bits & fraction) | unit).view(dtype)
-        large = m > root2
-        m = m * half if large else m
-        n = n + integer(1) if large else n
-        t = (m - one) / (m + one)
-        return dtype(n) * ln2 + t * series(t * t)
+        n = integer(bits - smallest_fraction) >> mantissa
+        fraction = integer(bits - integer(n << mantissa)).view(dtype)
+        return exp2(y * (dtype(n) + log2_of_fraction(fraction)))
 
-    return log
+    return power_of
 
 
-_EXP = {
-    types.float32: _make_exp(np.float32, np.int32, 7, 127, 23, -87),
-    types.float64: _make_exp(np.float64, np.int64, 13, 1023, 52, -708),
+_EXP2 = {
+    types.float32: _make_exp2(np.float32, np.int32, 7, 127, 23),
+    types.float64: _make_exp2(np.float64, np.int64, 13, 1023, 52),
 }
-_LOG = {
-    types.float32: _make_log(np.float32, np.int32, 5, 127, 23),
-    types.float64: _make_log(np.float64, np.int64, 11, 1023, 52),
+_POWER = {
+    types.float32: _make_power(np.float32, np.int32, _make_log2_of_fraction_32(), 23),
+    types.float64: _make_power(np.float64, np.int64, _make_log2_of_fraction_64(), 52),
 }
 
 
-def exp(x):
-    """exp(x), clipped where the result would leave the normal numbers."""
+def exp2(x):
+    """2**x, clipped where the result would leave the normal numbers."""
 
 
-def log(x):
-    """log(x) for a positive normal x."""
+def power_of(x, y):
+    """x**y for a positive normal x, clipped as `exp2` is."""
 
 
-@overload(exp, jit_options=_EXACT)
-def _overload_exp(x):
-    return _EXP.get(x)
+@overload(exp2, jit_options=_EXACT)
+def _overload_exp2(x):
+    return _EXP2.get(x)
 
 
-@overload(log, jit_options=_EXACT)
-def _overload_log(x):
-    return _LOG.get(x)
-
-
-@jit
-def power_of(x, exponent):
-    """x**exponent for a positive x, in vectorisable code."""
-    return exp(exponent * log(x))
+@overload(power_of, jit_options=_EXACT)
+def _overload_power_of(x, y):
+    return _POWER.get(x)
 
 
 @jit
-def _value_row(u, profile, k):
-    """Write k = exp(-(scale * u)**exponent)."""
+def _value_row(u, profile):
+    """Turn u into exp(-(scale * u)**exponent), in place."""
     scale, exponent, _, _ = profile
     zero, one = u.dtype.type(0), u.dtype.type(1)
+    log2e = u.dtype.type(_LOG2E)
     if exponent == 1:
         for j in range(u.size):
-            k[j] = exp(-scale * u[j])
+            u[j] = exp2(-(scale * log2e) * u[j])
     elif exponent == u.dtype.type(0.5):
         for j in range(u.size):
-            k[j] = exp(-np.sqrt(scale * u[j]))
+            u[j] = exp2(-np.sqrt((scale * log2e * log2e) * u[j]))
     else:
         for j in range(u.size):
             positive = u[j] > zero
             v = power_of(scale * (u[j] if positive else one), exponent)
-            k[j] = exp(-v) if positive else one
+            u[j] = exp2(-log2e * v) if positive else one
 
 
 @jit
@@ -160,20 +180,23 @@ def _slope_row(u, k, profile, w):
 
 
 @jit
-def _square_distance_row(gram, t, z, t_norm, z_norm, nearness, u):
-    """Squared distances of one row from inner products, near pairs anew."""
-    zero = u.dtype.type(0)
+def _square_distance_row(u, t_norm, z_norm, nearness):
+    """Turn inner products into squared distances; return how many pairs are near."""
+    zero, near = u.dtype.type(0), 0
     for j in range(u.size):
-        s = t_norm + z_norm[j] - 2 * gram[j]
+        both = t_norm + z_norm[j]
+        s = both - (u[j] + u[j])  # 2 * u[j] would be in float64
+        near += s < nearness * both
         u[j] = s if s > zero else zero
-    near = 0
-    for j in range(u.size):
-        near += u[j] < nearness * (t_norm + z_norm[j])
-    if near == 0:
-        return
+    return near
+
+
+@jit
+def _near_distances(u, t, z, t_norm, z_norm, nearness):
+    """Compute the squared distances of near pairs anew, from differences."""
     for j in range(u.size):
         if u[j] < nearness * (t_norm + z_norm[j]):
-            s = zero
+            s = u.dtype.type(0)
             for c in range(t.size):
                 difference = t[c] - z[j, c]
                 s += difference * difference
@@ -181,16 +204,11 @@ def _square_distance_row(gram, t, z, t_norm, z_norm, nearness, u):
 
 
 @jit
-def square_distances(gram, t, z, t_norm, z_norm, nearness):
-    """Turn a tile of inner products into squared distances, in place.
-
-    Rows are copied first, here and below: LLVM makes no SIMD code of a loop whose
-    input and output may overlap.
-    """
-    row = np.empty(gram.shape[1], dtype=gram.dtype)
-    for i in range(gram.shape[0]):
-        row[:] = gram[i]
-        _square_distance_row(row, t[i], z, t_norm[i], z_norm, nearness, gram[i])
+def square_distances(u, t, z, t_norm, z_norm, nearness):
+    """Turn a tile of inner products into squared distances, in place."""
+    for i in range(u.shape[0]):
+        if _square_distance_row(u[i], t_norm[i], z_norm, nearness):
+            _near_distances(u[i], t[i], z, t_norm[i], z_norm, nearness)
 
 
 @jit
@@ -242,10 +260,8 @@ def power_sums(t, z_columns, j0, p, out):
 @jit
 def value_tile(u, profile):
     """Turn a tile of distance powers into kernel values, in place."""
-    row = np.empty(u.shape[1], dtype=u.dtype)
     for i in range(u.shape[0]):
-        row[:] = u[i]
-        _value_row(row, profile, u[i])
+        _value_row(u[i], profile)
 
 
 @jit
@@ -258,7 +274,8 @@ def pack_tile(u, profile, packed, i0, j0, w):
     rows, columns = u.shape
     k = np.empty(columns, dtype=u.dtype)
     for i in range(rows):
-        _value_row(u[i], profile, k)
+        k[:] = u[i]
+        _value_row(k, profile)
         _slope_row(u[i], k, profile, w[i])
         for j in range(min(columns, i0 + i - j0)):
             packed[i0 + i, j0 + j] = k[j]

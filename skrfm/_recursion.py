@@ -199,18 +199,24 @@ def fit_round(
 
 
 def next_metric(result, backend):
-    """Return the metric for the round after `result`, or None where it has no AGOP."""
-    if result.agop is None:
+    """Return the metric for the round after `result`, or None where it has no AGOP.
+
+    Of the AGOP only the diagonal is left in `result`.
+    """
+    G = result.agop
+    if G is None:
         return None
+    result.agop = G if G.ndim == 1 else np.diagonal(G).copy()
     eps = float(backend.xp.finfo(result.coef.dtype).eps)
-    return FeatureMetric.from_agop(result.agop, result.recipe.n_components, eps)
+    return FeatureMetric.from_agop(G, result.recipe.n_components, eps)
 
 
 def run(data, recipe, backend):
     """Yield the rounds 0 … max_iter of a recursion.
 
     It ends early where the AGOP is zero: nothing is left to reweight. The AGOP is
-    there in all rounds but the last, and in round 0 even if it is the last.
+    there in all rounds but the last, and in round 0 even if it is the last. A round
+    can predict until the next one is asked for.
     """
     prepared = Prepared.of(data, recipe.fit_intercept, backend)
     metric, workspace = FeatureMetric(), Workspace()
@@ -224,6 +230,7 @@ def run(data, recipe, backend):
         yield result
         if result.last:
             return
+        result.T = None  # as much memory as X, which nothing will ask for
 
 
 def _center_targets(data, fit_intercept, xp):

@@ -13,8 +13,9 @@ from scipy.linalg import eigh
 
 # eigenvalues below this share of the largest are rounding error, not features
 _NEGLIGIBLE = 1e-10
-# outputs are taken together until their product has about this many columns
-_PRODUCT_COLUMNS = 256
+# columns of a product with the slopes: outputs are taken together until they have
+# about so many, features are parted where they have more
+_PRODUCT_COLUMNS = 128
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,16 @@ class FeatureMetric:
             return None
         if G.ndim == 1 and n_components is None:
             return cls(np.sqrt(G / top))
-        values, vectors = eigh(G / top if G.ndim == 2 else np.diag(G / top))
-        values, vectors = values[::-1], vectors[:, ::-1]
+        G = G / top if G.ndim == 2 else np.diag(G / top)
+        # G.T is G, in the order that LAPACK can overwrite
+        values, vectors = eigh(G.T, overwrite_a=True)
+        values, components = values[::-1], vectors.T[::-1]
         k = _rank(values, n_components, max(_NEGLIGIBLE, 10 * eps))
-        components = (vectors[:, :k] * np.sqrt(values[:k])).T
+        components = np.ascontiguousarray(components[:k])
         largest = np.abs(components).argmax(axis=1)
         signs = np.sign(components[np.arange(k), largest])
-        return cls(np.ascontiguousarray(components * signs[:, None]))
+        components *= (signs * np.sqrt(values[:k]))[:, None]
+        return cls(components)
 
 
 def _rank(values, n_components, negligible):
@@ -133,7 +137,9 @@ def average_gradient_outer_product(gram, coef, weight, backend, options):
     make = _coordinate_blocks if gram.kernel.coordinatewise else _radial_blocks
     for position, outputs, J in make(gram, coef, rows, backend):
         moments.add(J, weight[position], outputs)
-    return moments.average(float(backend.xp.sum(weight))) * scale**2
+    G = moments.average(float(backend.xp.sum(weight)))
+    G *= scale**2
+    return G
 
 
 class _Moments:
@@ -158,10 +164,13 @@ class _Moments:
             self._first[outputs] += to_numpy(xp.sum(root * J, axis=0))
 
     def average(self, total):
-        """Return the average outer product for a total weight."""
-        mean = self._first / total
-        outer = (mean**2).sum(0) if self._options.diagonal else mean.T @ mean
-        return self._second / total - outer
+        """Return the average outer product for a total weight, which ends the sums."""
+        average = self._second
+        average /= total
+        if self._options.centered:
+            mean = self._first / total
+            average -= (mean**2).sum(0) if self._options.diagonal else mean.T @ mean
+        return average
 
 
 def _compress(coef, backend):
@@ -189,22 +198,36 @@ def _radial_blocks(gram, coef, rows, backend):
 
     Here U = Wα. A block holds all the rows and some of the outputs.
     """
-    xp, T = backend.xp, gram.T
-    every = len(rows) == T.shape[0]
-    at = T if every else backend.take(T, rows)
-    n, k = T.shape
-    step = max(1, _PRODUCT_COLUMNS // (k + 1))
+    every = len(rows) == gram.T.shape[0]
+    at = gram.T if every else backend.take(gram.T, rows)
+    step = max(1, _PRODUCT_COLUMNS // at.shape[1])
+
+    def slope_product(V):
+        return gram.slope_product(V) if every else gram.slope_rows_product(rows, V)
+
     for start in range(0, coef.shape[1], step):
         outputs = slice(start, min(start + step, coef.shape[1]))
-        alpha = coef[:, outputs]
-        c = alpha.shape[1]
-        products = xp.reshape(alpha[:, :, None] * T[:, None, :], (n, c * k))
-        V = xp.concat([alpha, products], axis=1)
-        P = gram.slope_product(V) if every else gram.slope_rows_product(rows, V)
-        U, moved = P[:, :c], xp.reshape(P[:, c:], (len(rows), c, k))
-        J = U[:, :, None] * at[:, None, :]
-        J -= moved
+        J = _gradients(coef[:, outputs], gram.T, at, slope_product, backend)
         yield slice(None), outputs, J
+
+
+def _gradients(alpha, T, at, slope_product, backend):
+    """Return the gradients (m, c, k) of c outputs at the rows `at`."""
+    xp = backend.xp
+    (n, k), (m, c) = T.shape, (at.shape[0], alpha.shape[1])
+    J = xp.empty((m, c, k), dtype=T.dtype, device=backend.device)
+    U, width = None, max(1, _PRODUCT_COLUMNS // c)
+    for start in range(0, k, width):
+        features = slice(start, min(start + width, k))
+        V = xp.reshape(alpha[:, :, None] * T[:, None, features], (n, -1))
+        if U is None:  # Wα comes with the first product
+            V = xp.concat([alpha, V], axis=1)
+        P = slope_product(V)
+        if U is None:
+            U, P = P[:, :c], P[:, c:]
+        J[:, :, features] = U[:, :, None] * at[:, None, features]
+        J[:, :, features] -= xp.reshape(P, (m, c, -1))
+    return J
 
 
 def _coordinate_blocks(gram, coef, rows, backend):

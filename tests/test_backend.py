@@ -5,6 +5,8 @@ distances, at sizes around the edges of its tiles.
 """
 
 import functools
+import multiprocessing
+import os
 import threading
 import time
 
@@ -427,6 +429,35 @@ def test_errors_are_passed_on_and_blas_is_restored():
         with pytest.raises(KeyError), own_threads(MANY_ROWS):
             for_each(fail, [1, 2])
         assert blas_threads() == {2}
+
+
+@pytest.mark.parametrize("failing", [IndexError, StopIteration, KeyboardInterrupt])
+@pytest.mark.parametrize("limit", [1, 2])
+def test_any_error_of_any_item_is_raised(failing, limit):
+    def fail(item):
+        time.sleep(0.01)
+        if item == 1:
+            raise failing
+
+    with (
+        threadpool_limits(limit, user_api="blas"),
+        own_threads(MANY_ROWS),
+        pytest.raises(failing),
+    ):
+        for_each(fail, range(4))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_threads_that_stayed_behind():
+    with threadpool_limits(2, user_api="blas"), own_threads(MANY_ROWS):
+        for_each(str, range(4))
+        context = multiprocessing.get_context("fork")
+        process = context.Process(target=for_each, args=(str, range(4)))
+        process.start()
+        process.join(timeout=30)
+        process.kill()
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("rows", [100, MANY_ROWS])

@@ -6,6 +6,8 @@ from a working one, and small factorisations become a hundred times slower. So t
 work is cut into tiles here, and BLAS computes each of them in the thread that calls.
 """
 
+import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -71,39 +73,67 @@ def own_threads(n_rows):
     A problem of few rows gets one thread altogether.
     """
     count = _LIMIT.acquire()
-    own = _Threads(count if n_rows >= _FEW_ROWS else 1)
-    token = _OWN.set(own)
+    token = _COUNT.set(count if n_rows >= _FEW_ROWS else 1)
     try:
         yield
     finally:
-        _OWN.reset(token)
-        own.close()
+        _COUNT.reset(token)
         _LIMIT.release()
 
 
-class _Threads:
-    """A pool of threads; once closed, or with one thread, work is done in line."""
-
-    def __init__(self, count):
-        self._pool = ThreadPoolExecutor(count) if count > 1 else None
-
-    def map(self, function, items):
-        """Call `function` on each item; return a list."""
-        if self._pool is None or len(items) <= 1:
-            return [function(item) for item in items]
-        return list(self._pool.map(function, items))
-
-    def close(self):
-        """Let the threads go."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown()
+_COUNT = ContextVar("skrfm_thread_count", default=1)
+_pools = {}
 
 
-_OWN = ContextVar("skrfm_threads", default=None)
-_IN_LINE = _Threads(1)
+def _helpers(count):
+    """Return a pool of `count` threads; they are kept, as starting them takes time."""
+    if count not in _pools:
+        _pools[count] = ThreadPoolExecutor(count, thread_name_prefix="skrfm")
+    return _pools[count]
+
+
+# threads do not live on in a forked process, so it must not wait for them
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)
 
 
 def for_each(function, items):
-    """Call `function` on each item, in threads within `own_threads`; return a list."""
-    return (_OWN.get() or _IN_LINE).map(function, items)
+    """Call `function` on each item, in threads within `own_threads`; return a list.
+
+    The thread that calls takes its part of the work. After an error no more items
+    are begun.
+    """
+    items, count = list(items), _COUNT.get()
+    if min(count, len(items)) < 2:
+        return [function(item) for item in items]
+    results, queue = [None] * len(items), deque(enumerate(items))
+
+    def work():
+        try:
+            for index, item in _drain(queue):
+                results[index] = function(item)
+        except BaseException:
+            queue.clear()
+            raise
+
+    pool = _helpers(count - 1)
+    futures = [pool.submit(work) for _ in range(min(count, len(items)) - 1)]
+    token = _COUNT.set(1)
+    try:
+        work()
+    finally:
+        _COUNT.reset(token)
+        errors = [future.exception() for future in futures if not future.cancel()]
+    for error in filter(None, errors):
+        raise error
+    return results
+
+
+def _drain(queue):
+    """Yield what is in the queue, which several threads may empty together."""
+    while True:
+        try:
+            item = queue.popleft()
+        except IndexError:
+            return
+        yield item
