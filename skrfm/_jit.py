@@ -192,23 +192,26 @@ def _square_distance_row(u, t_norm, z_norm, nearness):
 
 
 @jit
-def _near_distances(u, t, z, t_norm, z_norm, nearness):
-    """Compute the squared distances of near pairs anew, from differences."""
+def _near_distances(u, t, z, t_norm, z_norm, nearness, near):
+    """Compute the squared distances of the near pairs anew, from differences."""
     for j in range(u.size):
+        if near == 0:
+            break
         if u[j] < nearness * (t_norm + z_norm[j]):
             s = u.dtype.type(0)
             for c in range(t.size):
                 difference = t[c] - z[j, c]
                 s += difference * difference
             u[j] = s
+            near -= 1
 
 
 @jit
 def square_distances(u, t, z, t_norm, z_norm, nearness):
     """Turn a tile of inner products into squared distances, in place."""
     for i in range(u.shape[0]):
-        if _square_distance_row(u[i], t_norm[i], z_norm, nearness):
-            _near_distances(u[i], t[i], z, t_norm[i], z_norm, nearness)
+        near = _square_distance_row(u[i], t_norm[i], z_norm, nearness)
+        _near_distances(u[i], t[i], z, t_norm[i], z_norm, nearness, near)
 
 
 @jit
