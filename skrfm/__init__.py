@@ -1,8 +1,15 @@
 """skrfm: Recursive Feature Machines for scikit-learn."""
 
 from . import kernels
+from .completion import EntryRegressor, LinRFMCompleter
 from .rfm import RFMClassifier, RFMRegressor
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["RFMClassifier", "RFMRegressor", "kernels"]
+__all__ = [
+    "EntryRegressor",
+    "LinRFMCompleter",
+    "RFMClassifier",
+    "RFMRegressor",
+    "kernels",
+]

@@ -1,7 +1,6 @@
 """What the kernel RFM estimators share: validation, the fit, transform and features."""
 
 from collections import deque
-from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
@@ -15,6 +14,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ._atomic import unchanged_by_errors
 from ._backend import own_threads
 from ._compat import Interval, RealNotInt, StrOptions
 from ._fitted import fitted_attributes, warn_of_trouble
@@ -165,21 +165,8 @@ class BaseRFM(
         self : object
             The fitted estimator.
         """
-        with self._unchanged_by_errors():
+        with unchanged_by_errors(self):
             return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
-
-    @contextmanager
-    def _unchanged_by_errors(self):
-        """Give the estimator back what it had, if an error ends the fit."""
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            # the attributes of scikit-learn's callbacks are still to be torn down
-            kept = {k: v for k, v in vars(self).items() if "callback" in k}
-            vars(self).clear()
-            vars(self).update(before | kept)
-            raise
 
     def _fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val):
         data, keep, backend = validate_training(self, X, y, sample_weight)

@@ -6,21 +6,23 @@ from numba import njit
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import _jit
+from skrfm._jit import _powers
+from skrfm._jit._compile import OPTIONS
 
 # the options with which the package compiles, without its cache on disk
-compiled = njit(**_jit._OPTIONS)
+compiled = njit(**OPTIONS)
 
 
 @compiled
 def exp2_of(x, out):
     for i in range(x.size):
-        out[i] = _jit.exp2(x[i])
+        out[i] = _powers.exp2(x[i])
 
 
 @compiled
 def power_of(x, y, out):
     for i in range(x.size):
-        out[i] = _jit.power_of(x[i], y)
+        out[i] = _powers.power_of(x[i], y)
 
 
 PRECISIONS = [(np.float32, 2e-7), (np.float64, 1e-15)]

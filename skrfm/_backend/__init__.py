@@ -12,9 +12,9 @@ and a few conversions. `get_backend` picks one by the array it is given.
 
 from ._array_api import ArrayAPIBackend
 from ._numpy import NumpyBackend
-from ._threads import own_threads
+from ._threads import for_each, own_threads
 
-__all__ = ["ArrayAPIBackend", "NumpyBackend", "get_backend", "own_threads"]
+__all__ = ["ArrayAPIBackend", "NumpyBackend", "for_each", "get_backend", "own_threads"]
 
 
 def get_backend(xp, device=None):

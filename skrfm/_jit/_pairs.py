@@ -1,142 +1,9 @@
-"""Every Numba kernel: plain loops over one tile, released from the GIL.
-
-The callers (`skrfm._backend`) cut the work into tiles that fit the cache and
-share them out among threads; nothing here starts a thread or allocates more
-than a row. All loops are written so that LLVM turns them into SIMD code, which
-is why `exp2` and `power_of` are polynomials: a call into libm would stop it.
-"""
-
-import math
+"""Tiles of pairs of rows: distances, kernel values, slopes and gradients."""
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
-from numpy.polynomial import Chebyshev, Polynomial
 
-_EXACT = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
-# sums may be reordered, which is what makes SIMD code of them
-_OPTIONS = _EXACT | {"fastmath": {"contract", "nsz", "reassoc"}}
-
-_LOG2E = 1 / math.log(2)
-
-
-def jit(function):
-    """Compile `function`, cached on disk wherever a cache can be written."""
-    try:
-        return njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # a read-only install without a user cache
-        return njit(**_OPTIONS)(function)
-
-
-def _horner(coefficients):
-    """Source-free polynomial evaluation: a jitted p(r) for fixed coefficients."""
-    coefficients = tuple(coefficients)
-
-    @njit(**_EXACT)
-    def evaluate(r):
-        p = r * coefficients[0]
-        for c in coefficients[1:-1]:
-            p = (p + c) * r
-        return p + coefficients[-1]
-
-    return evaluate
-
-
-def _exp2_taylor(degree, dtype):
-    """Coefficients of 2**r, highest first."""
-    ln2 = math.log(2)
-    return [dtype(ln2**i / math.factorial(i)) for i in range(degree, -1, -1)]
-
-
-def _log2_interpolant(degree, dtype):
-    """Coefficients of log2(1 + f) / f on 1/√2 … √2, highest first."""
-    series = Chebyshev.interpolate(
-        lambda f: np.log1p(f) / f * _LOG2E, degree, [0.5**0.5 - 1, 2**0.5 - 1]
-    )
-    return [dtype(c) for c in series.convert(kind=Polynomial).coef[::-1]]
-
-
-def _atanh_series(terms, dtype):
-    """Coefficients of log2((1 + t) / (1 - t)) / t in t², highest first."""
-    return [dtype(2 / (2 * i + 1) * _LOG2E) for i in range(terms - 1, -1, -1)]
-
-
-def _make_log2_of_fraction_32():
-    # no division: it costs as much as ten products
-    polynomial = _horner(_log2_interpolant(8, np.float32))
-    one = np.float32(1)
-
-    def log2_of_fraction(m):
-        f = m - one
-        return f * polynomial(f)
-
-    return njit(**_EXACT)(log2_of_fraction)
-
-
-def _make_log2_of_fraction_64():
-    series = _horner(_atanh_series(11, np.float64))
-
-    def log2_of_fraction(m):
-        t = (m - 1.0) / (m + 1.0)
-        return t * series(t * t)
-
-    return njit(**_EXACT)(log2_of_fraction)
-
-
-def _make_exp2(dtype, integer, degree, bias, mantissa):
-    polynomial = _horner(_exp2_taylor(degree, dtype))
-    lowest, half = dtype(1 - bias), dtype(0.5)
-    bias, mantissa = integer(bias), integer(mantissa)
-
-    def exp2(x):
-        x = min(max(x, lowest), -lowest)
-        n = np.floor(x + half)
-        bits = (integer(n) + bias) << mantissa
-        return polynomial(x - n) * integer(bits).view(dtype)
-
-    return exp2
-
-
-def _make_power(dtype, integer, log2_of_fraction, mantissa):
-    """x**y as 2**(y log2 x), where x is 2**n times a fraction of 1/√2 … √2."""
-    smallest_fraction = integer(int(dtype(0.5**0.5).view(integer)))
-    mantissa = integer(mantissa)
-
-    def power_of(x, y):
-        bits = dtype(x).view(integer)
-        n = integer(bits - smallest_fraction) >> mantissa
-        fraction = integer(bits - integer(n << mantissa)).view(dtype)
-        return exp2(y * (dtype(n) + log2_of_fraction(fraction)))
-
-    return power_of
-
-
-_EXP2 = {
-    types.float32: _make_exp2(np.float32, np.int32, 7, 127, 23),
-    types.float64: _make_exp2(np.float64, np.int64, 13, 1023, 52),
-}
-_POWER = {
-    types.float32: _make_power(np.float32, np.int32, _make_log2_of_fraction_32(), 23),
-    types.float64: _make_power(np.float64, np.int64, _make_log2_of_fraction_64(), 52),
-}
-
-
-def exp2(x):
-    """2**x, clipped where the result would leave the normal numbers."""
-
-
-def power_of(x, y):
-    """x**y for a positive normal x, clipped as `exp2` is."""
-
-
-@overload(exp2, jit_options=_EXACT)
-def _overload_exp2(x):
-    return _EXP2.get(x)
-
-
-@overload(power_of, jit_options=_EXACT)
-def _overload_power_of(x, y):
-    return _POWER.get(x)
+from ._compile import jit
+from ._powers import LOG2E, exp2, power_of
 
 
 @jit
@@ -144,7 +11,7 @@ def _value_row(u, profile):
     """Turn u into exp(-(scale * u)**exponent), in place."""
     scale, exponent, _, _ = profile
     zero, one = u.dtype.type(0), u.dtype.type(1)
-    log2e = u.dtype.type(_LOG2E)
+    log2e = u.dtype.type(LOG2E)
     if exponent == 1:
         for j in range(u.size):
             u[j] = exp2(-(scale * log2e) * u[j])

@@ -1,0 +1,38 @@
+"""Every Numba kernel: plain loops over one tile or some rows, released from the GIL.
+
+The callers cut the work into tiles that fit the cache and share them out among
+threads; nothing here starts a thread or allocates more than a few rows. All loops are
+written so that LLVM turns them into SIMD code.
+"""
+
+from ._entries import (
+    column_sums,
+    normal_rows,
+    row_solves,
+    row_sums,
+    sampled_products,
+)
+from ._pairs import (
+    coordinate_gradients,
+    pack_tile,
+    pack_values,
+    power_sums,
+    slope_tile,
+    square_distances,
+    value_tile,
+)
+
+__all__ = [
+    "column_sums",
+    "coordinate_gradients",
+    "normal_rows",
+    "pack_tile",
+    "pack_values",
+    "power_sums",
+    "row_solves",
+    "row_sums",
+    "sampled_products",
+    "slope_tile",
+    "square_distances",
+    "value_tile",
+]

@@ -1,0 +1,101 @@
+"""Loops over the observed entries of a matrix, a range of its rows at a time.
+
+A matrix comes as in SciPy's CSR format: the entries of row i are indptr[i] …
+indptr[i + 1], and `indices` has their columns.
+"""
+
+import numpy as np
+
+from ._compile import jit
+
+
+@jit
+def _dot(a, b):
+    total = a.dtype.type(0)
+    for c in range(a.size):
+        total += a[c] * b[c]
+    return total
+
+
+@jit
+def _add_multiple(total, factor, a):
+    for c in range(a.size):
+        total[c] += factor * a[c]
+
+
+@jit
+def sampled_products(start, stop, indptr, indices, L, R, out):
+    """out_e = L_i · R_j at the entries e = (i, j) of the rows start … stop."""
+    for i in range(start, stop):
+        for e in range(indptr[i], indptr[i + 1]):
+            out[e] = _dot(L[i], R[indices[e]])
+
+
+@jit
+def normal_rows(start, stop, indptr, indices, weight, L, R, values, out):
+    """values_e = weight_e L_i · R_j, and out_i = Σ_e values_e R_j over the row i.
+
+    Only the leading columns of R are summed, as many as `out` has.
+    """
+    k = out.shape[1]
+    for i in range(start, stop):
+        total = out[i]
+        total[:] = 0
+        for e in range(indptr[i], indptr[i + 1]):
+            r = R[indices[e]]
+            values[e] = weight[e] * _dot(L[i], r)
+            _add_multiple(total, values[e], r[:k])
+
+
+@jit
+def row_sums(start, stop, indptr, indices, values, R, out):
+    """out_i = Σ_e values_e R_j over the entries e = (i, j) of the row i."""
+    for i in range(start, stop):
+        total = out[i]
+        total[:] = 0
+        for e in range(indptr[i], indptr[i + 1]):
+            _add_multiple(total, values[e], R[indices[e]])
+
+
+@jit
+def column_sums(start, stop, indptr, indices, order, values, L, out):
+    """out_j = Σ_e values_(order e) L_i, with the entries e of column j in CSC order."""
+    for j in range(start, stop):
+        total = out[j]
+        total[:] = 0
+        for e in range(indptr[j], indptr[j + 1]):
+            _add_multiple(total, values[order[e]], L[indices[e]])
+
+
+@jit
+def _cholesky_solve(A, b):
+    """Solve A x = b for the lower triangle of a positive definite A, all in place."""
+    k = b.size
+    for j in range(k):
+        A[j, j] = np.sqrt(A[j, j] - _dot(A[j, :j], A[j, :j]))
+        for i in range(j + 1, k):
+            A[i, j] = (A[i, j] - _dot(A[i, :j], A[j, :j])) / A[j, j]
+    for j in range(k):
+        b[j] = (b[j] - _dot(A[j, :j], b[:j])) / A[j, j]
+    for j in range(k - 1, -1, -1):
+        b[j] /= A[j, j]
+        _add_multiple(b[:j], -b[j], A[j, :j])
+
+
+@jit
+def row_solves(start, stop, indptr, indices, weight, values, V, penalty, out):
+    """out_i = argmin_z Σ_e weight_e (values_e − V_j · z)² + Σ_c penalty_c z_c²."""
+    k = V.shape[1]
+    A = np.empty((k, k), dtype=V.dtype)
+    for i in range(start, stop):
+        A[:] = 0
+        b = out[i]
+        b[:] = 0
+        for c in range(k):
+            A[c, c] = penalty[c]
+        for e in range(indptr[i], indptr[i + 1]):
+            v = V[indices[e]]
+            _add_multiple(b, weight[e] * values[e], v)
+            for c in range(k):
+                _add_multiple(A[c, : c + 1], weight[e] * v[c], v[: c + 1])
+        _cholesky_solve(A, b)

@@ -1,0 +1,118 @@
+"""EntryRegressor: a completer as a regressor of (row, column) pairs."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._atomic import unchanged_by_errors
+
+
+class EntryRegressor(RegressorMixin, BaseEstimator):
+    """A completer as a regressor: X has pairs (row, column), y the entries there.
+
+    Cross-validation, GridSearchCV and learning curves split the rows of X; here those
+    are the entries of a matrix, so that they choose the parameters of a completer.
+
+    Parameters
+    ----------
+    completer : completer
+        What is fitted, such as LinRFMCompleter.
+    shape : tuple of (int, int), default=None
+        Number of rows and columns of the matrix. None takes the largest indices that
+        `fit` sees; give it where a split may miss the last row or column.
+
+    Attributes
+    ----------
+    completer_ : completer
+        The fitted completer.
+    n_features_in_ : int
+        2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skrfm import EntryRegressor, LinRFMCompleter
+    >>> rng = np.random.default_rng(0)
+    >>> full = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 40))
+    >>> pairs = np.argwhere(rng.random(full.shape) < 0.5)
+    >>> y = full[tuple(pairs.T)] + 0.1 * rng.normal(size=len(pairs))
+    >>> regressor = EntryRegressor(LinRFMCompleter(random_state=0), shape=full.shape)
+    >>> search = GridSearchCV(regressor, {"completer__max_rank": [1, 2]}, cv=3)
+    >>> search.fit(pairs, y).best_params_
+    {'completer__max_rank': 2}
+    """
+
+    _parameter_constraints = {
+        "completer": [],
+        "shape": ["array-like", None],
+    }
+
+    def __init__(self, completer, shape=None):
+        self.completer = completer
+        self.shape = shape
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the completer to entries.
+
+        Parameters
+        ----------
+        X : array-like of int of shape (n_entries, 2)
+            Pairs (row, column).
+        y : array-like of shape (n_entries,)
+            The entries there.
+        sample_weight : array-like of shape (n_entries,), default=None
+            Their weights; an entry of weight 0 counts as missing.
+
+        Returns
+        -------
+        self : object
+            The fitted regressor.
+        """
+        with unchanged_by_errors(self):
+            X, y = validate_data(self, X, y, dtype=None, y_numeric=True)
+            rows, cols = _pairs(X)
+            shape = self.shape
+            if shape is None:
+                shape = rows.max() + 1, cols.max() + 1
+            completer = clone(self.completer)
+            self.completer_ = completer.fit_entries(
+                rows, cols, y, shape, sample_weight=sample_weight
+            )
+        return self
+
+    def predict(self, X):
+        """Predict entries.
+
+        Parameters
+        ----------
+        X : array-like of int of shape (n_entries, 2)
+            Pairs (row, column) within the shape of the matrix.
+
+        Returns
+        -------
+        ndarray of shape (n_entries,)
+        """
+        check_is_fitted(self)
+        rows, cols = _pairs(validate_data(self, X, dtype=None, reset=False))
+        return self.completer_.predict_entries(rows, cols)
+
+
+def _pairs(X):
+    """Return the two columns of X as integers."""
+    if X.shape[1] != 2:
+        raise ValueError(
+            f"X must have two columns, the row and the column of each entry; it has "
+            f"{X.shape[1]}."
+        )
+    whole = np.issubdtype(X.dtype, np.integer)
+    if not whole and np.issubdtype(X.dtype, np.floating):
+        whole = bool(np.all(X == np.floor(X)))
+    if not whole:
+        raise ValueError(
+            "X must hold integers, the row and the column of each entry. Code labels "
+            "first, for example by OrdinalEncoder."
+        )
+    index = X.astype(np.int64)
+    return index[:, 0], index[:, 1]

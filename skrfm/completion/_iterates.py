@@ -1,0 +1,184 @@
+"""What the solvers of a completion share: iterates, smoothing and singular triplets.
+
+Every solver minimises, over matrices W of rank at most `max_rank`,
+
+    ½ Σ_e w_e (y_e − W_e)² + (λ/p) Σ_j σ_j(W)^p,   p = 2 − 4 power
+
+(for p = 0 the penalty is λ Σ_j log σ_j) by reweighted least squares: singular values
+are weighted by those of the iterate before, smoothed by ε, and ε falls.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """How ε and λ go from one iterate to the next.
+
+    `ridge` is λ relative to σ_1^(2 exponent), `coupling` λ relative to ε^(2 exponent);
+    one of them is 0. `decay` is the factor of ε, and ε falls faster where the spectrum
+    has a gap below ε. It ends at `floor`, relative to σ_1.
+    """
+
+    power: float = 0.5
+    ridge: float = 0.0
+    coupling: float = 0.0
+    decay: float = 0.95
+    floor: float = 1e-13
+
+    @property
+    def exponent(self):
+        """The power of σ in the weights of a two-sided step."""
+        return 2 * self.power
+
+    def penalty(self, eps, top):
+        """Return λ for a smoothing ε and a largest singular value."""
+        a = 2 * self.exponent
+        return self.ridge * top**a + self.coupling * eps**a
+
+    def start(self, spectrum):
+        """Return the first ε, below all singular values of the observed entries."""
+        return float(spectrum[-1])
+
+    def follow(self, number, eps, spectrum, rank):
+        """Return ε of an iterate.
+
+        ε and the spectrum are those of the iterate before; `rank` of the values are
+        above ε. Only as many values come in as the rank may have: a gap beyond them
+        says nothing.
+        """
+        following = self.decay * eps
+        if rank < len(spectrum) and spectrum[rank - 1] > _GAP * spectrum[rank]:
+            following = min(following, max(spectrum[rank], eps / _GAP))
+        return max(following, self.floor * spectrum[0])
+
+
+@dataclass(frozen=True)
+class Schedule(Smoothing):
+    """Smoothing by given values of ε; the last one stays."""
+
+    values: tuple = ()
+
+    def start(self, spectrum):
+        """Return the first ε."""
+        return self.values[0]
+
+    def follow(self, number, eps, spectrum, rank):
+        """Return ε of an iterate."""
+        return self.values[min(number, len(self.values) - 1)]
+
+
+# a gap in the spectrum: a ratio of neighbours beyond which ε may fall at once
+_GAP = 10.0
+
+
+@dataclass
+class Iterate:
+    """U diag(s) Vᵀ, the smoothing it came with, and how it fits the entries."""
+
+    number: int
+    U: np.ndarray
+    s: np.ndarray
+    V: np.ndarray
+    eps: float
+    penalty: float
+    residuals: np.ndarray
+    weight: np.ndarray
+    last: bool = False
+
+    @property
+    def rank(self):
+        """The number of singular values above ε, at least 1."""
+        return len(self.s)
+
+    def loss(self):
+        """Return the weighted sum of squared residuals."""
+        return float(np.vdot(self.weight * self.residuals, self.residuals))
+
+    def products(self, entries):
+        """Return the entries of U diag(s) Vᵀ at the places of `entries`."""
+        return entries.products(self.U * self.s, self.V)
+
+    def distance(self, other):
+        """Return ‖W − W'‖ / ‖W‖ in the Frobenius norm."""
+        inner = (self.U.T @ other.U) * other.s * (self.V.T @ other.V) * self.s[:, None]
+        square = self.s @ self.s + other.s @ other.s - 2 * inner.sum()
+        return float(np.sqrt(max(square, 0) / (self.s @ self.s)))
+
+
+def shrinkage(powers, base, penalty):
+    """Return (e + λ) / (p − e), p the weights of what is kept and e of the rest.
+
+    A weight that is nearly that of the rest would divide by nothing.
+    """
+    return (base + penalty) / np.maximum(powers - base, _TINY * base)
+
+
+_TINY = 1e-6
+
+
+def entry_weights(weight, base, penalty):
+    """Return the weights of the entries in a step, and what remains of residuals.
+
+    With weights w the first are (e + λ) / (e + λ/w); without λ the entries are matched
+    whatever their weight.
+    """
+    if penalty == 0:
+        ones = np.ones_like(weight)
+        return ones, ones
+    effective = (base + penalty) * weight / (base * weight + penalty)
+    effective = effective.astype(weight.dtype)
+    return effective, base / (base + penalty) * effective
+
+
+class Spectrum:
+    """Leading singular triplets of a low-rank matrix plus a sparse one.
+
+    They follow the iterates: each call takes one step of subspace iteration from the
+    triplets of the call before.
+    """
+
+    # singular vectors held beyond those that are asked for
+    _EXTRA = 5
+
+    def __init__(self, entries, max_rank, random_state):
+        k = min(max_rank + self._EXTRA, *entries.shape)
+        start = random_state.standard_normal((entries.shape[1], k))
+        self.V = _orthonormal(start.astype(entries.values.dtype))
+        self.U, self.s = None, None
+
+    def update(self, entries, values, L=None, R=None):
+        """Set the triplets of L Rᵀ + S, S the sparse matrix of `values`."""
+        Q = entries.row_sums(values, self.V)
+        if L is not None:
+            Q += L @ (R.T @ self.V)
+        Q = _orthonormal(Q)
+        Z = entries.column_sums(values, Q)
+        if L is not None:
+            Z += R @ (L.T @ Q)
+        V, triangle = np.linalg.qr(Z)
+        u, self.s, vt = np.linalg.svd(triangle.T)
+        self.U, self.V = Q @ u, V @ vt.T
+
+    def transpose(self):
+        """Turn to the triplets of the transposed matrix."""
+        self.U, self.V = self.V, self.U
+
+    def above(self, eps, max_rank):
+        """Return how many of the leading values are above ε, at least 1."""
+        return max(1, int(np.count_nonzero(self.s[:max_rank] > eps)))
+
+
+def _orthonormal(A):
+    return np.linalg.qr(A)[0]
+
+
+def first_spectrum(entries, max_rank, random_state, steps=4):
+    """Return the Spectrum of the observed entries, scaled up by their share."""
+    spectrum = Spectrum(entries, max_rank, random_state)
+    values = entries.weight * entries.values
+    for _ in range(steps):
+        spectrum.update(entries, values)
+    return spectrum

@@ -1,0 +1,272 @@
+"""When a completion is done, by what is observed only.
+
+With a given ridge the iterates go on until they stop changing. Without one, two
+questions are asked of the entries: can a low-rank matrix match them exactly? If not,
+they are noisy, and a hidden part of them tells how far to go.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ._iterates import Schedule, Smoothing
+from ._loss import mean_square
+
+# iterates without a better score before a search gives up
+_PATIENCE = {"squared": 10, "huber": 30}
+# a search for an exact fit that keeps all of `max_rank` gives up once ε fell so far
+_HOPELESS = {"squared": 0.1, "huber": 1e-3}
+# scores within this share of the best are equal: the lowest rank wins
+_EQUAL = 1e-3
+# λ over ε^(4 power) while a match is looked for, and in the search with noise
+_MATCH_COUPLING = {"squared": 0.0, "huber": 0.5}
+_COUPLING = {"squared": 0.5, "huber": 1.0}
+_DECAY = {"squared": 0.95, "huber": 0.9}
+# with a ridge, ε ends where its square is this share of λ
+_FLOOR_OF_RIDGE = 1e-2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be solved, and how."""
+
+    solver: object
+    power: float
+    alpha: object
+    max_rank: int
+    loss: str
+    max_iter: int
+    tol: float
+    validation_fraction: float
+    seed: int
+
+    def smoothing(self, **options):
+        """Return the Smoothing of this problem."""
+        return Smoothing(power=self.power, decay=_DECAY[self.loss], **options)
+
+    def iterates(self, entries, smoothing):
+        """Yield Iterates without end."""
+        random_state = np.random.RandomState(self.seed)
+        rank = min(self.max_rank, *entries.shape)
+        return self.solver(entries, smoothing, rank, self.loss, random_state)
+
+
+@dataclass
+class Completion:
+    """The last iterate and what is known of it.
+
+    `converged` says that it is what was looked for, `exact` that it matches the
+    entries; `validation_score` is R² on hidden entries, NaN where none were hidden,
+    and `rank` the rank of the iterate that predicts them best.
+    """
+
+    iterate: object
+    smoothing: Smoothing
+    converged: bool
+    exact: bool = False
+    validation_score: float = np.nan
+    rank: int | None = None
+    history: list = field(default_factory=list)
+
+
+def complete(entries, problem, progress):
+    """Return the Completion of the entries."""
+    if problem.alpha != "auto":
+        return _with_ridge(entries, problem, progress)
+    found = _match(entries, problem, progress)
+    if found.exact:
+        return found
+    hidden = _far_enough(entries, problem, progress)
+    final = _follow(entries, problem, hidden, progress)
+    final.history = found.history + hidden.history + final.history
+    return final
+
+
+def degrees_of_freedom(rank, shape):
+    """Return the dimension of the manifold of matrices of a rank."""
+    return rank * (sum(shape) - rank)
+
+
+def _run(name, entries, problem, smoothing, judge, progress):
+    """Iterate until the judge, or a callback, says stop; return a Completion.
+
+    The judge maps an Iterate to (score, whether to stop); its `converged` and `exact`
+    say how it ended.
+    """
+    history = []
+
+    def judged():
+        for iterate in problem.iterates(entries, smoothing):
+            score, stop = judge(iterate)
+            history.append((name, iterate.number, iterate.eps, iterate.rank, score))
+            iterate.last = stop or iterate.number + 1 >= problem.max_iter
+            yield iterate
+
+    watched = progress.open(name, problem.max_iter).watch(judged())
+    iterate = deque(watched, maxlen=1).pop()
+    return Completion(iterate, smoothing, judge.converged, judge.exact, history=history)
+
+
+def _with_ridge(entries, problem, progress):
+    """Iterate at a given ridge until the matrix no longer changes."""
+    end = (_FLOOR_OF_RIDGE * problem.alpha) ** (1 / (4 * problem.power))
+    smoothing = problem.smoothing(ridge=problem.alpha, floor=max(end, 1e-13))
+    judge = _AtRest(entries, problem, smoothing.floor)
+    return _run("fit", entries, problem, smoothing, judge, progress)
+
+
+def _match(entries, problem, progress):
+    """Look for a matrix of low rank that matches the entries."""
+    judge = _Matching(entries, problem)
+    smoothing = problem.smoothing(coupling=_MATCH_COUPLING[problem.loss])
+    return _run("match", entries, problem, smoothing, judge, progress)
+
+
+def _far_enough(entries, problem, progress):
+    """Hide some of the entries, and find the ε at which they are predicted best."""
+    mask = entries.hide(
+        problem.validation_fraction, np.random.RandomState(problem.seed)
+    )
+    judge = _Predicting(entries.select(mask), problem)
+    smoothing = problem.smoothing(coupling=_COUPLING[problem.loss])
+    shown = entries.select(~mask)
+    found = _run("hide", shown, problem, smoothing, judge, progress)
+    best = judge.best()
+    values = tuple(row[2] for row in found.history[: best + 1])
+    found.smoothing = Schedule(**vars(smoothing), values=values)
+    found.rank = found.history[best][3]
+    found.validation_score = judge.r2(best)
+    return found
+
+
+def _follow(entries, problem, hidden, progress):
+    """Go as far with all entries as was best with some of them hidden."""
+    problem = replace(problem, max_rank=hidden.rank)
+    steps = len(hidden.smoothing.values)
+    judge = _Following(entries, problem, steps, hidden.converged)
+    final = _run("fit", entries, problem, hidden.smoothing, judge, progress)
+    final.validation_score = hidden.validation_score
+    return final
+
+
+class _Judge:
+    """Says how good an iterate is and whether to stop."""
+
+    def __init__(self, entries, problem):
+        self.entries, self.problem = entries, problem
+        self.converged = self.exact = False
+        self._variance = np.average(entries.values**2, weights=entries.weight)
+
+    def _rest(self, iterate):
+        """Return the root mean square of the residuals over that of the values."""
+        square = mean_square(iterate.weight, iterate.residuals, self.problem.loss)
+        return float(np.sqrt(square / self._variance))
+
+
+class _AtRest(_Judge):
+    """Stops where iterates have come to rest at the least ε, or match the entries.
+
+    The distance still to go is estimated from the last two changes, as Aitken does:
+    small steps of a slow sequence do not count as rest.
+    """
+
+    def __init__(self, entries, problem, floor):
+        super().__init__(entries, problem)
+        self._floor, self._last, self._change = floor, None, np.inf
+
+    def __call__(self, iterate):
+        rest = self._rest(iterate)
+        self.exact = rest <= self.problem.tol
+        settled = iterate.eps <= 1.01 * self._floor * iterate.s[0]
+        still = self._to_go(iterate) <= self.problem.tol
+        self.converged = self.exact or (settled and still)
+        return rest, self.converged
+
+    def _to_go(self, iterate):
+        if self._last is None:
+            self._last = iterate
+            return np.inf
+        before, self._change = self._change, iterate.distance(self._last)
+        self._last = iterate
+        rate = min(self._change / before, 0.999) if before > 0 else 0.0
+        return self._change * max(1.0, rate / (1 - rate))
+
+
+class _Matching(_Judge):
+    """Stops at a match of the entries, or where generalised cross-validation gives up.
+
+    The score is the mean square of the residuals over (1 − degrees of freedom per
+    entry)².
+    """
+
+    def __init__(self, entries, problem):
+        super().__init__(entries, problem)
+        self._best, self._first, self._first_eps = (np.inf, 0), None, None
+
+    def __call__(self, iterate):
+        rest, rank, count = self._rest(iterate), iterate.rank, len(self.entries)
+        free = 1 - degrees_of_freedom(rank, self.entries.shape) / count
+        score = rest**2 / free**2 if free > 0 else np.inf
+        matched = rest <= self.problem.tol
+        self.exact = self.converged = matched and free > 0
+        self._first = self._first or rest**2
+        self._first_eps = self._first_eps or iterate.eps
+        if score < (1 - _EQUAL) * self._best[0]:
+            self._best = score, iterate.number
+        saturated = rank >= min(self.problem.max_rank, *self.entries.shape)
+        hopeless = (
+            saturated and iterate.eps < _HOPELESS[self.problem.loss] * self._first_eps
+        )
+        since = iterate.number - self._best[1]
+        stale = since >= _PATIENCE[self.problem.loss] and (
+            self._best[0] < 0.5 * self._first
+        )
+        return score, matched or hopeless or stale
+
+
+class _Predicting(_Judge):
+    """Stops where hidden entries are no longer predicted better."""
+
+    def __init__(self, entries, problem):
+        super().__init__(entries, problem)
+        self._scores, self._ranks, self._losses = [], [], []
+
+    def __call__(self, iterate):
+        errors = self.entries.values - iterate.products(self.entries)
+        if self.problem.loss == "huber":
+            score = np.average(np.abs(errors), weights=self.entries.weight)
+        else:
+            score = np.average(errors**2, weights=self.entries.weight) ** 0.5
+        self._scores.append(float(score))
+        self._ranks.append(iterate.rank)
+        self._losses.append(np.average(errors**2, weights=self.entries.weight))
+        since = len(self._scores) - 1 - int(np.argmin(self._scores))
+        self.converged = since >= _PATIENCE[self.problem.loss]
+        return float(score), self.converged
+
+    def best(self):
+        """Return the number of the best iterate; of equal ones the lowest rank."""
+        scores, ranks = np.array(self._scores), np.array(self._ranks)
+        equal = np.flatnonzero(scores <= (1 + _EQUAL) * scores.min())
+        return int(equal[np.lexsort((scores[equal], ranks[equal]))[0]])
+
+    def r2(self, number):
+        """Return R² of an iterate on the hidden entries."""
+        values, weight = self.entries.values, self.entries.weight
+        mean = np.average(values, weights=weight)
+        variance = np.average((values - mean) ** 2, weights=weight)
+        return float(1 - self._losses[number] / variance) if variance > 0 else np.nan
+
+
+class _Following(_Judge):
+    """Stops after as many iterates as are scheduled."""
+
+    def __init__(self, entries, problem, steps, converged):
+        super().__init__(entries, problem)
+        self._steps, self._converged = steps, converged
+
+    def __call__(self, iterate):
+        done = iterate.number + 1 >= self._steps
+        self.converged = done and self._converged
+        return self._rest(iterate), done

@@ -1,0 +1,130 @@
+"""Reweighted least squares on the tangent space of the low-rank matrices.
+
+Both sides of W are weighted, by (σ_i σ_j)^a with a = 2 power; with U, V and σ from the
+iterate before, the least squares problem is solved exactly by a low-rank matrix of the
+tangent space, U M Vᵀ + B Vᵀ + U Cᵀ, plus a sparse one. The tangent part comes from
+conjugate gradients, each step of which costs two passes over the entries.
+
+C. Kümmerle and C. M. Verdun, "A scalable second order method for ill-conditioned
+matrix completion from few samples", ICML 2021, solve the case power = 1/2, λ = 0.
+"""
+
+import numpy as np
+
+from ._iterates import Iterate, entry_weights, first_spectrum, shrinkage
+from ._loss import reweighted
+
+# conjugate gradients end at this share of the first residual, or after so many steps
+_REDUCTION = 0.1
+_MAX_STEPS = 50
+
+
+def two_sided(entries, smoothing, max_rank, loss, random_state):
+    """Yield Iterates without end."""
+    m, n = entries.shape
+    spectrum = first_spectrum(entries, max_rank, random_state)
+    eps = smoothing.start(spectrum.s[: max_rank + 1])
+    spectrum.s = spectrum.s * (m * n / len(entries))
+    weight, number = entries.weight, 0
+    while True:
+        rank = spectrum.above(eps, max_rank)
+        penalty = smoothing.penalty(eps, spectrum.s[0])
+        step = _Step(entries, spectrum, rank, eps, penalty, smoothing.exponent, weight)
+        tangent = step.solve()
+        residuals = entries.values - step.products(tangent)
+        spectrum.update(entries, step.remainder * residuals, *step.factors(tangent))
+        weight = reweighted(entries.weight, residuals, loss)
+        triplets = spectrum.U[:, :rank], spectrum.s[:rank], spectrum.V[:, :rank]
+        yield Iterate(number, *triplets, eps, penalty, residuals, weight)
+        number += 1
+        rank = spectrum.above(eps, max_rank)
+        eps = smoothing.follow(number, eps, spectrum.s[:max_rank], rank)
+
+
+class _Step:
+    """One weighted least squares problem; vectors are triples (M, B, C).
+
+    With e = ε^2a, D the weights on the tangent space less e, and A the map from it to
+    the entries, the problem is ((e + λ) D⁻¹ + Aᵀ Q A) γ = Aᵀ Q y: the entries have
+    weights Q = (e + λ) / (e + λ / w), and Q e / (e + λ) of their residuals remains as
+    the sparse part of the solution.
+    """
+
+    def __init__(self, entries, spectrum, rank, eps, penalty, exponent, weight):
+        self.entries = entries
+        self.U, self.V = spectrum.U[:, :rank], spectrum.V[:, :rank]
+        self.sigma = spectrum.s[:rank]
+        base = eps ** (2 * exponent)
+        powers = self.sigma**exponent
+        self.inner = shrinkage(np.multiply.outer(powers, powers), base, penalty)
+        self.outer = shrinkage(powers * eps**exponent, base, penalty)
+        self.weight, self.remainder = entry_weights(weight, base, penalty)
+        self.share = len(entries) / np.prod(entries.shape) * float(self.weight.mean())
+
+    def factors(self, vector):
+        """Return L and R with L Rᵀ = U M Vᵀ + B Vᵀ + U Cᵀ."""
+        M, B, C = vector
+        return np.hstack([self.U @ M + B, self.U]), np.hstack([self.V, C])
+
+    def products(self, vector):
+        """Return the entries of a vector of the tangent space."""
+        L, R = self.factors(vector)
+        return self.entries.products(L, R)
+
+    def _project(self, values, sums):
+        """Return Aᵀ of values at the entries, whose sums S V are known."""
+        C = self.entries.column_sums(values, self.U)
+        M = self.U.T @ sums
+        return M, sums - self.U @ M, C - self.V @ (self.V.T @ C)
+
+    def _apply(self, vector):
+        L, R = self.factors(vector)
+        values, sums = self.entries.normal_products(self.weight, L, R, self.V.shape[1])
+        M, B, C = self._project(values, sums)
+        return (
+            M + self.inner * vector[0],
+            B + self.outer * vector[1],
+            C + (self.outer * vector[2]),
+        )
+
+    def _precondition(self, vector):
+        inner, outer = self.share + self.inner, self.share + self.outer
+        return vector[0] / inner, vector[1] / outer, vector[2] / outer
+
+    def solve(self):
+        """Return the solution, by conjugate gradients from the iterate before."""
+        (m, n), k = self.entries.shape, len(self.sigma)
+        dtype = self.U.dtype
+        solution = (
+            np.diag(self.sigma),
+            np.zeros((m, k), dtype=dtype),
+            np.zeros((n, k), dtype=dtype),
+        )
+        values = self.weight * self.entries.values
+        right = self._project(values, self.entries.row_sums(values, self.V))
+        residual = _combine(right, -1, self._apply(solution))
+        direction = better = self._precondition(residual)
+        size = first = _dot(residual, better)
+        for _ in range(_MAX_STEPS):
+            if size <= _REDUCTION**2 * first or size <= _rounding(right, dtype):
+                break
+            image = self._apply(direction)
+            step = size / _dot(direction, image)
+            solution = _combine(solution, step, direction)
+            residual = _combine(residual, -step, image)
+            better = self._precondition(residual)
+            before, size = size, _dot(residual, better)
+            direction = _combine(better, size / before, direction)
+        return solution
+
+
+def _dot(a, b):
+    return sum(float(np.vdot(x, y)) for x, y in zip(a, b, strict=True))
+
+
+def _combine(a, factor, b):
+    return tuple(x + factor * y for x, y in zip(a, b, strict=True))
+
+
+def _rounding(vector, dtype):
+    return (10 * np.finfo(dtype).eps) ** 2 * _dot(vector, vector)
