@@ -5,6 +5,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._atomic import unchanged_by_errors
+from .._compat import HasMethods
 
 
 class EntryRegressor(RegressorMixin, BaseEstimator):
@@ -12,6 +13,7 @@ class EntryRegressor(RegressorMixin, BaseEstimator):
 
     Cross-validation, GridSearchCV and learning curves split the rows of X; here those
     are the entries of a matrix, so that they choose the parameters of a completer.
+    Entries often come sorted by row: let the splitter shuffle them.
 
     Parameters
     ----------
@@ -31,20 +33,21 @@ class EntryRegressor(RegressorMixin, BaseEstimator):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn.model_selection import GridSearchCV, KFold
     >>> from skrfm import EntryRegressor, LinRFMCompleter
     >>> rng = np.random.default_rng(0)
     >>> full = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 40))
     >>> pairs = np.argwhere(rng.random(full.shape) < 0.5)
     >>> y = full[tuple(pairs.T)] + 0.1 * rng.normal(size=len(pairs))
     >>> regressor = EntryRegressor(LinRFMCompleter(random_state=0), shape=full.shape)
-    >>> search = GridSearchCV(regressor, {"completer__max_rank": [1, 2]}, cv=3)
-    >>> search.fit(pairs, y).best_params_
+    >>> grid = {"completer__max_rank": [1, 2]}
+    >>> folds = KFold(3, shuffle=True, random_state=0)
+    >>> GridSearchCV(regressor, grid, cv=folds).fit(pairs, y).best_params_
     {'completer__max_rank': 2}
     """
 
     _parameter_constraints = {
-        "completer": [],
+        "completer": [HasMethods(["fit_entries", "predict_entries"])],
         "shape": ["array-like", None],
     }
 

@@ -1,5 +1,6 @@
 """From what a user passes to observed entries, and what is wrong with them."""
 
+import math
 import warnings
 
 import numpy as np
@@ -50,7 +51,7 @@ def entries_of(estimator, X, *, reset):
 
 def is_nan(value):
     """Return whether a value is NaN."""
-    return isinstance(value, float) and np.isnan(value)
+    return isinstance(value, float) and math.isnan(value)
 
 
 def observed_mask(X, missing_values):

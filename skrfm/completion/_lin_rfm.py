@@ -24,6 +24,7 @@ from ._input import (
     check_indices,
     entries_from_triplets,
     entries_of,
+    is_nan,
     largest_rank,
     require_entries,
     warn_of_empty,
@@ -209,7 +210,7 @@ class LinRFMCompleter(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = np.isnan(self.missing_values)
+        tags.input_tags.allow_nan = is_nan(self.missing_values)
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
