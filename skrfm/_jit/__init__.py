@@ -6,7 +6,6 @@ written so that LLVM turns them into SIMD code.
 """
 
 from ._entries import (
-    column_sums,
     normal_rows,
     row_solves,
     row_sums,
@@ -23,7 +22,6 @@ from ._pairs import (
 )
 
 __all__ = [
-    "column_sums",
     "coordinate_gradients",
     "normal_rows",
     "pack_tile",

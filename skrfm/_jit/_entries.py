@@ -32,8 +32,8 @@ def sampled_products(start, stop, indptr, indices, L, R, out):
 
 
 @jit
-def normal_rows(start, stop, indptr, indices, weight, L, R, values, out):
-    """values_e = weight_e L_i · R_j, and out_i = Σ_e values_e R_j over the row i.
+def normal_rows(start, stop, indptr, indices, weight, L, R, out):
+    """out_i = Σ_e weight_e (L_i · R_j) R_j over the entries e = (i, j) of the row i.
 
     Only the leading columns of R are summed, as many as `out` has.
     """
@@ -43,8 +43,7 @@ def normal_rows(start, stop, indptr, indices, weight, L, R, values, out):
         total[:] = 0
         for e in range(indptr[i], indptr[i + 1]):
             r = R[indices[e]]
-            values[e] = weight[e] * _dot(L[i], r)
-            _add_multiple(total, values[e], r[:k])
+            _add_multiple(total, weight[e] * _dot(L[i], r), r[:k])
 
 
 @jit
@@ -55,16 +54,6 @@ def row_sums(start, stop, indptr, indices, values, R, out):
         total[:] = 0
         for e in range(indptr[i], indptr[i + 1]):
             _add_multiple(total, values[e], R[indices[e]])
-
-
-@jit
-def column_sums(start, stop, indptr, indices, order, values, L, out):
-    """out_j = Σ_e values_(order e) L_i, with the entries e of column j in CSC order."""
-    for j in range(start, stop):
-        total = out[j]
-        total[:] = 0
-        for e in range(indptr[j], indptr[j + 1]):
-            _add_multiple(total, values[order[e]], L[indices[e]])
 
 
 @jit

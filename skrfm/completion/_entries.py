@@ -13,11 +13,31 @@ from .._backend import for_each
 _PARTS = 16
 
 
+class _Layout:
+    """The entries of each row: the `indices` from its `pointer` to the next one."""
+
+    def __init__(self, pointer, indices):
+        self.pointer, self.indices = pointer, indices
+        targets = np.linspace(0, pointer[-1], _PARTS + 1)
+        cuts = np.searchsorted(pointer, targets[1:-1])
+        edges = np.unique([0, *cuts, len(pointer) - 1])
+        self.parts = list(pairwise(edges.tolist()))
+
+    def each_part(self, loop, *arrays):
+        """Call a compiled loop for parts of about equal numbers of entries."""
+        for_each(
+            lambda part: loop(*part, self.pointer, self.indices, *arrays), self.parts
+        )
+
+    def __len__(self):
+        return len(self.pointer) - 1
+
+
 class ObservedEntries:
     """Entries (row, column, value, weight) of a matrix, sorted by row and column.
 
     Products with dense factors take the memory of the entries and the factors; the
-    matrix itself is never formed.
+    matrix itself is never formed. `column_order` sorts the entries by column and row.
     """
 
     def __init__(self, rows, cols, values, shape, weight=None):
@@ -36,31 +56,32 @@ class ObservedEntries:
         self.values = np.asarray(values)[order]
         weight = np.ones(len(order)) if weight is None else np.asarray(weight)[order]
         self.weight = weight.astype(self.values.dtype, copy=False)
-        self.cols, self._row_ptr = by_row.indices, by_row.indptr
-        self.rows = np.repeat(
-            np.arange(shape[0], dtype=self.cols.dtype), np.diff(self._row_ptr)
-        )
         by_row.data = positions
         by_column = by_row.tocsc()
-        self.column_order, self._rows_by_column = by_column.data, by_column.indices
-        self._col_ptr = by_column.indptr
-        self._row_parts = _balanced(self._row_ptr)
-        self._col_parts = _balanced(self._col_ptr)
+        self.column_order = by_column.data
+        self._by_row = _Layout(by_row.indptr, by_row.indices)
+        self._by_column = _Layout(by_column.indptr, by_column.indices)
+        self.rows = _repeated_rows(self._by_row)
 
     def __len__(self):
         return len(self.values)
 
+    @property
+    def cols(self):
+        """The column of each entry."""
+        return self._by_row.indices
+
     def row_counts(self):
         """Return the number of entries in each row."""
-        return np.diff(self._row_ptr)
+        return np.diff(self._by_row.pointer)
 
     def column_counts(self):
         """Return the number of entries in each column."""
-        return np.diff(self._col_ptr)
+        return np.diff(self._by_column.pointer)
 
     def by_row(self):
         """Yield the slice of the entries of each row."""
-        for start, stop in pairwise(self._row_ptr.tolist()):
+        for start, stop in pairwise(self._by_row.pointer.tolist()):
             yield slice(start, stop)
 
     def select(self, chosen):
@@ -77,9 +98,15 @@ class ObservedEntries:
 
     def transposed(self):
         """Return the entries of the transposed matrix."""
-        return ObservedEntries(
-            self.cols, self.rows, self.values, self.shape[::-1], self.weight
-        )
+        other = copy(self)
+        other.shape = self.shape[::-1]
+        other.values = self.values[self.column_order]
+        other.weight = self.weight[self.column_order]
+        other._by_row, other._by_column = self._by_column, self._by_row
+        other.rows = _repeated_rows(other._by_row)
+        other.column_order = np.empty_like(self.column_order)
+        other.column_order[self.column_order] = np.arange(len(self))
+        return other
 
     def hide(self, share, random_state):
         """Return a mask of entries to hide: a random share of them, at least one."""
@@ -92,75 +119,55 @@ class ObservedEntries:
         """Return L_i · R_j at the entries."""
         out = np.empty(len(self), dtype=L.dtype)
         L, R = np.ascontiguousarray(L), np.ascontiguousarray(R)
-
-        def part(edge):
-            _jit.sampled_products(*edge, self._row_ptr, self.cols, L, R, out)
-
-        for_each(part, self._row_parts)
+        self._by_row.each_part(_jit.sampled_products, L, R, out)
         return out
-
-    def normal_products(self, weight, L, R, k):
-        """Return v = weight · (L_i · R_j) at the entries, and v R[:, :k] by rows."""
-        values = np.empty(len(self), dtype=L.dtype)
-        out = np.empty((self.shape[0], k), dtype=L.dtype)
-        L, R = np.ascontiguousarray(L), np.ascontiguousarray(R)
-
-        def part(edge):
-            _jit.normal_rows(*edge, self._row_ptr, self.cols, weight, L, R, values, out)
-
-        for_each(part, self._row_parts)
-        return values, out
 
     def row_sums(self, values, R):
         """Return S @ R, S the sparse matrix of `values` at the entries."""
-        out = np.empty((self.shape[0], R.shape[1]), dtype=R.dtype)
-        R = np.ascontiguousarray(R)
-
-        def part(edge):
-            _jit.row_sums(*edge, self._row_ptr, self.cols, values, R, out)
-
-        for_each(part, self._row_parts)
-        return out
+        return _sums(self._by_row, values, R)
 
     def column_sums(self, values, L):
         """Return S.T @ L, S the sparse matrix of `values` at the entries."""
-        out = np.empty((self.shape[1], L.shape[1]), dtype=L.dtype)
-        L = np.ascontiguousarray(L)
+        return _sums(self._by_column, values[self.column_order], L)
 
-        def part(edge):
-            _jit.column_sums(
-                *edge,
-                self._col_ptr,
-                self._rows_by_column,
-                self.column_order,
-                values,
-                L,
-                out,
-            )
+    def normal_row_sums(self, weight, L, R, k):
+        """Return S @ R[:, :k], S the sparse matrix of weight · (L_i · R_j)."""
+        return _normal_sums(self._by_row, weight, L, R, k)
 
-        for_each(part, self._col_parts)
-        return out
+    def normal_column_sums(self, weight, L, R, k):
+        """Return S.T @ L[:, :k], S that of `normal_row_sums`; weights by column.
+
+        Products are computed anew, since to fetch them in another order takes longer.
+        """
+        return _normal_sums(self._by_column, weight, R, L, k)
 
     def row_solves(self, V, penalty, weight):
         """Return z_i = argmin Σ_j weight_ij (value_ij − V_j · z)² + Σ penalty z²."""
         out = np.empty((self.shape[0], V.shape[1]), dtype=V.dtype)
         V = np.ascontiguousarray(V)
         penalty = np.asarray(penalty, dtype=V.dtype)
-
-        def part(edge):
-            arrays = self._row_ptr, self.cols, weight, self.values
-            _jit.row_solves(*edge, *arrays, V, penalty, out)
-
-        for_each(part, self._row_parts)
+        arrays = weight, self.values, V, penalty, out
+        self._by_row.each_part(_jit.row_solves, *arrays)
         return out
+
+
+def _sums(layout, values, R):
+    out = np.empty((len(layout), R.shape[1]), dtype=R.dtype)
+    layout.each_part(_jit.row_sums, values, np.ascontiguousarray(R), out)
+    return out
+
+
+def _normal_sums(layout, weight, L, R, k):
+    out = np.empty((len(layout), k), dtype=L.dtype)
+    L, R = np.ascontiguousarray(L), np.ascontiguousarray(R)
+    layout.each_part(_jit.normal_rows, weight, L, R, out)
+    return out
+
+
+def _repeated_rows(layout):
+    rows = np.arange(len(layout), dtype=layout.indices.dtype)
+    return np.repeat(rows, np.diff(layout.pointer))
 
 
 def _index_type(size):
     return np.int32 if size < np.iinfo(np.int32).max else np.int64
-
-
-def _balanced(pointer):
-    """Return (start, stop) pairs of rows with about equal numbers of entries."""
-    targets = np.linspace(0, pointer[-1], _PARTS + 1)
-    cuts = np.unique([0, *np.searchsorted(pointer, targets[1:-1]), len(pointer) - 1])
-    return list(pairwise(cuts.tolist()))

@@ -17,7 +17,7 @@ _DTYPES = [np.float64, np.float32]
 # how many rows or columns a message names
 _NAMED = 5
 # the most singular vectors that are looked for where max_rank is None
-_MAX_RANK = 50
+_MAX_RANK = 100
 # with fewer entries than so many times the degrees of freedom, completion is a guess
 _OVERSAMPLING = 1.2
 

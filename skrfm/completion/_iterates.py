@@ -19,7 +19,9 @@ class Smoothing:
 
     `ridge` is λ relative to σ_1^(2 exponent), `coupling` λ relative to ε^(2 exponent);
     one of them is 0. `decay` is the factor of ε, and ε falls faster where the spectrum
-    has a gap below ε. It ends at `floor`, relative to σ_1.
+    has a gap below ε. It starts at the singular value of the observed entries with the
+    number `first`, by default the last that is known, and ends at `floor` relative to
+    σ_1.
     """
 
     power: float = 0.5
@@ -27,6 +29,7 @@ class Smoothing:
     coupling: float = 0.0
     decay: float = 0.95
     floor: float = 1e-13
+    first: int | None = None
 
     @property
     def exponent(self):
@@ -39,8 +42,9 @@ class Smoothing:
         return self.ridge * top**a + self.coupling * eps**a
 
     def start(self, spectrum):
-        """Return the first ε, below all singular values of the observed entries."""
-        return float(spectrum[-1])
+        """Return the first ε, for the singular values of the observed entries."""
+        last = len(spectrum) - 1
+        return float(spectrum[last if self.first is None else min(self.first, last)])
 
     def follow(self, number, eps, spectrum, rank):
         """Return ε of an iterate.

@@ -77,7 +77,7 @@ class LinRFMCompleter(
         layers; at 1/2 it is the logarithm, which needs the fewest entries.
     max_rank : int, default=None
         The largest rank that is looked for; about twice the rank that is expected is
-        a good value. None takes the largest one of at most 50 that has no more
+        a good value. None takes the largest one of at most 100 that has no more
         degrees of freedom than entries are observed. Time and memory grow with it.
     alpha : float or "auto", default="auto"
         The ridge, relative to the top of the spectrum: λ = alpha σ_1^(4 power), with

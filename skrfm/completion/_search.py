@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from sklearn.metrics import r2_score
 
 from ._iterates import Schedule, Smoothing
 from ._loss import mean_square
@@ -17,12 +18,14 @@ from ._loss import mean_square
 _PATIENCE = {"squared": 10, "huber": 30}
 # a search for an exact fit that keeps all of `max_rank` gives up once ε fell so far
 _HOPELESS = {"squared": 0.1, "huber": 1e-3}
-# scores within this share of the best are equal: the lowest rank wins
+# scores within this share of the best are equal
 _EQUAL = 1e-3
 # λ over ε^(4 power) while a match is looked for, and in the search with noise
 _MATCH_COUPLING = {"squared": 0.0, "huber": 0.5}
 _COUPLING = {"squared": 0.5, "huber": 1.0}
 _DECAY = {"squared": 0.95, "huber": 0.9}
+# of the search with noise, which begins at the second singular value
+_HIDE_DECAY = 0.7
 # with a ridge, ε ends where its square is this share of λ
 _FLOOR_OF_RIDGE = 1e-2
 
@@ -43,7 +46,8 @@ class Problem:
 
     def smoothing(self, **options):
         """Return the Smoothing of this problem."""
-        return Smoothing(power=self.power, decay=_DECAY[self.loss], **options)
+        options = {"decay": _DECAY[self.loss]} | options
+        return Smoothing(power=self.power, **options)
 
     def iterates(self, entries, smoothing):
         """Yield Iterates without end."""
@@ -129,14 +133,14 @@ def _far_enough(entries, problem, progress):
         problem.validation_fraction, np.random.RandomState(problem.seed)
     )
     judge = _Predicting(entries.select(mask), problem)
-    smoothing = problem.smoothing(coupling=_COUPLING[problem.loss])
+    smoothing = problem.smoothing(
+        coupling=_COUPLING[problem.loss], decay=_HIDE_DECAY, first=1
+    )
     shown = entries.select(~mask)
     found = _run("hide", shown, problem, smoothing, judge, progress)
-    best = judge.best()
-    values = tuple(row[2] for row in found.history[: best + 1])
+    values = tuple(row[2] for row in found.history[: judge.iterate.number + 1])
     found.smoothing = Schedule(**vars(smoothing), values=values)
-    found.rank = found.history[best][3]
-    found.validation_score = judge.r2(best)
+    found.rank, found.validation_score = judge.rank(), judge.r2()
     return found
 
 
@@ -230,33 +234,40 @@ class _Predicting(_Judge):
 
     def __init__(self, entries, problem):
         super().__init__(entries, problem)
-        self._scores, self._ranks, self._losses = [], [], []
+        self._best, self.iterate = np.inf, None
 
     def __call__(self, iterate):
-        errors = self.entries.values - iterate.products(self.entries)
-        if self.problem.loss == "huber":
-            score = np.average(np.abs(errors), weights=self.entries.weight)
-        else:
-            score = np.average(errors**2, weights=self.entries.weight) ** 0.5
-        self._scores.append(float(score))
-        self._ranks.append(iterate.rank)
-        self._losses.append(np.average(errors**2, weights=self.entries.weight))
-        since = len(self._scores) - 1 - int(np.argmin(self._scores))
+        score = self._score(self.entries.values - iterate.products(self.entries))
+        if score < self._best:
+            self._best, self.iterate = score, iterate
+        since = iterate.number - self.iterate.number
         self.converged = since >= _PATIENCE[self.problem.loss]
-        return float(score), self.converged
+        return score, self.converged
 
-    def best(self):
-        """Return the number of the best iterate; of equal ones the lowest rank."""
-        scores, ranks = np.array(self._scores), np.array(self._ranks)
-        equal = np.flatnonzero(scores <= (1 + _EQUAL) * scores.min())
-        return int(equal[np.lexsort((scores[equal], ranks[equal]))[0]])
+    def _score(self, errors):
+        """Return the root mean square of errors; for Huber's loss, their mean size."""
+        if self.problem.loss == "huber":
+            return float(np.average(np.abs(errors), weights=self.entries.weight))
+        return float(np.average(errors**2, weights=self.entries.weight) ** 0.5)
 
-    def r2(self, number):
-        """Return R² of an iterate on the hidden entries."""
+    def rank(self):
+        """Return the least rank at which the best iterate is about as good."""
+        best, entries = self.iterate, self.entries
+        errors, scores = entries.values.copy(), []
+        for j in range(best.rank):
+            errors -= entries.products(
+                best.U[:, j, None] * best.s[j], best.V[:, j, None]
+            )
+            scores.append(self._score(errors))
+        return 1 + int(np.argmax(np.array(scores) <= (1 + _EQUAL) * min(scores)))
+
+    def r2(self):
+        """Return R² of the best iterate on the hidden entries."""
         values, weight = self.entries.values, self.entries.weight
-        mean = np.average(values, weights=weight)
-        variance = np.average((values - mean) ** 2, weights=weight)
-        return float(1 - self._losses[number] / variance) if variance > 0 else np.nan
+        if np.ptp(values) == 0:
+            return np.nan
+        predicted = self.iterate.products(self.entries)
+        return r2_score(values, predicted, sample_weight=weight)
 
 
 class _Following(_Judge):

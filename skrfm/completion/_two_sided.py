@@ -59,6 +59,7 @@ class _Step:
         self.inner = shrinkage(np.multiply.outer(powers, powers), base, penalty)
         self.outer = shrinkage(powers * eps**exponent, base, penalty)
         self.weight, self.remainder = entry_weights(weight, base, penalty)
+        self.weight_by_column = self.weight[entries.column_order]
         self.share = len(entries) / np.prod(entries.shape) * float(self.weight.mean())
 
     def factors(self, vector):
@@ -71,21 +72,23 @@ class _Step:
         L, R = self.factors(vector)
         return self.entries.products(L, R)
 
-    def _project(self, values, sums):
-        """Return Aᵀ of values at the entries, whose sums S V are known."""
-        C = self.entries.column_sums(values, self.U)
+    def _tangent(self, sums, column_sums):
+        """Return Aᵀ of a sparse matrix S from S V and Sᵀ U."""
         M = self.U.T @ sums
-        return M, sums - self.U @ M, C - self.V @ (self.V.T @ C)
+        return M, sums - self.U @ M, column_sums - self.V @ (self.V.T @ column_sums)
 
     def _apply(self, vector):
-        L, R = self.factors(vector)
-        values, sums = self.entries.normal_products(self.weight, L, R, self.V.shape[1])
-        M, B, C = self._project(values, sums)
-        return (
-            M + self.inner * vector[0],
-            B + self.outer * vector[1],
-            C + (self.outer * vector[2]),
+        M, B, C = vector
+        k = len(self.sigma)
+        left = np.hstack([self.U, self.U @ M + B])
+        entries, right = self.entries, np.hstack([self.V, C])
+        sums = entries.normal_row_sums(self.weight, _swapped(left, k), right, k)
+        column_sums = entries.normal_column_sums(
+            self.weight_by_column, left, _swapped(right, k), k
         )
+        image = self._tangent(sums, column_sums)
+        shrink = self.inner, self.outer, self.outer
+        return tuple(a + d * v for a, d, v in zip(image, shrink, vector, strict=True))
 
     def _precondition(self, vector):
         inner, outer = self.share + self.inner, self.share + self.outer
@@ -101,7 +104,10 @@ class _Step:
             np.zeros((n, k), dtype=dtype),
         )
         values = self.weight * self.entries.values
-        right = self._project(values, self.entries.row_sums(values, self.V))
+        right = self._tangent(
+            self.entries.row_sums(values, self.V),
+            self.entries.column_sums(values, self.U),
+        )
         residual = _combine(right, -1, self._apply(solution))
         direction = better = self._precondition(residual)
         size = first = _dot(residual, better)
@@ -116,6 +122,11 @@ class _Step:
             before, size = size, _dot(residual, better)
             direction = _combine(better, size / before, direction)
         return solution
+
+
+def _swapped(factor, k):
+    """Return the blocks of a factor (·, 2 k) the other way round."""
+    return np.hstack([factor[:, k:], factor[:, :k]])
 
 
 def _dot(a, b):
