@@ -27,17 +27,17 @@ def soft_impute(Y):
     """Nuclear norm by singular value thresholding along a path of penalties."""
     shown, hidden = hide(Y)
     top = np.linalg.norm(np.nan_to_num(Y), 2)
-    penalties = top * np.geomspace(0.5, 1e-4, 20)
+    penalties = top * np.geomspace(0.5, 3e-3, 12)
 
     def path(observed, count):
         seen, filled = ~np.isnan(observed), np.nan_to_num(observed)
         W = np.zeros_like(filled)
         for penalty in penalties[:count]:
-            for _ in range(100):
+            for _ in range(20):
                 U, s, Vt = np.linalg.svd(np.where(seen, filled, W), full_matrices=False)
                 before, W = W, (U * np.maximum(s - penalty, 0)) @ Vt
                 change = np.linalg.norm(W - before)
-                if change < 1e-5 * max(np.linalg.norm(W), 1e-12):
+                if change < 1e-4 * max(np.linalg.norm(W), 1e-12):
                     break
             yield W
 
@@ -68,10 +68,10 @@ def svd_irls(Y):
                 if c.any():
                     A = P[np.ix_(c, c)] + 0.5 * eps**2 * np.eye(c.sum())
                     W[i] = P[:, c] @ np.linalg.solve(A, filled[i, c])
-            eps *= 0.85
+            eps *= 0.75
             yield W
 
-    errors = [error_on(Y, W, hidden) for W in path(shown, 60)]
+    errors = [error_on(Y, W, hidden) for W in path(shown, 30)]
     *_, W = path(Y, int(np.argmin(errors)) + 1)
     return W
 
@@ -84,7 +84,7 @@ def alternating_least_squares(Y):
         rng = np.random.default_rng(0)
         seen, filled = ~np.isnan(observed), np.nan_to_num(observed)
         V = rng.standard_normal((observed.shape[1], rank)) / np.sqrt(rank)
-        for _ in range(50):
+        for _ in range(200):
             U = half_sweep(seen, filled, V, ridge)
             V = half_sweep(seen.T, filled.T, U, ridge)
         return U @ V.T
@@ -100,7 +100,7 @@ def alternating_least_squares(Y):
     return fit(Y, *choices[int(np.argmin(errors))])
 
 
-def deep_linear_network(Y, depth=3, steps=3000, rate=1e-3):
+def deep_linear_network(Y, depth=3, steps=1500, rate=2e-3):
     """Product of square layers by gradient descent (Adam), stopped early."""
     shown, hidden = hide(Y)
     scale = np.sqrt(np.nanmean(Y**2))
@@ -137,7 +137,7 @@ def deep_linear_network(Y, depth=3, steps=3000, rate=1e-3):
     errors = []
     for W in train(shown, steps):
         errors.append(error_on(Y, W, hidden))
-        if len(errors) - np.argmin(errors) > 10:
+        if len(errors) - np.argmin(errors) > 5:
             break
     *_, W = train(Y, 50 * (int(np.argmin(errors)) + 1))
     return W
@@ -161,7 +161,7 @@ def knn(Y):
 def iterative(Y):
     """scikit-learn's IterativeImputer: Bayesian ridge on the 50 nearest columns."""
     imputer = IterativeImputer(
-        max_iter=5, n_nearest_features=50, keep_empty_features=True, random_state=0
+        max_iter=3, n_nearest_features=50, keep_empty_features=True, random_state=0
     )
     return imputer.fit_transform(Y)
 

@@ -2,6 +2,7 @@
 
 from . import kernels
 from .completion import EntryRegressor, LinRFMCompleter
+from .lin_rfm import LinRFMRegressor
 from .rfm import RFMClassifier, RFMRegressor
 
 __version__ = "0.1.0.dev0"
@@ -9,6 +10,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "EntryRegressor",
     "LinRFMCompleter",
+    "LinRFMRegressor",
     "RFMClassifier",
     "RFMRegressor",
     "kernels",

@@ -44,7 +44,14 @@ def two_classes(classes):
 
 
 def test_the_public_names():
-    assert set(skrfm.__all__) == {"RFMClassifier", "RFMRegressor", "kernels"}
+    assert set(skrfm.__all__) == {
+        "EntryRegressor",
+        "LinRFMCompleter",
+        "LinRFMRegressor",
+        "RFMClassifier",
+        "RFMRegressor",
+        "kernels",
+    }
     assert skrfm.__version__
 
 

@@ -25,7 +25,7 @@ rng = np.random.default_rng(0)
 missing = rng.random((height, width)) < 0.5
 seen = np.where(missing[:, :, None], np.nan, image)
 X = seen.transpose(0, 2, 1).reshape(height, colours * width)
-X.shape, float(np.isnan(X).mean())
+print(X.shape, round(float(np.isnan(X).mean()), 3))
 
 # %%
 # The completion
@@ -33,10 +33,10 @@ X.shape, float(np.isnan(X).mean())
 # No matrix of low rank matches the pixels exactly, so the completer hides a tenth of
 # those it has, and goes on until it no longer predicts them better.
 
-completer = LinRFMCompleter(max_rank=80, random_state=0).fit(X)
+completer = LinRFMCompleter(max_rank=40, random_state=0).fit(X)
 completed = np.clip(completer.transform(X), 0, 1)
 filled = completed.reshape(height, colours, width).transpose(0, 2, 1)
-completer.rank_, completer.validation_score_
+print(completer.rank_, round(completer.validation_score_, 3))
 
 # %%
 # How far off it is, as the peak signal-to-noise ratio of the missing pixels, beside

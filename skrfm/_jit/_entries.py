@@ -58,10 +58,15 @@ def row_sums(start, stop, indptr, indices, values, R, out):
 
 @jit
 def _cholesky_solve(A, b):
-    """Solve A x = b for the lower triangle of a positive definite A, all in place."""
+    """Solve A x = b for the lower triangle of a positive definite A, all in place.
+
+    Pivots below the rounding error are raised to it.
+    """
     k = b.size
+    unit = np.finfo(A.dtype).eps
     for j in range(k):
-        A[j, j] = np.sqrt(A[j, j] - _dot(A[j, :j], A[j, :j]))
+        least = unit * A[j, j]
+        A[j, j] = np.sqrt(max(A[j, j] - _dot(A[j, :j], A[j, :j]), least))
         for i in range(j + 1, k):
             A[i, j] = (A[i, j] - _dot(A[i, :j], A[j, :j])) / A[j, j]
     for j in range(k):

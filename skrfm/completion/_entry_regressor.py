@@ -78,7 +78,7 @@ class EntryRegressor(RegressorMixin, BaseEstimator):
             rows, cols = _pairs(X)
             shape = self.shape
             if shape is None:
-                shape = rows.max() + 1, cols.max() + 1
+                shape = max(rows.max() + 1, 1), max(cols.max() + 1, 1)
             completer = clone(self.completer)
             self.completer_ = completer.fit_entries(
                 rows, cols, y, shape, sample_weight=sample_weight

@@ -11,6 +11,9 @@ from scipy.linalg import eigh, solve, svd
 from ._iterates import Iterate
 from ._loss import reweighted
 
+# the least ridge, in rounding units of the largest diagonal entry
+_LEAST_RIDGE = 16
+
 
 def exact(entries, smoothing, max_rank, loss, random_state):
     """Yield Iterates without end."""
@@ -42,7 +45,9 @@ def _solve_rows(entries, P, penalty, weight):
     for i, chosen in enumerate(entries.by_row()):
         seen = entries.cols[chosen]
         if len(seen):
-            A = P[np.ix_(seen, seen)] + np.diag(penalty / weight[chosen])
+            A = P[np.ix_(seen, seen)]
+            least = _LEAST_RIDGE * np.finfo(A.dtype).eps * np.diagonal(A).max()
+            A = A + np.diag(np.maximum(penalty / weight[chosen], least))
             a = solve(A, entries.values[chosen], assume_a="pos")
             W[i] = P[:, seen] @ a
     return W

@@ -39,12 +39,13 @@ class Smoothing:
     def penalty(self, eps, top):
         """Return λ for a smoothing ε and a largest singular value."""
         a = 2 * self.exponent
-        return self.ridge * top**a + self.coupling * eps**a
+        return float(self.ridge * top**a + self.coupling * eps**a)
 
     def start(self, spectrum):
         """Return the first ε, for the singular values of the observed entries."""
         last = len(spectrum) - 1
-        return float(spectrum[last if self.first is None else min(self.first, last)])
+        chosen = last if self.first is None else min(self.first, last)
+        return float(max(spectrum[chosen], self.floor * spectrum[0]))
 
     def follow(self, number, eps, spectrum, rank):
         """Return ε of an iterate.
@@ -56,7 +57,7 @@ class Smoothing:
         following = self.decay * eps
         if rank < len(spectrum) and spectrum[rank - 1] > _GAP * spectrum[rank]:
             following = min(following, max(spectrum[rank], eps / _GAP))
-        return max(following, self.floor * spectrum[0])
+        return float(max(following, self.floor * spectrum[0]))
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,10 @@ _GAP = 10.0
 
 @dataclass
 class Iterate:
-    """U diag(s) Vᵀ, the smoothing it came with, and how it fits the entries."""
+    """U diag(s) Vᵀ, the smoothing it came with, and how it fits the entries.
+
+    `entries` are those that it was fitted to; whoever runs a solver sets them.
+    """
 
     number: int
     U: np.ndarray
@@ -91,10 +95,11 @@ class Iterate:
     residuals: np.ndarray
     weight: np.ndarray
     last: bool = False
+    entries: object = None
 
     @property
     def rank(self):
-        """The number of singular values above ε, at least 1."""
+        """The number of singular values above ε."""
         return len(self.s)
 
     def loss(self):
@@ -107,9 +112,10 @@ class Iterate:
 
     def distance(self, other):
         """Return ‖W − W'‖ / ‖W‖ in the Frobenius norm."""
-        inner = (self.U.T @ other.U) * other.s * (self.V.T @ other.V) * self.s[:, None]
-        square = self.s @ self.s + other.s @ other.s - 2 * inner.sum()
-        return float(np.sqrt(max(square, 0) / (self.s @ self.s)))
+        left = np.linalg.qr(np.hstack([self.U * self.s, -other.U * other.s]), mode="r")
+        right = np.linalg.qr(np.hstack([self.V, other.V]), mode="r")
+        size = max(np.linalg.norm(self.s), np.finfo(self.s.dtype).tiny)
+        return float(np.linalg.norm(left @ right.T) / size)
 
 
 def shrinkage(powers, base, penalty):
@@ -117,7 +123,8 @@ def shrinkage(powers, base, penalty):
 
     A weight that is nearly that of the rest would divide by nothing.
     """
-    return (base + penalty) / np.maximum(powers - base, _TINY * base)
+    least = max(_TINY * base, float(np.finfo(powers.dtype).tiny))
+    return (base + penalty) / np.maximum(powers - base, least)
 
 
 _TINY = 1e-6
@@ -135,6 +142,14 @@ def entry_weights(weight, base, penalty):
     effective = (base + penalty) * weight / (base * weight + penalty)
     effective = effective.astype(weight.dtype)
     return effective, base / (base + penalty) * effective
+
+
+def zero_iterate(entries):
+    """Return the Iterate of entries that are all zero: a matrix of rank 0."""
+    m, n = entries.shape
+    empty = np.zeros((0,), dtype=entries.values.dtype)
+    factors = np.zeros((m, 0), empty.dtype), empty, np.zeros((n, 0), empty.dtype)
+    return Iterate(0, *factors, 0.0, 0.0, entries.values, entries.weight, True, entries)
 
 
 class Spectrum:

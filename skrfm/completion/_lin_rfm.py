@@ -35,13 +35,14 @@ from ._search import Problem, complete
 from ._two_sided import two_sided
 
 SOLVERS = {
-    "auto": two_sided,
     "two-sided": two_sided,
     "alternating": alternating,
     "exact": exact,
 }
 # tol is at least so many rounding units
 _LEAST_TOL = 100
+# ε ends at so many rounding units of the largest singular value
+_LEAST_SMOOTHING = 10
 # as much work as a row of a kernel machine, when threads are worth their while
 _ENTRIES_PER_ROW = 50
 # entries that are predicted at a time
@@ -96,7 +97,8 @@ class LinRFMCompleter(
         "two-sided" weighs rows and columns at once and solves by conjugate gradients;
         "alternating" solves for each row, then for each column; "exact" is the dense
         algorithm of the paper, for reference and matrices of some hundred columns.
-        "auto" is "two-sided".
+        "auto" is "alternating" with an `alpha` above 0, where it takes fewer
+        iterations, and "two-sided" otherwise.
     max_iter : int, default=300
         The most iterations of each stage.
     tol : float, default=1e-8
@@ -170,7 +172,7 @@ class LinRFMCompleter(
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "loss": [StrOptions({"squared", "huber"})],
         "center": ["boolean"],
-        "solver": [StrOptions(set(SOLVERS))],
+        "solver": [StrOptions({"auto", *SOLVERS})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -275,7 +277,7 @@ class LinRFMCompleter(
         centred = entries.with_values((entries.values - mean[entries.cols]) / scale)
 
         def attributes(iterate):
-            return self._fitted(iterate, centred, mean, scale)
+            return self._fitted(iterate, mean, scale)
 
         n_runs = 3 if self.alpha == "auto" else 1
         progress = Progress(self, n_runs, attributes, data)
@@ -293,16 +295,24 @@ class LinRFMCompleter(
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         eps = float(np.finfo(entries.values.dtype).eps)
         return Problem(
-            solver=SOLVERS[self.solver],
+            solver=SOLVERS[self._solver_name()],
             power=self.power,
             alpha=self.alpha,
             max_rank=largest_rank(self.max_rank, entries),
             loss=self.loss,
             max_iter=self.max_iter,
             tol=max(self.tol, _LEAST_TOL * eps),
+            floor=_LEAST_SMOOTHING * eps,
             validation_fraction=self.validation_fraction,
             seed=seed,
         )
+
+    def _solver_name(self):
+        """Return the solver; a fixed ridge keeps a two-sided one from turning fast."""
+        if self.solver != "auto":
+            return self.solver
+        fixed = self.alpha != "auto" and self.alpha > 0
+        return "alternating" if fixed else "two-sided"
 
     def _location(self, entries):
         """Return the means of the columns, or zeros, and the scale of the rest."""
@@ -315,14 +325,18 @@ class LinRFMCompleter(
             sums = np.bincount(cols, weight * values, n)
             mean = np.divide(sums, total, out=np.full(n, overall), where=total > 0)
             mean = mean.astype(values.dtype)
-        square = np.average((values - mean[cols]) ** 2, weights=weight)
-        return mean, values.dtype.type(np.sqrt(square) or 1.0)
+        rest = values - mean[cols]
+        top = np.abs(rest).max()
+        if top == 0:
+            return mean, values.dtype.type(1)
+        square = np.average((rest / top) ** 2, weights=weight)
+        return mean, values.dtype.type(top * np.sqrt(square))
 
-    def _fitted(self, iterate, centred, mean, scale):
+    def _fitted(self, iterate, mean, scale):
         """Return the attributes of a completer that ends with an iterate."""
         exponent = 2 * self.power
         model = row_model(iterate, exponent, self.loss)
-        Z = fitted_rows(centred, iterate, exponent, model)
+        Z = fitted_rows(iterate, exponent, model)
         left, triangle = np.linalg.qr(Z)
         u, s, vt = np.linalg.svd(triangle, full_matrices=False)
         return {

@@ -6,6 +6,8 @@ import numpy as np
 _BOUND = 2.0
 # of a normal distribution, the standard deviation over the median size
 _NORMAL = 1.4826
+# the size that a tenth of normal residuals exceeds, over their standard deviation
+_NORMAL_TENTH = 1.6449
 
 
 def reweighted(weight, residuals, loss):
@@ -35,7 +37,7 @@ def robust_scale(residuals):
 
 
 def mean_square(weight, residuals, loss):
-    """Return the mean square of residuals; for Huber's loss, that of their bulk."""
+    """Return the mean square of residuals; for Huber's loss, of all but a tenth."""
     if loss == "squared":
         return float(np.average(residuals**2, weights=weight))
-    return robust_scale(residuals) ** 2
+    return float(np.quantile(np.abs(residuals), 0.9) / _NORMAL_TENTH) ** 2

@@ -20,17 +20,19 @@ def row_model(iterate, exponent, loss):
     base = iterate.eps ** (2 * exponent)
     penalty = shrinkage(iterate.s ** (2 * exponent), base, iterate.penalty)
     dtype = iterate.V.dtype
-    bound = bound_of(iterate.residuals) if loss == "huber" else np.inf
+    bound = np.inf
+    if loss == "huber":  # weights of rounding size would leave the penalty alone
+        bound = max(bound_of(iterate.residuals), 100 * _LEAST_PENALTY[dtype])
     return iterate.V, np.maximum(penalty, _LEAST_PENALTY[dtype]).astype(dtype), bound
 
 
-def fitted_rows(entries, iterate, exponent, model):
+def fitted_rows(iterate, exponent, model):
     """Return Z with W = Z Vᵀ for the rows that the iterate was fitted to."""
     weight = iterate.weight
     if iterate.penalty > 0:
         base = iterate.eps ** (2 * exponent)
         weight, _ = entry_weights(weight, base, iterate.penalty)
-    return entries.row_solves(model[0], model[1], weight)
+    return iterate.entries.row_solves(model[0], model[1], weight)
 
 
 def new_rows(entries, model):

@@ -11,23 +11,30 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sklearn.metrics import r2_score
 
-from ._iterates import Schedule, Smoothing
+from ._iterates import Schedule, Smoothing, zero_iterate
 from ._loss import mean_square
 
 # iterates without a better score before a search gives up
 _PATIENCE = {"squared": 10, "huber": 30}
 # a search for an exact fit that keeps all of `max_rank` gives up once ε fell so far
 _HOPELESS = {"squared": 0.1, "huber": 1e-3}
+# the share of the first ε below which Huber's loss may end at a match
+_SETTLED = 1e-4
 # scores within this share of the best are equal
 _EQUAL = 1e-3
 # λ over ε^(4 power) while a match is looked for, and in the search with noise
 _MATCH_COUPLING = {"squared": 0.0, "huber": 0.5}
-_COUPLING = {"squared": 0.5, "huber": 1.0}
 _DECAY = {"squared": 0.95, "huber": 0.9}
 # of the search with noise, which begins at the second singular value
-_HIDE_DECAY = 0.7
-# with a ridge, ε ends where its square is this share of λ
+_HIDE = {
+    "squared": {"coupling": 0.5, "decay": 0.7, "first": 1},
+    "huber": {"coupling": 1.0, "decay": 0.9, "first": None},
+}
+# with fewer entries none are hidden
+_FEW = 10
+# with a ridge, ε falls faster, and ends where its square is this share of λ
 _FLOOR_OF_RIDGE = 1e-2
+_RIDGE_DECAY = 0.8
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,13 @@ class Problem:
     loss: str
     max_iter: int
     tol: float
+    floor: float
     validation_fraction: float
     seed: int
 
     def smoothing(self, **options):
         """Return the Smoothing of this problem."""
-        options = {"decay": _DECAY[self.loss]} | options
+        options = {"decay": _DECAY[self.loss], "floor": self.floor} | options
         return Smoothing(power=self.power, **options)
 
     def iterates(self, entries, smoothing):
@@ -76,10 +84,14 @@ class Completion:
 
 def complete(entries, problem, progress):
     """Return the Completion of the entries."""
+    if not entries.values.any():
+        history = [("match", 0, 0.0, 0, 0.0)]
+        nothing = zero_iterate(entries), problem.smoothing(), True, True
+        return Completion(*nothing, history=history)
     if problem.alpha != "auto":
         return _with_ridge(entries, problem, progress)
     found = _match(entries, problem, progress)
-    if found.exact:
+    if found.exact or len(entries) < _FEW:
         return found
     hidden = _far_enough(entries, problem, progress)
     final = _follow(entries, problem, hidden, progress)
@@ -105,6 +117,7 @@ def _run(name, entries, problem, smoothing, judge, progress):
             score, stop = judge(iterate)
             history.append((name, iterate.number, iterate.eps, iterate.rank, score))
             iterate.last = stop or iterate.number + 1 >= problem.max_iter
+            iterate.entries = entries
             yield iterate
 
     watched = progress.open(name, problem.max_iter).watch(judged())
@@ -115,7 +128,8 @@ def _run(name, entries, problem, smoothing, judge, progress):
 def _with_ridge(entries, problem, progress):
     """Iterate at a given ridge until the matrix no longer changes."""
     end = (_FLOOR_OF_RIDGE * problem.alpha) ** (1 / (4 * problem.power))
-    smoothing = problem.smoothing(ridge=problem.alpha, floor=max(end, 1e-13))
+    floor = max(end, problem.floor)
+    smoothing = problem.smoothing(ridge=problem.alpha, floor=floor, decay=_RIDGE_DECAY)
     judge = _AtRest(entries, problem, smoothing.floor)
     return _run("fit", entries, problem, smoothing, judge, progress)
 
@@ -133,9 +147,7 @@ def _far_enough(entries, problem, progress):
         problem.validation_fraction, np.random.RandomState(problem.seed)
     )
     judge = _Predicting(entries.select(mask), problem)
-    smoothing = problem.smoothing(
-        coupling=_COUPLING[problem.loss], decay=_HIDE_DECAY, first=1
-    )
+    smoothing = problem.smoothing(**_HIDE[problem.loss])
     shown = entries.select(~mask)
     found = _run("hide", shown, problem, smoothing, judge, progress)
     values = tuple(row[2] for row in found.history[: judge.iterate.number + 1])
@@ -210,12 +222,14 @@ class _Matching(_Judge):
 
     def __call__(self, iterate):
         rest, rank, count = self._rest(iterate), iterate.rank, len(self.entries)
+        self._first_eps = self._first_eps or iterate.eps
         free = 1 - degrees_of_freedom(rank, self.entries.shape) / count
         score = rest**2 / free**2 if free > 0 else np.inf
         matched = rest <= self.problem.tol
+        if self.problem.loss == "huber":  # a few entries may be matched too early
+            matched &= iterate.eps <= _SETTLED * self._first_eps
         self.exact = self.converged = matched and free > 0
         self._first = self._first or rest**2
-        self._first_eps = self._first_eps or iterate.eps
         if score < (1 - _EQUAL) * self._best[0]:
             self._best = score, iterate.number
         saturated = rank >= min(self.problem.max_rank, *self.entries.shape)
@@ -238,7 +252,7 @@ class _Predicting(_Judge):
 
     def __call__(self, iterate):
         score = self._score(self.entries.values - iterate.products(self.entries))
-        if score < self._best:
+        if score < (1 - _EQUAL) * self._best:
             self._best, self.iterate = score, iterate
         since = iterate.number - self.iterate.number
         self.converged = since >= _PATIENCE[self.problem.loss]

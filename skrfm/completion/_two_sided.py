@@ -54,13 +54,16 @@ class _Step:
         self.entries = entries
         self.U, self.V = spectrum.U[:, :rank], spectrum.V[:, :rank]
         self.sigma = spectrum.s[:rank]
-        base = eps ** (2 * exponent)
+        base, penalty, eps = float(eps ** (2 * exponent)), float(penalty), float(eps)
         powers = self.sigma**exponent
+        # what the tangent part of the iterate before was, if this one equals it
+        self.start = self.sigma * (1 - base / np.maximum(powers**2, base))
         self.inner = shrinkage(np.multiply.outer(powers, powers), base, penalty)
         self.outer = shrinkage(powers * eps**exponent, base, penalty)
         self.weight, self.remainder = entry_weights(weight, base, penalty)
         self.weight_by_column = self.weight[entries.column_order]
-        self.share = len(entries) / np.prod(entries.shape) * float(self.weight.mean())
+        m, n = entries.shape
+        self.share = len(entries) / (m * n) * float(self.weight.mean())
 
     def factors(self, vector):
         """Return L and R with L Rᵀ = U M Vᵀ + B Vᵀ + U Cᵀ."""
@@ -99,7 +102,7 @@ class _Step:
         (m, n), k = self.entries.shape, len(self.sigma)
         dtype = self.U.dtype
         solution = (
-            np.diag(self.sigma),
+            np.diag(self.start),
             np.zeros((m, k), dtype=dtype),
             np.zeros((n, k), dtype=dtype),
         )
