@@ -6,7 +6,7 @@ its entries for each row, then a new metric from the AGOP WᵀW.
 """
 
 import numpy as np
-from scipy.linalg import eigh, solve, svd
+from scipy.linalg import cho_factor, cho_solve, eigh, svd
 
 from ._iterates import Iterate
 from ._loss import reweighted
@@ -48,7 +48,7 @@ def _solve_rows(entries, P, penalty, weight):
             A = P[np.ix_(seen, seen)]
             least = _LEAST_RIDGE * np.finfo(A.dtype).eps * np.diagonal(A).max()
             A = A + np.diag(np.maximum(penalty / weight[chosen], least))
-            a = solve(A, entries.values[chosen], assume_a="pos")
+            a = cho_solve(cho_factor(A), entries.values[chosen])
             W[i] = P[:, seen] @ a
     return W
 
