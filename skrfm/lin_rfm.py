@@ -22,10 +22,10 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     next round is iteratively reweighted least squares: each coefficient is penalised
     by how small it was. With row weights ω of sum Ω the objective is
 
-        1/(2Ω) Σ_i ω_i (y_i − x_iᵀw − b)² + (alpha/p) Σ_j |w_j|^p,   p = 2 − 4 power,
+        1/(2Ω) Σ_i ω_i (y_i − x_iᵀw − b)² + alpha/p Σ_j abs(w_j)^p,  p = 2 − 4 power,
 
-    where for power = 1/2 the penalty is alpha Σ_j log |w_j|. At power = 1/4 it is that
-    of scikit-learn's Lasso with the same alpha; above that it is not convex, needs
+    where for power = 1/2 the penalty is alpha Σ_j log abs(w_j). At power = 1/4 it is
+    that of scikit-learn's Lasso with the same alpha; above that it is not convex, needs
     fewer rows to find the support and shrinks large coefficients less.
 
     Parameters
