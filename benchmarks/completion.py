@@ -32,6 +32,7 @@ FIELDS = ("case", "name", "model", "fold", "error", "seconds", "rank", "gigabyte
 SCALE = [(500, 5, 10_000), (5000, 10, 2_000_000), (20_000, 10, 4_000_000)]
 ENTRIES = [10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7]
 OVERSAMPLING = (1.5, 2.0, 2.5, 3.0)
+GROWTH = ["1000 columns", "square"]
 TRIALS, FOLDS = 10, 5
 # relative error below which a matrix counts as recovered
 RECOVERED = 1e-4
@@ -102,10 +103,10 @@ def fit(problem, **options):
     return completer, perf_counter() - start
 
 
-def work(m, rank, count, max_rank):
-    """Time one square problem in this process; return its figures."""
+def work(m, n, rank, count, max_rank):
+    """Time one problem in this process; return its figures."""
     fit(LowRank(60, 60, 2, 1500))
-    problem = LowRank(m, m, rank, count)
+    problem = LowRank(m, n, rank, count)
     completer, seconds = fit(problem, max_rank=max_rank)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return {
@@ -138,17 +139,23 @@ def scale(records):
             key = "scale", f"{m}x{m}, rank {rank}, {count} entries", "LinRFMCompleter"
             fold = f"{threads or 'all'} cores"
             if not records.has(*key, fold):
-                figures = run_worker(m, rank, count, 2 * rank, threads=threads)
+                figures = run_worker(m, m, rank, count, 2 * rank, threads=threads)
                 keep(records, *key, fold, **figures)
 
 
 def entries(records):
-    """Time against entries, at ten times the degrees of freedom of rank 5."""
-    for count in ENTRIES:
-        m = count // 100
-        key = "entries", f"{count}", "LinRFMCompleter", 0
-        if not records.has(*key):
-            keep(records, *key, **run_worker(m, 5, count, 10))
+    """Time against entries, of matrices of rank 5 with 100 entries in each row.
+
+    One kind has ever more rows, and 1000 columns; the other is square, and its factors
+    leave the processor's cache.
+    """
+    for growth in GROWTH:
+        for count in ENTRIES:
+            m = count // 100
+            n = m if growth == "square" else 1000
+            key = "entries", f"{growth}, {count}", "LinRFMCompleter", 0
+            if not records.has(*key):
+                keep(records, *key, **run_worker(m, n, 5, count, 10))
 
 
 def recovery(records):
@@ -329,14 +336,13 @@ def report(records):
         ]
         if lines:
             print("\n" + format_table(header, lines))
-    rows = by_case.get("entries", [])
-    if len(rows) > 1:
-        slope = np.polyfit(
-            np.log([float(r["name"]) for r in rows]),
-            np.log([float(r["seconds"]) for r in rows]),
-            1,
-        )[0]
-        print(f"\nlog-log slope of seconds against entries: {slope:.3f}")
+    for growth in GROWTH:
+        rows = [r for r in by_case.get("entries", []) if r["name"].startswith(growth)]
+        if len(rows) > 1:
+            counts = [float(row["name"].split(", ")[1]) for row in rows]
+            seconds = [float(row["seconds"]) for row in rows]
+            slope = np.polyfit(np.log(counts), np.log(seconds), 1)[0]
+            print(f"log-log slope of seconds against entries, {growth}: {slope:.3f}")
     report_recovery(by_case.get("recovery", []))
     report_means(
         by_case.get("rivals", []), "error on unseen entries, mean of the folds"

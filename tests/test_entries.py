@@ -211,11 +211,13 @@ def test_sums_of_weighted_products(pattern, k, extra):
     (m, n), entries = pattern.shape, pattern.entries()
     L, R = pattern.normal(m, k + extra), pattern.normal(n, k + extra)
     S = np.where(pattern.mask, pattern.dense_weight * (L @ R.T), 0)
-    sums = entries.normal_row_sums(entries.weight, L, R, k)
-    pattern.assert_close(sums, S @ R[:, :k])
-    by_column = entries.weight[entries.column_order]
-    column_sums = entries.normal_column_sums(by_column, L, R, k)
-    pattern.assert_close(column_sums, S.T @ L[:, :k])
+    by_column = entries.by_column(entries.weight)
+    np.testing.assert_array_equal(by_column, entries.weight[entries.column_order])
+    for chosen in slice(k), slice(extra, None):
+        sums = entries.normal_row_sums(entries.weight, L, R, chosen)
+        pattern.assert_close(sums, S @ R[:, chosen])
+        column_sums = entries.normal_column_sums(by_column, L, R, chosen)
+        pattern.assert_close(column_sums, S.T @ L[:, chosen])
 
 
 @few
@@ -269,8 +271,8 @@ def all_sums(entries, k=4):
     L, R = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(n, k)).astype(dtype)
     return [
         entries.products(L, R),
-        entries.normal_row_sums(entries.weight, L, R, 2),
-        entries.normal_column_sums(entries.weight, L, R, 2),
+        entries.normal_row_sums(entries.weight, L, R, slice(2)),
+        entries.normal_column_sums(entries.weight, L, R, slice(2)),
         entries.row_sums(entries.values, R),
         entries.column_sums(entries.values, L),
         entries.row_solves(R, np.ones(k), entries.weight),

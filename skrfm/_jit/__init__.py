@@ -6,6 +6,7 @@ written so that LLVM turns them into SIMD code.
 """
 
 from ._entries import (
+    gather,
     normal_rows,
     row_solves,
     row_sums,
@@ -23,6 +24,7 @@ from ._pairs import (
 
 __all__ = [
     "coordinate_gradients",
+    "gather",
     "normal_rows",
     "pack_tile",
     "pack_values",

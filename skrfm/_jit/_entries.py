@@ -31,29 +31,65 @@ def sampled_products(start, stop, indptr, indices, L, R, out):
             out[e] = _dot(L[i], R[indices[e]])
 
 
+# The sums below add four entries at a time, which quarters the loads and stores of the
+# total; the innermost loops stand where they are since calls to them are not vectorised.
+
+
 @jit
-def normal_rows(start, stop, indptr, indices, weight, L, R, out):
+def normal_rows(start, stop, indptr, indices, weight, L, R, skip, out):
     """out_i = Σ_e weight_e (L_i · R_j) R_j over the entries e = (i, j) of the row i.
 
-    Only the leading columns of R are summed, as many as `out` has.
+    As many columns of R are summed as `out` has, after so many that are skipped.
     """
-    k = out.shape[1]
+    k, zero = out.shape[1], L.dtype.type(0)
     for i in range(start, stop):
-        total = out[i]
+        x, total = L[i], out[i]
         total[:] = 0
-        for e in range(indptr[i], indptr[i + 1]):
-            r = R[indices[e]]
-            _add_multiple(total, weight[e] * _dot(L[i], r), r[:k])
+        first, end = indptr[i], indptr[i + 1]
+        tail = end - (end - first) % 4
+        for e in range(first, tail, 4):
+            a, b = R[indices[e]], R[indices[e + 1]]
+            c, d = R[indices[e + 2]], R[indices[e + 3]]
+            p = q = r = s = zero
+            for j in range(x.size):
+                p += x[j] * a[j]
+                q += x[j] * b[j]
+                r += x[j] * c[j]
+                s += x[j] * d[j]
+            p, q = p * weight[e], q * weight[e + 1]
+            r, s = r * weight[e + 2], s * weight[e + 3]
+            a, b, c, d = a[skip:], b[skip:], c[skip:], d[skip:]
+            for j in range(k):
+                total[j] += (p * a[j] + q * b[j]) + (r * c[j] + s * d[j])
+        for e in range(tail, end):
+            a = R[indices[e]]
+            _add_multiple(total, weight[e] * _dot(x, a), a[skip : skip + k])
 
 
 @jit
 def row_sums(start, stop, indptr, indices, values, R, out):
     """out_i = Σ_e values_e R_j over the entries e = (i, j) of the row i."""
+    k = out.shape[1]
     for i in range(start, stop):
         total = out[i]
         total[:] = 0
-        for e in range(indptr[i], indptr[i + 1]):
+        first, end = indptr[i], indptr[i + 1]
+        tail = end - (end - first) % 4
+        for e in range(first, tail, 4):
+            a, b = R[indices[e]], R[indices[e + 1]]
+            c, d = R[indices[e + 2]], R[indices[e + 3]]
+            p, q, r, s = values[e], values[e + 1], values[e + 2], values[e + 3]
+            for j in range(k):
+                total[j] += (p * a[j] + q * b[j]) + (r * c[j] + s * d[j])
+        for e in range(tail, end):
             _add_multiple(total, values[e], R[indices[e]])
+
+
+@jit
+def gather(start, stop, indptr, order, values, out):
+    """out_e = values[order_e] for the entries e of the rows start … stop."""
+    for e in range(indptr[start], indptr[stop]):
+        out[e] = values[order[e]]
 
 
 @jit

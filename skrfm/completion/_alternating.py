@@ -15,13 +15,13 @@ def alternating(entries, smoothing, max_rank, loss, random_state):
     spectrum = first_spectrum(entries, max_rank, random_state)
     eps = smoothing.start(spectrum.s[: max_rank + 1])
     spectrum.s = spectrum.s * (m * n / len(entries))
-    columns, order = entries.transposed(), entries.column_order
+    columns = entries.transposed()
     weight, number = entries.weight, 0
     while True:
         rank = spectrum.above(eps, max_rank)
         penalty = smoothing.penalty(eps, spectrum.s[0])
         base = eps ** (2 * smoothing.exponent)
-        sides = (entries, weight), (columns, weight[order])
+        sides = (entries, weight), (columns, entries.by_column(weight))
         for side, side_weight in sides:
             powers = spectrum.s[:rank] ** (2 * smoothing.exponent)
             shrink = shrinkage(powers, base, penalty)

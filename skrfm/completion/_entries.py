@@ -23,11 +23,13 @@ class _Layout:
         edges = np.unique([0, *cuts, len(pointer) - 1])
         self.parts = list(pairwise(edges.tolist()))
 
-    def each_part(self, loop, *arrays):
-        """Call a compiled loop for parts of about equal numbers of entries."""
-        for_each(
-            lambda part: loop(*part, self.pointer, self.indices, *arrays), self.parts
-        )
+    def each_part(self, loop, *arrays, indices=None):
+        """Call a compiled loop for parts of about equal numbers of entries.
+
+        It gets the columns of the entries, or other `indices`.
+        """
+        indices = self.indices if indices is None else indices
+        for_each(lambda part: loop(*part, self.pointer, indices, *arrays), self.parts)
 
     def __len__(self):
         return len(self.pointer) - 1
@@ -100,8 +102,8 @@ class ObservedEntries:
         """Return the entries of the transposed matrix."""
         other = copy(self)
         other.shape = self.shape[::-1]
-        other.values = self.values[self.column_order]
-        other.weight = self.weight[self.column_order]
+        other.values = self.by_column(self.values)
+        other.weight = self.by_column(self.weight)
         other._by_row, other._by_column = self._by_column, self._by_row
         other.rows = _repeated_rows(other._by_row)
         other.column_order = np.empty_like(self.column_order)
@@ -128,18 +130,29 @@ class ObservedEntries:
 
     def column_sums(self, values, L):
         """Return S.T @ L, S the sparse matrix of `values` at the entries."""
-        return _sums(self._by_column, values[self.column_order], L)
+        return self.sums_by_column(self.by_column(values), L)
 
-    def normal_row_sums(self, weight, L, R, k):
-        """Return S @ R[:, :k], S the sparse matrix of weight · (L_i · R_j)."""
-        return _normal_sums(self._by_row, weight, L, R, k)
+    def sums_by_column(self, values, L):
+        """Return `column_sums` of values that are in the order of `by_column`."""
+        return _sums(self._by_column, values, L)
 
-    def normal_column_sums(self, weight, L, R, k):
-        """Return S.T @ L[:, :k], S that of `normal_row_sums`; weights by column.
+    def normal_row_sums(self, weight, L, R, columns):
+        """Return S @ R[:, columns], S the sparse matrix of weight · (L_i · R_j)."""
+        return _normal_sums(self._by_row, weight, L, R, columns)
+
+    def normal_column_sums(self, weight, L, R, columns):
+        """Return S.T @ L[:, columns], S that of `normal_row_sums`; weights by column.
 
         Products are computed anew, since to fetch them in another order takes longer.
         """
-        return _normal_sums(self._by_column, weight, R, L, k)
+        return _normal_sums(self._by_column, weight, R, L, columns)
+
+    def by_column(self, values):
+        """Return values at the entries in the order of columns and rows."""
+        out = np.empty_like(values)
+        arrays = np.ascontiguousarray(values), out
+        self._by_column.each_part(_jit.gather, *arrays, indices=self.column_order)
+        return out
 
     def row_solves(self, V, penalty, weight):
         """Return z_i = argmin Σ_j weight_ij (value_ij − V_j · z)² + Σ penalty z²."""
@@ -157,10 +170,11 @@ def _sums(layout, values, R):
     return out
 
 
-def _normal_sums(layout, weight, L, R, k):
-    out = np.empty((len(layout), k), dtype=L.dtype)
+def _normal_sums(layout, weight, L, R, columns):
+    first, stop, _ = columns.indices(R.shape[1])
+    out = np.empty((len(layout), stop - first), dtype=L.dtype)
     L, R = np.ascontiguousarray(L), np.ascontiguousarray(R)
-    layout.each_part(_jit.normal_rows, weight, L, R, out)
+    layout.each_part(_jit.normal_rows, weight, L, R, first, out)
     return out
 
 

@@ -25,12 +25,13 @@ def two_sided(entries, smoothing, max_rank, loss, random_state):
     spectrum = first_spectrum(entries, max_rank, random_state)
     eps = smoothing.start(spectrum.s[: max_rank + 1])
     spectrum.s = spectrum.s * (m * n / len(entries))
+    values_by_column = entries.by_column(entries.values)
     weight, number = entries.weight, 0
     while True:
         rank = spectrum.above(eps, max_rank)
         penalty = smoothing.penalty(eps, spectrum.s[0])
         step = _Step(entries, spectrum, rank, eps, penalty, smoothing.exponent, weight)
-        tangent = step.solve()
+        tangent = step.solve(values_by_column)
         residuals = entries.values - step.products(tangent)
         spectrum.update(entries, step.remainder * residuals, *step.factors(tangent))
         weight = reweighted(entries.weight, residuals, loss)
@@ -61,14 +62,23 @@ class _Step:
         self.inner = shrinkage(np.multiply.outer(powers, powers), base, penalty)
         self.outer = shrinkage(powers * eps**exponent, base, penalty)
         self.weight, self.remainder = entry_weights(weight, base, penalty)
-        self.weight_by_column = self.weight[entries.column_order]
+        uniform = self.weight.min() == self.weight.max()
+        self.weight_by_column = (
+            self.weight if uniform else entries.by_column(self.weight)
+        )
+        # [· | U] and [V | ·], to be filled up by a vector of the tangent space
+        self._left = np.hstack([np.empty_like(self.U), self.U])
+        self._right = np.hstack([self.V, np.empty_like(self.V)])
         m, n = entries.shape
         self.share = len(entries) / (m * n) * float(self.weight.mean())
 
     def factors(self, vector):
-        """Return L and R with L Rᵀ = U M Vᵀ + B Vᵀ + U Cᵀ."""
+        """Return L and R with L Rᵀ = U M Vᵀ + B Vᵀ + U Cᵀ, valid until the next call."""
         M, B, C = vector
-        return np.hstack([self.U @ M + B, self.U]), np.hstack([self.V, C])
+        k = len(self.sigma)
+        np.add(self.U @ M, B, out=self._left[:, :k])
+        self._right[:, k:] = C
+        return self._left, self._right
 
     def products(self, vector):
         """Return the entries of a vector of the tangent space."""
@@ -81,13 +91,11 @@ class _Step:
         return M, sums - self.U @ M, column_sums - self.V @ (self.V.T @ column_sums)
 
     def _apply(self, vector):
-        M, B, C = vector
         k = len(self.sigma)
-        left = np.hstack([self.U, self.U @ M + B])
-        entries, right = self.entries, np.hstack([self.V, C])
-        sums = entries.normal_row_sums(self.weight, _swapped(left, k), right, k)
-        column_sums = entries.normal_column_sums(
-            self.weight_by_column, left, _swapped(right, k), k
+        left, right = self.factors(vector)
+        sums = self.entries.normal_row_sums(self.weight, left, right, slice(k))
+        column_sums = self.entries.normal_column_sums(
+            self.weight_by_column, left, right, slice(k, None)
         )
         image = self._tangent(sums, column_sums)
         shrink = self.inner, self.outer, self.outer
@@ -97,7 +105,7 @@ class _Step:
         inner, outer = self.share + self.inner, self.share + self.outer
         return vector[0] / inner, vector[1] / outer, vector[2] / outer
 
-    def solve(self):
+    def solve(self, values_by_column):
         """Return the solution, by conjugate gradients from the iterate before."""
         (m, n), k = self.entries.shape, len(self.sigma)
         dtype = self.U.dtype
@@ -106,10 +114,11 @@ class _Step:
             np.zeros((m, k), dtype=dtype),
             np.zeros((n, k), dtype=dtype),
         )
-        values = self.weight * self.entries.values
         right = self._tangent(
-            self.entries.row_sums(values, self.V),
-            self.entries.column_sums(values, self.U),
+            self.entries.row_sums(self.weight * self.entries.values, self.V),
+            self.entries.sums_by_column(
+                self.weight_by_column * values_by_column, self.U
+            ),
         )
         residual = _combine(right, -1, self._apply(solution))
         direction = better = self._precondition(residual)
@@ -125,11 +134,6 @@ class _Step:
             before, size = size, _dot(residual, better)
             direction = _combine(better, size / before, direction)
         return solution
-
-
-def _swapped(factor, k):
-    """Return the blocks of a factor (·, 2 k) the other way round."""
-    return np.hstack([factor[:, k:], factor[:, :k]])
 
 
 def _dot(a, b):
