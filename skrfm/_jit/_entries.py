@@ -31,8 +31,8 @@ def sampled_products(start, stop, indptr, indices, L, R, out):
             out[e] = _dot(L[i], R[indices[e]])
 
 
-# The sums below add four entries at a time, which quarters the loads and stores of the
-# total; the innermost loops stand where they are since calls to them are not vectorised.
+# The sums below add four entries at a time, for a quarter of the loads and stores of the
+# total; the innermost loops stand where they are: calls to them are not vectorised.
 
 
 @jit

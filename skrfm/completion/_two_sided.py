@@ -73,7 +73,7 @@ class _Step:
         self.share = len(entries) / (m * n) * float(self.weight.mean())
 
     def factors(self, vector):
-        """Return L and R with L Rᵀ = U M Vᵀ + B Vᵀ + U Cᵀ, valid until the next call."""
+        """Return L and R with L Rᵀ = U M Vᵀ + B Vᵀ + U Cᵀ, until the next call."""
         M, B, C = vector
         k = len(self.sigma)
         np.add(self.U @ M, B, out=self._left[:, :k])
