@@ -31,7 +31,7 @@ def sampled_products(start, stop, indptr, indices, L, R, out):
             out[e] = _dot(L[i], R[indices[e]])
 
 
-# The sums below add four entries at a time, for a quarter of the loads and stores of the
+# The sums below add four entries at a time: a quarter of the loads and stores of the
 # total; the innermost loops stand where they are: calls to them are not vectorised.
 
 
