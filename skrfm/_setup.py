@@ -4,13 +4,9 @@ from math import ceil
 from numbers import Integral
 
 import numpy as np
-from sklearn.model_selection import (
-    KFold,
-    StratifiedKFold,
-    check_cv,
-    train_test_split,
-)
+from sklearn.model_selection import train_test_split
 
+from ._folds import can_stratify, make_folds
 from ._recursion import Recipe, parse_bandwidth
 from ._search import HoldOut, LeaveOneOut
 from .kernels import get_kernel
@@ -116,11 +112,7 @@ def make_judging(params, n_candidates, labels, keep, seed, *, calibrate):
         return LeaveOneOut()
     if validation == "holdout":
         return HoldOut([_hold_out(labels, params["validation_fraction"], seed)])
-    return HoldOut(_folds(cv, labels, keep, seed), params["n_jobs"])
-
-
-def _can_stratify(labels):
-    return np.unique(labels, return_counts=True)[1].min() >= 2
+    return HoldOut(make_folds(cv, labels, keep, seed), params["n_jobs"])
 
 
 def _hold_out(labels, fraction, seed):
@@ -136,47 +128,9 @@ def _hold_out(labels, fraction, seed):
     return train_test_split(
         np.arange(n),
         test_size=n_test,
-        stratify=labels if room and _can_stratify(labels) else None,
+        stratify=labels if room and can_stratify(labels) else None,
         random_state=seed,
     )
-
-
-def _folds(cv, labels, keep, seed):
-    """Return (train, test) positions of every fold."""
-    if isinstance(cv, Integral | None):
-        splitter = _splitter(5 if cv is None else cv, labels, seed)
-    elif hasattr(cv, "split"):
-        splitter = check_cv(cv)
-    else:
-        return _given_folds(cv, keep)
-    return list(splitter.split(np.zeros((len(labels), 1)), labels))
-
-
-def _splitter(cv, labels, seed):
-    """Return a shuffled splitter, stratified where each class has two rows."""
-    if cv < 2:
-        raise ValueError(f"cv must be at least 2 folds, got {cv}.")
-    if not _can_stratify(labels):
-        return KFold(min(cv, len(labels)), shuffle=True, random_state=seed)
-    smallest = np.unique(labels, return_counts=True)[1].min()
-    return StratifiedKFold(min(cv, smallest), shuffle=True, random_state=seed)
-
-
-def _given_folds(pairs, keep):
-    """Return the user's pairs of row numbers, without the rows of weight 0."""
-    position = np.where(keep, np.cumsum(keep) - 1, -1)
-    folds = []
-    for pair in pairs:
-        found = [position[np.asarray(rows)] for rows in pair]
-        folds.append(tuple(rows[rows >= 0] for rows in found))
-        if min(len(rows) for rows in folds[-1]) == 0:
-            raise ValueError(
-                "cv holds a split whose train or test part has no row of positive "
-                "weight."
-            )
-    if not folds:
-        raise ValueError("cv is an empty list of splits.")
-    return folds
 
 
 __all__ = ["make_judging", "make_recipes"]

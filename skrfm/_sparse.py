@@ -10,6 +10,8 @@ _DECAY = 0.7
 _FLOOR = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
 # the same share, and the tolerance, of a rough solution
 _ROUGH = 1e-3
+# a largest coefficient below this share of the first ε is on its way to zero
+_VANISHED = 1e-3
 # of a warm start, the first ε over the largest coefficient
 _WARM = 0.1
 # the ridge of the first solution, over the mean diagonal of X Xᵀ
@@ -123,7 +125,7 @@ def solve_sparse(path, penalty, max_iter, tol, start=None, rough=False):
         eps = _WARM * np.abs(coef).max()
     if not coef.any():  # nothing to explain
         return Solution(path, penalty, coef, metric, 1, True)
-    converged, n_iter = False, 0
+    converged, n_iter, vanished = False, 0, _VANISHED * eps
     least = _ROUGH if rough else _FLOOR[dtype]
     tol = max(tol, _ROUGH) if rough else tol
     while n_iter < max_iter and not converged:
@@ -131,7 +133,7 @@ def solve_sparse(path, penalty, max_iter, tol, start=None, rough=False):
         metric = path.metric(coef, eps)
         before, coef = coef, _reweighted(path, metric, active, penalty)
         top = np.abs(coef).max()
-        floor = max(least * top, float(np.finfo(dtype).tiny) ** 0.5)
+        floor = least * max(top, vanished)
         settled = np.abs(coef - before).max() <= tol * top and eps <= floor
         converged = settled or path.power == 0
         eps = max(_DECAY * eps, floor)

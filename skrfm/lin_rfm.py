@@ -1,18 +1,19 @@
 """LinRFMRegressor: sparse linear regression by a linear Recursive Feature Machine."""
 
 import warnings
-from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._atomic import unchanged_by_errors
 from ._backend import own_threads
 from ._compat import Interval, StrOptions, check_sample_weight
-from ._sparse import Path, penalty_scale, solve_sparse
+from ._folds import make_folds
+from ._sparse_search import Regression, alpha_grid, by_folds, by_leave_one_out
 
 
 class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -35,15 +36,22 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         (L − 1) / (2 L) a diagonal linear network of L layers.
     alpha : float or "auto", default="auto"
         Weight of the penalty. 0 looks for the sparsest exact fit. "auto" chooses from
-        `alphas` by approximate leave-one-out.
+        `alphas`.
     alphas : int or array-like, default=20
         What "auto" chooses from: so many values on a logarithmic grid below the one
-        that leaves next to nothing, or the values themselves. Leave-one-out errors are
-        those of the objective's second-order expansion at each solution, which is
-        exact for ridge regression; with groups or several targets the weights of the
-        penalty are held fixed in it. The largest value within one standard error of
-        the best is taken, and with more columns than rows at most half a degree of
-        freedom per row is spent.
+        that leaves next to nothing, or the values themselves.
+    validation : {"cv", "loo"}, default="cv"
+        How "auto" chooses: by the squared error on the rows of folds that have no part
+        in the fit, or by leave-one-out errors of the objective's second-order expansion
+        at the solution for all rows. The latter takes a fifth of the time and is exact
+        for ridge regression, but the support has seen every row: with few rows for each
+        column it keeps too many. It therefore takes the largest alpha within one
+        standard error of the best, and with more columns than rows spends at most half
+        a degree of freedom per row. With groups or several targets the weights of the
+        penalty are held fixed in it.
+    cv : int, splitter or iterable, default=5
+        Number of shuffled folds (at most one per row), a splitter, or pairs of train
+        and test row numbers.
     groups : array-like of shape (n_features,), default=None
         Labels of groups of columns, which come in or stay out together.
     fit_intercept : bool, default=True
@@ -57,6 +65,8 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Whether `fit` begins with the coefficients of the fit before, at a smoothing
         of a tenth of the largest. On a path of alphas that saves iterations; where the
         penalty is not convex it may also end in another local minimum.
+    random_state : int, RandomState or None, default=None
+        Seeds the folds.
 
     Attributes
     ----------
@@ -96,11 +106,14 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         "power": [Interval(Real, 0, 0.5, closed="both")],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "alphas": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "validation": [StrOptions({"cv", "loo"})],
+        "cv": ["cv_object"],
         "groups": ["array-like", None],
         "fit_intercept": ["boolean"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
+        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -109,20 +122,26 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         power=0.5,
         alpha="auto",
         alphas=20,
+        validation="cv",
+        cv=5,
         groups=None,
         fit_intercept=True,
         max_iter=5000,
         tol=1e-6,
         warm_start=False,
+        random_state=None,
     ):
         self.power = power
         self.alpha = alpha
         self.alphas = alphas
+        self.validation = validation
+        self.cv = cv
         self.groups = groups
         self.fit_intercept = fit_intercept
         self.max_iter = max_iter
         self.tol = tol
         self.warm_start = warm_start
+        self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -156,27 +175,32 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 sample_weight, X, dtype=X.dtype, ensure_non_negative=True
             )
             kept = weight > 0
-            rows = _Rows.of(
-                X[kept], y[kept].astype(X.dtype), weight[kept], self.fit_intercept
+            regression = Regression(
+                X[kept],
+                y[kept].astype(X.dtype).reshape(kept.sum(), -1),
+                weight[kept],
+                self._groups(X.shape[1]),
+                self.power,
+                self.fit_intercept,
+                self.max_iter,
+                self.tol,
             )
             with own_threads(0):  # the solves are small: more threads only wait
-                self._fit(rows, start)
+                self._fit(regression, kept, start)
             if y.ndim == 1:
                 self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
         return self
 
-    def _fit(self, rows, start):
-        path = Path(rows.X, rows.Y, self._groups(rows.X.shape[1]), self.power)
+    def _fit(self, regression, kept, start):
         if start is not None:
             start = np.atleast_2d(start).T
-            if start.shape != (rows.X.shape[1], rows.Y.shape[1]):
+            if start.shape != (regression.X.shape[1], regression.Y.shape[1]):
                 start = None
-        self.alpha_ = self._choose(path, rows, start)
-        penalty = self.alpha_ * rows.weight.sum()
-        found = solve_sparse(path, penalty, self.max_iter, self.tol, start)
+        self.alpha_ = self._choose(regression, kept)
+        found = regression.solve(regression.centred(), self.alpha_, start)
         self.n_iter_ = found.n_iter
         self.coef_ = np.ascontiguousarray(found.coef.T)
-        self.intercept_ = rows.y_mean - self.coef_ @ rows.x_mean
+        self.intercept_ = regression.intercept(found.coef)
         metric = found.metric.astype(np.float64)
         total = metric.sum()
         self.feature_importances_ = metric / total if total > 0 else metric
@@ -188,24 +212,19 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 stacklevel=4,
             )
 
-    def _choose(self, path, rows, start):
-        """Return alpha, or the largest that is as good as the best by leave-one-out.
-
-        As good is what is within one standard error: a support chosen on all rows
-        makes leave-one-out optimistic of small alphas.
-        """
+    def _choose(self, regression, kept):
+        """Return alpha, or the one that the rows choose."""
         if self.alpha != "auto":
             return float(self.alpha)
-        total, options = rows.weight.sum(), (self.max_iter, self.tol, start)
-        alphas, errors = self._candidates(path, total), []
-        for alpha in alphas:
-            found = solve_sparse(path, alpha * total, *options, rough=True)
-            errors.append(found.leave_one_out(rows.weight))
-            if not np.isfinite(errors[-1][0]) and len(errors) > 1:
-                break
-        mean, deviation = np.array(errors).T
-        best = int(np.argmin(mean))
-        return alphas[int(np.argmax(mean <= mean[best] + deviation[best]))]
+        alphas, n = alpha_grid(self.alphas, regression), len(regression.X)
+        if len(alphas) == 1 or n == 1:
+            return alphas[0]
+        if self.validation == "loo":
+            return by_leave_one_out(alphas, regression)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        return by_folds(
+            alphas, regression, make_folds(self.cv, np.zeros(n), kept, seed)
+        )
 
     def _groups(self, n_features):
         """Return the number of the group of each column."""
@@ -218,20 +237,6 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"X; its shape is {groups.shape}."
             )
         return np.unique(groups, return_inverse=True)[1]
-
-    def _candidates(self, path, total):
-        """Return the values of alpha that are tried, the largest first."""
-        if isinstance(self.alphas, Integral):
-            top = penalty_scale(path) / total
-            low = _LEAST_ALPHA ** (1 - path.order / 2)
-            return (top * np.geomspace(1, low, self.alphas)).tolist()
-        alphas = np.asarray(self.alphas, dtype=np.float64).ravel()
-        if alphas.size == 0 or not np.all(alphas >= 0) or not np.isfinite(alphas).all():
-            raise ValueError(
-                f"alphas must be a number of values or finite values that are not "
-                f"negative, at least one; got {self.alphas!r}."
-            )
-        return sorted(alphas.tolist(), reverse=True)
 
     def predict(self, X):
         """Predict targets.
@@ -247,29 +252,3 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return X @ self.coef_.T + self.intercept_
-
-
-# the least alpha of a grid over the largest, for the logarithm; its root for the Lasso
-_LEAST_ALPHA = 1e-6
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows times the roots of their weights, centred if there is an intercept."""
-
-    X: np.ndarray
-    Y: np.ndarray
-    weight: np.ndarray
-    x_mean: np.ndarray
-    y_mean: np.ndarray
-
-    @classmethod
-    def of(cls, X, y, weight, fit_intercept):
-        """Centre and weigh."""
-        Y = y.reshape(len(y), -1)
-        x_mean, y_mean = np.zeros_like(X[0]), np.zeros_like(Y[0])
-        if fit_intercept:
-            x_mean = np.average(X, axis=0, weights=weight).astype(X.dtype)
-            y_mean = np.average(Y, axis=0, weights=weight).astype(X.dtype)
-        root = np.sqrt(weight)[:, None]
-        return cls(root * (X - x_mean), root * (Y - y_mean), weight, x_mean, y_mean)

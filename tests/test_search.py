@@ -14,6 +14,7 @@ from sklearn.model_selection import KFold, RepeatedKFold, StratifiedKFold
 
 import skrfm._setup as setup
 from skrfm import RFMClassifier, RFMRegressor
+from skrfm._folds import make_folds
 from skrfm.kernels import L1Laplace, Laplace
 
 KERNELS = {repr(kernel): kernel for kernel in (Laplace(), L1Laplace())}
@@ -147,12 +148,12 @@ def test_more_folds_than_rows(rng):
 def test_folds_are_stratified_and_shuffled(rng):
     labels = np.repeat([0, 1], [40, 10])
     keep = np.ones(50, dtype=bool)
-    for _, test in setup._folds(5, labels, keep, seed=0):
+    for _, test in make_folds(5, labels, keep, seed=0):
         assert np.bincount(labels[test]).tolist() == [8, 2]
         assert (np.diff(test) > 1).any()
     # a class of a single row cannot be stratified
     labels[:1] = 2
-    folds = setup._folds(5, labels, keep, seed=0)
+    folds = make_folds(5, labels, keep, seed=0)
     assert sorted(np.concatenate([test for _, test in folds])) == list(range(50))
     assert all((np.diff(test) > 1).any() for _, test in folds)
 

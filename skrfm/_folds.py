@@ -1,0 +1,61 @@
+"""Folds of the rows of positive weight."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+
+
+def make_folds(cv, labels, keep, seed):
+    """Return (train, test) positions of every fold.
+
+    Parameters
+    ----------
+    cv : int, splitter or iterable
+        Number of shuffled folds, or what else scikit-learn takes.
+    labels : ndarray of shape (n,)
+        Classes to stratify by; all equal for a regressor.
+    keep : boolean ndarray
+        Which rows of the table that the user gave have a weight: the n rows here.
+    seed : int
+        Seed of the splits.
+    """
+    if isinstance(cv, Integral | None):
+        splitter = _splitter(5 if cv is None else cv, labels, seed)
+    elif hasattr(cv, "split"):
+        splitter = check_cv(cv)
+    else:
+        return _given_folds(cv, keep)
+    return list(splitter.split(np.zeros((len(labels), 1)), labels))
+
+
+def can_stratify(labels):
+    """Return whether each class has two rows."""
+    return np.unique(labels, return_counts=True)[1].min() >= 2
+
+
+def _splitter(cv, labels, seed):
+    """Return a shuffled splitter, stratified where each class has two rows."""
+    if cv < 2:
+        raise ValueError(f"cv must be at least 2 folds, got {cv}.")
+    if not can_stratify(labels):
+        return KFold(min(cv, len(labels)), shuffle=True, random_state=seed)
+    smallest = np.unique(labels, return_counts=True)[1].min()
+    return StratifiedKFold(min(cv, smallest), shuffle=True, random_state=seed)
+
+
+def _given_folds(pairs, keep):
+    """Return the user's pairs of row numbers, without the rows of weight 0."""
+    position = np.where(keep, np.cumsum(keep) - 1, -1)
+    folds = []
+    for pair in pairs:
+        found = [position[np.asarray(rows)] for rows in pair]
+        folds.append(tuple(rows[rows >= 0] for rows in found))
+        if min(len(rows) for rows in folds[-1]) == 0:
+            raise ValueError(
+                "cv holds a split whose train or test part has no row of positive "
+                "weight."
+            )
+    if not folds:
+        raise ValueError("cv is an empty list of splits.")
+    return folds
