@@ -284,7 +284,7 @@ def test_the_best_iterate_predicts_the_hidden_entries_best():
     judge, scores, stops = predicting([[2], [3, 2], [3, 1], [3]])
     assert_allclose(np.square(scores) * 3, [6, 1, 2, 5])
     assert judge.iterate.number == 1 and not any(stops)
-    assert judge.r2() == pytest.approx(0.5)
+    assert judge.r2(judge.iterate.products(judge.entries)) == pytest.approx(0.5)
     _, scores, _ = predicting([[2], [3, 2], [3, 1], [3]], loss="huber")
     assert_allclose(np.array(scores) * 3, [4, 1, 2, 3])
 
@@ -307,4 +307,4 @@ def test_hidden_entries_that_are_all_equal_have_no_score():
     entries = ObservedEntries([0, 1], [0, 1], np.ones(2), (2, 2))
     judge = _search._Predicting(entries, judged())
     judge(iterate_of(np.eye(2), np.ones(2), np.eye(2)))
-    assert np.isnan(judge.r2())
+    assert np.isnan(judge.r2(np.ones(2)))

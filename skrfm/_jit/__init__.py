@@ -6,6 +6,7 @@ written so that LLVM turns them into SIMD code.
 """
 
 from ._entries import (
+    dual_solves,
     gather,
     normal_rows,
     row_solves,
@@ -24,6 +25,7 @@ from ._pairs import (
 
 __all__ = [
     "coordinate_gradients",
+    "dual_solves",
     "gather",
     "normal_rows",
     "pack_tile",

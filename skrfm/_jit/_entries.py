@@ -98,13 +98,25 @@ def _cholesky_solve(A, b):
 
     Pivots below the rounding error are raised to it.
     """
-    k = b.size
+    k, zero = b.size, A.dtype.type(0)
     unit = np.finfo(A.dtype).eps
     for j in range(k):
-        least = unit * A[j, j]
-        A[j, j] = np.sqrt(max(A[j, j] - _dot(A[j, :j], A[j, :j]), least))
-        for i in range(j + 1, k):
-            A[i, j] = (A[i, j] - _dot(A[i, :j], A[j, :j])) / A[j, j]
+        x, least = A[j], unit * A[j, j]
+        pivot = np.sqrt(max(x[j] - _dot(x[:j], x[:j]), least))
+        x[j] = pivot
+        tail = k - (k - j - 1) % 4
+        for i in range(j + 1, tail, 4):  # four at once read the row j once
+            a0, a1, a2, a3 = A[i], A[i + 1], A[i + 2], A[i + 3]
+            p = q = r = s = zero
+            for c in range(j):
+                p += x[c] * a0[c]
+                q += x[c] * a1[c]
+                r += x[c] * a2[c]
+                s += x[c] * a3[c]
+            a0[j], a1[j] = (a0[j] - p) / pivot, (a1[j] - q) / pivot
+            a2[j], a3[j] = (a2[j] - r) / pivot, (a3[j] - s) / pivot
+        for i in range(tail, k):
+            A[i, j] = (A[i, j] - _dot(A[i, :j], x[:j])) / pivot
     for j in range(k):
         b[j] = (b[j] - _dot(A[j, :j], b[:j])) / A[j, j]
     for j in range(k - 1, -1, -1):
@@ -128,4 +140,23 @@ def row_solves(start, stop, indptr, indices, weight, values, V, penalty, out):
             _add_multiple(b, weight[e] * values[e], v)
             for c in range(k):
                 _add_multiple(A[c, : c + 1], weight[e] * v[c], v[: c + 1])
+        _cholesky_solve(A, b)
+
+
+@jit
+def dual_solves(start, stop, indptr, indices, values, noise, P, out):
+    """Per row: (P at its entries + diag(noise)) out = values, for a symmetric P."""
+    longest = 0
+    for i in range(start, stop):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    room = np.empty((longest, longest), dtype=P.dtype)
+    for i in range(start, stop):
+        first, end = indptr[i], indptr[i + 1]
+        A, b = room[: end - first, : end - first], out[first:end]
+        for e in range(first, end):
+            p = P[indices[e]]
+            for f in range(first, e + 1):
+                A[e - first, f - first] = p[indices[f]]
+            A[e - first, e - first] += noise[e]
+            b[e - first] = values[e]
         _cholesky_solve(A, b)

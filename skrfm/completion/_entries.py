@@ -11,6 +11,8 @@ from .._backend import for_each
 
 # the loops are cut into parts, always the same ones: results do not depend on threads
 _PARTS = 16
+# up to so many columns, a metric may be formed
+_WIDEST_METRIC = 4000
 
 
 class _Layout:
@@ -98,6 +100,19 @@ class ObservedEntries:
         other.values = values
         return other
 
+    def column_means(self):
+        """Return the weighted mean of each column; of an empty one, of all entries."""
+        n = self.shape[1]
+        total = np.bincount(self.cols, self.weight, n)
+        sums = np.bincount(self.cols, self.weight * self.values, n)
+        overall = np.average(self.values, weights=self.weight)
+        means = np.divide(sums, total, out=np.full(n, overall), where=total > 0)
+        return means.astype(self.values.dtype)
+
+    def less(self, means):
+        """Return the entries less a mean for each column."""
+        return self.with_values(self.values - means[self.cols])
+
     def transposed(self):
         """Return the entries of the transposed matrix."""
         other = copy(self)
@@ -156,11 +171,28 @@ class ObservedEntries:
 
     def row_solves(self, V, penalty, weight):
         """Return z_i = argmin Σ_j weight_ij (value_ij − V_j · z)² + Σ penalty z²."""
-        out = np.empty((self.shape[0], V.shape[1]), dtype=V.dtype)
         V = np.ascontiguousarray(V)
         penalty = np.asarray(penalty, dtype=V.dtype)
+        if self._has_short_rows(V.shape[1]):
+            scaled = V / penalty
+            return self.row_sums(self.dual_solves(scaled @ V.T, 1 / weight), scaled)
+        out = np.empty((self.shape[0], V.shape[1]), dtype=V.dtype)
         arrays = weight, self.values, V, penalty, out
         self._by_row.each_part(_jit.row_solves, *arrays)
+        return out
+
+    def _has_short_rows(self, k):
+        """Return whether rows of k unknowns are solved faster by their entries."""
+        return k * self.shape[0] > len(self) and self.shape[1] <= _WIDEST_METRIC
+
+    def dual_solves(self, P, noise):
+        """Return (P_ii + diag(noise_i))⁻¹ values_i for each row, at the entries.
+
+        P_ii is the metric P (n, n) between the columns observed in the row i.
+        """
+        out = np.empty(len(self), dtype=P.dtype)
+        arrays = self.values, noise, np.ascontiguousarray(P), out
+        self._by_row.each_part(_jit.dual_solves, *arrays)
         return out
 
 

@@ -6,51 +6,63 @@ its entries for each row, then a new metric from the AGOP WᵀW.
 """
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, eigh, svd
+from scipy.linalg import eigh, svd
 
-from ._iterates import Iterate
+from ._iterates import Iterate, shrinkage
 from ._loss import reweighted
 
 # the least ridge, in rounding units of the largest diagonal entry
 _LEAST_RIDGE = 16
 
 
-def exact(entries, smoothing, max_rank, loss, random_state):
-    """Yield Iterates without end."""
-    n = entries.shape[1]
+def exact(entries, smoothing, max_rank, loss, random_state, graded=False):
+    """Yield Iterates without end.
+
+    They have the singular directions above ε, or `graded` ones all of them: data of no
+    low rank are predicted best while ε is still within their spectrum, and what is
+    below it then counts as well, as far as the metric (WᵀW + ε²I)^a says. The means of
+    the columns are taken out of those.
+    """
+    n, mean = entries.shape[1], entries.column_means() if graded else None
+    entries = entries.less(mean) if graded else entries
     dense = np.zeros(entries.shape, dtype=entries.values.dtype)
     dense[entries.rows, entries.cols] = entries.values
     spectrum = svd(dense, compute_uv=False)
     eps = smoothing.start(spectrum[: max_rank + 1])
     weight, number = entries.weight, 0
-    P = np.eye(n, dtype=dense.dtype) * spectrum[0] ** (2 * smoothing.exponent)
+    Vt, base = np.eye(n, dtype=dense.dtype), 0.0
+    powers = np.full(n, spectrum[0] ** (2 * smoothing.exponent), dtype=dense.dtype)
+    P = powers * Vt
     while True:
         top = spectrum[0] if number else 0.0
         penalty = smoothing.penalty(eps, top)
         W = _solve_rows(entries, P, penalty, weight)
+        metric = (Vt.T, shrinkage(powers, base, penalty)) if graded else None
         U, spectrum, Vt = svd(W, full_matrices=False)
         rank = max(1, int(np.count_nonzero(spectrum[:max_rank] > eps)))
-        triplets = U[:, :rank], spectrum[:rank], Vt[:rank].T
+        kept = len(spectrum) if graded else rank
+        triplets = U[:, :kept], spectrum[:kept], Vt[:kept].T
         fitted = entries.products(triplets[0] * triplets[1], triplets[2])
         residuals = entries.values - fitted
         weight = reweighted(entries.weight, residuals, loss)
-        yield Iterate(number, *triplets, eps, penalty, residuals, weight)
+        yield Iterate(
+            number, *triplets, eps, penalty, residuals, weight, metric=metric, mean=mean
+        )
         number += 1
         eps = smoothing.follow(number, eps, spectrum[:max_rank], rank)
+        base = eps ** (2 * smoothing.exponent)
+        powers = (spectrum**2 + eps**2) ** smoothing.exponent
         P = _power(W.T @ W + eps**2 * np.eye(n, dtype=W.dtype), smoothing.exponent)
 
 
 def _solve_rows(entries, P, penalty, weight):
-    W = np.zeros(entries.shape, dtype=P.dtype)
-    for i, chosen in enumerate(entries.by_row()):
-        seen = entries.cols[chosen]
-        if len(seen):
-            A = P[np.ix_(seen, seen)]
-            least = _LEAST_RIDGE * np.finfo(A.dtype).eps * np.diagonal(A).max()
-            A = A + np.diag(np.maximum(penalty / weight[chosen], least))
-            a = cho_solve(cho_factor(A), entries.values[chosen])
-            W[i] = P[:, seen] @ a
-    return W
+    """Return W with the rows P_i (P_ii + λ / w)⁻¹ y_i."""
+    diagonal = np.diagonal(P)[entries.cols]
+    largest = np.zeros(entries.shape[0], dtype=P.dtype)
+    np.maximum.at(largest, entries.rows, diagonal)
+    least = _LEAST_RIDGE * np.finfo(P.dtype).eps * largest[entries.rows]
+    noise = np.maximum(penalty / weight, least).astype(P.dtype)
+    return entries.row_sums(entries.dual_solves(P, noise), P)
 
 
 def _power(A, exponent):

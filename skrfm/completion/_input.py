@@ -167,7 +167,8 @@ def warn_of_trouble(found, entries, stacklevel):
             stacklevel=stacklevel + 1,
         )
     free = degrees_of_freedom(found.iterate.rank, entries.shape)
-    if len(entries) < min(_OVERSAMPLING * free, np.prod(entries.shape)):
+    graded = found.iterate.graded  # shrunk in all directions: no rank is claimed
+    if not graded and len(entries) < min(_OVERSAMPLING * free, np.prod(entries.shape)):
         warnings.warn(
             f"A matrix of rank {found.iterate.rank} has {free} degrees of freedom, and "
             f"only {len(entries)} entries are observed: many matrices fit them about "

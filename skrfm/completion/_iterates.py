@@ -83,7 +83,10 @@ _GAP = 10.0
 class Iterate:
     """U diag(s) Vᵀ, the smoothing it came with, and how it fits the entries.
 
-    `entries` are those that it was fitted to; whoever runs a solver sets them.
+    `entries` are those that it was fitted to; whoever runs a solver sets them. A
+    graded iterate keeps the `metric` that it was solved with, directions V and what
+    they add to the least squares problem of a row; of the others the metric is that of
+    the next iterate. It also has a `mean` for each column, which the matrix adds.
     """
 
     number: int
@@ -96,11 +99,25 @@ class Iterate:
     weight: np.ndarray
     last: bool = False
     entries: object = None
+    metric: tuple | None = None
+    mean: np.ndarray | None = None
 
     @property
     def rank(self):
-        """The number of singular values above ε."""
+        """The number of singular values: those above ε, unless it is graded."""
         return len(self.s)
+
+    @property
+    def graded(self):
+        """Whether all singular directions are kept."""
+        return self.metric is not None
+
+    def row_metric(self, exponent):
+        """Return V, and the penalties of its directions in the problem of a row."""
+        if self.graded:
+            return self.metric
+        base = self.eps ** (2 * exponent)
+        return self.V, shrinkage(self.s ** (2 * exponent), base, self.penalty)
 
     def loss(self):
         """Return the weighted sum of squared residuals."""
@@ -108,7 +125,11 @@ class Iterate:
 
     def products(self, entries):
         """Return the entries of U diag(s) Vᵀ at the places of `entries`."""
-        return entries.products(self.U * self.s, self.V)
+        return self.add_mean(entries, entries.products(self.U * self.s, self.V))
+
+    def add_mean(self, entries, values):
+        """Return values at the places of entries with the means of their columns."""
+        return values if self.mean is None else values + self.mean[entries.cols]
 
     def distance(self, other):
         """Return ‖W − W'‖ / ‖W‖ in the Frobenius norm."""

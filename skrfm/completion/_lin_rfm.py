@@ -1,5 +1,6 @@
 """LinRFMCompleter: matrix completion by a linear Recursive Feature Machine."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -41,6 +42,8 @@ SOLVERS = {
 }
 # tol is at least so many rounding units
 _LEAST_TOL = 100
+# graded iterates are tried up to so many operations for each
+_DENSE_WORK = 2e9
 # ε ends at so many rounding units of the largest singular value
 _LEAST_SMOOTHING = 10
 # as much work as a row of a kernel machine, when threads are worth their while
@@ -274,12 +277,13 @@ class LinRFMCompleter(
         # stacklevel: the line that calls fit, past its two decorators
         warn_of_empty(entries, stacklevel=5)
         mean, scale = self._location(entries)
-        centred = entries.with_values((entries.values - mean[entries.cols]) / scale)
+        centred = entries.less(mean)
+        centred = centred.with_values(centred.values / scale)
 
         def attributes(iterate):
             return self._fitted(iterate, mean, scale)
 
-        n_runs = 3 if self.alpha == "auto" else 1
+        n_runs = 4 if self.alpha == "auto" else 1
         progress = Progress(self, n_runs, attributes, data)
         with own_threads(len(entries) // _ENTRIES_PER_ROW):
             found = complete(centred, problem, progress)
@@ -296,6 +300,7 @@ class LinRFMCompleter(
         eps = float(np.finfo(entries.values.dtype).eps)
         return Problem(
             solver=SOLVERS[self._solver_name()],
+            graded=partial(exact, graded=True) if self._tries_graded(entries) else None,
             power=self.power,
             alpha=self.alpha,
             max_rank=largest_rank(self.max_rank, entries),
@@ -314,23 +319,25 @@ class LinRFMCompleter(
         fixed = self.alpha != "auto" and self.alpha > 0
         return "alternating" if fixed else "two-sided"
 
+    def _tries_graded(self, entries):
+        """Return whether dense iterates are to be compared, and are cheap enough."""
+        largest = np.iinfo(np.int64).max if self.max_rank is None else self.max_rank
+        solves = float(np.sum(entries.row_counts() ** 3.0)) / 3
+        decompositions = 10.0 * np.prod(entries.shape) * min(entries.shape)
+        cheap = solves + decompositions <= _DENSE_WORK
+        return self.solver == "auto" and largest >= min(entries.shape) and cheap
+
     def _location(self, entries):
         """Return the means of the columns, or zeros, and the scale of the rest."""
-        values, weight, cols = entries.values, entries.weight, entries.cols
-        n = entries.shape[1]
-        mean = np.zeros(n, dtype=values.dtype)
+        mean = np.zeros(entries.shape[1], dtype=entries.values.dtype)
         if self.center:
-            total = np.bincount(cols, weight, n)
-            overall = np.average(values, weights=weight)
-            sums = np.bincount(cols, weight * values, n)
-            mean = np.divide(sums, total, out=np.full(n, overall), where=total > 0)
-            mean = mean.astype(values.dtype)
-        rest = values - mean[cols]
+            mean = entries.column_means()
+        rest = entries.less(mean).values
         top = np.abs(rest).max()
         if top == 0:
-            return mean, values.dtype.type(1)
-        square = np.average((rest / top) ** 2, weights=weight)
-        return mean, values.dtype.type(top * np.sqrt(square))
+            return mean, mean.dtype.type(1)
+        square = np.average((rest / top) ** 2, weights=entries.weight)
+        return mean, mean.dtype.type(top * np.sqrt(square))
 
     def _fitted(self, iterate, mean, scale):
         """Return the attributes of a completer that ends with an iterate."""
@@ -342,7 +349,7 @@ class LinRFMCompleter(
         return {
             "factors_": (left @ u, s * scale, model[0] @ vt.T),
             "rank_": iterate.rank,
-            "mean_": mean,
+            "mean_": mean if iterate.mean is None else mean + iterate.mean * scale,
             "_scale": scale,
             "_row_model": model,
         }
@@ -374,7 +381,8 @@ class LinRFMCompleter(
         model = tuple(np.asarray(part, dtype=dtype) for part in self._row_model)
         mean = self.mean_.astype(dtype)
         scale = dtype.type(self._scale)
-        centred = entries.with_values((entries.values - mean[entries.cols]) / scale)
+        centred = entries.less(mean)
+        centred = centred.with_values(centred.values / scale)
         with own_threads(len(entries) // _ENTRIES_PER_ROW):
             Z = new_rows(centred, model)
         return (Z * scale) @ model[0].T + mean

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._iterates import entry_weights, shrinkage
+from ._iterates import entry_weights
 from ._loss import bound_of, weight_beyond
 
 # rows of fewer entries than unknowns are still solved: the least penalty, by precision
@@ -17,22 +17,23 @@ def row_model(iterate, exponent, loss):
     The directions V (n, k) and penalties are those of the metric of the iterate; the
     bound is that of Huber's loss, infinite for squares.
     """
-    base = iterate.eps ** (2 * exponent)
-    penalty = shrinkage(iterate.s ** (2 * exponent), base, iterate.penalty)
-    dtype = iterate.V.dtype
+    V, penalty = iterate.row_metric(exponent)
+    dtype = V.dtype
     bound = np.inf
     if loss == "huber":  # weights of rounding size would leave the penalty alone
         bound = max(bound_of(iterate.residuals), 100 * _LEAST_PENALTY[dtype])
-    return iterate.V, np.maximum(penalty, _LEAST_PENALTY[dtype]).astype(dtype), bound
+    return V, np.maximum(penalty, _LEAST_PENALTY[dtype]).astype(dtype), bound
 
 
 def fitted_rows(iterate, exponent, model):
-    """Return Z with W = Z Vᵀ for the rows that the iterate was fitted to."""
+    """Return Z with W = Z Vᵀ + means for the rows that the iterate was fitted to."""
     weight = iterate.weight
     if iterate.penalty > 0:
         base = iterate.eps ** (2 * exponent)
         weight, _ = entry_weights(weight, base, iterate.penalty)
-    return iterate.entries.row_solves(model[0], model[1], weight)
+    entries = iterate.entries
+    entries = entries if iterate.mean is None else entries.less(iterate.mean)
+    return entries.row_solves(model[0], model[1], weight)
 
 
 def new_rows(entries, model):

@@ -13,6 +13,7 @@ from sklearn.metrics import r2_score
 
 from ._iterates import Schedule, Smoothing, zero_iterate
 from ._loss import mean_square
+from ._rows import fitted_rows, row_model
 
 # iterates without a better score before a search gives up
 _PATIENCE = {"squared": 10, "huber": 30}
@@ -30,6 +31,9 @@ _HIDE = {
     "squared": {"coupling": 0.5, "decay": 0.7, "first": 1},
     "huber": {"coupling": 1.0, "decay": 0.9, "first": None},
 }
+# the same for graded iterates, whose scores are smooth and which cost more
+_GRADED = {"coupling": 0.25, "decay": 0.8, "first": 1}
+_GRADED_PATIENCE = 3
 # with fewer entries none are hidden
 _FEW = 10
 # with a ridge, ε falls faster, and ends where its square is this share of λ
@@ -39,9 +43,13 @@ _RIDGE_DECAY = 0.8
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be solved, and how."""
+    """What is to be solved, and how.
+
+    `graded` is a solver whose iterates are graded, or None to leave them out.
+    """
 
     solver: object
+    graded: object
     power: float
     alpha: object
     max_rank: int
@@ -69,8 +77,7 @@ class Completion:
     """The last iterate and what is known of it.
 
     `converged` says that it is what was looked for, `exact` that it matches the
-    entries; `validation_score` is R² on hidden entries, NaN where none were hidden,
-    and `rank` the rank of the iterate that predicts them best.
+    entries; `validation_score` is R² on hidden entries, NaN where none were hidden.
     """
 
     iterate: object
@@ -78,7 +85,6 @@ class Completion:
     converged: bool
     exact: bool = False
     validation_score: float = np.nan
-    rank: int | None = None
     history: list = field(default_factory=list)
 
 
@@ -93,9 +99,10 @@ def complete(entries, problem, progress):
     found = _match(entries, problem, progress)
     if found.exact or len(entries) < _FEW:
         return found
-    hidden = _far_enough(entries, problem, progress)
-    final = _follow(entries, problem, hidden, progress)
-    final.history = found.history + hidden.history + final.history
+    searches = _far_enough(entries, problem, progress)
+    final = _follow(entries, min(searches, key=lambda hidden: hidden.error), progress)
+    tried = (row for hidden in searches for row in hidden.history)
+    final.history = found.history + list(tried) + final.history
     return final
 
 
@@ -142,27 +149,56 @@ def _match(entries, problem, progress):
 
 
 def _far_enough(entries, problem, progress):
-    """Hide some of the entries, and find the ε at which they are predicted best."""
-    mask = entries.hide(
-        problem.validation_fraction, np.random.RandomState(problem.seed)
-    )
-    judge = _Predicting(entries.select(mask), problem)
-    smoothing = problem.smoothing(**_HIDE[problem.loss])
-    shown = entries.select(~mask)
-    found = _run("hide", shown, problem, smoothing, judge, progress)
-    values = tuple(row[2] for row in found.history[: judge.iterate.number + 1])
-    found.smoothing = Schedule(**vars(smoothing), values=values)
-    found.rank, found.validation_score = judge.rank(), judge.r2()
-    return found
+    """Hide some of the entries, and find the ε at which they are predicted best.
+
+    Return a _Search of low rank, and if the problem has them one of graded iterates.
+    """
+    random_state = np.random.RandomState(problem.seed)
+    mask = entries.hide(problem.validation_fraction, random_state)
+    parts = entries.select(~mask), entries.select(mask)
+    searches = [_Search.run("hide", *parts, problem, _HIDE[problem.loss], progress)]
+    shown = parts[0]
+    if problem.graded is not None and shown.less(shown.column_means()).values.any():
+        full = replace(problem, solver=problem.graded, max_rank=min(entries.shape))
+        searches.append(_Search.run("graded", *parts, full, _GRADED, progress))
+    return searches
 
 
-def _follow(entries, problem, hidden, progress):
+@dataclass
+class _Search:
+    """How far to go, as hidden entries tell, and the least error on them."""
+
+    problem: Problem
+    smoothing: Schedule
+    error: float
+    r2: float
+    converged: bool
+    history: list
+
+    @classmethod
+    def run(cls, name, shown, hidden, problem, smoothing, progress):
+        """Iterate until hidden entries are no longer predicted better."""
+        judge = _Predicting(hidden, problem)
+        smoothing = problem.smoothing(**smoothing)
+        found = _run(name, shown, problem, smoothing, judge, progress)
+        predicted = judge.predicted()
+        values = tuple(row[2] for row in found.history[: judge.iterate.number + 1])
+        return cls(
+            replace(problem, max_rank=judge.rank()),
+            Schedule(**vars(smoothing), values=values),
+            judge.error(predicted),
+            judge.r2(predicted),
+            found.converged,
+            found.history,
+        )
+
+
+def _follow(entries, search, progress):
     """Go as far with all entries as was best with some of them hidden."""
-    problem = replace(problem, max_rank=hidden.rank)
-    steps = len(hidden.smoothing.values)
-    judge = _Following(entries, problem, steps, hidden.converged)
-    final = _run("fit", entries, problem, hidden.smoothing, judge, progress)
-    final.validation_score = hidden.validation_score
+    steps = len(search.smoothing.values)
+    judge = _Following(entries, search.problem, steps, search.converged)
+    final = _run("fit", entries, search.problem, search.smoothing, judge, progress)
+    final.validation_score = search.r2
     return final
 
 
@@ -255,7 +291,9 @@ class _Predicting(_Judge):
         if score < (1 - _EQUAL) * self._best:
             self._best, self.iterate = score, iterate
         since = iterate.number - self.iterate.number
-        self.converged = since >= _PATIENCE[self.problem.loss]
+        graded = iterate.graded
+        patience = _GRADED_PATIENCE if graded else _PATIENCE[self.problem.loss]
+        self.converged = since >= patience
         return score, self.converged
 
     def _score(self, errors):
@@ -267,6 +305,8 @@ class _Predicting(_Judge):
     def rank(self):
         """Return the least rank at which the best iterate is about as good."""
         best, entries = self.iterate, self.entries
+        if best.graded:
+            return best.rank
         errors, scores = entries.values.copy(), []
         for j in range(best.rank):
             errors -= entries.products(
@@ -275,12 +315,26 @@ class _Predicting(_Judge):
             scores.append(self._score(errors))
         return 1 + int(np.argmax(np.array(scores) <= (1 + _EQUAL) * min(scores)))
 
-    def r2(self):
-        """Return R² of the best iterate on the hidden entries."""
+    def predicted(self):
+        """Return the hidden entries as a fit that ended here would predict them.
+
+        Its rows are solved for with the metric of the best iterate.
+        """
+        iterate, exponent = self.iterate, 2 * self.problem.power
+        model = row_model(iterate, exponent, self.problem.loss)
+        rows = fitted_rows(iterate, exponent, model)
+        return iterate.add_mean(self.entries, self.entries.products(rows, model[0]))
+
+    def error(self, predicted):
+        """Return the score of predictions; graded ones have to be clearly better."""
+        error = self._score(self.entries.values - predicted)
+        return error * (1 + _EQUAL * self.iterate.graded)
+
+    def r2(self, predicted):
+        """Return R² of predictions of the hidden entries."""
         values, weight = self.entries.values, self.entries.weight
         if np.ptp(values) == 0:
             return np.nan
-        predicted = self.iterate.products(self.entries)
         return r2_score(values, predicted, sample_weight=weight)
 
 
