@@ -49,7 +49,7 @@ def soft_impute(Y):
 def svd_irls(Y):
     """Log-det by reweighted least squares, the metric by an SVD of each iterate.
 
-    How far to go in the smoothing is chosen on hidden entries.
+    How far to go in the smoothing is chosen on hidden entries, of at most 80 iterates.
     """
     shown, hidden = hide(Y)
 
@@ -71,7 +71,11 @@ def svd_irls(Y):
             eps *= 0.75
             yield W
 
-    errors = [error_on(Y, W, hidden) for W in path(shown, 30)]
+    errors = []
+    for W in path(shown, 80):
+        errors.append(error_on(Y, W, hidden))
+        if len(errors) - np.argmin(errors) > 10:
+            break
     *_, W = path(Y, int(np.argmin(errors)) + 1)
     return W
 

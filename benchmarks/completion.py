@@ -279,7 +279,7 @@ def sparse(records, trials=20):
                 .fit(X, y)
                 .coef_[:, None]
             ),
-            "Lasso, best of its path": lambda X, y: lasso_path(X, y, n_alphas=200)[1],
+            "Lasso, best of its path": lambda X, y: lasso_path(X, y, alphas=200)[1],
             "deep diagonal network (3)": deep_diagonal_network,
         }
         for model, method in methods.items():

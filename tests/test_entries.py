@@ -6,7 +6,7 @@ shape, with empty rows and columns, and sometimes without any entry at all.
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from threadpoolctl import threadpool_limits
@@ -247,6 +247,45 @@ def test_the_solves_of_rows_with_weights_and_penalties(pattern, k):
         expected[i] = np.linalg.lstsq(A, b)[0]
     pattern.rtol *= 100
     pattern.assert_close(Z, expected)
+
+
+@few
+@given(patterns)
+def test_the_solves_of_rows_with_a_metric(pattern):
+    n, entries = pattern.shape[1], pattern.entries()
+    root = pattern.normal(n, n)
+    P, noise = root @ root.T, pattern.rng.uniform(0.5, 2, size=len(entries))
+    noise = noise.astype(P.dtype)
+    got, dense_noise = entries.dual_solves(P, noise), np.zeros(pattern.shape)
+    dense_noise[pattern.mask] = noise
+    expected = [
+        np.linalg.solve(
+            P[np.ix_(seen, seen)] + np.diag(dense_noise[i, seen]),
+            pattern.dense[i, seen],
+        )
+        for i, seen in enumerate(pattern.mask)
+    ]
+    pattern.rtol *= 1000
+    pattern.assert_close(got, np.concatenate(expected))
+
+
+@few
+@given(patterns)
+def test_means_of_columns(pattern):
+    entries = pattern.entries()
+    assume(len(entries))
+    overall = np.average(entries.values, weights=entries.weight)
+    expected = [
+        np.average(column[seen], weights=weight[seen]) if seen.any() else overall
+        for column, weight, seen in zip(
+            pattern.dense.T, pattern.dense_weight.T, pattern.mask.T, strict=True
+        )
+    ]
+    means = entries.column_means()
+    pattern.assert_close(means, np.array(expected))
+    pattern.assert_close(
+        entries.less(means).values + means[entries.cols], entries.values
+    )
 
 
 @few

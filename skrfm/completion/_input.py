@@ -96,6 +96,7 @@ def check_indices(rows, cols, shape):
     checked = []
     for name, index, size in zip(("rows", "cols"), (rows, cols), shape, strict=True):
         index = column_or_1d(np.asarray(index))
+        index = index if index.size else index.astype(np.intp)
         if not np.issubdtype(index.dtype, np.integer):
             raise ValueError(
                 f"{name} must hold integers, the indices of entries; its dtype is "

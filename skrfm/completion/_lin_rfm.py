@@ -82,20 +82,24 @@ class LinRFMCompleter(
     max_rank : int, default=None
         The largest rank that is looked for; about twice the rank that is expected is
         a good value. None takes the largest one of at most 100 that has no more
-        degrees of freedom than entries are observed. Time and memory grow with it.
+        degrees of freedom than entries are observed, and lets "auto" try matrices of
+        full rank where they are cheap. Time and memory grow with it.
     alpha : float or "auto", default="auto"
         The ridge, relative to the top of the spectrum: λ = alpha σ_1^(4 power), with
         σ_1 that of the current W. 0 matches the entries exactly. "auto" first looks
         for a matrix of low rank that matches all entries up to `tol`. If there is
         none, it hides the share `validation_fraction` of the entries, lets λ fall
         together with ε² until the hidden entries are no longer predicted better, and
-        goes as far again with all the entries.
+        goes as far again with all the entries. Where the matrix is small enough (about
+        1000 by 300), a matrix with a graded spectrum in place of a low rank is tried in
+        the same way, and taken if it predicts the hidden entries better.
     loss : {"squared", "huber"}, default="squared"
         "huber" is robust against a few grossly wrong entries: beyond twice the scale
         of the bulk of the residuals it is linear.
     center : bool, default=False
         Whether the means of the columns are subtracted first. They add 1 to the rank
         of a matrix that has none, but help where columns differ mainly in level.
+        Matrices with a graded spectrum are centred in any case.
     solver : {"auto", "two-sided", "alternating", "exact"}, default="auto"
         "two-sided" weighs rows and columns at once and solves by conjugate gradients;
         "alternating" solves for each row, then for each column; "exact" is the dense
@@ -124,9 +128,10 @@ class LinRFMCompleter(
     factors_ : tuple of ndarray, of shapes (n_rows, k), (k,) and (n_features, k)
         U, s and V: the matrix is ``mean_ + (U * s) @ V.T``.
     rank_ : int
-        The rank that was found: the number of singular values above ε.
+        The rank that was found: the number of singular values above ε. Of a graded
+        spectrum, which has all of them, the smaller side of the matrix.
     mean_ : ndarray of shape (n_features,)
-        The means of the columns, or zeros without `center`.
+        The means of the columns, or zeros if it is not centred.
     n_iter_ : int
         Iterations in all stages together.
     converged_ : bool
@@ -134,10 +139,10 @@ class LinRFMCompleter(
     validation_score_ : float
         R² on the entries that "auto" has hidden; NaN where none were.
     history_ : dict of ndarray
-        One element per iteration: "stage" ("match", "hide" or "fit"), "iter",
-        "epsilon", "rank" and "score". The score is generalised cross-validation in the
-        first stage, the error on hidden entries in the second, and the relative
-        residual in the last.
+        One element per iteration: "stage" ("match", "hide", "graded" or "fit"),
+        "iter", "epsilon", "rank" and "score". The score is generalised cross-validation
+        in the first stage, the error on hidden entries in the next two, and the
+        relative residual in the last.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features,)
