@@ -196,7 +196,8 @@ def _compress(coef, backend):
 def _radial_blocks(gram, coef, rows, backend):
     """Yield (rows, outputs, J), J the gradients U_i t_i − Σ_j W_ij α_j t_j.
 
-    Here U = Wα. A block holds all the rows and some of the outputs.
+    Here U = Wα, or Dα for a kernel of inner products. A block holds all the rows and
+    some of the outputs.
     """
     every = len(rows) == gram.T.shape[0]
     at = gram.T if every else backend.take(gram.T, rows)
@@ -207,16 +208,19 @@ def _radial_blocks(gram, coef, rows, backend):
 
     for start in range(0, coef.shape[1], step):
         outputs = slice(start, min(start + step, coef.shape[1]))
-        J = _gradients(coef[:, outputs], gram.T, at, slope_product, backend)
+        alpha, U = coef[:, outputs], None
+        if gram.kernel.of_inner_products:
+            U = gram.radial_product(rows, alpha)
+        J = _gradients(alpha, gram.T, at, slope_product, U, backend)
         yield slice(None), outputs, J
 
 
-def _gradients(alpha, T, at, slope_product, backend):
-    """Return the gradients (m, c, k) of c outputs at the rows `at`."""
+def _gradients(alpha, T, at, slope_product, U, backend):
+    """Return the gradients (m, c, k) of c outputs at the rows `at`; U None is Wα."""
     xp = backend.xp
     (n, k), (m, c) = T.shape, (at.shape[0], alpha.shape[1])
     J = xp.empty((m, c, k), dtype=T.dtype, device=backend.device)
-    U, width = None, max(1, _PRODUCT_COLUMNS // c)
+    width = max(1, _PRODUCT_COLUMNS // c)
     for start in range(0, k, width):
         features = slice(start, min(start + width, k))
         V = xp.reshape(alpha[:, :, None] * T[:, None, features], (n, -1))

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._compat import move_to
 from ..exceptions import NotPositiveDefiniteError
+from ._angles import Directions, gaps, inner_gradients, self_pairs
 
 _BLOCK = 1 << 24  # elements of the largest temporary in a coordinate kernel
 
@@ -19,10 +20,17 @@ class DenseGram:
     def __init__(self, backend, kernel, T, bandwidth):
         self._backend, self.kernel, self.T = backend, kernel, T
         xp, n = backend.xp, T.shape[0]
-        off = 1 - xp.eye(n, dtype=T.dtype, device=backend.device)
+        eye = xp.eye(n, dtype=T.dtype, device=backend.device)
+        if kernel.of_inner_products:
+            rows = Directions(kernel.augment(T, bandwidth, xp), xp)
+            pairs = inner_gradients(kernel, rows, rows, bandwidth, xp)
+            self._K, W, self._D = pairs
+            self.diagonal, own = self_pairs(kernel, rows, bandwidth, xp)
+            self._W = W * (1 - eye) + eye * own
+            return
         u = backend.distance_powers(kernel, T)
         self._K = kernel.value(u, bandwidth, xp)
-        self._W = kernel.slope(u, self._K, bandwidth, xp) * off
+        self._W = kernel.slope(u, self._K, bandwidth, xp) * (1 - eye)
         self.diagonal = xp.ones(n, dtype=T.dtype, device=backend.device)
 
     def refill(self):
@@ -63,6 +71,10 @@ class DenseGram:
     def slope_rows_product(self, rows, V):
         """Return W[rows] @ V."""
         return self._backend.take(self._W, rows) @ V
+
+    def radial_product(self, rows, V):
+        """Return D[rows] @ V, for a kernel of inner products."""
+        return self._backend.take(self._D, rows) @ V
 
     def coordinate_gradients(self, rows, coef):
         """Yield (positions, gradients): the (b, c, d) gradients of blocks of rows."""
@@ -123,6 +135,10 @@ class ArrayAPIBackend:
 
     def cross(self, kernel, T, Z, bandwidth):
         """Return the kernel matrix between the rows of T and of Z."""
+        if kernel.of_inner_products:
+            augmented = (kernel.augment(A, bandwidth, self.xp) for A in (T, Z))
+            pairs = (Directions(rows, self.xp) for rows in augmented)
+            return kernel.of_angles(*gaps(*pairs, self.xp), self.xp)
         return kernel.value(self._pair_powers(kernel, T, Z), bandwidth, self.xp)
 
     def cross_dot(self, kernel, T, Z, bandwidth, A):

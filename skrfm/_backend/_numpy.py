@@ -4,7 +4,7 @@ import numpy as np
 
 from ._packed import PackedGram
 from ._threads import for_each
-from ._tiles import PairTiles, cuts
+from ._tiles import PairTiles, cuts, pair_tiles
 
 
 class NumpyBackend:
@@ -41,7 +41,7 @@ class NumpyBackend:
 
     def cross(self, kernel, T, Z, bandwidth):
         """Return the kernel matrix between the rows of T and of Z."""
-        tiles = PairTiles(kernel, T, Z, bandwidth)
+        tiles = pair_tiles(kernel, T, Z, bandwidth)
         out = np.empty((T.shape[0], Z.shape[0]), dtype=T.dtype)
 
         def strip(edge):
@@ -53,7 +53,7 @@ class NumpyBackend:
 
     def cross_dot(self, kernel, T, Z, bandwidth, A):
         """Return cross(T, Z) @ A; no more than a tile of it is ever held."""
-        tiles = PairTiles(kernel, T, Z, bandwidth)
+        tiles = pair_tiles(kernel, T, Z, bandwidth)
         out = np.zeros((T.shape[0], A.shape[1]), dtype=T.dtype)
 
         def strip(edge):

@@ -13,10 +13,11 @@ from scipy.linalg import eigh, lapack
 
 from .. import _jit
 from ..exceptions import NotPositiveDefiniteError
+from ._angles import self_pairs
 from ._blas import Matrix
 from ._memory import require_memory
 from ._threads import for_each
-from ._tiles import TILE, PairTiles, cuts
+from ._tiles import TILE, cuts, pair_tiles
 
 # rows of a panel in the Cholesky factorisation
 _PANEL = 384
@@ -45,13 +46,17 @@ class PackedGram:
         n = T.shape[0]
         self.T = T
         self.kernel = kernel
-        self._tiles = PairTiles(kernel, T, T, bandwidth)
+        self._tiles = pair_tiles(kernel, T, T, bandwidth)
         if spent is not None and spent._packed.shape == (n, n):
             self._packed = spent._packed
         else:
             require_memory(n, T.dtype.itemsize)
             self._packed = np.empty((n, n), dtype=T.dtype)
         self.diagonal = np.ones(n, dtype=T.dtype)
+        self._slope_diagonal = np.zeros(n, dtype=T.dtype)
+        if kernel.of_inner_products:
+            pairs = self_pairs(kernel, self._tiles.t, bandwidth, np)
+            self.diagonal, self._slope_diagonal = pairs
         self.refill()
 
     def refill(self):
@@ -115,7 +120,7 @@ class PackedGram:
 
     def slope_product(self, V):
         """Return W @ V."""
-        np.fill_diagonal(self._packed, 0)
+        np.fill_diagonal(self._packed, self._slope_diagonal)
         matrix, V = Matrix(self._packed), np.ascontiguousarray(V)
         out = np.empty_like(V)
         # parts that do not depend on the number of threads, for results that do not
@@ -139,6 +144,24 @@ class PackedGram:
             W = np.empty((i1 - i0, n), dtype=V.dtype)
             _jit.slope_tile(self._packed, rows[i0:i1], 0, W)
             np.dot(W, V, out=out[i0:i1])
+            own = rows[i0:i1]
+            out[i0:i1] += self._slope_diagonal[own, None] * V[own]
+
+        for_each(strip, cuts(len(rows)))
+        return out
+
+    def radial_product(self, rows, V):
+        """Return D[rows] @ V, the gradients' parts along their own rows.
+
+        Gradients are D t − W z. Those of a distance have D = W; of inner products D is
+        no symmetric matrix, and computed anew.
+        """
+        out = np.zeros((len(rows), V.shape[1]), dtype=V.dtype)
+        n, tiles = len(self.diagonal), self._tiles.of_rows(rows)
+
+        def strip(edge):
+            for j0, j1 in cuts(n):
+                out[edge[0] : edge[1]] += tiles.gradients(*edge, j0, j1)[2] @ V[j0:j1]
 
         for_each(strip, cuts(len(rows)))
         return out

@@ -1,10 +1,12 @@
 """Tiles of pairs of rows: distances, kernel values and slopes, computed in cache."""
 
+from copy import copy
 from itertools import pairwise
 
 import numpy as np
 
 from .. import _jit
+from ._angles import Directions, gaps, inner_gradients
 
 #: rows and columns of a tile
 TILE = 256
@@ -65,3 +67,44 @@ class PairTiles:
             _jit.pack_values(w, packed, i0, j0, True)
             return
         _jit.pack_tile(u, self.profile, packed, i0, j0, np.empty_like(u))
+
+
+class AnglePairTiles(PairTiles):
+    """The same for kernels of inner products."""
+
+    def __init__(self, kernel, T, Z, bandwidth):
+        super().__init__(kernel, T, Z)
+        self.bandwidth = bandwidth
+        self.t = Directions(kernel.augment(T, bandwidth, np), np)
+        self.z = self.t if Z is T else Directions(kernel.augment(Z, bandwidth, np), np)
+
+    def of_rows(self, rows):
+        """Return the tiles of some of the rows of T."""
+        other = copy(self)
+        other.t = self.t.part(rows)
+        return other
+
+    def _of(self, i0, i1, j0, j1):
+        rows = ((self.t, slice(i0, i1)), (self.z, slice(j0, j1)))
+        return (directions.part(part) for directions, part in rows)
+
+    def values(self, i0, i1, j0, j1):
+        """Kernel values of one tile."""
+        return self.kernel.of_angles(*gaps(*self._of(i0, i1, j0, j1), np), np)
+
+    def gradients(self, i0, i1, j0, j1):
+        """(values, W, D) of one tile: ∇_t k(t, z) = D t − W z."""
+        pairs = self._of(i0, i1, j0, j1)
+        return inner_gradients(self.kernel, *pairs, self.bandwidth, np)
+
+    def pack(self, packed, i0, i1, j0, j1):
+        """Write one tile's values below and slopes W above the diagonal."""
+        k, w, _ = self.gradients(i0, i1, j0, j1)
+        _jit.pack_values(k, packed, i0, j0, False)
+        _jit.pack_values(w, packed, i0, j0, True)
+
+
+def pair_tiles(kernel, T, Z, bandwidth):
+    """Return the tiles of a kernel."""
+    kind = AnglePairTiles if kernel.of_inner_products else PairTiles
+    return kind(kernel, T, Z, bandwidth)

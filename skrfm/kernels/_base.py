@@ -1,10 +1,14 @@
 """What every kernel has: shape parameters, values, slopes and a profile."""
 
+import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+
+from .._backend import get_backend
 
 
 class Kernel(BaseEstimator):
-    """Base class of the kernels k(t, z) = φ(‖t − z‖_p^p).
+    """Base class of the kernels, most of them k(t, z) = φ(‖t − z‖_p^p).
 
     A kernel holds the parameters of its shape only. The bandwidth is passed to
     it, and the feature metric has been applied to the rows before it sees them.
@@ -20,6 +24,9 @@ class Kernel(BaseEstimator):
 
     #: whether the gradient is a sum over single coordinates, not over differences
     coordinatewise = False
+
+    #: whether it is a function of inner products and norms, not of distances
+    of_inner_products = False
 
     def validate(self):
         """Raise ValueError if a shape parameter is out of range."""
@@ -39,6 +46,54 @@ class Kernel(BaseEstimator):
 
 class RadialKernel(Kernel):
     """Base class of the kernels of the Euclidean distance, u = ‖t − z‖²."""
+
+
+class InnerProductKernel(Kernel):
+    """Base class of the kernels of ⟨t, z⟩, ‖t‖² and ‖z‖².
+
+    `augment` maps rows to those whose inner products count. The others take gaps
+    om = 1 − cos and op = 1 + cos of the angle between two such rows, which keep the
+    digits of rows that are nearly parallel, and their square norms a and c.
+    """
+
+    of_inner_products = True
+
+    def augment(self, X, bandwidth, xp):
+        """Return the rows whose inner products the kernel is a function of."""
+        return X / bandwidth
+
+    def of_angles(self, om, op, a, c, xp):
+        """Return kernel values."""
+        raise NotImplementedError
+
+    def gradient_of_angles(self, om, op, a, c, xp):
+        """Return (value, its derivative by the inner product, its derivative by a)."""
+        raise NotImplementedError
+
+    def kernel_matrix(self, X, Z=None, *, bandwidth=1.0):
+        """Return the kernel between the rows of X and of Z, or of X itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        Z : array-like of shape (m, d), default=None
+        bandwidth : float, default=1.0
+            What rows are divided by.
+
+        Returns
+        -------
+        ndarray of shape (n, m)
+        """
+        self.validate()
+        dtype = [np.float64, np.float32]
+        X = check_array(X, dtype=dtype)
+        Z = X if Z is None else check_array(Z, dtype=X.dtype)
+        if X.shape[1] != Z.shape[1]:
+            raise ValueError(
+                f"X and Z must have as many columns as each other; they have "
+                f"{X.shape[1]} and {Z.shape[1]}."
+            )
+        return get_backend(np).cross(self, X, Z, bandwidth)
 
 
 class PowerExponential:
