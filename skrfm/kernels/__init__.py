@@ -4,15 +4,21 @@ A string such as ``"laplace"`` stands for the object with default parameters; a
 search over ``kernel__exponent`` needs the object, for a string has no parameters.
 """
 
-from ._base import Kernel, RadialKernel
+from ._base import InnerProductKernel, Kernel, RadialKernel
 from ._convolutional import CNTK
 from ._coordinate import L1Laplace, LpqLaplace
+from ._duals import DualActivation
 from ._radial import Gaussian, GeneralizedLaplace, Laplace
+from ._tangent import NNGP, NTK
 
 __all__ = [
     "CNTK",
+    "NNGP",
+    "NTK",
+    "DualActivation",
     "Gaussian",
     "GeneralizedLaplace",
+    "InnerProductKernel",
     "Kernel",
     "L1Laplace",
     "Laplace",
@@ -31,6 +37,8 @@ KERNELS = {
     "gaussian": Gaussian,
     "l1_laplace": L1Laplace,
     "lpq_laplace": LpqLaplace,
+    "nngp": NNGP,
+    "ntk": NTK,
 }
 
 
@@ -41,7 +49,7 @@ def get_kernel(kernel):
     ----------
     kernel : str or Kernel
         One of ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``,
-        ``"l1_laplace"``, ``"lpq_laplace"``, or a kernel object.
+        ``"l1_laplace"``, ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or a kernel object.
 
     Returns
     -------
