@@ -1,7 +1,7 @@
 """skrfm: Recursive Feature Machines for scikit-learn."""
 
 from . import kernels
-from .completion import EntryRegressor, LinRFMCompleter
+from .completion import EntryRegressor, LinRFMCompleter, NTKMatrixCompleter
 from .lin_rfm import LinRFMRegressor
 from .rfm import RFMClassifier, RFMRegressor
 
@@ -11,6 +11,7 @@ __all__ = [
     "EntryRegressor",
     "LinRFMCompleter",
     "LinRFMRegressor",
+    "NTKMatrixCompleter",
     "RFMClassifier",
     "RFMRegressor",
     "kernels",

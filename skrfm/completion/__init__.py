@@ -2,5 +2,6 @@
 
 from ._entry_regressor import EntryRegressor
 from ._lin_rfm import LinRFMCompleter
+from ._ntk import NTKMatrixCompleter
 
-__all__ = ["EntryRegressor", "LinRFMCompleter"]
+__all__ = ["EntryRegressor", "LinRFMCompleter", "NTKMatrixCompleter"]

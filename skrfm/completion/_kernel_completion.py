@@ -1,0 +1,203 @@
+"""Kernel ridge regression on the observed entries of a matrix.
+
+Columns are independent of each other given the kernel between rows, so columns that
+are observed in the same rows share one factorisation. A kernel between columns as well
+couples all entries; conjugate gradients solve that.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from .._backend import for_each, own_threads
+from ..exceptions import NumericalWarning
+
+# so many columns that are spread evenly choose the ridge, where each has its own kernel
+_VOTERS = 50
+# the search for a ridge solves to this accuracy
+_SEARCH_TOL = 1e-3
+
+
+@dataclass
+class Group:
+    """Columns observed in the same rows, and the kernel between those rows."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    gram: object  # a function, so that only those at work take memory
+    targets: np.ndarray
+
+
+def groups_of(observed, targets, gram, *, singly=False):
+    """Return the groups of columns of equal mask; columns without entries are left out.
+
+    `gram(rows, columns)` is the kernel between some rows. With `singly` each column is
+    a group of its own.
+    """
+    n_columns = observed.shape[1]
+    if singly:
+        parts = [np.array([j]) for j in range(n_columns)]
+    else:
+        packed = np.packbits(observed, axis=0)
+        _, label = np.unique(packed, axis=1, return_inverse=True)
+        order = np.argsort(label, kind="stable")
+        parts = np.split(order, np.cumsum(np.bincount(label))[:-1])
+    groups = []
+    for columns in parts:
+        rows = np.flatnonzero(observed[:, columns[0]])
+        if len(rows):
+
+            def of_group(rows=rows, columns=columns):
+                return gram(rows, columns)
+
+            here = targets[np.ix_(rows, columns)]
+            groups.append(Group(rows, columns, of_group, here))
+    return groups
+
+
+def _each(function, groups):
+    """Call a function on each group; BLAS has its threads where there is one group."""
+    if len(groups) == 1:
+        return [function(groups[0])]
+    with own_threads(sum(len(group.rows) for group in groups)):
+        return for_each(function, groups)
+
+
+def choose_alpha(groups, alphas, centred):
+    """Return the ridge of the least leave-one-out error, and the errors of all."""
+    able = [group for group in groups if len(group.rows) > 1]
+    if len(able) > _VOTERS:
+        places = np.linspace(0, len(able) - 1, _VOTERS).round().astype(int)
+        able = [able[place] for place in places]
+    if not able:
+        return max(alphas), np.full(len(alphas), np.nan)
+    sums = _each(lambda group: squared_errors(group, alphas, centred), able)
+    count = sum(group.targets.size for group in able)
+    errors = np.sum(sums, axis=0) / count
+    return alphas[_last_of_least(errors)], errors
+
+
+def _last_of_least(errors):
+    """Return the last index of the least value: ties go to the larger ridge."""
+    return len(errors) - 1 - int(np.argmin(errors[::-1]))
+
+
+def squared_errors(group, alphas, centred):
+    """Return the sums of squared leave-one-out residuals, one for each ridge."""
+    values, vectors = np.linalg.eigh(group.gram())
+    projected = vectors.T @ group.targets
+    ones, squares = vectors.sum(axis=0), vectors**2
+    sums = []
+    for alpha in alphas:
+        inverse = _inverse(values, alpha)
+        coef = vectors @ (inverse[:, None] * projected)
+        if centred:  # the mean is another one without the entry
+            shift = vectors @ (inverse * ones)
+            coef += group.targets / (len(values) - 1) * shift[:, None]
+        residuals = coef / (squares @ inverse)[:, None]
+        sums.append(np.sum(residuals**2))
+    return np.array(sums)
+
+
+def _inverse(values, alpha):
+    """Return the inverse of eigenvalues plus a ridge; rounding errors count as 0."""
+    values = values + alpha
+    cut = len(values) * np.finfo(values.dtype).eps * max(values[-1], 0)
+    return np.where(values > cut, 1 / np.where(values > cut, values, 1), 0)
+
+
+def solve_groups(groups, alpha, shape):
+    """Return the coefficients (n_rows, n_columns); 0 where nothing is observed."""
+    out = np.zeros(shape)
+
+    def fill(group):
+        solve = solver_of(group.gram(), alpha)
+        out[np.ix_(group.rows, group.columns)] = solve(group.targets)
+
+    _each(fill, groups)
+    return out
+
+
+def solver_of(K, alpha):
+    """Return a function that solves with K + alpha I; K is overwritten."""
+    K[np.diag_indices(len(K))] += alpha
+    try:
+        factor = cho_factor(K, lower=True)
+    except LinAlgError:  # without a ridge K may be singular
+        values, vectors = np.linalg.eigh(K)
+        inverse = _inverse(values, 0.0)
+        return lambda B: vectors @ (inverse[:, None] * (vectors.T @ B))
+    return lambda B: cho_solve(factor, B)
+
+
+def deviations(group, alpha, cross, own):
+    """Return standard deviations of predictions, noise included, (m, n_columns).
+
+    `cross` (m, n_rows) is the kernel between new rows and those of the group, `own`
+    (m,) that of each new row with itself. The scale of a column is such that its
+    leave-one-out residuals have the variance that they are predicted to have.
+    """
+    solve = solver_of(group.gram(), alpha)
+    inverse = solve(np.eye(len(group.rows)))
+    coef = inverse @ group.targets
+    explained = np.sum(cross @ inverse * cross, axis=1)
+    left = np.maximum(own - explained, 0) + alpha
+    scale = np.mean(coef**2 / np.diag(inverse)[:, None], axis=0)
+    return np.sqrt(left[:, None] * scale)
+
+
+def positive_semidefinite(K, name, stacklevel):
+    """Return K, or with a warning the nearest matrix that is positive semidefinite."""
+    values, vectors = np.linalg.eigh(K)
+    rounding = len(K) * np.finfo(np.float32).eps * np.abs(values).max(initial=0)
+    if values.min(initial=0) >= -rounding:
+        return K
+    warnings.warn(
+        f"{name} is not positive semidefinite (its least eigenvalue is "
+        f"{values.min():.2g}): its negative eigenvalues are set to 0.",
+        NumericalWarning,
+        stacklevel=stacklevel + 1,
+    )
+    return (vectors * np.maximum(values, 0)) @ vectors.T
+
+
+# -- a kernel on both sides -----------------------------------------------------------
+
+
+def masked_conjugate_gradients(rows, columns, targets, observed, alpha, tol, max_iter):
+    """Solve P(K_r A K_c) + alpha A = targets on the observed entries.
+
+    Returns
+    -------
+    tuple
+        A, 0 where nothing is observed; the number of iterations; whether the residual
+        has fallen to the share `tol` of the targets.
+    """
+    A = np.zeros_like(targets)
+    residual = np.where(observed, targets, 0.0)
+    direction, size = residual.copy(), float(np.vdot(residual, residual))
+    end = tol**2 * size
+    for iteration in range(max_iter):
+        if size <= end:
+            return A, iteration, True
+        image = np.where(observed, rows @ direction @ columns, 0.0) + alpha * direction
+        step = size / float(np.vdot(direction, image))
+        A += step * direction
+        residual -= step * image
+        before, size = size, float(np.vdot(residual, residual))
+        direction = residual + (size / before) * direction
+    return A, max_iter, size <= end
+
+
+def choose_coupled_alpha(rows, columns, targets, observed, hidden, alphas, max_iter):
+    """Return the ridge of the least error on hidden entries, and the errors of all."""
+    shown, errors = observed & ~hidden, []
+    for alpha in alphas:
+        A, _, _ = masked_conjugate_gradients(
+            rows, columns, targets, shown, alpha, _SEARCH_TOL, max_iter
+        )
+        fitted = (rows @ A @ columns)[hidden]
+        errors.append(np.mean((targets[hidden] - fitted) ** 2))
+    return alphas[_last_of_least(np.array(errors))], np.array(errors)

@@ -1,0 +1,174 @@
+"""What a kernel completer fits: columns by themselves, or coupled by a kernel."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state, gen_batches
+
+from ..exceptions import NumericalWarning
+from ._input import warn_of_empty
+from ._kernel_completion import (
+    Group,
+    choose_alpha,
+    choose_coupled_alpha,
+    deviations,
+    groups_of,
+    masked_conjugate_gradients,
+    solve_groups,
+    solver_of,
+)
+
+# rows that are predicted at a time
+_BLOCK = 1000
+
+
+class _Model:
+    """Entries as matrices, less the means of the columns."""
+
+    n_iter, converged = 1, True
+
+    def __init__(self, entries, center):
+        shape = entries.shape
+        self.mean = np.zeros(shape[1])
+        if center:
+            exact = entries.with_values(entries.values.astype(np.float64))
+            self.mean = exact.column_means().astype(np.float64)
+        self.centred = center
+        self.observed = np.zeros(shape, dtype=bool)
+        self.observed[entries.rows, entries.cols] = True
+        self.targets = self.filled(entries)
+
+    def filled(self, entries):
+        """Return entries less the means, with zeros where nothing is observed."""
+        out = np.zeros(entries.shape)
+        out[entries.rows, entries.cols] = entries.values - self.mean[entries.cols]
+        return out
+
+    def predict(self, cross_of, n_rows):
+        """Return predictions for rows, of which `cross_of(slice)` gives the kernel."""
+        parts = [self._part(cross_of(part)) for part in gen_batches(n_rows, _BLOCK)]
+        return np.concatenate(parts) + self.mean
+
+
+class Decoupled(_Model):
+    """Columns that are independent of each other, given the kernel between rows."""
+
+    def solve(self, side, alpha, alphas):
+        """Fit the coefficients; the ridge is chosen if it is "auto"."""
+        self.side = side
+        groups = self.groups()
+        tried = alphas if alpha == "auto" else [alpha]
+        self.alpha, self.alpha_errors = choose_alpha(groups, tried, self.centred)
+        self.coef = solve_groups(groups, self.alpha, self.targets.shape)
+        side.forget()
+
+    def groups(self):
+        """Return the columns by equal mask, or each alone where kernels differ."""
+        singly = self.side.by_column
+        return groups_of(self.observed, self.targets, self.side.gram, singly=singly)
+
+    def _part(self, cross):
+        if not self.side.by_column:
+            return cross.kernel @ self.coef
+        out = np.zeros((len(cross.own), len(self.mean)))
+        everyone = np.arange(len(out))
+        for group in self.groups():
+            (j,) = group.columns
+            kernel = cross.column(j, everyone, group.rows)
+            out[:, j] = kernel @ self.coef[group.rows, j]
+        return out
+
+    def deviations(self, cross):
+        """Return the standard deviations of predictions, noise included."""
+        groups = self.groups()
+        out = np.full((len(cross.own), len(self.mean)), np.nan)
+        everyone = np.arange(len(out))
+        for group in groups:
+            kernel = cross.column(group.columns[0], everyone, group.rows)
+            out[:, group.columns] = deviations(group, self.alpha, kernel, cross.own)
+        self.side.forget()
+        return out
+
+
+class Coupled(_Model):
+    """Entries with a kernel that is the product of one of rows and one of columns."""
+
+    def __init__(self, entries, center, columns):
+        super().__init__(entries, center)
+        self.columns = columns
+        if center:
+            overall = float(np.mean(entries.values, dtype=np.float64))
+            self._predict_means(entries.column_counts() > 0, overall)
+            self.targets = self.filled(entries)
+
+    def _predict_means(self, known, overall):
+        """Let the kernel tell the means of columns without entries."""
+        if known.all():
+            return
+        rows, K = np.flatnonzero(known), self.columns
+        here = (self.mean[rows] - overall)[:, None]
+        group = Group(rows, np.array([0]), lambda: K[np.ix_(rows, rows)], here)
+        alphas = np.geomspace(1e-3, 1e3, 13) * np.mean(np.diag(K))
+        alpha, _ = choose_alpha([group], alphas, False)
+        coef = solver_of(group.gram(), alpha)(here)[:, 0]
+        self.mean[~known] = overall + K[~known][:, rows] @ coef
+
+    def solve(self, side, alpha, alphas, *, share, random_state, tol, max_iter):
+        """Fit the coefficients; the ridge is chosen if it is "auto"."""
+        self.side, K = side, side.gram()
+        self.alpha, self.alpha_errors = alpha, np.array([np.nan])
+        if alpha == "auto":
+            self.alpha, self.alpha_errors = choose_coupled_alpha(
+                K,
+                self.columns,
+                self.targets,
+                self.observed,
+                self._hidden(share, random_state),
+                alphas,
+                max_iter,
+            )
+        self.coef, n_iter, self.converged = masked_conjugate_gradients(
+            K, self.columns, self.targets, self.observed, self.alpha, tol, max_iter
+        )
+        self.n_iter = max(1, n_iter)
+        side.forget()
+
+    def _hidden(self, share, random_state):
+        places = np.flatnonzero(self.observed)
+        count = min(max(1, round(share * len(places))), len(places))
+        chosen = check_random_state(random_state).choice(places, count, replace=False)
+        hidden = np.zeros(self.observed.shape, dtype=bool)
+        hidden.flat[chosen] = True
+        return hidden
+
+    def _part(self, cross):
+        return cross.kernel @ self.coef @ self.columns
+
+
+def warn_of_unknown(entries, rows_known, columns_known, stacklevel):
+    """Warn of rows and columns of which neither entries nor features are known."""
+    if not rows_known and not columns_known:
+        warn_of_empty(entries, stacklevel + 1)
+    elif not columns_known:
+        empty = np.flatnonzero(entries.column_counts() == 0)
+        if len(empty):
+            named = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
+            warnings.warn(
+                f"{len(empty)} column{'s' * (len(empty) > 1)} of X without any "
+                f"observed entry ({named}): nothing tells what belongs there, and 0, "
+                "or with center=True the mean of all entries, is filled in.",
+                NumericalWarning,
+                stacklevel=stacklevel + 1,
+            )
+
+
+def warn_of_iterations(model, stacklevel):
+    """Warn where conjugate gradients have not come to an end."""
+    if not model.converged:
+        warnings.warn(
+            f"Conjugate gradients had not come to an end after {model.n_iter} "
+            "iterations: raise max_iter, tol or alpha.",
+            ConvergenceWarning,
+            stacklevel=stacklevel + 1,
+        )

@@ -1,0 +1,516 @@
+"""NTKMatrixCompleter against naive solves and scikit-learn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from test_sklearn import EXTRA_CHECKS
+
+from skrfm import NTKMatrixCompleter
+from skrfm.exceptions import NumericalWarning
+
+# -- scikit-learn's checks ------------------------------------------------------------
+
+ESTIMATORS = [
+    NTKMatrixCompleter(),
+    NTKMatrixCompleter(alpha=0.1, prior_identity=1.5, center=False, depth=2),
+    NTKMatrixCompleter(prior_entries=0),
+]
+
+
+# the checks of sparse input store next to nothing
+@pytest.mark.filterwarnings("ignore::skrfm.exceptions.NumericalWarning")
+@parametrize_with_checks(ESTIMATORS)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+# the set_output checks themselves pass arrays to estimators fitted on data frames
+@pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names")
+@pytest.mark.parametrize("name", EXTRA_CHECKS)
+def test_extra_checks(name):
+    getattr(estimator_checks, name)("NTKMatrixCompleter", ESTIMATORS[0])
+
+
+# -- oracles --------------------------------------------------------------------------
+
+
+def kappa(cosine):
+    """The tangent kernel of one hidden layer of rectifiers."""
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    first = (cosine * (np.pi - angle) + np.sin(angle)) / np.pi
+    return first + cosine * (np.pi - angle) / np.pi
+
+
+def kernel_between(left, right, identity=0.0, same=False):
+    """Entry by entry; with `same`, rows of equal index share their identity."""
+    K = np.empty((len(left), len(right)))
+    for i, x in enumerate(left):
+        for j, z in enumerate(right):
+            x, z = (v / max(np.linalg.norm(v), 1e-300) for v in (x, z))
+            inner = x @ z + identity**2 * (same and i == j)
+            length = np.sqrt((x @ x + identity**2) * (z @ z + identity**2))
+            K[i, j] = (
+                kappa(inner / length) if length > 0 else kappa(float(same and i == j))
+            )
+    return K
+
+
+def problem(n=14, d=3, columns=5, seed=0, missing=0.3):
+    """Features, a matrix that depends on them, and the matrix with gaps."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, d))
+    full = np.tanh(features @ rng.normal(size=(d, columns))) + rng.normal(size=columns)
+    X = np.where(rng.random(full.shape) < missing, np.nan, full)
+    X[0], X[-2:] = full[0], np.nan
+    return features, full, X
+
+
+def naive(K, X, alpha, center=True):
+    """Each column by a solve of its own."""
+    out = np.zeros_like(X)
+    for j in range(X.shape[1]):
+        o = ~np.isnan(X[:, j])
+        mean = X[o, j].mean() if center else 0.0
+        A = K[np.ix_(o, o)] + alpha * np.eye(o.sum())
+        out[:, j] = mean + K[:, o] @ np.linalg.solve(A, X[o, j] - mean)
+    return out
+
+
+everywhere = pytest.mark.parametrize("identity", [0.0, 1.5])
+
+
+@everywhere
+@pytest.mark.parametrize("center", [True, False])
+def test_columns_are_kernel_ridge_regressions(identity, center):
+    features, _, X = problem()
+    K = kernel_between(features, features, identity, same=True)
+    parameters = {"alpha": 0.3, "prior_identity": identity, "center": center}
+    completer = NTKMatrixCompleter(**parameters, keep_observed=False)
+    got = completer.fit_transform(X, row_features=features)
+    assert_allclose(got, naive(K, X, 0.3, center), atol=1e-10)
+    j = 2
+    seen = ~np.isnan(X[:, j])
+    ridge = KernelRidge(kernel="precomputed", alpha=0.3)
+    ridge.fit(K[np.ix_(seen, seen)], X[seen, j] - completer.mean_[j])
+    assert_allclose(completer.dual_coef_[seen, j], ridge.dual_coef_, atol=1e-10)
+    assert_array_equal(completer.dual_coef_[~seen, j], 0)
+    kept = completer.set_params(keep_observed=True).transform(X)
+    assert_array_equal(kept[~np.isnan(X)], X[~np.isnan(X)])
+    assert_array_equal(kept[np.isnan(X)], got[np.isnan(X)])
+
+
+@everywhere
+def test_new_rows_are_predicted_from_their_features(identity):
+    features, _, X = problem()
+    new = np.random.default_rng(1).normal(size=(4, 3))
+    completer = NTKMatrixCompleter(alpha=0.3, prior_identity=identity)
+    completer.fit(X, row_features=features)
+    K = kernel_between(new, features, identity)
+    expected = completer.mean_ + K @ completer.dual_coef_
+    assert_allclose(completer.predict(new), expected, atol=1e-12)
+    empty = np.full((4, 5), np.nan)
+    assert_array_equal(
+        completer.transform(empty, row_features=new), completer.predict(new)
+    )
+
+
+def test_the_network_may_be_deeper():
+    features, _, X = problem()
+    one = NTKMatrixCompleter(alpha=0.3).fit_transform(X, row_features=features)
+    K = kernel_between(features, features, same=True)
+    assert_allclose(np.diag(K), 2)
+    deep = NTKMatrixCompleter(alpha=0.3, depth=3, activation="erf", bias=0.1)
+    assert np.abs(deep.fit_transform(X, row_features=features) - one).max() > 1e-3
+
+
+def left_out(K, X, alpha, center):
+    """Mean squared error of solves without each entry."""
+    errors = []
+    for j in range(X.shape[1]):
+        for i in np.flatnonzero(~np.isnan(X[:, j])):
+            without = X[:, [j]].copy()
+            without[i] = np.nan
+            errors.append(X[i, j] - naive(K, without, alpha, center)[i, 0])
+    return np.mean(np.square(errors))
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_the_ridge_has_the_least_leave_one_out_error(center):
+    features, _, X = problem()
+    alphas = [0.01, 0.1, 1.0, 10.0]
+    completer = NTKMatrixCompleter(alphas=alphas[::-1], center=center)
+    completer.fit(X, row_features=features)
+    K = kernel_between(features, features, same=True)
+    expected = [left_out(K, X, alpha, center) for alpha in alphas]
+    assert_allclose(completer.alpha_errors_, expected, rtol=1e-9)
+    assert completer.alpha_ == alphas[int(np.argmin(expected))]
+
+
+def test_without_features_rows_are_told_by_their_other_entries():
+    _, _, X = problem(n=12, columns=4, missing=0.2)
+    X = X[:-2]
+    completer = NTKMatrixCompleter(alpha=0.2, keep_observed=False).fit(X)
+    new = np.array([[0.3, np.nan, 1.0, -0.5], [np.nan] * 4])
+    means = np.nanmean(X, axis=0)
+    for rows in X, new:
+        expected = np.empty_like(rows)
+        for j in range(4):
+            o = ~np.isnan(X[:, j])
+            own = np.nan_to_num(np.delete(X - means, j, axis=1))[o]
+            other = np.nan_to_num(np.delete(rows - means, j, axis=1))
+            A = kernel_between(own, own, same=True) + 0.2 * np.eye(o.sum())
+            coef = np.linalg.solve(A, X[o, j] - means[j])
+            expected[:, j] = means[j] + kernel_between(other, own) @ coef
+        assert_allclose(completer.transform(rows), expected, atol=1e-7)
+    assert not hasattr(completer, "predict")
+
+
+def test_entries_and_features_together():
+    """Weights of 0 are features alone, and large ones entries alone."""
+    features, _, X = problem(n=20)
+    gaps = np.isnan(X)
+
+    def filled(**parameters):
+        completer = NTKMatrixCompleter(alpha=0.2, **parameters)
+        return completer.fit_transform(X, row_features=features)[gaps]
+
+    with pytest.warns(NumericalWarning, match="2 rows of X without any"):
+        alone = NTKMatrixCompleter(alpha=0.2).fit_transform(X)[gaps]
+    told = ~np.isnan(X).all(axis=1)[np.nonzero(gaps)[0]]
+    assert_allclose(filled(prior_entries=1e6)[told], alone[told], atol=1e-5)
+    assert_allclose(filled(prior_entries=1e-9), filled(), atol=1e-9)
+    assert np.abs(filled(prior_entries=1) - filled()).max() > 1e-3
+
+
+@everywhere
+def test_identities_alone_are_the_means_of_the_columns(identity):
+    _, _, X = problem()
+    completer = NTKMatrixCompleter(prior_identity=identity)
+    got = completer.fit_transform(X, row_features="identity")
+    expected = np.where(np.isnan(X), np.nanmean(X, axis=0), X)
+    assert_allclose(got, expected, atol=1e-12)
+    assert not hasattr(completer, "predict")
+
+
+def test_a_kernel_takes_the_place_of_features():
+    features, _, X = problem()
+    K = kernel_between(features, features, same=True)
+    completer = NTKMatrixCompleter()
+    expected = completer.fit_transform(X, row_features=features)
+    assert_allclose(completer.fit_transform(X, row_kernel=K), expected, atol=1e-10)
+    assert not hasattr(completer, "predict")
+
+
+# -- kernels on both sides ------------------------------------------------------------
+
+
+def kronecker(K_r, K_c, X, alpha):
+    """A dense solve for all entries at once."""
+    o = ~np.isnan(X).ravel()
+    mean = np.nanmean(X, axis=0)
+    K = np.kron(K_r, K_c)
+    y = (X - mean).ravel()[o]
+    coef = np.linalg.solve(K[np.ix_(o, o)] + alpha * np.eye(o.sum()), y)
+    return (K[:, o] @ coef).reshape(X.shape) + mean
+
+
+@everywhere
+def test_kernels_on_both_sides_couple_the_columns(identity):
+    features, _, X = problem()
+    columns = np.random.default_rng(1).normal(size=(5, 2))
+    K_r = kernel_between(features, features, identity, same=True)
+    K_c = kernel_between(columns, columns, identity, same=True)
+    parameters = {"alpha": 0.3, "prior_identity": identity, "tol": 1e-12}
+    completer = NTKMatrixCompleter(**parameters, keep_observed=False)
+    expected = kronecker(K_r, K_c, X, 0.3)
+    sides = {"row_features": features, "col_features": columns}
+    assert_allclose(completer.fit_transform(X, **sides), expected, atol=1e-9)
+    assert completer.converged_ and completer.n_iter_ > 1
+    given = {"row_kernel": K_r, "col_kernel": K_c}
+    assert_allclose(completer.fit_transform(X, **given), expected, atol=1e-9)
+    new = features[:3] + 0.1
+    completer.fit(X, **sides)
+    cross = kernel_between(new, features, identity) @ completer.dual_coef_ @ K_c
+    assert_allclose(completer.predict(new), cross + completer.mean_, atol=1e-10)
+    with pytest.raises(ValueError, match="return_std=True needs columns that are"):
+        completer.predict(new, return_std=True)
+
+
+def test_columns_without_entries_are_told_by_their_features():
+    rng = np.random.default_rng(0)
+    rows, columns = rng.normal(size=(30, 2)), rng.normal(size=(40, 2))
+    full = np.tanh(rows @ columns.T) + 3 * np.tanh(columns[:, 0])
+    X = full.copy()
+    X[:, 35:] = np.nan
+    completer = NTKMatrixCompleter(random_state=0)
+    got = completer.fit_transform(X, row_features=rows, col_features=columns)
+    assert r2_score(full[:, 35:].ravel(), got[:, 35:].ravel()) > 0.8
+
+
+def test_the_ridge_of_coupled_entries_is_chosen():
+    features, _, X = problem(n=40)
+    columns = np.random.default_rng(1).normal(size=(5, 2))
+    completer = NTKMatrixCompleter(random_state=0)
+    completer.fit(X, row_features=features, col_features=columns)
+    errors = completer.alpha_errors_
+    assert completer.alpha_ == completer.alphas[int(np.argmin(errors))]
+    again = clone(completer).fit(X, row_features=features, col_features=columns)
+    assert_array_equal(again.alpha_errors_, errors)
+
+
+def test_too_few_iterations_are_warned_of():
+    features, _, X = problem()
+    columns = np.eye(5)
+    completer = NTKMatrixCompleter(alpha=1e-6, max_iter=1)
+    with pytest.warns(ConvergenceWarning, match="not come to an end after 1"):
+        completer.fit(X, row_features=features, col_features=columns)
+    assert not completer.converged_ and completer.n_iter_ == 1
+
+
+# -- standard deviations --------------------------------------------------------------
+
+
+class Precomputed(RBF):
+    """The tangent kernel, for scikit-learn's Gaussian process."""
+
+    def __call__(self, X, Y=None, eval_gradient=False):
+        return kernel_between(X, X if Y is None else Y, same=Y is None)
+
+    def diag(self, X):
+        return np.full(len(X), 2.0)
+
+
+def test_standard_deviations_are_those_of_a_gaussian_process():
+    features, _, X = problem()
+    completer = NTKMatrixCompleter(alpha=0.3).fit(X, row_features=features)
+    new = np.random.default_rng(1).normal(size=(6, 3))
+    mean, std = completer.predict(new, return_std=True)
+    assert_array_equal(mean, completer.predict(new))
+    for j in range(X.shape[1]):
+        seen = ~np.isnan(X[:, j])
+        process = GaussianProcessRegressor(Precomputed(), alpha=0.3, optimizer=None)
+        process.fit(features[seen], X[seen, j] - completer.mean_[j])
+        _, expected = process.predict(new, return_std=True)
+        inverse = np.linalg.inv(
+            process.kernel_(features[seen]) + 0.3 * np.eye(seen.sum())
+        )
+        coef = inverse @ process.y_train_
+        scale = np.mean(coef**2 / np.diag(inverse))
+        assert_allclose(std[:, j] ** 2, scale * (expected**2 + 0.3), rtol=1e-8)
+
+
+# -- data frames ----------------------------------------------------------------------
+
+
+def frames():
+    features, _, X = problem()
+    names = [f"row{i}" for i in range(len(X))]
+    X = pd.DataFrame(X, index=names, columns=list("abcde"))
+    return pd.DataFrame(features, index=names), X
+
+
+def test_data_frames_keep_their_labels():
+    features, X = frames()
+    completer = NTKMatrixCompleter().set_output(transform="pandas")
+    got = completer.fit_transform(X, row_features=features)
+    assert isinstance(got, pd.DataFrame)
+    assert_array_equal(got.index, X.index)
+    assert_array_equal(got.columns, X.columns)
+    completer.set_output(transform="default")
+    expected = completer.fit_transform(X.to_numpy(), row_features=features.to_numpy())
+    assert_array_equal(got, expected)
+
+
+def test_features_are_matched_by_the_index():
+    features, X = frames()
+    completer = NTKMatrixCompleter(alpha=0.3).set_output(transform="pandas")
+    expected = completer.fit_transform(X, row_features=features)
+    mixed = completer.fit_transform(X, row_features=features[::-1])
+    assert_array_equal(mixed, expected)
+    some = X.iloc[[7, 2]]
+    assert_allclose(completer.transform(some), expected.iloc[[7, 2]], atol=1e-12)
+    with pytest.raises(ValueError, match=r"rows that fit has not seen \('other'\)"):
+        completer.transform(some.rename({"row2": "other"}))
+    with pytest.raises(ValueError, match="X has 2 rows, and fit has seen 14"):
+        completer.fit(X.to_numpy(), row_features=features).transform(some.to_numpy())
+    with pytest.raises(ValueError, match="row_features has no row 'row3'"):
+        completer.fit(X, row_features=features.drop("row3"))
+
+
+def test_kernels_are_matched_by_the_index():
+    features, X = frames()
+    K = kernel_between(features.to_numpy(), features.to_numpy(), same=True)
+    K = pd.DataFrame(K, index=X.index, columns=X.index)
+    completer = NTKMatrixCompleter(alpha=0.3)
+    expected = completer.fit_transform(X, row_kernel=K)
+    shuffled = K.sample(frac=1, random_state=0)
+    for other in (
+        K.iloc[::-1, ::-1],
+        shuffled,
+        pd.concat([K, K.add_prefix("z", axis=0)]),
+    ):
+        assert_allclose(completer.fit_transform(X, row_kernel=other), expected)
+
+
+# -- searches -------------------------------------------------------------------------
+
+
+def square():
+    rng = np.random.default_rng(0)
+    rows, columns = rng.normal(size=(2, 15, 2))
+    return rows, columns, np.tanh(rows @ columns.T)
+
+
+def test_features_of_columns_that_a_search_has_cut_are_an_error():
+    rows, columns, X = square()
+    search = GridSearchCV(
+        NTKMatrixCompleter(), {"alpha": [0.1]}, cv=3, error_score="raise"
+    )
+    with pytest.raises(
+        ValueError, match="col_features has 10 rows.*to the constructor"
+    ):
+        search.fit(X, row_features=rows, col_features=columns)
+    with pytest.raises(ValueError, match="col_kernel has 10 rows.*to the constructor"):
+        search.fit(X, row_features=rows, col_kernel=np.eye(15))
+    with pytest.raises(ValueError, match="row_kernel must be square.*row_features"):
+        search.fit(X, row_kernel=np.eye(15))
+
+
+def test_a_search_passes_the_features_of_rows_on():
+    rows, columns, X = square()
+    with config_context(enable_metadata_routing=True):
+        completer = NTKMatrixCompleter(col_features=columns)
+        completer.set_fit_request(row_features=True)
+        completer.set_score_request(row_features=True)
+        grid, folds = {"alpha": [0.1, 100.0]}, KFold(3)
+        search = GridSearchCV(completer, grid, cv=folds).fit(X, row_features=rows)
+    assert search.best_params_ == {"alpha": 0.1}
+    train, test = next(folds.split(X))
+    fitted = (
+        clone(completer).set_params(alpha=0.1).fit(X[train], row_features=rows[train])
+    )
+    expected = r2_score(X[test].ravel(), fitted.predict(rows[test]).ravel())
+    assert search.cv_results_["split0_test_score"][0] == pytest.approx(expected)
+
+
+def test_columns_are_given_once():
+    rows, columns, X = square()
+    completer = NTKMatrixCompleter(col_features=columns)
+    with pytest.raises(ValueError, match="to the constructor and to fit"):
+        completer.fit(X, col_features=columns)
+    with pytest.raises(ValueError, match="col_features and col_kernel are both given"):
+        completer.fit(X, col_kernel=np.eye(15))
+
+
+# -- bad input ------------------------------------------------------------------------
+
+
+BAD = [
+    ({"row_features": np.ones((3, 2))}, "row_features has 3 rows and X 14 rows"),
+    ({"row_features": "one-hot"}, 'must be an array or "identity"'),
+    ({"row_features": np.full((14, 2), np.nan)}, "row_features contains NaN"),
+    ({"row_kernel": np.ones((14, 3))}, "row_kernel must be square"),
+    ({"row_kernel": np.triu(np.ones((14, 14)))}, "row_kernel must be symmetric"),
+    ({"col_features": np.ones((14, 2))}, "col_features has 14 rows and X 5 columns"),
+    (
+        {"row_kernel": np.eye(14), "row_features": np.ones((14, 1))},
+        "row_features and row_kernel are both given",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sides", "message"), BAD)
+def test_bad_sides_leave_the_completer_as_it_was(sides, message):
+    features, _, X = problem()
+    completer = NTKMatrixCompleter(alpha=0.3).fit(X, row_features=features)
+    before = dict(vars(completer))
+    with pytest.raises(ValueError, match=message):
+        completer.fit(X, **sides)
+    assert vars(completer) == before
+
+
+def test_bad_parameters_are_errors():
+    features, _, X = problem()
+    with pytest.raises(ValueError, match="alphas must be numbers above 0"):
+        NTKMatrixCompleter(alphas=[0.0, 1.0]).fit(X[:-2])
+    with pytest.raises(ValueError, match="prior_entries is for rows with features"):
+        NTKMatrixCompleter(prior_entries=1).fit(X, row_kernel=np.eye(14))
+    with pytest.raises(ValueError, match="All entries of X are missing"):
+        NTKMatrixCompleter().fit(np.full((3, 2), np.nan))
+    completer = NTKMatrixCompleter().fit(X, row_features=features)
+    with pytest.raises(ValueError, match="row_features has 2 columns, and had 3"):
+        completer.predict(features[:, :2])
+    completer.fit(X[:-2])
+    with pytest.raises(ValueError, match="fit has got none"):
+        completer.transform(X, row_features=features)
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_empty_columns_are_warned_of(center):
+    features, _, X = problem()
+    X[:, 1] = np.nan
+    completer = NTKMatrixCompleter(center=center)
+    with pytest.warns(NumericalWarning, match="1 column of X without any"):
+        got = completer.fit_transform(X, row_features=features)
+    assert_allclose(got[:, 1], np.nanmean(X) if center else 0)
+    _, std = completer.predict(features, return_std=True)
+    assert np.isnan(std[:, 1]).all() and np.isfinite(np.delete(std, 1, axis=1)).all()
+
+
+def test_kernels_that_are_indefinite_are_warned_of():
+    _, _, X = problem()
+    K = np.eye(14)
+    K[0, 1] = K[1, 0] = 2
+    with pytest.warns(NumericalWarning, match="row_kernel is not positive semidef"):
+        got = NTKMatrixCompleter().fit_transform(X, row_kernel=K)
+    assert np.isfinite(got).all()
+
+
+def test_equal_rows_need_no_ridge():
+    features, _, X = problem()
+    features[1] = features[0]
+    got = NTKMatrixCompleter(alpha=0).fit_transform(X, row_features=features)
+    assert np.isfinite(got).all()
+
+
+def test_single_precision_is_kept():
+    features, _, X = problem()
+    got = NTKMatrixCompleter().fit_transform(X.astype("f"), row_features=features)
+    assert got.dtype == np.float32
+    expected = NTKMatrixCompleter().fit_transform(X, row_features=features)
+    assert_allclose(got, expected, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 6),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["features", "entries", "both"]),
+)
+def test_any_shape_and_mask(n, columns, seed, kind):
+    rng = np.random.default_rng(seed)
+    X = np.where(rng.random((n, columns)) < 0.5, rng.normal(size=(n, columns)), np.nan)
+    X[:, np.isnan(X).all(axis=0)] = 1.0
+    sides = {"row_features": rng.normal(size=(n, 2))}
+    if kind == "both":
+        sides["col_features"] = rng.normal(size=(columns, 3))
+    elif kind == "entries":
+        X[np.isnan(X).all(axis=1)] = 1.0
+        sides = {}
+    got = NTKMatrixCompleter(random_state=0).fit_transform(X, **sides)
+    assert np.isfinite(got).all()
+    assert_array_equal(got[~np.isnan(X)], X[~np.isnan(X)])
