@@ -135,7 +135,8 @@ class Prepared:
     def of(cls, data, fit_intercept, backend):
         """Centre the rows and, with an intercept, the targets."""
         xp = backend.xp
-        center = xp.mean(data.X, axis=0)
+        share = data.weight / xp.sum(data.weight)
+        center = xp.sum(share[:, None] * data.X, axis=0)
         intercept, Y = _center_targets(data, fit_intercept, xp)
         X = backend.rows(data.X - center)
         return cls(X, Y, data.weight, center, intercept)

@@ -38,8 +38,8 @@ class RFMRegressor(RegressorMixin, BaseRFM):
     ----------
     kernel : str or Kernel, default="auto"
         ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
-        ``"lpq_laplace"``, or an object from `skrfm.kernels`; ``"auto"`` chooses
-        between ``"laplace"`` and ``"l1_laplace"``. A search over
+        ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
+        ``"auto"`` chooses between ``"laplace"`` and ``"l1_laplace"``. A search over
         ``kernel__exponent`` needs the object. Note that scikit-learn's
         ``"laplacian"`` is ``"l1_laplace"`` here.
     bandwidth : float or str, default="3*median"
@@ -214,9 +214,10 @@ class RFMRegressor(RegressorMixin, BaseRFM):
         )
         coef = backend.xp.reshape(self.dual_coef_, (Z.shape[0], -1))
         edges = [*range(0, T.shape[0], _VARIANCE_ROWS), T.shape[0]]
+        parts = (T[start:stop, :] for start, stop in pairwise(edges))
         blocks = (
-            backend.cross(kernel, T[start:stop, :], Z, L)
-            for start, stop in pairwise(edges)
+            (backend.cross(kernel, part, Z, L), backend.self_values(kernel, part, L))
+            for part in parts
         )
         return predictive_variance(
             backend.gram(kernel, Z, L),
@@ -242,8 +243,8 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
     ----------
     kernel : str or Kernel, default="auto"
         ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
-        ``"lpq_laplace"``, or an object from `skrfm.kernels`; ``"auto"`` chooses
-        between ``"laplace"`` and ``"l1_laplace"``. A search over
+        ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
+        ``"auto"`` chooses between ``"laplace"`` and ``"l1_laplace"``. A search over
         ``kernel__exponent`` needs the object. Note that scikit-learn's
         ``"laplacian"`` is ``"l1_laplace"`` here.
     bandwidth : float or str, default="3*median"

@@ -5,6 +5,7 @@ skrfm: one pair of rows at a time where that is fast enough, SciPy's `cdist` whe
 whole matrix is needed. Kernels are told apart by the name of their class.
 """
 
+import cmath
 import itertools
 import math
 
@@ -61,13 +62,68 @@ def profile_derivative(kernel, r, L):
     raise NotImplementedError(kernel)
 
 
+NETWORKS = ("NTK", "NNGP")
+
+
+def of_network(kernel):
+    return type(kernel).__name__ in NETWORKS
+
+
+def network_value(kernel, t, z, L):
+    """The NTK or NNGP kernel of two rows that are not parallel, with rectifiers.
+
+    Complex rows are allowed: the textbook's formulas are analytic.
+    """
+    square = kernel.bias**2
+    K = sum(x * y for x, y in zip(t, z, strict=True)) / L**2 + square
+    a = sum(x * x for x in t) / L**2 + square
+    c = sum(y * y for y in z) / L**2 + square
+    T = K
+    for _ in range(kernel.depth):
+        r = cmath.sqrt(a * c)
+        theta = cmath.acos(K / r)
+        F = r * (cmath.sin(theta) + (math.pi - theta) * cmath.cos(theta)) / math.pi
+        T = F + square + T * (math.pi - theta) / math.pi
+        K, a, c = F + square, a + square, c + square
+    return T if type(kernel).__name__ == "NTK" else K
+
+
+def network_self_value(kernel, t, L):
+    """The same of a row with itself: every angle is 0."""
+    K = T = sum(x * x for x in t) / L**2 + kernel.bias**2
+    for _ in range(kernel.depth):
+        K = K + kernel.bias**2
+        T = K + T
+    return T if type(kernel).__name__ == "NTK" else K
+
+
+def network_gradient(kernel, t, z, L, step=1e-30):
+    """Its gradient by t, from steps in the imaginary direction."""
+    gradient = np.empty(len(t))
+    for axis in range(len(t)):
+        moved = np.array(t, dtype=complex)
+        moved[axis] += 1j * step
+        if np.array_equal(t, z):  # half of that of k(t, t), which is symmetric
+            value = network_self_value(kernel, moved, L) / 2
+        else:
+            value = network_value(kernel, moved, z, L)
+        gradient[axis] = value.imag / step
+    return gradient
+
+
 def kernel_value(kernel, t, z, L):
     """The kernel of two rows."""
+    if of_network(kernel):
+        if np.array_equal(t, z):
+            return network_self_value(kernel, t, L)
+        return network_value(kernel, t, z, L).real
     return profile(kernel, distance(kernel, t, z), L)
 
 
 def kernel_gradient(kernel, t, z, L):
-    """Its gradient by t; zero where the two rows are equal."""
+    """Its gradient by t; that of a distance is zero where the two rows are equal."""
+    if of_network(kernel):
+        return network_gradient(kernel, t, z, L)
     p, r = norm_order(kernel), distance(kernel, t, z)
     if r == 0:
         return np.zeros(len(t))
@@ -136,7 +192,7 @@ def gradients(kernel, T, coef, L):
     n, d = T.shape
     J = np.zeros((n, coef.shape[1], d))
     for i, j in itertools.product(range(n), range(n)):
-        if i != j:
+        if i != j or of_network(kernel):
             J[i] += np.outer(coef[j], kernel_gradient(kernel, T[i], T[j], L))
     return J
 

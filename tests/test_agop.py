@@ -9,7 +9,13 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from oracles import agop, finite_difference_gradients, gradients, symmetric_root
+from oracles import (
+    agop,
+    finite_difference_gradients,
+    gradients,
+    of_network,
+    symmetric_root,
+)
 
 from skrfm._backend import NumpyBackend
 from skrfm.agop import (
@@ -19,6 +25,8 @@ from skrfm.agop import (
     average_gradient_outer_product,
 )
 from skrfm.kernels import (
+    NNGP,
+    NTK,
     Gaussian,
     GeneralizedLaplace,
     L1Laplace,
@@ -32,6 +40,9 @@ KERNELS = [
     Gaussian(),
     L1Laplace(),
     LpqLaplace(p=1.3, q=0.9),
+    NTK(depth=2),
+    NTK(depth=2, bias=0.4),
+    NNGP(depth=3, bias=0.2),
 ]
 BANDWIDTH = 1.6
 N, D, C = 16, 4, 3
@@ -58,7 +69,7 @@ def average(backend, kernel, T, coef, weight, **options):
     )
 
 
-@every_kernel
+@pytest.mark.parametrize("kernel", [k for k in KERNELS if not of_network(k)], ids=repr)
 def test_the_loops_equal_finite_differences_of_the_predictor(kernel, machine):
     T, coef, _ = machine
     J = gradients(kernel, T, coef, BANDWIDTH)
@@ -286,7 +297,7 @@ def test_a_diagonal_with_rounding_below_zero_is_a_metric():
     assert_allclose(metric.dense_components(3) ** 2, np.diag([1, 0, 0.5]), atol=1e-15)
 
 
-@every_kernel
+@pytest.mark.parametrize("kernel", [k for k in KERNELS if not of_network(k)], ids=repr)
 def test_pull_back_is_the_agop_in_x(kernel, gradient_matrix, machine):
     """Gradients in x by finite differences of x → f(Aᵀx)."""
     X, coef, _ = machine

@@ -281,7 +281,8 @@ def test_kernels_hold_their_shape_as_parameters(kernel):
 
 def test_kernels_have_no_bandwidth():
     for cls in KERNELS.values():
-        assert set(cls().get_params()) <= {"exponent", "p", "q"}
+        shape = {"exponent", "p", "q", "depth", "activation", "bias"}
+        assert set(cls().get_params()) <= shape
         assert isinstance(cls(), Kernel)
 
 

@@ -33,6 +33,8 @@ from skrfm._recursion import (
 )
 from skrfm.agop import FeatureMetric
 from skrfm.kernels import (
+    NNGP,
+    NTK,
     Gaussian,
     GeneralizedLaplace,
     L1Laplace,
@@ -88,6 +90,16 @@ def test_predictions_equal_the_naive_machine(kernel, max_iter, small):
     X, y, new = small
     machine = paper(kernel=kernel, bandwidth=1.5, alpha=0.05, max_iter=max_iter)
     assert_close_to_naive(machine, X, y, new, kernel in COORDINATE)
+
+
+@pytest.mark.parametrize("kernel", [NTK(depth=2), NTK(bias=0.5), NNGP()], ids=repr)
+def test_kernels_of_wide_networks_take_centred_rows(kernel, small):
+    X, y, new = small
+    mean = X.mean(axis=0)
+    machine = paper(kernel=kernel, bandwidth=1.5, alpha=0.05, max_iter=2)
+    assert_close_to_naive(machine, X - mean, y, new - mean, diagonal=False)
+    expected = machine.predict(new - mean)
+    assert_allclose(machine.fit(X, y).predict(new), expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("kernel", [*RADIAL[:2], *COORDINATE[:2]], ids=repr)

@@ -15,7 +15,9 @@ ESTIMATORS = [
         estimator(kernel=kernel, validation=validation)
         for estimator in (RFMRegressor, RFMClassifier)
         for kernel, validation in zip(
-            sorted(KERNELS), ("cv", "loo", "holdout", None, "auto"), strict=True
+            sorted(KERNELS),
+            ("cv", "loo", "holdout", None, "auto", "cv", "loo"),
+            strict=True,
         )
     ),
 ]

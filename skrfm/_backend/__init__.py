@@ -5,6 +5,7 @@ A backend offers, for a kernel object and rows already mapped by the metric,
     gram(kernel, T, bandwidth, spent)       a Gram: solve with it, and its slopes
     cross(kernel, T, Z, bandwidth)          the kernel matrix between T and Z
     cross_dot(kernel, T, Z, bandwidth, A)   cross(...) @ A, in blocks of rows
+    self_values(kernel, T, bandwidth)       the kernel of each row with itself
     distance_powers(kernel, T)              ‖t_i − t_j‖_p^p of all pairs
 
 and a few conversions. `get_backend` picks one by the array it is given.

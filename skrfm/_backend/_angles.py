@@ -33,16 +33,16 @@ def gaps(T, Z, xp):
 
 def _gap(cos, T, Z, sign, xp):
     """Return 1 − cos, from ½‖u − sign · v‖² where that is small."""
-    gap = 1 - cos
-    places = xp.nonzero(cos > _NEAR)
-    count, d = places[0].shape[0], T.units.shape[1]
-    if count == 0:
-        return gap
-    step = max(1, _BLOCK // max(d, 1))
+    gap, near = 1 - cos, cos > _NEAR
+    i, j = xp.nonzero(near)
+    count, step = i.shape[0], max(1, _BLOCK // max(T.units.shape[1], 1))
+    exact = []
     for start in range(0, count, step):
-        i, j = (index[start : start + step] for index in places)
-        difference = xp.take(T.units, i, axis=0) - sign * xp.take(Z.units, j, axis=0)
-        gap[i, j] = xp.sum(difference * difference, axis=1) / 2
+        pairs = slice(start, min(start + step, count))
+        u, v = xp.take(T.units, i[pairs], axis=0), xp.take(Z.units, j[pairs], axis=0)
+        exact.append(xp.sum((u - sign * v) ** 2, axis=1) / 2)
+    if count:
+        gap[near] = xp.concat(exact)
     return gap
 
 
@@ -60,3 +60,11 @@ def self_pairs(kernel, T, bandwidth, xp):
         zero, 2 + zero, T.squares, T.squares, xp
     )
     return value, -by_product / bandwidth**2
+
+
+def self_values(kernel, T, bandwidth, xp):
+    """Return the kernel of each row with itself; that of no distance is 1."""
+    if not kernel.of_inner_products:
+        return xp.ones_like(T[:, 0])
+    rows = Directions(kernel.augment(T, bandwidth, xp), xp)
+    return self_pairs(kernel, rows, bandwidth, xp)[0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._compat import move_to
 from ..exceptions import NotPositiveDefiniteError
-from ._angles import Directions, gaps, inner_gradients, self_pairs
+from ._angles import Directions, gaps, inner_gradients, self_pairs, self_values
 
 _BLOCK = 1 << 24  # elements of the largest temporary in a coordinate kernel
 
@@ -140,6 +140,10 @@ class ArrayAPIBackend:
             pairs = (Directions(rows, self.xp) for rows in augmented)
             return kernel.of_angles(*gaps(*pairs, self.xp), self.xp)
         return kernel.value(self._pair_powers(kernel, T, Z), bandwidth, self.xp)
+
+    def self_values(self, kernel, T, bandwidth):
+        """Return the kernel of each row of T with itself."""
+        return self_values(kernel, T, bandwidth, self.xp)
 
     def cross_dot(self, kernel, T, Z, bandwidth, A):
         """Return cross(T, Z) @ A."""

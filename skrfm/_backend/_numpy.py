@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ._angles import self_values
 from ._packed import PackedGram
 from ._threads import for_each
 from ._tiles import PairTiles, cuts, pair_tiles
@@ -50,6 +51,10 @@ class NumpyBackend:
 
         for_each(strip, cuts(T.shape[0]))
         return out
+
+    def self_values(self, kernel, T, bandwidth):
+        """Return the kernel of each row of T with itself."""
+        return self_values(kernel, T, bandwidth, np)
 
     def cross_dot(self, kernel, T, Z, bandwidth, A):
         """Return cross(T, Z) @ A; no more than a tile of it is ever held."""

@@ -162,8 +162,8 @@ class NTK(_WideNetwork):
     >>> import numpy as np
     >>> from skrfm.kernels import NTK
     >>> NTK(depth=2).kernel_matrix(np.eye(2)).round(3)
-    array([[3.   , 0.757],
-           [0.757, 3.   ]])
+    array([[3.   , 0.686],
+           [0.686, 3.   ]])
     """
 
     def _result(self, moments):

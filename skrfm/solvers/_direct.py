@@ -137,8 +137,9 @@ def predictive_variance(gram, coef, weight, alpha, blocks, xp):
         Sample weights w; the ridge is alpha / w.
     alpha : float
         The ridge, which is the noise variance in units of the signal variance.
-    blocks : iterable of arrays of shape (m, n)
-        Kernel values between new rows and the training rows.
+    blocks : iterable of (array of shape (m, n), array of shape (m,))
+        Kernel values between new rows and the training rows, and of new rows with
+        themselves.
 
     Returns
     -------
@@ -153,9 +154,9 @@ def predictive_variance(gram, coef, weight, alpha, blocks, xp):
     ridge = alpha / weight
     factorize(gram, ridge, xp)
     reduced = []
-    for K in blocks:
+    for K, own in blocks:
         explained = xp.sum(K * gram.solve(K.T).T, axis=1)
-        left = 1 - explained
+        left = own - explained
         reduced.append(xp.where(left > 0, left, xp.zeros_like(left)) + alpha)
     units, factor = _left_out(weight, ridge, gram.inverse_diagonal(), xp)
     share = units * factor / xp.sum(weight)
