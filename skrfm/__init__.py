@@ -1,13 +1,19 @@
 """skrfm: Recursive Feature Machines for scikit-learn."""
 
 from . import kernels
-from .completion import EntryRegressor, LinRFMCompleter, NTKMatrixCompleter
+from .completion import (
+    CNTKInpainter,
+    EntryRegressor,
+    LinRFMCompleter,
+    NTKMatrixCompleter,
+)
 from .lin_rfm import LinRFMRegressor
 from .rfm import RFMClassifier, RFMRegressor
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "CNTKInpainter",
     "EntryRegressor",
     "LinRFMCompleter",
     "LinRFMRegressor",
