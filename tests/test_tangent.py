@@ -18,6 +18,7 @@ from oracles import network_self_value, network_value
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm._backend import ArrayAPIBackend, NumpyBackend
 from skrfm._backend._angles import Directions, inner_gradients
+from skrfm._backend._tiles import pair_tiles
 from skrfm.kernels import NNGP, NTK, DualActivation, get_kernel
 from skrfm.kernels._duals import Relu, get_activation
 
@@ -303,3 +304,29 @@ def test_backends_agree(rng):
         got = portable.cross(kernel, xp.asarray(X), xp.asarray(Z), 1.2)
         expected = NumpyBackend().cross(kernel, X, Z, 1.2)
         assert_allclose(portable.to_numpy(got), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("gain", [1.0, 0.7])
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+@pytest.mark.parametrize("bias", [0.0, 0.4])
+@pytest.mark.parametrize("cls", [NTK, NNGP])
+def test_compiled_code_equals_array_code(cls, bias, slope, gain, dtype, rng):
+    """Rows that are equal, opposite, zero and nearly parallel among them."""
+    X = rng.normal(size=(40, 3))
+    X[1], X[2], X[3], X[4] = X[0], -X[0], 0, 3 * X[0] + 1e-4
+    X = X.astype(dtype)
+    kernel, L = cls(3, Relu(slope, gain), bias), 1.3
+    rows = Directions(kernel.augment(X, L, np), np)
+    tiles = pair_tiles(kernel, X, X, L)
+    assert tiles.network is not None
+    expected = inner_gradients(kernel, rows, rows, L, np)
+    got = tiles.gradients(0, 40, 0, 40)
+    unit = np.finfo(dtype).eps
+    for value, reference in zip(got, expected, strict=True):
+        size = np.abs(reference).max()
+        # second derivatives have no bound at an angle of 0: it stands for rounding
+        assert_allclose(value, reference, atol=100 * unit**0.5 * size)
+    steps = tiles.values(0, 40, 0, 40)
+    assert_allclose(steps, expected[0], atol=20 * unit * np.abs(expected[0]).max())
+    assert_allclose(got[0], steps, atol=20 * unit * np.abs(steps).max())

@@ -77,6 +77,7 @@ class AnglePairTiles(PairTiles):
         self.bandwidth = bandwidth
         self.t = Directions(kernel.augment(T, bandwidth, np), np)
         self.z = self.t if Z is T else Directions(kernel.augment(Z, bandwidth, np), np)
+        self.network = kernel.network()
 
     def of_rows(self, rows):
         """Return the tiles of some of the rows of T."""
@@ -85,17 +86,31 @@ class AnglePairTiles(PairTiles):
         return other
 
     def _of(self, i0, i1, j0, j1):
-        rows = ((self.t, slice(i0, i1)), (self.z, slice(j0, j1)))
-        return (directions.part(part) for directions, part in rows)
+        return self.t.part(slice(i0, i1)), self.z.part(slice(j0, j1))
+
+    def _cosines(self, t, z):
+        """Return a tile of cosines, and what compiled code takes beside it."""
+        units = t.units, np.ascontiguousarray(z.units)
+        return t.units @ z.units.T, (*units, t.squares, z.squares, self.network)
 
     def values(self, i0, i1, j0, j1):
         """Kernel values of one tile."""
-        return self.kernel.of_angles(*gaps(*self._of(i0, i1, j0, j1), np), np)
+        t, z = self._of(i0, i1, j0, j1)
+        if self.network is None:
+            return self.kernel.of_angles(*gaps(t, z, np), np)
+        k, rest = self._cosines(t, z)
+        _jit.network_values(k, *rest)
+        return k
 
     def gradients(self, i0, i1, j0, j1):
         """(values, W, D) of one tile: ∇_t k(t, z) = D t − W z."""
-        pairs = self._of(i0, i1, j0, j1)
-        return inner_gradients(self.kernel, *pairs, self.bandwidth, np)
+        t, z = self._of(i0, i1, j0, j1)
+        if self.network is None:
+            return inner_gradients(self.kernel, t, z, self.bandwidth, np)
+        k, rest = self._cosines(t, z)
+        W, D = np.empty_like(k), np.empty_like(k)
+        _jit.network_gradients(k, *rest, float(self.bandwidth) ** -2, W, D)
+        return k, W, D
 
     def pack(self, packed, i0, i1, j0, j1):
         """Write one tile's values below and slopes W above the diagonal."""

@@ -13,6 +13,7 @@ from ._entries import (
     row_sums,
     sampled_products,
 )
+from ._networks import network_gradients, network_values
 from ._pairs import (
     coordinate_gradients,
     pack_tile,
@@ -27,6 +28,8 @@ __all__ = [
     "coordinate_gradients",
     "dual_solves",
     "gather",
+    "network_gradients",
+    "network_values",
     "normal_rows",
     "pack_tile",
     "pack_values",

@@ -1,4 +1,4 @@
-"""Powers in code that LLVM turns into SIMD: polynomials, no call into libm."""
+"""Powers and an arcsine in code that LLVM turns into SIMD: no call into libm."""
 
 import math
 
@@ -95,6 +95,26 @@ def _make_power(dtype, integer, log2_of_fraction, mantissa):
     return power_of
 
 
+def _make_asin_root(dtype, degree):
+    # asin(√z) / √z has no singularity nearer than z = 1
+    series = Chebyshev.interpolate(
+        lambda z: np.arcsin(np.sqrt(z)) / np.sqrt(z), degree, [0, 0.5]
+    )
+    # in powers of t = 4 z − 1, which no cancellation disturbs
+    coefficients = Chebyshev(series.coef).convert(kind=Polynomial).coef[::-1]
+    polynomial = _horner([dtype(c) for c in coefficients])
+    four, one = dtype(4), dtype(1)
+
+    def asin_root(z):
+        return np.sqrt(z) * polynomial(four * z - one)
+
+    return asin_root
+
+
+_ASIN_ROOT = {
+    types.float32: _make_asin_root(np.float32, 9),
+    types.float64: _make_asin_root(np.float64, 19),
+}
 _EXP2 = {
     types.float32: _make_exp2(np.float32, np.int32, 7, 127, 23),
     types.float64: _make_exp2(np.float64, np.int64, 13, 1023, 52),
@@ -111,6 +131,15 @@ def exp2(x):
 
 def power_of(x, y):
     """x**y for a positive normal x, clipped as `exp2` is."""
+
+
+def asin_root(z):
+    """asin(√z) for 0 <= z <= 1/2."""
+
+
+@overload(asin_root, jit_options=EXACT)
+def _overload_asin_root(z):
+    return _ASIN_ROOT.get(z)
 
 
 @overload(exp2, jit_options=EXACT)

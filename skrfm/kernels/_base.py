@@ -66,6 +66,10 @@ class InnerProductKernel(Kernel):
         """Return kernel values."""
         raise NotImplementedError
 
+    def network(self):
+        """Return what compiled code knows the kernel by, or None."""
+        return None
+
     def gradient_of_angles(self, om, op, a, c, xp):
         """Return (value, its derivative by the inner product, its derivative by a)."""
         raise NotImplementedError

@@ -72,15 +72,19 @@ class DualActivation:
 
 
 class Relu(DualActivation):
-    """max(u, slope · u), scaled by √(2 gain / (1 + slope²)): F(a, a) = gain · a."""
+    """max(u, slope · u), scaled by √(2 gain / (1 + slope²)): F(a, a) = gain · a.
+
+    `shares` are those of the rectifier and of the identity in F.
+    """
 
     def __init__(self, slope=0.0, gain=1.0):
-        self.leak, self.gain = slope, gain
+        share = 1 + slope**2
+        self.shares = (1 - slope) ** 2 / share, 2 * slope / share
+        self.gain = gain
 
     def dual(self, om, op, a, c, xp, gradient=False):
         """Return the Dual of a layer."""
-        share = 1 + self.leak**2
-        bent, straight = (1 - self.leak) ** 2 / share, 2 * self.leak / share
+        bent, straight = self.shares
         near = 2 * xp.asin(xp.sqrt(xp.minimum(om, op) / 2))
         theta = xp.where(om <= op, near, np.pi - near)
         rest = xp.where(om <= op, np.pi - near, near)

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from ._base import InnerProductKernel
-from ._duals import get_activation
+from ._duals import Relu, get_activation
 
 
 @dataclass
@@ -84,9 +84,22 @@ class _WideNetwork(InnerProductKernel):
             return X
         return xp.concat([X, self.bias * xp.ones_like(X[:, :1])], axis=1)
 
+    #: whether all layers are trained, or only the last one
+    _tangent = False
+
     def _result(self, moments):
         """Return (value, its derivatives by covariance and by variance)."""
-        raise NotImplementedError
+        m = moments
+        return (m.T, m.T_K, m.T_a) if self._tangent else (m.K, m.K_K, m.K_a)
+
+    def network(self):
+        """Return what compiled code knows a network of rectifiers by, or None."""
+        activation = get_activation(self.activation)
+        if type(activation) is not Relu:
+            return None
+        bent, straight = activation.shares
+        rest = float(activation.gain), float(self.bias) ** 2, self._tangent
+        return int(self.depth), bent, straight, *rest
 
     def of_angles(self, om, op, a, c, xp):
         """Return the kernel of rows of square norms a, c, with om, op = 1 ∓ cos."""
@@ -166,8 +179,7 @@ class NTK(_WideNetwork):
            [0.686, 3.   ]])
     """
 
-    def _result(self, moments):
-        return moments.T, moments.T_K, moments.T_a
+    _tangent = True
 
 
 class NNGP(_WideNetwork):
@@ -192,6 +204,3 @@ class NNGP(_WideNetwork):
     array([[1.   , 0.494],
            [0.494, 1.   ]])
     """
-
-    def _result(self, moments):
-        return moments.K, moments.K_K, moments.K_a
