@@ -45,9 +45,11 @@ def two_classes(classes):
 
 def test_the_public_names():
     assert set(skrfm.__all__) == {
+        "CNTKInpainter",
         "EntryRegressor",
         "LinRFMCompleter",
         "LinRFMRegressor",
+        "NTKMatrixCompleter",
         "RFMClassifier",
         "RFMRegressor",
         "kernels",
