@@ -159,40 +159,63 @@ def test_the_ridge_has_the_least_leave_one_out_error(center):
     assert completer.alpha_ == alphas[int(np.argmin(expected))]
 
 
+def with_lengths(left, right):
+    """The kernel of vectors of a mean square length of 2."""
+    lengths = np.outer(*(np.linalg.norm(part, axis=1) for part in (left, right)))
+    return kernel_between(left, right) * lengths / 2
+
+
 def test_without_features_rows_are_told_by_their_other_entries():
     _, _, X = problem(n=12, columns=4, missing=0.2)
     X = X[:-2]
     completer = NTKMatrixCompleter(alpha=0.2, keep_observed=False).fit(X)
     new = np.array([[0.3, np.nan, 1.0, -0.5], [np.nan] * 4])
     means = np.nanmean(X, axis=0)
+    filled = np.nan_to_num(X - means)
+    scale = np.sqrt(np.mean(np.sum(filled**2, axis=1)))
+
+    def vectors(rows, j):
+        rest = np.nan_to_num(np.delete(rows - means, j, axis=1)) / scale
+        return np.column_stack([rest, np.ones(len(rest))])
+
     for rows in X, new:
         expected = np.empty_like(rows)
         for j in range(4):
             o = ~np.isnan(X[:, j])
-            own = np.nan_to_num(np.delete(X - means, j, axis=1))[o]
-            other = np.nan_to_num(np.delete(rows - means, j, axis=1))
-            A = kernel_between(own, own, same=True) + 0.2 * np.eye(o.sum())
+            own, other = vectors(X[o], j), vectors(rows, j)
+            A = with_lengths(own, own) + 0.2 * np.eye(o.sum())
             coef = np.linalg.solve(A, X[o, j] - means[j])
-            expected[:, j] = means[j] + kernel_between(other, own) @ coef
+            expected[:, j] = means[j] + with_lengths(other, own) @ coef
         assert_allclose(completer.transform(rows), expected, atol=1e-7)
     assert not hasattr(completer, "predict")
 
 
-def test_entries_and_features_together():
-    """Weights of 0 are features alone, and large ones entries alone."""
-    features, _, X = problem(n=20)
+def test_entries_may_stand_beside_features():
+    rng = np.random.default_rng(0)
+    features, hidden = rng.normal(size=(2, 60, 2))
+    full = np.tanh(np.hstack([features, hidden]) @ rng.normal(size=(4, 30)))
+    X = np.where(rng.random(full.shape) < 0.2, np.nan, full)
     gaps = np.isnan(X)
 
-    def filled(**parameters):
-        completer = NTKMatrixCompleter(alpha=0.2, **parameters)
-        return completer.fit_transform(X, row_features=features)[gaps]
+    def error(**parameters):
+        completer = NTKMatrixCompleter(**parameters)
+        got = completer.fit_transform(X, row_features=features)
+        return np.sqrt(np.mean((got - full)[gaps] ** 2))
 
-    with pytest.warns(NumericalWarning, match="2 rows of X without any"):
-        alone = NTKMatrixCompleter(alpha=0.2).fit_transform(X)[gaps]
-    told = ~np.isnan(X).all(axis=1)[np.nonzero(gaps)[0]]
-    assert_allclose(filled(prior_entries=1e6)[told], alone[told], atol=1e-5)
-    assert_allclose(filled(prior_entries=1e-9), filled(), atol=1e-9)
-    assert np.abs(filled(prior_entries=1) - filled()).max() > 1e-3
+    both, alone = error(prior_entries=1), error()
+    entries = NTKMatrixCompleter().fit_transform(X)
+    assert both < 0.7 * alone
+    assert both < np.sqrt(np.mean((entries - full)[gaps] ** 2))
+
+
+def test_rows_without_entries_are_told_by_features_beside_entries():
+    features, full, X = problem(n=60, missing=0.1)
+    completer = NTKMatrixCompleter(prior_entries=1).fit(X, row_features=features)
+    got, std = completer.predict(features[-2:], return_std=True)
+    assert_allclose(got, completer.transform(X)[-2:], atol=1e-10)
+    shown = completer.transform(full[-2:], row_features=features[-2:])
+    assert_array_equal(shown, full[-2:])
+    assert np.isfinite(std).all() and (std > 0).all()
 
 
 @everywhere
@@ -262,11 +285,13 @@ def test_columns_without_entries_are_told_by_their_features():
 
 def test_the_ridge_of_coupled_entries_is_chosen():
     features, _, X = problem(n=40)
-    columns = np.random.default_rng(1).normal(size=(5, 2))
+    rng = np.random.default_rng(1)
+    columns, X = rng.normal(size=(5, 2)), X + 0.5 * rng.normal(size=X.shape)
     completer = NTKMatrixCompleter(random_state=0)
     completer.fit(X, row_features=features, col_features=columns)
     errors = completer.alpha_errors_
-    assert completer.alpha_ == completer.alphas[int(np.argmin(errors))]
+    assert completer.alpha_ == completer.alphas[int(np.nanargmin(errors))]
+    assert np.isnan(errors[:3]).all()  # the error had grown before
     again = clone(completer).fit(X, row_features=features, col_features=columns)
     assert_array_equal(again.alpha_errors_, errors)
 

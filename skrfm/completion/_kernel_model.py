@@ -10,11 +10,10 @@ from ..exceptions import NumericalWarning
 from ._input import warn_of_empty
 from ._kernel_completion import (
     Group,
+    MaskedSystem,
     choose_alpha,
-    choose_coupled_alpha,
     deviations,
     groups_of,
-    masked_conjugate_gradients,
     solve_groups,
     solver_of,
 )
@@ -71,7 +70,7 @@ class Decoupled(_Model):
     def _part(self, cross):
         if not self.side.by_column:
             return cross.kernel @ self.coef
-        out = np.zeros((len(cross.own), len(self.mean)))
+        out = np.zeros((len(cross), len(self.mean)))
         everyone = np.arange(len(out))
         for group in self.groups():
             (j,) = group.columns
@@ -82,11 +81,12 @@ class Decoupled(_Model):
     def deviations(self, cross):
         """Return the standard deviations of predictions, noise included."""
         groups = self.groups()
-        out = np.full((len(cross.own), len(self.mean)), np.nan)
+        out = np.full((len(cross), len(self.mean)), np.nan)
         everyone = np.arange(len(out))
         for group in groups:
-            kernel = cross.column(group.columns[0], everyone, group.rows)
-            out[:, group.columns] = deviations(group, self.alpha, kernel, cross.own)
+            j = group.columns[0]
+            kernel = cross.column(j, everyone, group.rows)
+            out[:, group.columns] = deviations(group, self.alpha, kernel, cross.own(j))
         self.side.forget()
         return out
 
@@ -118,32 +118,37 @@ class Coupled(_Model):
         """Fit the coefficients; the ridge is chosen if it is "auto"."""
         self.side, K = side, side.gram()
         self.alpha, self.alpha_errors = alpha, np.array([np.nan])
+        # rows and columns without entries have no part in the system
+        known = [self.observed.any(axis=axis) for axis in (1, 0)]
+        box = np.ix_(*known)
+        columns = self.columns[np.ix_(known[1], known[1])]
+        system = MaskedSystem(K[np.ix_(known[0], known[0])], columns)
+        targets, observed = self.targets[box], self.observed[box]
         if alpha == "auto":
-            self.alpha, self.alpha_errors = choose_coupled_alpha(
-                K,
-                self.columns,
-                self.targets,
-                self.observed,
-                self._hidden(share, random_state),
-                alphas,
-                max_iter,
+            hidden = _hidden(observed, share, random_state)
+            self.alpha, self.alpha_errors = system.choose_alpha(
+                targets, observed, hidden, alphas, max_iter
             )
-        self.coef, n_iter, self.converged = masked_conjugate_gradients(
-            K, self.columns, self.targets, self.observed, self.alpha, tol, max_iter
+        coef, n_iter, self.converged = system.solve(
+            targets, observed, self.alpha, tol, max_iter
         )
+        self.coef = np.zeros(self.targets.shape)
+        self.coef[box] = coef
         self.n_iter = max(1, n_iter)
         side.forget()
 
-    def _hidden(self, share, random_state):
-        places = np.flatnonzero(self.observed)
-        count = min(max(1, round(share * len(places))), len(places))
-        chosen = check_random_state(random_state).choice(places, count, replace=False)
-        hidden = np.zeros(self.observed.shape, dtype=bool)
-        hidden.flat[chosen] = True
-        return hidden
-
     def _part(self, cross):
         return cross.kernel @ self.coef @ self.columns
+
+
+def _hidden(observed, share, random_state):
+    """Return a mask of a random share of the observed entries, at least one."""
+    places = np.flatnonzero(observed)
+    count = min(max(1, round(share * len(places))), len(places))
+    hidden = np.zeros(observed.shape, dtype=bool)
+    random_state = check_random_state(random_state)
+    hidden.flat[random_state.choice(places, count, replace=False)] = True
+    return hidden
 
 
 def warn_of_unknown(entries, rows_known, columns_known, stacklevel):

@@ -58,10 +58,10 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         each other. The paper has 1.5 and no ridge; where the ridge is chosen, 0 was
         better on held-out gene expression.
     prior_entries : float or "auto", default="auto"
-        The length of the observed entries of a row, less the means of the columns and
-        normalised, beside its features. Each column then has a kernel of its own, from
-        which it is left out. "auto" is 1 for rows without features, else 0; with
-        features it helps where entries, not whole rows, are missing.
+        The mean length of the observed entries of a row, less the means of the columns,
+        beside its features and a constant 1. Each column then has a kernel of its own,
+        from which it is left out. "auto" is 1 for rows without features, else 0; with
+        features 1 or 2 helps where entries, not whole rows, are missing.
     center : bool, default=True
         Whether the means of the columns are subtracted.
     alpha : float or "auto", default="auto"
@@ -94,8 +94,9 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     alpha_ : float
         The ridge.
     alpha_errors_ : ndarray of shape (n_alphas,)
-        The mean squared error that each of `alphas` was chosen by; with a given ridge
-        its own alone where columns are independent, else NaN.
+        The mean squared error that each of `alphas`, in increasing order, was judged
+        by; NaN where a search over coupled entries has ended before. With a given ridge
+        its own alone, NaN for coupled entries.
     dual_coef_ : ndarray of shape (n_rows, n_features)
         Coefficients of the rows in each column; 0 where it is not observed.
     mean_ : ndarray of shape (n_features,)

@@ -6,9 +6,6 @@ of some columns; `new(...)` returns what gives the kernel between other rows and
 
 import numpy as np
 
-# squared norms below this share of what they are the difference of are rounding errors
-_ROUNDING = 1e-12
-
 
 def unit_rows(X):
     """Return the rows divided by their norms; those of zeros stay."""
@@ -88,84 +85,91 @@ class _Cross:
     """The kernel between other rows and those of a side, the same for all columns."""
 
     def __init__(self, kernel, own):
-        self.kernel, self.own = kernel, own
+        self.kernel, self._own = kernel, own
+
+    def own(self, j):
+        """Return the kernel of each row with itself."""
+        return self._own
 
     def column(self, j, picked, rows):
         """Return the kernel between picked rows and some rows of the side."""
         return self.kernel[np.ix_(picked, rows)]
 
+    def __len__(self):
+        return len(self.kernel)
+
 
 class EntrySide:
-    """The kernel of [unit features | weight · unit entries | identity · e_i].
+    """The kernel of [unit features | weight · entries | identity · e_i | 1].
 
     The entries of a row are those that were observed, less the means of the columns,
-    with zeros elsewhere. For the prediction of a column its own entry is left out, so
-    that rows where it is observed look like those where it is not.
+    with zeros elsewhere, and divided by the root mean square of their lengths. These
+    vectors keep their lengths, which say how far a row is from the mean: the kernel is
+    the product of two lengths and the tangent kernel of the cosine, divided by the mean
+    square length. For the prediction of a column its own entry is left out, so that
+    rows where it is observed look like those where it is not.
     """
 
     by_column = True
 
     def __init__(self, entries, features, weight, identity, kernel):
-        self.entries, self.features = entries, unit_rows(features)
-        self._weight, self._identity, self._kernel = weight, identity, kernel
-        self._rows = _Rows(self.entries, self.features)
-        self._products = None
+        self.features = unit_rows(features)
+        self._kernel, self._identity = kernel, identity
+        square = np.mean(np.sum(entries**2, axis=1))
+        self._scale = weight / np.sqrt(square if square > 0 else 1)
+        self._rows = _Rows(entries * self._scale, self.features)
+        self._mean_square = np.mean(self._lengths(self._rows.squares))
+        self._inner = None
+
+    def _lengths(self, squares):
+        return squares + self._identity**2
 
     def forget(self):
         """Drop the inner products; they are computed again when they are needed."""
-        self._products = None
+        self._inner = None
 
     def gram(self, rows, columns):
         """Return the kernel between some rows, for one column."""
-        if self._products is None:
-            self._products = self._inner(self._rows)
-        entries, features = (part[rows][:, rows] for part in self._products)
-        here = self._rows.without(columns[0], rows)
-        cosines = self._column_cosines(entries, features, here, here)
-        cosines[np.diag_indices(len(rows))] = 1
-        return self._kernel.of_cosines(cosines)
+        if self._inner is None:
+            self._inner = self._rows.products(self._rows)
+        column, squares = self._rows.without(columns[0], rows)
+        lengths = self._lengths(squares)
+        inner = self._inner[rows][:, rows] - np.outer(column, column)
+        inner[np.diag_indices(len(rows))] = lengths
+        return self._of_inner(inner, lengths, lengths)
 
-    def _inner(self, rows):
-        """Return inner products of entries and of features with those of this side."""
-        return rows.entries @ self.entries.T, rows.features @ self.features.T
+    def _of_inner(self, inner, left, right):
+        K = self._kernel.of_cosines(_cosines(inner, left, right))
+        return K * (np.sqrt(np.outer(left, right)) / self._mean_square)
 
     def new(self, entries, features):
         """Return rows that have no identity of this side."""
-        return _EntryCross(self, _Rows(entries, unit_rows(features)))
+        return _EntryCross(self, _Rows(entries * self._scale, unit_rows(features)))
 
-    def cross_kernel(self, products, left, right):
-        """Return the kernel between two sets of rows, each less the same column."""
-        return self._kernel.of_cosines(self._column_cosines(*products, left, right))
-
-    def _column_cosines(self, entries, features, left, right):
-        inner = entries - np.outer(left.column, right.column)
-        inner = features + self._weight**2 * _cosines(inner, left.rest, right.rest)
-        lengths = [
-            part.features + self._weight**2 * (part.rest > 0) + self._identity**2
-            for part in (left, right)
-        ]
-        return _cosines(inner, *lengths)
+    def cross_kernel(self, inner, left, right):
+        """Return the kernel between rows, each (column, squares) less a column."""
+        inner = inner - np.outer(left[0], right[0])
+        return self._of_inner(
+            inner, *(self._lengths(part[1]) for part in (left, right))
+        )
 
 
 class _Rows:
-    """Rows with entries and features, and their squared norms."""
+    """Rows [features | entries | 1], and their squared lengths."""
 
     def __init__(self, entries, features):
-        self.entries, self.features = entries, features
-        self._entry_squares = np.sum(entries**2, axis=1)
-        self._feature_squares = np.sum(features**2, axis=1)
+        self.entries = entries
+        self._all = np.hstack([features, entries, np.ones((len(entries), 1))])
+        self.squares = np.sum(self._all**2, axis=1)
+
+    def products(self, others):
+        """Return the inner products with other rows."""
+        return self._all @ others._all.T
 
     def without(self, j, picked):
-        """Return what is left of picked rows without a column."""
-        column, squares = self.entries[picked, j], self._entry_squares[picked]
-        rest = squares - column**2
-        rest = np.where(rest > _ROUNDING * squares, rest, 0)
-        return _Rest(column, rest, self._feature_squares[picked])
-
-
-class _Rest:
-    def __init__(self, column, rest, features):
-        self.column, self.rest, self.features = column, rest, features
+        """Return a column of picked rows, and the squared lengths without it."""
+        column = self.entries[picked, j]
+        return column, self.squares[picked] - column**2
 
 
 class _EntryCross:
@@ -173,13 +177,19 @@ class _EntryCross:
 
     def __init__(self, side, rows):
         self._side, self._rows = side, rows
-        self._products = side._inner(rows)
-        self.own = side._kernel.of_cosines(np.ones(len(rows.entries)))
+        self._inner = rows.products(side._rows)
+        self._one = float(side._kernel.of_cosines(np.ones(1))[0])
+
+    def own(self, j):
+        """Return the kernel of each row with itself, for a column."""
+        everyone = np.arange(len(self._rows.squares))
+        squares = self._side._lengths(self._rows.without(j, everyone)[1])
+        return self._one * squares / self._side._mean_square
 
     def column(self, j, picked, rows):
         """Return the kernel between picked rows and some rows of the side."""
-        products = [part[np.ix_(picked, rows)] for part in self._products]
-        left = self._rows.without(j, picked)
-        return self._side.cross_kernel(
-            products, left, self._side._rows.without(j, rows)
-        )
+        left, right = self._rows.without(j, picked), self._side._rows.without(j, rows)
+        return self._side.cross_kernel(self._inner[np.ix_(picked, rows)], left, right)
+
+    def __len__(self):
+        return len(self._rows.squares)
