@@ -76,3 +76,24 @@ def relu_layer(gap, tangent, a, c):
         om, slope = relu_angle((gap[place] - apart) / r)
         gap[place] = apart + r * om
         tangent[place] = (tangent[place] + covariance) * slope
+
+
+@jit
+def relu_phases(start, stop, K, T, variance):
+    """Apply a ReLU in place to kernels by phase and offset, of phases start … stop.
+
+    K[p, q, i, j] is that of a pixel of phase (p, q) with the one at an offset (i, j).
+    """
+    rows, columns = variance.shape
+    for p in range(start, stop):
+        for q in range(columns):
+            for i in range(K.shape[2]):
+                others = variance[(p + i) % rows]
+                for j in range(K.shape[3]):
+                    r = np.sqrt(variance[p, q] * others[(q + j) % columns])
+                    om = 1 - K[p, q, i, j] / r
+                    if i == 0 and j == 0:  # rounding would cost half the digits
+                        om = 0.0
+                    om, slope = relu_angle(om)
+                    K[p, q, i, j] = r * (1 - om)
+                    T[p, q, i, j] *= slope

@@ -13,8 +13,14 @@ from functools import lru_cache
 import numpy as np
 from scipy.fft import next_fast_len
 
+from .._backend import for_each, own_threads
+from .._jit._patches import relu_phases
+
 # offsets from which on pixels have nothing in common, in pixels of the coarsest grid
 _REACH = {"nearest": 1, "bilinear": 3}
+
+# as much work as a row of a kernel machine, when threads are worth their while
+_OFFSETS_PER_ROW = 500
 
 
 def torus_kernel(shape, n_levels, n_layers, filter_size, upsampling):
@@ -50,11 +56,12 @@ def image_kernel(n_levels, n_layers, filter_size, upsampling):
         K, T = (_finer(_finer(x, 0, upsampling), 1, upsampling) for x in (K, T))
         for _ in range(n_layers):
             K, T = _activate(*_convolve(K, T, filter_size))
-    K, T = _convolve(K, T, filter_size)
-    kernels = tuple(x.mean(axis=(0, 1)) for x in (K, T))
-    for kernel in kernels:
+    # the means over the windows of a last convolution do not change those over phases
+    K, T = (x.mean(axis=(0, 1)) for x in (K, T))
+    T += K
+    for kernel in (K, T):
         kernel.flags.writeable = False  # others get the same from the cache
-    return kernels
+    return K, T
 
 
 def _bottleneck(n_levels, n_layers, width):
@@ -76,15 +83,21 @@ def _bottleneck(n_levels, n_layers, width):
 
 def _finer(x, axis, upsampling):
     """Return covariances with twice the pixels along an axis."""
-    x = np.moveaxis(x, (axis, axis + 2), (0, 1))
-    phases, offsets = x.shape[:2]
-    first = np.arange(2 * phases)[:, None]
-    second = first + np.arange(2 * offsets)
-    out = 0
-    for i, u in _sources(first, upsampling):
-        for j, v in _sources(second, upsampling):
-            out = out + (u * v) * x[i % phases, (j - i) % offsets]
-    return np.ascontiguousarray(np.moveaxis(out, (0, 1), (axis, axis + 2)))
+    shape = list(x.shape)
+    shape[axis] *= 2
+    shape[axis + 2] *= 2
+    out = np.zeros(shape)
+    offset = np.arange(shape[axis + 2])
+    for odd in (0, 1):
+        chosen = (slice(None),) * axis + (slice(odd, None, 2),)
+        for move, u in _sources(odd, upsampling):
+            moved = np.roll(x, -move, axis=axis)
+            for source, v in _sources(odd + offset, upsampling):
+                places = (source - move) % x.shape[axis + 2]
+                part = np.take(moved, places, axis=axis + 2)
+                part *= u * v
+                out[chosen] += part
+    return out
 
 
 def _sources(pixel, upsampling):
@@ -102,32 +115,24 @@ def _convolve(K, T, size):
 
 
 def _window_means(x, axis, size):
-    """Return means over `size` phases, by cumulative sums."""
+    """Return means over `size` phases, by sums of which one end moves on."""
     phases = x.shape[axis]
     if phases == 1 or size == 1:
         return x
-    places = (np.arange(phases + size - 1) - (size - 1) // 2) % phases
-    sums = np.cumsum(np.take(x, places, axis=axis), axis=axis)
-    sums = np.insert(sums, 0, 0, axis=axis)
-    ends, starts = (
-        np.take(sums, np.arange(phases) + shift, axis=axis) for shift in (size, 0)
-    )
-    return (ends - starts) / size
+    out = np.empty_like(x)
+    source, target = np.moveaxis(x, axis, 0), np.moveaxis(out, axis, 0)
+    first = -((size - 1) // 2)
+    total = sum(source[k % phases] for k in range(first, first + size))
+    for p in range(phases):
+        np.divide(total, size, out=target[p])
+        total += source[(first + size + p) % phases]
+        total -= source[(first + p) % phases]
+    return out
 
 
 def _activate(K, T):
-    """Return the kernels after a ReLU that keeps the variance."""
-    a = K[..., 0, 0]
-    p, q = (np.add.outer(np.arange(n), np.arange(m)) % n for n, m in _pairs(K))
-    c = a[p[:, None, :, None], q[None, :, None, :]]
-    r = np.sqrt(a[:, :, None, None] * c)
-    cosine = np.clip(K / r, -1, 1)
-    cosine[..., 0, 0] = 1  # a pixel and itself: rounding would cost half the digits
-    angle = np.arccos(cosine)
-    value = np.sqrt(1 - cosine**2) + (np.pi - angle) * cosine
-    return r * value / np.pi, T * (1 - angle / np.pi)
-
-
-def _pairs(K):
-    """Return the number of phases and of offsets along rows, and along columns."""
-    return zip(K.shape[:2], K.shape[2:], strict=True)
+    """Apply a ReLU that keeps the variance."""
+    variance = K[..., 0, 0].copy()
+    with own_threads(K.size // _OFFSETS_PER_ROW):
+        for_each(lambda p: relu_phases(p, p + 1, K, T, variance), range(len(K)))
+    return K, T

@@ -25,6 +25,8 @@ _HOLE = 9
 # the share of observed pixels that may be hidden to choose a kernel
 _LEAST_HIDDEN, _MOST_HIDDEN = 0.02, 0.5
 _SHIFTS = 10
+# as exact as predictions that are compared need to be, where iterations take time
+_ROUGH_TOL, _MANY_PIXELS = 1e-3, 10_000
 _RANGE = np.nanmin, np.nanmax
 
 
@@ -187,7 +189,11 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
         partial = np.where(hidden, np.nan, image)
         centre = np.broadcast_to(_means(partial), image.shape)[hidden]
         y = image[hidden] - centre
-        found = [self._fill(partial, choice)[0][hidden] - centre for choice in choices]
+        many = np.sum(~np.isnan(image[:, :, 0])) >= _MANY_PIXELS
+        tol = max(self.tol, _ROUGH_TOL) if many else self.tol
+        found = [
+            self._fill(partial, choice, tol)[0][hidden] - centre for choice in choices
+        ]
         weights = nnls(np.column_stack(found), y)[0]
         if not weights.any():
             weights[-1] = 1
@@ -221,7 +227,7 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
         means = _means(image)
         total, ended = np.zeros_like(image), True
         for choice, weight in self.weights_.items():
-            filled, converged = self._fill(image, choice)
+            filled, converged = self._fill(image, choice, self.tol)
             total += weight * (filled - means)
             ended &= converged
         total += means
@@ -237,7 +243,7 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
             )
         return total.reshape(np.shape(X)).astype(_dtype(X), copy=False)
 
-    def _fill(self, image, choice):
+    def _fill(self, image, choice, tol):
         """Return an image of three axes without gaps, and whether iterations ended."""
         upsampling, tangent = choice
         sizes = self.n_levels, self.n_layers, self.filter_size
@@ -247,19 +253,19 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
         for mask, channels in equal_masks(~np.isnan(image)):
             part = image[:, :, channels]
             mean = part[mask].mean(axis=0)
-            found, converged = self._solve(part[mask] - mean, mask, kernel)
+            found, converged = self._solve(part[mask] - mean, mask, kernel, tol)
             part[~mask] = found + mean
             filled[:, :, channels] = part
             ended &= converged
         return filled, ended
 
-    def _solve(self, values, mask, kernel):
+    def _solve(self, values, mask, kernel, tol):
         """Return predictions at the missing pixels, and whether iterations ended."""
         if mask.all():
             return np.zeros((0, values.shape[1])), True
         if len(values) <= self.max_dense:
             return fill_by_cholesky(values, mask, kernel, self.alpha), True
-        options = self.alpha, self.tol, self.max_iter
+        options = self.alpha, tol, self.max_iter
         return fill_by_iterations(values, mask, kernel, *options)
 
 
