@@ -83,20 +83,16 @@ def _bottleneck(n_levels, n_layers, width):
 
 def _finer(x, axis, upsampling):
     """Return covariances with twice the pixels along an axis."""
-    shape = list(x.shape)
-    shape[axis] *= 2
-    shape[axis + 2] *= 2
-    out = np.zeros(shape)
-    offset = np.arange(shape[axis + 2])
-    for odd in (0, 1):
-        chosen = (slice(None),) * axis + (slice(odd, None, 2),)
-        for move, u in _sources(odd, upsampling):
-            moved = np.roll(x, -move, axis=axis)
-            for source, v in _sources(odd + offset, upsampling):
-                places = (source - move) % x.shape[axis + 2]
-                part = np.take(moved, places, axis=axis + 2)
-                part *= u * v
-                out[chosen] += part
+    axes = axis, axis + 2
+    out = np.empty([2 * n if k in axes else n for k, n in enumerate(x.shape)])
+    phases, offsets = np.moveaxis(out, axes, (0, 1)), np.moveaxis(x, axes, (0, 1))
+    for first in (0, 1):
+        for step in (0, 1):
+            total = 0.0
+            for i, u in _sources(first, upsampling):
+                for j, v in _sources(first + step, upsampling):
+                    total = total + u * v * np.roll(offsets, (-i, i - j), axis=(0, 1))
+            phases[first::2, step::2] = total
     return out
 
 
@@ -104,7 +100,7 @@ def _sources(pixel, upsampling):
     """Return which pixels a finer one is interpolated from, and their weights."""
     if upsampling == "nearest":
         return [(pixel // 2, 1.0)]
-    beside = np.where(pixel % 2, 1, -1)
+    beside = 1 if pixel % 2 else -1
     return [(pixel // 2, 0.75), (pixel // 2 + beside, 0.25)]
 
 

@@ -41,7 +41,7 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
     Unlike in the paper the kernel is averaged over the places where the grid of the
     coarsest pixels may begin, which leaves no trace of the grid, and makes it a
     function of the offset of two pixels. So the system is solved by fast Fourier
-    transforms, in seconds for an image of a megapixel.
+    transforms.
 
     Parameters
     ----------

@@ -1,0 +1,64 @@
+"""
+Missing pixels, from the kernel of a network that draws images
+==============================================================
+
+:class:`~skrfm.CNTKInpainter` fills in missing pixels by kernel regression. Its kernel
+tells how alike two pixels are by where they are: that of a convolutional network of
+infinite width that samples noise down and up again. It knows of no other image.
+"""
+
+# %%
+# The image
+# ---------
+# A part of a photograph that comes with scikit-learn, with two thirds of its pixels
+# missing. They are NaN, in all three colours.
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_sample_image
+
+from skrfm import CNTKInpainter, LinRFMCompleter
+
+image = load_sample_image("china.jpg")[60:188, 260:388] / 255.0
+missing = np.random.default_rng(0).random(image.shape[:2]) < 2 / 3
+X = np.where(missing[:, :, None], np.nan, image)
+
+# %%
+# The prediction
+# --------------
+# Upsampling by nearest neighbours makes rough images, bilinear upsampling smooth ones;
+# the tangent kernel trains all layers, the other one only the last, which is smoother.
+# Predictions of several such kernels are added up. Their weights come from observed
+# pixels that are hidden first.
+
+inpainter = CNTKInpainter(n_levels=3, random_state=0).fit(X)
+filled = inpainter.transform(X)
+for (upsampling, tangent), weight in inpainter.weights_.items():
+    print(f"{upsampling:8}  tangent {tangent:<5g}  weight {weight:.2f}")
+
+# %%
+# How far off it is, as the peak signal-to-noise ratio of the missing pixels, beside
+# completion by a matrix of low rank.
+
+
+def signal_to_noise(prediction):
+    """Return 10 log10(1 / mean square error) over the missing pixels, in decibels."""
+    return -10 * np.log10(np.mean((prediction - image)[missing] ** 2))
+
+
+planes = [LinRFMCompleter(random_state=0).fit_transform(X[..., k]) for k in range(3)]
+low_rank = np.clip(np.stack(planes, axis=-1), 0, 1)
+print(f"CNTKInpainter   {signal_to_noise(filled):.1f} dB")
+print(f"LinRFMCompleter {signal_to_noise(low_rank):.1f} dB")
+
+# %%
+# What it looks like
+# ------------------
+
+figure, axes = plt.subplots(1, 4, figsize=(12, 3.3), layout="constrained")
+titles = "a third of the pixels", "low rank", "CNTKInpainter", "all of the pixels"
+pictures = np.nan_to_num(X, nan=1.0), low_rank, filled, image
+for ax, picture, title in zip(axes, pictures, titles, strict=True):
+    ax.imshow(picture)
+    ax.set_title(title)
+    ax.set_axis_off()
