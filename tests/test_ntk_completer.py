@@ -504,6 +504,19 @@ def test_kernels_that_are_indefinite_are_warned_of():
     assert np.isfinite(got).all()
 
 
+@pytest.mark.parametrize("kind", ["empty", "indefinite", "iterations"])
+def test_warnings_point_at_the_line_that_calls_fit(kind):
+    features, _, X = problem()
+    completer, sides = NTKMatrixCompleter(alpha=1e-6, max_iter=1), {}
+    if kind == "indefinite":
+        sides = {"row_kernel": np.eye(14) + 2 * (np.eye(14, k=1) + np.eye(14, k=-1))}
+    elif kind == "iterations":
+        sides = {"row_features": features, "col_features": np.eye(5)}
+    with pytest.warns(UserWarning) as caught:
+        completer.fit(X, **sides)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_equal_rows_need_no_ridge():
     features, _, X = problem()
     features[1] = features[0]

@@ -264,7 +264,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
             self._set_prior(rows, columns)
             self._index, self._n_rows = index_of(X), entries.shape[0]
-            warn_of_unknown(entries, rows is not None, columns is not None, 5)
+            warn_of_unknown(entries, rows is not None, columns is not None, 3)
             self._fit(entries, rows, columns)
         return self
 
@@ -284,7 +284,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return the checked side of rows or columns, None where nothing is known."""
         one_of(features, kernel, name)
         if kernel is not None:
-            checked = check_kernel(kernel, f"{name}_kernel", labels, count, 6)
+            checked = check_kernel(kernel, f"{name}_kernel", labels, count, 5)
             return GivenSide(checked)
         if features is None:
             return None
@@ -331,7 +331,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 shape = (self._entry_weight, self.prior_identity, self._kernel)
                 rows = EntrySide(model.targets, rows.features, *shape)
             model.solve(rows, self.alpha, alphas)
-        warn_of_iterations(model, 5)
+        warn_of_iterations(model, 4)
         self._model = model
         self.mean_ = model.mean.astype(entries.values.dtype)
         self.dual_coef_, self.alpha_ = model.coef, model.alpha
