@@ -233,7 +233,9 @@ def test_a_kernel_takes_the_place_of_features():
     K = kernel_between(features, features, same=True)
     completer = NTKMatrixCompleter()
     expected = completer.fit_transform(X, row_features=features)
-    assert_allclose(completer.fit_transform(X, row_kernel=K), expected, atol=1e-10)
+    for scale in 1, 100:
+        got = completer.fit_transform(X, row_kernel=scale * K)
+        assert_allclose(got, expected, atol=1e-10)
     assert not hasattr(completer, "predict")
 
 

@@ -233,7 +233,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Features of the columns.
         row_kernel : array-like of shape (n_rows, n_rows), default=None
             Similarities of the rows in place of features: symmetric and positive
-            semidefinite.
+            semidefinite. They are scaled to the mean diagonal that the tangent kernel
+            has, so that ridges mean the same.
         col_kernel : array-like of shape (n_features, n_features), default=None
             Similarities of the columns in place of features.
 
@@ -285,7 +286,9 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         one_of(features, kernel, name)
         if kernel is not None:
             checked = check_kernel(kernel, f"{name}_kernel", labels, count, 5)
-            return GivenSide(checked)
+            mean = np.mean(np.diag(checked))
+            own = float(self._kernel.of_cosines(np.ones(1))[0])
+            return GivenSide(checked * (own / mean if mean > 0 else 1))
         if features is None:
             return None
         if isinstance(features, str) and name == "row":
