@@ -9,6 +9,7 @@ from .completion import (
 )
 from .lin_rfm import LinRFMRegressor
 from .rfm import RFMClassifier, RFMRegressor
+from .transfer import TransferKernel
 
 __version__ = "0.1.0.dev0"
 
@@ -20,5 +21,6 @@ __all__ = [
     "NTKMatrixCompleter",
     "RFMClassifier",
     "RFMRegressor",
+    "TransferKernel",
     "kernels",
 ]

@@ -1,5 +1,6 @@
 """The only file with private imports from scikit-learn."""
 
+from sklearn.base import _clone_parametrized as clone_parametrized
 from sklearn.utils._array_api import (
     check_same_namespace,
     get_namespace_and_device,
@@ -20,6 +21,7 @@ __all__ = [
     "StrOptions",
     "check_same_namespace",
     "check_sample_weight",
+    "clone_parametrized",
     "get_namespace_and_device",
     "move_to",
 ]

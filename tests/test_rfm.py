@@ -52,6 +52,7 @@ def test_the_public_names():
         "NTKMatrixCompleter",
         "RFMClassifier",
         "RFMRegressor",
+        "TransferKernel",
         "kernels",
     }
     assert skrfm.__version__

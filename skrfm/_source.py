@@ -1,0 +1,96 @@
+"""What a source model says of target rows."""
+
+import warnings
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from .exceptions import NumericalWarning
+
+
+def raw_scores(source, X):
+    """Return its scores (n, c) as features: of any coding, for any label set."""
+    for name in ("decision_function", "predict_proba", "predict"):
+        if hasattr(source, name) and (name != "predict" or not is_classifier(source)):
+            scores = np.asarray(getattr(source, name)(X), dtype=np.float64)
+            return scores.reshape(len(scores), -1)
+    return (source.predict(X)[:, None] == source.classes_).astype(np.float64)
+
+
+def coded_outputs(source, X, classes, n_outputs):
+    """Return its outputs in the coding of the target, None where they do not match.
+
+    Classes are matched by name. More of them than the target has are left out, and the
+    others' probabilities scaled to sum to 1.
+    """
+    if classes is None:
+        if is_classifier(source):
+            return None
+        outputs = np.asarray(source.predict(X), dtype=np.float64).reshape(len(X), -1)
+        return outputs if outputs.shape[1] == n_outputs else None
+    if not is_classifier(source):
+        return None
+    known = np.asarray(source.classes_)
+    if not np.isin(classes, known).all():
+        return None
+    if hasattr(source, "predict_proba"):
+        found = source.predict_proba(X)
+    else:
+        found = (source.predict(X)[:, None] == known).astype(np.float64)
+    order = np.argsort(known)
+    columns = order[np.searchsorted(known, classes, sorter=order)]
+    found = np.asarray(found, dtype=np.float64)[:, columns]
+    total = found.sum(axis=1, keepdims=True)
+    return np.where(total > 0, found / np.where(total > 0, total, 1), 1 / len(classes))
+
+
+class Balance:
+    """Scales source scores to the total variance of the target's features.
+
+    Scores that are constant on the target rows are left out.
+    """
+
+    def __init__(self, F, X, weight, feature_scale):
+        self.mean, variance = _moments(F, weight)
+        tiny = 1e-24 * np.maximum(np.abs(F).max(axis=0) ** 2, 1)
+        self.kept, self.factor = np.flatnonzero(variance > tiny), 1.0
+        if feature_scale == "balance" and len(self.kept):
+            total = _moments(X, weight)[1].sum()
+            self.factor = float(np.sqrt(total / variance[self.kept].sum())) or 1.0
+
+    def __call__(self, F):
+        """Return the scores as features."""
+        return (F - self.mean)[:, self.kept] * self.factor
+
+
+def _moments(A, weight):
+    """Return the weighted mean and variance of each column."""
+    mean = np.average(A, axis=0, weights=weight)
+    return mean, np.average((A - mean) ** 2, axis=0, weights=weight)
+
+
+def warn_of_constant(stacklevel):
+    """Warn of a source that says the same of all rows."""
+    warnings.warn(
+        "The source says the same of all target rows: its scores are constant and do "
+        "not help. Check that X has the columns, and the scale, that the source was "
+        "fitted on.",
+        NumericalWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def warn_of_shared_rows(X_source, X, stacklevel):
+    """Warn of target rows that the source was fitted on."""
+    if X_source.shape[1] != X.shape[1]:
+        return
+    known = {row.tobytes() for row in np.ascontiguousarray(X_source, dtype=X.dtype)}
+    shared = sum(row.tobytes() in known for row in np.ascontiguousarray(X))
+    if shared:
+        warnings.warn(
+            f"{shared} of the {len(X)} target rows were also source rows: the source "
+            "has seen their targets, and looks better there than on new rows. Leave "
+            "them out of one of the two.",
+            NumericalWarning,
+            stacklevel=stacklevel + 1,
+        )

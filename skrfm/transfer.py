@@ -1,0 +1,429 @@
+"""TransferKernel: a model of one task as a start for another."""
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    MetaEstimatorMixin,
+    _fit_context,
+    clone,
+    is_classifier,
+)
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._atomic import unchanged_by_errors
+from ._compat import HasMethods, StrOptions, check_sample_weight, clone_parametrized
+from ._source import (
+    Balance,
+    coded_outputs,
+    raw_scores,
+    warn_of_constant,
+    warn_of_shared_rows,
+)
+from ._transfer import (
+    METHODS,
+    Rows,
+    Task,
+    fit_model,
+    out_of_fold,
+    residual_regressor,
+    supports_weights,
+)
+from .rfm import RFMClassifier, RFMRegressor
+
+
+def _is_fitted(estimator):
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    return True
+
+
+def _target_has(name):
+    def check(transfer):
+        if getattr(transfer, "method_", None) in ("translation", "both"):
+            return transfer._classifies()
+        getattr(transfer._target(), name)
+        return True
+
+    return check
+
+
+class TransferKernel(MetaEstimatorMixin, BaseEstimator):
+    """Transfer learning: a model of a source task helps with a target task.
+
+    The source is any fitted estimator. On the target rows it is used in one of these
+    ways:
+
+    - "projection": the target model is fitted on the scores of the source;
+    - "concat": on the features and the scores;
+    - "translation": a regressor is fitted on what the source leaves over, and added to
+      what it says. The outputs must be the same: those of a regressor, or classes that
+      the source has all;
+    - "both": translation of a projection;
+    - "none": the target model alone.
+
+    By default that is chosen by what it does on target rows that a fit has not seen.
+
+    Parameters
+    ----------
+    source_estimator : estimator, default=None
+        The source: fitted, or to be fitted on `X_source` and `y_source`. None, without
+        those, is no transfer; with them, the target estimator's kind.
+    target_estimator : estimator, default=None
+        The model of the target. None is an `RFMClassifier` or `RFMRegressor`, as the
+        source is.
+    method : {"auto", "outputs", "none", "projection", "concat", "translation", \
+            "both"}, default="auto"
+        "auto" takes the method with the least squared error (of probabilities, for
+        classes) on rows that are left out in turn, but "none" unless it is better by
+        more than a standard error of the difference. "outputs" is "translation" where
+        the outputs match, else "concat", without any comparison.
+    cv : int, splitter or iterable, default=5
+        Number of folds, stratified if all classes have as many rows; with few rows each
+        is left out by itself.
+    feature_scale : {"balance", None}, default="balance"
+        Whether the scores get the total variance of the features.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the folds, and the default target.
+
+    Attributes
+    ----------
+    method_ : str
+        The method that was taken.
+    source_estimator_ : estimator
+        The fitted source, None where there is none.
+    target_estimator_ : estimator
+        The target's model as it was before the fit.
+    cv_results_ : dict
+        "method", "mean_loss", and "mean_gain" and "gain_error", the mean difference to
+        "none" and its standard error; empty where nothing was compared.
+    classes_ : ndarray of shape (n_classes,)
+        The classes, of a classifier.
+    n_features_in_ : int
+        Number of columns.
+
+    References
+    ----------
+    A. Radhakrishnan, M. Ruiz Luyten, N. Prasad and C. Uhler, "Transfer learning with
+    kernel methods", Nature Communications 14, 2023, doi:10.1038/s41467-023-41215-8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrfm import RFMRegressor, TransferKernel
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 5))
+    >>> source = RFMRegressor(random_state=0).fit(X, np.sin(2 * X[:, 0]))
+    >>> X_new = rng.normal(size=(120, 5))
+    >>> y_new = np.sin(2 * X_new[:, 0]) + 0.5 * X_new[:, 1]
+    >>> model = TransferKernel(source, random_state=0).fit(X_new[:20], y_new[:20])
+    >>> alone = RFMRegressor(random_state=0).fit(X_new[:20], y_new[:20])
+    >>> model.score(X_new[20:], y_new[20:]) > alone.score(X_new[20:], y_new[20:])
+    True
+    """
+
+    _parameter_constraints = {
+        "source_estimator": [HasMethods(["fit", "predict"]), None],
+        "target_estimator": [HasMethods(["fit", "predict"]), None],
+        "method": [StrOptions({"auto", "outputs", *METHODS})],
+        "cv": ["cv_object"],
+        "feature_scale": [StrOptions({"balance"}), None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        source_estimator=None,
+        target_estimator=None,
+        *,
+        method="auto",
+        cv=5,
+        feature_scale="balance",
+        random_state=None,
+    ):
+        self.source_estimator = source_estimator
+        self.target_estimator = target_estimator
+        self.method = method
+        self.cv = cv
+        self.feature_scale = feature_scale
+        self.random_state = random_state
+
+    def __sklearn_clone__(self):
+        """Share a fitted source with clones, as if it were frozen."""
+        twin = clone_parametrized(self, safe=False)
+        source = self.source_estimator
+        if source is not None and _is_fitted(source):
+            twin.source_estimator = source
+        return twin
+
+    def _target(self):
+        """Return the model of the target, unfitted."""
+        if self.target_estimator is not None:
+            return self.target_estimator
+        source = self.source_estimator
+        classifies = source is not None and is_classifier(source)
+        kind = RFMClassifier if classifies else RFMRegressor
+        return kind(cv=self.cv, random_state=self.random_state)
+
+    def _classifies(self):
+        return is_classifier(self._target())
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        target = get_tags(self._target())
+        for name in ("estimator_type", "classifier_tags", "regressor_tags"):
+            setattr(tags, name, getattr(target, name))
+        tags.target_tags.required = True
+        multi = target.target_tags.multi_output and not self._classifies()
+        tags.target_tags.multi_output = multi
+        return tags
+
+    # fitted source estimators are not to be fitted again: what is nested is checked
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_weight=None, *, X_source=None, y_source=None):
+        """Fit the target task.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows, with the columns of the source.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        X_source : array-like of shape (n_source_samples, n_features), default=None
+            Source rows; the source is fitted on them, and nowhere else.
+        y_source : array-like of shape (n_source_samples,), default=None
+            Their targets.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        with unchanged_by_errors(self):
+            target = self._target()
+            classifies = is_classifier(target)
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                dtype=[np.float64, np.float32],
+                multi_output=not classifies,
+                y_numeric=not classifies,
+            )
+            if classifies:
+                check_classification_targets(y)
+                self.classes_ = np.unique(y)
+                if len(self.classes_) < 2:
+                    raise ValueError(
+                        "y has one class only: a classifier needs two classes or more."
+                    )
+            weight = self._weight(sample_weight, X, target)
+            self.source_estimator_ = self._source(X_source, y_source, X)
+            self._fit(target, X, y, weight)
+        return self
+
+    def _weight(self, sample_weight, X, target):
+        if sample_weight is None:
+            return None
+        if not supports_weights(target):
+            raise ValueError(
+                f"{type(target).__name__}.fit takes no sample_weight: leave it out, or "
+                "pass a target_estimator that takes weights."
+            )
+        return check_sample_weight(
+            sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+        )
+
+    def _source(self, X_source, y_source, X):
+        """Return the fitted source, or None."""
+        source = self.source_estimator
+        if (X_source is None) != (y_source is None):
+            raise ValueError("Pass X_source and y_source together, or neither.")
+        if X_source is not None:
+            if isinstance(source, FrozenEstimator):
+                raise ValueError(
+                    "source_estimator is frozen: leave X_source and y_source out."
+                )
+            source = clone(self._target() if source is None else source)
+            source = source.fit(X_source, y_source)
+            warn_of_shared_rows(np.asarray(X_source), X, stacklevel=5)
+        elif source is not None and not _is_fitted(source):
+            raise ValueError(
+                "source_estimator is not fitted: fit it on the source task before, or "
+                "pass X_source and y_source to fit."
+            )
+        known = getattr(source, "n_features_in_", X.shape[1])
+        if known != X.shape[1]:
+            raise ValueError(
+                f"The source was fitted on {known} columns and X has {X.shape[1]}: "
+                "both tasks need the same columns."
+            )
+        return source
+
+    def _fit(self, target, X, y, weight):
+        """Choose a method, and fit it."""
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        classes = getattr(self, "classes_", None) if is_classifier(target) else None
+        self.target_estimator_ = target
+        self._single_output = y.ndim == 1
+        task = Task(target, classes, self.cv, seed)
+        self._n_outputs = task.code(y[:1]).shape[1]
+        self._balance = None
+        if self.source_estimator_ is not None:
+            F = raw_scores(self.source_estimator_, X)
+            self._balance = Balance(F, X, weight, self.feature_scale)
+            if not len(self._balance.kept):
+                warn_of_constant(stacklevel=5)
+        rows = self._rows(X)
+        self.cv_results_ = {}
+        self.method_ = self._choose(task, rows, y, weight)
+        self._model = fit_model(task, self.method_, rows, y, weight)
+
+    def _rows(self, X):
+        """Return rows with what the source says of them."""
+        source = self.source_estimator_
+        if source is None:
+            return Rows(X, np.zeros((len(X), 0)), None)
+        F = self._balance(raw_scores(source, X)).astype(X.dtype)
+        classes = getattr(self, "classes_", None)
+        return Rows(X, F, coded_outputs(source, X, classes, self._n_outputs))
+
+    def _applicable(self, task, rows):
+        """Return the methods that can be used."""
+        methods = ["none"]
+        if rows.F.shape[1]:
+            methods += ["projection", "concat"]
+        corrected = residual_regressor(task.target) is not None
+        if corrected and rows.S is not None:
+            methods.append("translation")
+        if corrected and rows.F.shape[1]:
+            methods.append("both")
+        return methods
+
+    def _choose(self, task, rows, y, weight):
+        """Return the method."""
+        methods = self._applicable(task, rows)
+        if self.method == "outputs":
+            ways = ("translation", "concat", "none")
+            return next(method for method in ways if method in methods)
+        if self.method != "auto":
+            if self.method in methods:
+                return self.method
+            if self.source_estimator_ is not None and not rows.F.shape[1]:
+                return "none"  # of which a warning has told
+            raise ValueError(self._why_not(task, rows, methods))
+        if len(methods) == 1 or len(y) < 3:
+            return "none"
+        return self._compare(task, rows, y, weight, methods)
+
+    def _why_not(self, task, rows, methods):
+        works = f"Methods that work here: {', '.join(methods)}."
+        if self.source_estimator_ is None:
+            return f'method="{self.method}" needs a source_estimator. {works}'
+        if residual_regressor(task.target) is None:
+            kind = type(task.target).__name__
+            return (
+                f'method="{self.method}" needs a regressor of residual scores, which '
+                f"is known for RFMClassifier and not for {kind}. {works}"
+            )
+        return (
+            f'method="{self.method}" needs a source with the outputs of the target '
+            f"(as many, or all its classes). {works}"
+        )
+
+    def _compare(self, task, rows, y, weight, methods):
+        """Return the method that is clearly better than none, on unseen rows."""
+        losses = np.array(
+            [task.losses(out_of_fold(task, m, rows, y, weight), y) for m in methods]
+        )
+        weight = np.ones(len(y)) if weight is None else weight.astype(np.float64)
+        total = weight.sum()
+        share = weight / total
+        gains = losses[0] - losses
+        mean_gain = gains @ share
+        spread = ((gains - mean_gain[:, None]) ** 2) @ share
+        error = np.sqrt(spread / total)
+        self.cv_results_ = {
+            "method": np.array(methods),
+            "mean_loss": losses @ share,
+            "mean_gain": mean_gain,
+            "gain_error": error,
+        }
+        best = int(np.argmax(mean_gain))
+        return methods[best] if mean_gain[best] > error[best] else "none"
+
+    def _outputs(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return self._model.outputs(self._rows(X))
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        outputs = self._outputs(X)
+        if hasattr(self, "classes_"):
+            return self.classes_[outputs.argmax(axis=1)]
+        return outputs[:, 0] if self._single_output else outputs
+
+    @available_if(_target_has("predict_proba"))
+    def predict_proba(self, X):
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        return self._outputs(X)
+
+    @available_if(_target_has("decision_function"))
+    def decision_function(self, X):
+        """Return the scores of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return self._model.decision_function(self._rows(X))
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy of a classifier, or R² of a regressor.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        score = accuracy_score if self._classifies() else r2_score
+        return score(y, self.predict(X), sample_weight=sample_weight)

@@ -1,0 +1,289 @@
+"""TransferKernel: each method against the same by hand, and the choice among them."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.dummy import DummyRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skrfm import RFMClassifier, RFMRegressor, TransferKernel
+from skrfm.exceptions import NumericalWarning
+
+
+@pytest.fixture
+def tasks(rng):
+    """A source, and rows and targets of a related task."""
+    X = rng.normal(size=(200, 4))
+    source = Ridge(alpha=1e-3).fit(X, X @ [1.0, -2, 0, 0.5])
+    X_new = rng.normal(size=(60, 4))
+    return source, X_new, X_new @ [1.0, -2, 1, 0.5] + 0.1 * rng.normal(size=60)
+
+
+@pytest.fixture
+def classes(rng):
+    """A source with three classes, and rows of a task with two of them."""
+    X = rng.normal(size=(300, 3))
+    source = LogisticRegression().fit(X, np.array(["a", "b", "c"])[X.argmax(axis=1)])
+    X_new = rng.normal(size=(80, 3))
+    y = np.array(["c", "a"])[(X_new[:, 0] > X_new[:, 2]).astype(int)]
+    return source, X_new, y
+
+
+def balanced(F, X):
+    F = F.reshape(len(F), -1)
+    return (F - F.mean(0)) * np.sqrt(X.var(0).sum() / F.var(0).sum())
+
+
+# -- methods ------------------------------------------------------------------------
+
+
+def test_none_is_the_target_alone(tasks):
+    source, X, y = tasks
+    model = TransferKernel(source, Ridge(), method="none").fit(X, y)
+    assert_array_equal(model.predict(X), Ridge().fit(X, y).predict(X))
+
+
+def test_projection_and_concat(tasks):
+    source, X, y = tasks
+    F = balanced(source.predict(X), X)
+    for method, inputs in (("projection", F), ("concat", np.hstack([X, F]))):
+        model = TransferKernel(source, Ridge(), method=method).fit(X, y)
+        expected = Ridge().fit(inputs, y).predict(inputs)
+        assert_allclose(model.predict(X), expected, rtol=1e-10)
+
+
+def test_translation(tasks):
+    source, X, y = tasks
+    model = TransferKernel(source, Ridge(), method="translation").fit(X, y)
+    rest = Ridge().fit(X, y - source.predict(X))
+    assert_allclose(model.predict(X), source.predict(X) + rest.predict(X))
+
+
+def test_both(tasks):
+    source, X, y = tasks
+    folds = list(KFold(4).split(X))
+    model = TransferKernel(source, Ridge(), method="both", cv=folds).fit(X, y)
+    F = balanced(source.predict(X), X)
+    first = cross_val_predict(Ridge(), F, y, cv=folds)
+    expected = Ridge().fit(F, y).predict(F) + Ridge().fit(X, y - first).predict(X)
+    assert_allclose(model.predict(X), expected, rtol=1e-10)
+
+
+def test_translation_of_classes(classes):
+    source, X, y = classes
+    target = RFMClassifier(kernel="laplace", alpha=0.1, validation=None)
+    model = TransferKernel(source, target, method="translation", random_state=0)
+    model.fit(X[:40], y[:40])
+    proba = source.predict_proba(X)[:, [0, 2]]  # "a" and "c"
+    proba /= proba.sum(axis=1, keepdims=True)
+    codes = (y[:, None] == np.array(["a", "c"])).astype(float)
+    rest = RFMRegressor(kernel="laplace", alpha=0.1, validation=None)
+    rest.fit(X[:40], codes[:40] - proba[:40])
+    raw = proba + rest.predict(X)
+    assert_allclose(model.decision_function(X), raw[:, 1] - raw[:, 0], atol=1e-10)
+    got = model.predict_proba(X)
+    assert_allclose(got.sum(axis=1), 1)
+    assert_array_equal(model.predict(X), model.classes_[raw.argmax(axis=1)])
+    assert_array_equal(got.argmax(axis=1), raw.argmax(axis=1))
+    assert model.score(X[40:], y[40:]) > 0.8
+
+
+def test_several_outputs(rng):
+    X, W = rng.normal(size=(80, 3)), rng.normal(size=(3, 2))
+    source, Y = Ridge().fit(X, X @ W), X @ W + 1
+    for method in ("projection", "concat", "translation", "both", "auto"):
+        model = TransferKernel(source, Ridge(), method=method).fit(X, Y)
+        assert model.predict(X).shape == (80, 2)
+        assert model.score(X, Y) > 0.9
+
+
+# -- the choice ---------------------------------------------------------------------
+
+
+def test_a_good_source_is_taken(tasks):
+    source, X, y = tasks
+    target = KNeighborsRegressor(3)
+    model = TransferKernel(source, target, random_state=0).fit(X[:30], y[:30])
+    assert model.method_ in ("translation", "concat", "both", "projection")
+    results = model.cv_results_
+    best = results["method"] == model.method_
+    assert results["mean_gain"][best] > results["gain_error"][best]
+    alone = clone(target).fit(X[:30], y[:30])
+    assert model.score(X[30:], y[30:]) > alone.score(X[30:], y[30:])
+
+
+def test_losses_are_those_of_rows_left_out(tasks):
+    source, X, y = tasks
+    folds = list(KFold(5, shuffle=True, random_state=3).split(X))
+    model = TransferKernel(source, Ridge(), cv=folds).fit(X, y)
+    loss = (cross_val_predict(Ridge(), X, y, cv=folds) - y) ** 2 / y.var()
+    shifted = cross_val_predict(Ridge(), X, y - source.predict(X), cv=folds)
+    other = (source.predict(X) + shifted - y) ** 2 / y.var()
+    results = {
+        name: tuple(model.cv_results_[key][i] for key in ("mean_loss", "mean_gain"))
+        for i, name in enumerate(model.cv_results_["method"])
+    }
+    assert_allclose(results["none"], (loss.mean(), 0), atol=1e-12)
+    expected = other.mean(), (loss - other).mean()
+    assert_allclose(results["translation"], expected, rtol=1e-9)
+
+
+def test_a_source_of_noise_is_not(tasks, rng):
+    _, X, y = tasks
+    noise = KNeighborsRegressor(1).fit(rng.normal(size=(400, 4)), rng.normal(size=400))
+    model = TransferKernel(noise, Ridge(), random_state=0).fit(X, y)
+    assert model.method_ == "none"
+
+
+def test_the_rule_of_outputs(tasks, classes):
+    source, X, y = tasks
+    assert TransferKernel(source, method="outputs").fit(X, y).method_ == "translation"
+    two = TransferKernel(source, Ridge(), method="outputs").fit(X, np.c_[y, y])
+    assert two.method_ == "concat"
+    source, X, y = classes
+    other = np.where(y == "a", "x", "y")
+    disjoint = TransferKernel(source, method="outputs").fit(X, other)
+    assert disjoint.method_ == "concat"
+
+
+def test_few_rows_are_left_out_one_by_one(classes):
+    source, X, y = classes
+    model = TransferKernel(source, LogisticRegression(), random_state=0)
+    model.fit(X[:6], y[:6])
+    assert len(model.cv_results_["method"]) >= 3
+
+
+def test_labels_of_any_order_and_names(rng):
+    """Classes are matched by name, whatever the order in the source."""
+    X = rng.normal(size=(200, 2))
+    y = np.where(X[:, 0] > 0, 7, 3)
+
+    class Reversed(ClassifierMixin, BaseEstimator):
+        classes_ = np.array([7, 3])
+
+        def fit(self, X, y):
+            return self
+
+        def predict(self, X):
+            return np.where(X[:, 0] > 0, 7, 3)
+
+        def predict_proba(self, X):
+            return 0.1 + 0.8 * (self.predict(X)[:, None] == self.classes_)
+
+        def __sklearn_is_fitted__(self):
+            return True
+
+    target = RFMClassifier(random_state=0)
+    model = TransferKernel(Reversed(), target, method="translation")
+    model.fit(X[:20], y[:20])
+    assert model.score(X, y) > 0.95
+
+
+def test_a_perfect_source_needs_no_correction(tasks):
+    source, X, _ = tasks
+    model = TransferKernel(source, RFMRegressor(), method="translation")
+    model.fit(X, source.predict(X))
+    assert_array_equal(model.predict(X), source.predict(X))
+
+
+# -- the source ---------------------------------------------------------------------
+
+
+def test_a_source_is_fitted_on_its_own_rows(tasks, rng):
+    source, X, y = tasks
+    X_source = rng.normal(size=(50, 4))
+    y_source = X_source.sum(axis=1)
+    model = TransferKernel(Ridge(), Ridge(), method="translation")
+    model.fit(X, y, X_source=X_source, y_source=y_source)
+    expected = Ridge().fit(X_source, y_source)
+    assert_allclose(model.source_estimator_.coef_, expected.coef_)
+    assert not hasattr(model.source_estimator, "coef_")
+    kind = TransferKernel(random_state=0, method="concat")
+    kind.fit(X, y, X_source=X_source, y_source=y_source)
+    assert isinstance(kind.source_estimator_, RFMRegressor)
+
+
+def test_a_fitted_source_is_shared(tasks):
+    source, X, y = tasks
+    for given in (source, FrozenEstimator(source)):
+        search = GridSearchCV(
+            TransferKernel(given, Ridge()),
+            {"method": ["none", "translation"], "target_estimator__alpha": [0.1, 10]},
+        ).fit(X, y)
+        best = search.best_estimator_
+        assert best.source_estimator_ is given
+        assert best.method_ == "translation"
+
+
+def test_in_a_pipeline(tasks):
+    source, X, y = tasks
+    pipeline = make_pipeline(StandardScaler(), TransferKernel(source, Ridge()))
+    assert pipeline.fit(X, y).score(X, y) > 0.9
+
+
+def test_weights_count_rows(tasks, rng):
+    source, X, y = tasks
+    weight = rng.integers(1, 4, size=len(y))
+    for method in ("none", "projection", "concat", "translation"):
+        model = TransferKernel(source, Ridge(), method=method)
+        weighted = model.fit(X, y, sample_weight=weight).predict(X)
+        rows = np.repeat(np.arange(len(y)), weight)
+        assert_allclose(model.fit(X[rows], y[rows]).predict(X), weighted, rtol=1e-8)
+
+
+# -- warnings and errors ------------------------------------------------------------
+
+
+def test_warnings(tasks, rng):
+    source, X, y = tasks
+    constant = DummyRegressor().fit(X, y)
+    with pytest.warns(NumericalWarning, match="same of all target rows"):
+        model = TransferKernel(constant, Ridge(), method="concat").fit(X, y)
+    assert model.method_ == "none"
+    with pytest.warns(NumericalWarning, match="5 of the 60 target rows"):
+        rows = np.vstack([X[:5], rng.normal(size=(20, 4))])
+        TransferKernel(Ridge(), Ridge()).fit(
+            X, y, X_source=rows, y_source=rows.sum(axis=1)
+        )
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "method", "message"),
+    [
+        (None, None, "concat", "needs a source_estimator"),
+        (Ridge(), None, "auto", "source_estimator is not fitted"),
+        ("fitted", RidgeClassifier(), "translation", "RFMClassifier and not for Ridge"),
+        ("fitted", RFMClassifier(), "translation", "with the outputs of the target"),
+    ],
+)
+def test_messages(tasks, source, target, method, message):
+    fitted, X, y = tasks
+    source = fitted if source == "fitted" else source
+    y = y > 0 if target is not None else y
+    model = TransferKernel(source, target, method=method)
+    before = vars(model).copy()
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y)
+    assert vars(model) == before
+
+
+def test_messages_about_rows(tasks):
+    source, X, y = tasks
+    with pytest.raises(ValueError, match="fitted on 4 columns and X has 3"):
+        TransferKernel(source, Ridge()).fit(X[:, :3], y)
+    with pytest.raises(ValueError, match="X_source and y_source together"):
+        TransferKernel(Ridge(), Ridge()).fit(X, y, X_source=X)
+    with pytest.raises(ValueError, match="is frozen"):
+        model = TransferKernel(FrozenEstimator(source), Ridge())
+        model.fit(X, y, X_source=X, y_source=y)
+    with pytest.raises(ValueError, match="takes no sample_weight"):
+        model = TransferKernel(source, KNeighborsRegressor())
+        model.fit(X, y, sample_weight=np.ones(len(y)))
+    with pytest.raises(AttributeError, match="predict_proba"):
+        TransferKernel(source, Ridge()).fit(X, y).predict_proba(X)

@@ -1,0 +1,37 @@
+"""TransferKernel through scikit-learn's estimator checks."""
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skrfm import RFMClassifier, TransferKernel
+
+
+class Constant(Ridge):
+    """A source for any table: the mean of its first two columns, or of its only one."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.asarray(X)[:, :2].mean(axis=1)
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+@parametrize_with_checks(
+    [
+        TransferKernel(),
+        TransferKernel(
+            target_estimator=RFMClassifier(validation="loo", random_state=0)
+        ),
+        TransferKernel(target_estimator=LogisticRegression()),
+        TransferKernel(FrozenEstimator(Constant()), Ridge()),
+        TransferKernel(FrozenEstimator(Constant()), Ridge(), method="both"),
+        TransferKernel(FrozenEstimator(Constant()), LogisticRegression()),
+    ]
+)
+def test_estimator_checks(estimator, check):
+    check(estimator)
