@@ -18,7 +18,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_sklearn import EXTRA_CHECKS
 
-from skrfm import NTKMatrixCompleter
+from skrfm import LinRFMCompleter, NTKMatrixCompleter
 from skrfm.exceptions import NumericalWarning
 
 # -- scikit-learn's checks ------------------------------------------------------------
@@ -554,3 +554,69 @@ def test_any_shape_and_mask(n, columns, seed, kind):
     got = NTKMatrixCompleter(random_state=0).fit_transform(X, **sides)
     assert np.isfinite(got).all()
     assert_array_equal(got[~np.isnan(X)], X[~np.isnan(X)])
+
+
+# -- after another completer --------------------------------------------------------
+
+
+@pytest.fixture
+def screen(rng):
+    """Low rank of the rows' own, and what features tell; half of it is missing."""
+    features = rng.normal(size=(120, 10))
+    full = 2 * rng.normal(size=(120, 2)) @ rng.normal(size=(2, 30))
+    full += features @ rng.normal(size=(10, 30)) / 3
+    full += 0.1 * rng.normal(size=full.shape)
+    return features, full, np.where(rng.random(full.shape) < 0.5, full, np.nan)
+
+
+def test_what_a_first_completer_leaves_over_is_completed(screen):
+    features, full, X = screen
+    first, hidden = LinRFMCompleter(max_rank=3, random_state=0), np.isnan(X)
+    stacked = NTKMatrixCompleter(first_completer=first, random_state=0)
+    alone = NTKMatrixCompleter(random_state=0)
+    errors = [
+        np.sqrt(np.mean((filled - full)[hidden] ** 2))
+        for filled in (
+            stacked.fit_transform(X, row_features=features),
+            first.fit_transform(X),
+            alone.fit_transform(X, row_features=features),
+        )
+    ]
+    assert errors[0] < 0.95 * min(errors[1:])
+    assert not hasattr(stacked, "predict") and hasattr(alone, "predict")
+    seen = ~hidden
+    assert_allclose(stacked.transform(X)[seen], X[seen])
+
+
+def test_the_rest_is_that_of_entries_that_are_hidden(screen):
+    """By hand, fold by fold."""
+    features, _, X = screen
+    first, places = (
+        LinRFMCompleter(max_rank=3, random_state=0),
+        np.argwhere(~np.isnan(X)),
+    )
+    seed = np.random.RandomState(3).randint(np.iinfo(np.int32).max)
+    rest = np.full_like(X, np.nan)
+    for _, test in KFold(5, shuffle=True, random_state=seed).split(places):
+        hidden = tuple(places[test].T)
+        shown = X.copy()
+        shown[hidden] = np.nan
+        rest[hidden] = X[hidden] - first.fit_transform(shown)[hidden]
+    second = NTKMatrixCompleter(alpha=0.3, keep_observed=False)
+    expected = second.fit_transform(rest, row_features=features)
+    expected = expected + first.set_params(keep_observed=False).fit_transform(X)
+    stacked = NTKMatrixCompleter(
+        alpha=0.3, first_completer=first, keep_observed=False, random_state=3
+    )
+    got = stacked.fit_transform(X, row_features=features)
+    assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_first_completer_needs_features_to_go_on(screen):
+    features, _, X = screen
+    completer = NTKMatrixCompleter(first_completer=LinRFMCompleter())
+    with pytest.raises(ValueError, match="leaves over what features are to complete"):
+        completer.fit(X)
+    completer.set_params(prior_entries=1.0)
+    with pytest.raises(ValueError, match="prior_entries must be 0"):
+        completer.fit(X, row_features=features)

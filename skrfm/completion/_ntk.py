@@ -10,14 +10,16 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.metrics import r2_score
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from .._atomic import unchanged_by_errors
-from .._compat import Interval, StrOptions
+from .._compat import HasMethods, Interval, StrOptions
 from ..kernels import NTK
 from ._input import entries_of, is_nan, require_entries
 from ._kernel_model import Coupled, Decoupled, warn_of_iterations, warn_of_unknown
+from ._left_over import dense, first_and_rest, said_by
 from ._side_input import check_features, check_kernel, index_of, one_of
 from ._side_kernels import EntrySide, FeatureSide, GivenSide
 
@@ -25,6 +27,11 @@ IDENTITY = "identity"
 
 
 def _has_row_features(completer):
+    if completer.first_completer is not None:
+        raise AttributeError(
+            "predict knows no entries of rows, which first_completer needs: complete "
+            "rows with transform."
+        )
     if not getattr(completer, "_takes_features", False):
         raise AttributeError(
             "predict needs features of the rows: fit with row_features, or complete "
@@ -62,6 +69,11 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         beside its features and a constant 1. Each column then has a kernel of its own,
         from which it is left out. "auto" is 1 for rows without features, else 0; with
         features 1 or 2 helps where entries, not whole rows, are missing.
+    first_completer : estimator, default=None
+        A completer, such as `LinRFMCompleter`, whose predictions come first: the
+        kernels of features then complete what it leaves over on entries that it has
+        not seen. That is better than either alone where single entries are missing; it
+        is not for rows or columns without entries, of which the first says nothing.
     center : bool, default=True
         Whether the means of the columns are subtracted.
     alpha : float or "auto", default="auto"
@@ -87,7 +99,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Whether `transform` leaves observed entries as they are, or puts what is
         predicted in their place.
     random_state : int, RandomState instance or None, default=None
-        Determines what is hidden.
+        Determines what is hidden, from "auto" and from the first completer.
 
     Attributes
     ----------
@@ -102,6 +114,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     mean_ : ndarray of shape (n_features,)
         What was subtracted from the columns: their means or zeros. A column without
         entries has the overall mean, or what its features say of its mean.
+    first_completer_ : estimator
+        The fitted first completer, or None.
     n_iter_ : int
         Iterations of conjugate gradients; 1 where there was no need of them.
     converged_ : bool
@@ -148,6 +162,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         "bias": [Interval(Real, 0, None, closed="left")],
         "prior_identity": [Interval(Real, 0, None, closed="left")],
         "prior_entries": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "first_completer": [HasMethods(["fit", "transform"]), None],
         "center": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "alphas": ["array-like"],
@@ -169,6 +184,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         bias=0.0,
         prior_identity=0.0,
         prior_entries="auto",
+        first_completer=None,
         center=True,
         alpha="auto",
         alphas=(1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
@@ -186,6 +202,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.bias = bias
         self.prior_identity = prior_identity
         self.prior_entries = prior_entries
+        self.first_completer = first_completer
         self.center = center
         self.alpha = alpha
         self.alphas = alphas
@@ -266,8 +283,24 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self._set_prior(rows, columns)
             self._index, self._n_rows = index_of(X), entries.shape[0]
             warn_of_unknown(entries, rows is not None, columns is not None, 3)
-            self._fit(entries, rows, columns)
+            self._fit(self._rest(entries, rows, columns), rows, columns)
         return self
+
+    def _rest(self, entries, rows, columns):
+        """Return the entries, less what a first completer says of them."""
+        self.first_completer_ = None
+        if self.first_completer is None:
+            return entries
+        if rows is None and columns is None:
+            raise ValueError(
+                "first_completer leaves over what features are to complete: pass "
+                "row_features, col_features or kernels, or leave it out."
+            )
+        random_state = check_random_state(self.random_state)
+        seed = random_state.randint(np.iinfo(np.int32).max)
+        found = first_and_rest(self.first_completer, entries, seed)
+        self.first_completer_, rest = found
+        return rest
 
     def _columns(self, features, kernel):
         """Return what is known of columns, from `fit` or from the constructor."""
@@ -305,7 +338,13 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Note what rows are told apart by."""
         weight = self.prior_entries
         if weight == "auto":
-            weight = 1.0 if rows is None and columns is None else 0.0
+            sides = rows, columns, self.first_completer
+            weight = 1.0 if all(side is None for side in sides) else 0.0
+        if weight > 0 and self.first_completer is not None:
+            raise ValueError(
+                'prior_entries must be 0 or "auto" with a first_completer, which '
+                "sees the entries of a row itself."
+            )
         if weight > 0 and (columns is not None or isinstance(rows, GivenSide)):
             raise ValueError(
                 "prior_entries is for rows with features or none: with a kernel of "
@@ -422,7 +461,10 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             def cross_of(part):
                 return side.new(features[part])
 
-        return self._model.predict(cross_of, count)
+        predicted = self._model.predict(cross_of, count)
+        if self.first_completer_ is not None:
+            predicted = predicted + said_by(self.first_completer_, dense(entries))
+        return predicted
 
     def _needs_positions(self):
         """Return whether rows are known by their place in the fitted matrix."""
