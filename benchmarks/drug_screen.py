@@ -258,12 +258,14 @@ def response_models(split, rows, columns, kernel):
         models["NTK, features + entries"] = lambda X: ntk(
             X, {"row_features": rows}, prior_entries=2.0
         )
-        models["NTK after LinRFM"] = lambda X: ntk(
-            X,
-            {"row_features": rows},
-            first_completer=LinRFMCompleter(random_state=0),
-            random_state=0,
+        first = {"first_completer": LinRFMCompleter(random_state=0)}
+        models["NTK after LinRFM, features"] = lambda X: ntk(
+            X, {"row_features": rows}, **first
         )
+        if kernel is not None:
+            models["NTK after LinRFM, kernel"] = lambda X: (
+                ntk(X.T, {"row_kernel": kernel}, **first).T
+            )
     if kernel is not None:
         both = {"row_features": rows, "col_kernel": kernel}
         models["NTK, both sides"] = lambda X: ntk(X, both, prior_identity=1.0)
