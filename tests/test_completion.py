@@ -63,11 +63,6 @@ def test_a_low_rank_matrix_is_recovered_exactly(m, n, rank, share, max_rank, sol
     assert error(completer.transform(X), full) < 1e-6
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="rounding in its ill-conditioned systems keeps the dense algorithm from "
-    "a match, and the search then takes the data for noisy",
-)
 def test_the_exact_solver_recovers_a_matrix_too():
     full, X = low_rank(40, 30)
     completer = completer_of(solver="exact", max_rank=4).fit(X)

@@ -42,6 +42,8 @@ SOLVERS = {
 }
 # tol is at least so many rounding units
 _LEAST_TOL = 100
+# with the dense solver, whose systems hold squares, so many roots of one
+_LEAST_DENSE_TOL = 10
 # graded iterates are tried up to so many operations for each
 _DENSE_WORK = 2e9
 # ε ends at so many rounding units of the largest singular value
@@ -112,7 +114,8 @@ class LinRFMCompleter(
         Entries count as matched where the root mean square of the residuals is below
         this share of that of the entries. With a given `alpha` iterations end where
         the matrix is estimated to be within this share of their limit. It is at least
-        100 rounding units of the precision of X.
+        100 rounding units of the precision of X, and of the solver "exact" 10 roots of
+        one.
     validation_fraction : float, default=0.1
         The share of the observed entries that is hidden by "auto" and by `score`.
     missing_values : float, default=np.nan
@@ -303,6 +306,9 @@ class LinRFMCompleter(
         """Return what is to be solved."""
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         eps = float(np.finfo(entries.values.dtype).eps)
+        least_tol = _LEAST_TOL * eps
+        if self.solver == "exact":
+            least_tol = _LEAST_DENSE_TOL * eps**0.5
         return Problem(
             solver=SOLVERS[self._solver_name()],
             graded=partial(exact, graded=True) if self._tries_graded(entries) else None,
@@ -311,7 +317,7 @@ class LinRFMCompleter(
             max_rank=largest_rank(self.max_rank, entries),
             loss=self.loss,
             max_iter=self.max_iter,
-            tol=max(self.tol, _LEAST_TOL * eps),
+            tol=max(self.tol, least_tol),
             floor=_LEAST_SMOOTHING * eps,
             validation_fraction=self.validation_fraction,
             seed=seed,
