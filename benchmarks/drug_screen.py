@@ -88,7 +88,7 @@ def signature_models(cell_features, drug_features):
                 shown, priors, cell_features=cells, drug_features=drugs
             )
             completer = NTKMatrixCompleter(**parameters)
-            return completer.fit_transform(shown, row_features=features)
+            return completer.fit_transform(shown, row_features=features).to_numpy()
 
         return complete
 
@@ -250,6 +250,9 @@ def response_models(split, rows, columns, kernel):
     if side is not None:
         models["ridge"] = turned(lambda X: ridge(X, side))
         models["NTK, features"] = turned(lambda X: ntk(X, {"row_features": side}))
+        models["NTK, features, depth 2"] = turned(
+            lambda X: ntk(X, {"row_features": side}, depth=2)
+        )
     if across and kernel is not None:
         models["NTK, kernel"] = turned(lambda X: ntk(X, {"row_kernel": kernel}))
     if split == "entries":

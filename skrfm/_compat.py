@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import (
     RealNotInt,
     StrOptions,
 )
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 __all__ = [
@@ -24,4 +25,10 @@ __all__ = [
     "clone_parametrized",
     "get_namespace_and_device",
     "move_to",
+    "output_container",
 ]
+
+
+def output_container(transformer):
+    """Return what `set_output` asks a transformer for: "default", "pandas" or so."""
+    return _get_output_config("transform", transformer)["dense"]

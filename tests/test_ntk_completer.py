@@ -349,21 +349,24 @@ def frames():
     return pd.DataFrame(features, index=names), X
 
 
-def test_data_frames_keep_their_labels():
+@pytest.mark.parametrize("output", ["default", "pandas"])
+def test_data_frames_keep_their_labels(output):
     features, X = frames()
-    completer = NTKMatrixCompleter().set_output(transform="pandas")
+    completer = NTKMatrixCompleter().set_output(transform=output)
     got = completer.fit_transform(X, row_features=features)
     assert isinstance(got, pd.DataFrame)
     assert_array_equal(got.index, X.index)
     assert_array_equal(got.columns, X.columns)
-    completer.set_output(transform="default")
-    expected = completer.fit_transform(X.to_numpy(), row_features=features.to_numpy())
+    expected = completer.set_output(transform="default").fit_transform(
+        X.to_numpy(), row_features=features.to_numpy()
+    )
+    assert isinstance(expected, np.ndarray)
     assert_array_equal(got, expected)
 
 
 def test_features_are_matched_by_the_index():
     features, X = frames()
-    completer = NTKMatrixCompleter(alpha=0.3).set_output(transform="pandas")
+    completer = NTKMatrixCompleter(alpha=0.3)
     expected = completer.fit_transform(X, row_features=features)
     mixed = completer.fit_transform(X, row_features=features[::-1])
     assert_array_equal(mixed, expected)

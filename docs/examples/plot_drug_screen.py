@@ -48,7 +48,7 @@ print(f"{tested.sum()} of {len(screen)} pairs measured")
 
 def complete(table):
     """Predict all pairs of a table from priors of its measured ones."""
-    completer = NTKMatrixCompleter().set_output(transform="pandas")
+    completer = NTKMatrixCompleter()
     return completer.fit_transform(table, row_features=screen_priors(table))
 
 

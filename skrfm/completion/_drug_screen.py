@@ -60,7 +60,7 @@ def screen_priors(
     >>> features = screen_priors(signatures)
     >>> features.shape
     (4, 16)
-    >>> completer = NTKMatrixCompleter().set_output(transform="pandas")
+    >>> completer = NTKMatrixCompleter()
     >>> filled = completer.fit_transform(signatures, row_features=features)
     >>> bool(filled.isna().any(axis=None))
     False

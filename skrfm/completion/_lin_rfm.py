@@ -21,6 +21,7 @@ from .._compat import Interval, StrOptions
 from .._progress import Progress
 from ._alternating import alternating
 from ._exact import exact
+from ._frames import as_given
 from ._input import (
     check_indices,
     entries_from_triplets,
@@ -375,16 +376,16 @@ class LinRFMCompleter(
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            The completed rows. Observed entries stay as they are, unless
-            `keep_observed` is False.
+        ndarray or data frame of shape (n_samples, n_features)
+            The completed rows, of a data frame with its index and columns. Observed
+            entries stay as they are, unless `keep_observed` is False.
         """
         check_is_fitted(self)
         entries = entries_of(self, X, reset=False)
         completed = self._complete(entries)
         if self.keep_observed:
             completed[entries.rows, entries.cols] = entries.values
-        return completed
+        return as_given(self, X, completed)
 
     def _complete(self, entries):
         """Return the dense rows that the entries belong to."""

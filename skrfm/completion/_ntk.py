@@ -17,10 +17,11 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from .._atomic import unchanged_by_errors
 from .._compat import HasMethods, Interval, StrOptions
 from ..kernels import NTK
+from ._frames import as_given, index_of
 from ._input import entries_of, is_nan, require_entries
 from ._kernel_model import Coupled, Decoupled, warn_of_iterations, warn_of_unknown
 from ._left_over import dense, first_and_rest, said_by
-from ._side_input import check_features, check_kernel, index_of, one_of
+from ._side_input import check_features, check_kernel, one_of
 from ._side_kernels import EntrySide, FeatureSide, GivenSide
 
 IDENTITY = "identity"
@@ -403,7 +404,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_rows, n_features)
+        ndarray or data frame of shape (n_rows, n_features)
             As of `transform`.
         """
         return self.fit(X, y, **sides).transform(X)
@@ -422,10 +423,9 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            The completed rows; after ``set_output(transform="pandas")`` a data frame
-            with the index and columns of X. Observed entries stay as they are, unless
-            `keep_observed` is False.
+        ndarray or data frame of shape (n_samples, n_features)
+            The completed rows, of a data frame with its index and columns. Observed
+            entries stay as they are, unless `keep_observed` is False.
         """
         check_is_fitted(self)
         entries = entries_of(self, X, reset=False)
@@ -433,7 +433,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         completed = completed.astype(entries.values.dtype, copy=False)
         if self.keep_observed:
             completed[entries.rows, entries.cols] = entries.values
-        return completed
+        return as_given(self, X, completed)
 
     def _predicted(self, entries, X, row_features):
         """Return all entries as they are predicted."""

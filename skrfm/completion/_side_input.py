@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from ._frames import index_of
 from ._kernel_completion import positive_semidefinite
 
 _SLICED = (
@@ -17,14 +18,6 @@ _HINTS = {
     "col_features": _SLICED + ": give col_features to the constructor instead.",
     "col_kernel": _SLICED + ": give col_kernel to the constructor instead.",
 }
-
-
-def index_of(X, axis=0):
-    """Return the labels of the rows or columns of a data frame, None of an array."""
-    if not hasattr(X, "iloc"):
-        return None
-    index = (X.index, X.columns)[axis]
-    return index if index.is_unique else None
 
 
 def one_of(features, kernel, side):
