@@ -93,7 +93,7 @@ def signature_models(cell_features, drug_features):
         return complete
 
     every = ("cell", "drug", *MEANS)
-    paper = {"prior_identity": 1.5, "alpha": 1e-3, "center": False}
+    paper = {"prior_identity": 1.5, "alpha": 1e-3, "center": False, "depth": 1}
     return {
         "cell mean": lambda shown: priors_of(shown, "cell mean"),
         "drug mean": lambda shown: priors_of(shown, "drug mean"),
@@ -108,6 +108,7 @@ def signature_models(cell_features, drug_features):
         "NTK, + control + fingerprint": ntk(
             *every, cells=cell_features, drugs=drug_features
         ),
+        "NTK, + control, depth 1": ntk(*every, cells=cell_features, depth=1),
         "NTK as in the paper, + control": ntk(*every, cells=cell_features, **paper),
     }
 
@@ -250,8 +251,8 @@ def response_models(split, rows, columns, kernel):
     if side is not None:
         models["ridge"] = turned(lambda X: ridge(X, side))
         models["NTK, features"] = turned(lambda X: ntk(X, {"row_features": side}))
-        models["NTK, features, depth 2"] = turned(
-            lambda X: ntk(X, {"row_features": side}, depth=2)
+        models["NTK, features, depth 1"] = turned(
+            lambda X: ntk(X, {"row_features": side}, depth=1)
         )
     if across and kernel is not None:
         models["NTK, kernel"] = turned(lambda X: ntk(X, {"row_kernel": kernel}))

@@ -47,14 +47,18 @@ def test_extra_checks(name):
 # -- oracles --------------------------------------------------------------------------
 
 
-def kappa(cosine):
-    """The tangent kernel of one hidden layer of rectifiers."""
-    angle = np.arccos(np.clip(cosine, -1, 1))
-    first = (cosine * (np.pi - angle) + np.sin(angle)) / np.pi
-    return first + cosine * (np.pi - angle) / np.pi
+def kappa(cosine, depth):
+    """The tangent kernel of hidden layers of rectifiers."""
+    tangent = cosine
+    for _ in range(depth):
+        angle = np.arccos(np.clip(cosine, -1, 1))
+        slope = (np.pi - angle) / np.pi
+        cosine = cosine * slope + np.sin(angle) / np.pi
+        tangent = cosine + tangent * slope
+    return tangent
 
 
-def kernel_between(left, right, identity=0.0, same=False):
+def kernel_between(left, right, identity=0.0, same=False, depth=2):
     """Entry by entry; with `same`, rows of equal index share their identity."""
     K = np.empty((len(left), len(right)))
     for i, x in enumerate(left):
@@ -62,9 +66,9 @@ def kernel_between(left, right, identity=0.0, same=False):
             x, z = (v / max(np.linalg.norm(v), 1e-300) for v in (x, z))
             inner = x @ z + identity**2 * (same and i == j)
             length = np.sqrt((x @ x + identity**2) * (z @ z + identity**2))
-            K[i, j] = (
-                kappa(inner / length) if length > 0 else kappa(float(same and i == j))
-            )
+            own = float(same and i == j)  # rounding apart
+            cosine = own if own or length == 0 else inner / length
+            K[i, j] = kappa(cosine, depth)
     return K
 
 
@@ -127,13 +131,23 @@ def test_new_rows_are_predicted_from_their_features(identity):
     )
 
 
-def test_the_network_may_be_deeper():
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_the_network_may_be_deeper(depth):
     features, _, X = problem()
-    one = NTKMatrixCompleter(alpha=0.3).fit_transform(X, row_features=features)
-    K = kernel_between(features, features, same=True)
-    assert_allclose(np.diag(K), 2)
-    deep = NTKMatrixCompleter(alpha=0.3, depth=3, activation="erf", bias=0.1)
-    assert np.abs(deep.fit_transform(X, row_features=features) - one).max() > 1e-3
+    K = kernel_between(features, features, same=True, depth=depth)
+    completer = NTKMatrixCompleter(alpha=0.3, depth=depth, keep_observed=False)
+    got = completer.fit_transform(X, row_features=features)
+    assert_allclose(got, naive(K, X, 0.3, True), atol=1e-10)
+    assert completer.depth_ == depth
+    other = NTKMatrixCompleter(alpha=0.3, depth=depth, activation="erf", bias=0.1)
+    assert np.abs(other.fit_transform(X, row_features=features) - got).max() > 1e-3
+
+
+def test_the_depth_is_that_of_features_or_of_entries():
+    features, _, X = problem()
+    completer = NTKMatrixCompleter(alpha=0.3)
+    assert completer.fit(X, row_features=features).depth_ == 2
+    assert completer.fit(X[1:-2]).depth_ == 1
 
 
 def left_out(K, X, alpha, center):
@@ -162,7 +176,7 @@ def test_the_ridge_has_the_least_leave_one_out_error(center):
 def with_lengths(left, right):
     """The kernel of vectors of a mean square length of 2."""
     lengths = np.outer(*(np.linalg.norm(part, axis=1) for part in (left, right)))
-    return kernel_between(left, right) * lengths / 2
+    return kernel_between(left, right, depth=1) * lengths / 2
 
 
 def test_without_features_rows_are_told_by_their_other_entries():
@@ -317,7 +331,7 @@ class Precomputed(RBF):
         return kernel_between(X, X if Y is None else Y, same=Y is None)
 
     def diag(self, X):
-        return np.full(len(X), 2.0)
+        return np.full(len(X), 3.0)
 
 
 def test_standard_deviations_are_those_of_a_gaussian_process():

@@ -54,8 +54,10 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    depth : int, default=1
-        Number of hidden layers.
+    depth : int or "auto", default="auto"
+        Number of hidden layers. "auto" is 1 where the own entries of a row are its
+        prior, and else 2, which predicted held-out drug responses better than the one
+        of the paper.
     activation : str or DualActivation, default="relu"
         As in `skrfm.kernels.NTK`.
     bias : float, default=0.0
@@ -78,7 +80,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     center : bool, default=True
         Whether the means of the columns are subtracted.
     alpha : float or "auto", default="auto"
-        The ridge, to be compared with depth + 1, the kernel of a row with itself
+        The ridge, to be compared with depth_ + 1, the kernel of a row with itself
         (squared, where columns have a kernel too). "auto" takes that of `alphas` with
         the least leave-one-out error, in closed form; with a kernel of columns, that
         with the least error on hidden entries.
@@ -104,6 +106,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
+    depth_ : int
+        The number of hidden layers.
     alpha_ : float
         The ridge.
     alpha_errors_ : ndarray of shape (n_alphas,)
@@ -158,7 +162,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "depth": [Interval(Integral, 1, None, closed="left")],
+        "depth": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "activation": "no_validation",
         "bias": [Interval(Real, 0, None, closed="left")],
         "prior_identity": [Interval(Real, 0, None, closed="left")],
@@ -180,7 +184,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        depth=1,
+        depth="auto",
         activation="relu",
         bias=0.0,
         prior_identity=0.0,
@@ -273,15 +277,19 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "row": (row_features, row_kernel, index_of(X)),
                 "col": (*self._columns(col_features, col_kernel), index_of(X, axis=1)),
             }
+            self._entry_weight = self._weight_of_entries(sides)
+            self.depth_ = self.depth
+            if self.depth == "auto":
+                self.depth_ = 1 if self._entry_weight else 2
             self._kernel = NTK(
-                depth=self.depth, activation=self.activation, bias=self.bias
+                depth=self.depth_, activation=self.activation, bias=self.bias
             )
             self._kernel.validate()
             rows, columns = (
                 self._side(name, *side, size)
                 for (name, side), size in zip(sides.items(), entries.shape, strict=True)
             )
-            self._set_prior(rows, columns)
+            self._check_prior(rows, columns)
             self._index, self._n_rows = index_of(X), entries.shape[0]
             warn_of_unknown(entries, rows is not None, columns is not None, 3)
             self._fit(self._rest(entries, rows, columns), rows, columns)
@@ -335,12 +343,16 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             features = check_features(features, f"{name}_features", labels, count)
         return FeatureSide(features, self.prior_identity, self._kernel)
 
-    def _set_prior(self, rows, columns):
-        """Note what rows are told apart by."""
-        weight = self.prior_entries
-        if weight == "auto":
-            sides = rows, columns, self.first_completer
-            weight = 1.0 if all(side is None for side in sides) else 0.0
+    def _weight_of_entries(self, sides):
+        """Return how far the own entries of a row are its prior."""
+        if self.prior_entries != "auto":
+            return self.prior_entries
+        known = [part for side in sides.values() for part in side[:2]]
+        return float(all(part is None for part in (*known, self.first_completer)))
+
+    def _check_prior(self, rows, columns):
+        """Check, and note, what rows are told apart by."""
+        weight = self._entry_weight
         if weight > 0 and self.first_completer is not None:
             raise ValueError(
                 'prior_entries must be 0 or "auto" with a first_completer, which '
@@ -351,7 +363,6 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "prior_entries is for rows with features or none: with a kernel of "
                 'rows or of columns it must be 0 or "auto".'
             )
-        self._entry_weight = weight
         self._n_side_features = (
             rows.features.shape[1] if isinstance(rows, FeatureSide) else 0
         )
