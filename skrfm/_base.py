@@ -207,11 +207,12 @@ class BaseRFM(
 
     def _choose_and_fit(self, data, recipes, judging, backend, progress):
         """Return the final Round; what the choice tells is set on the way."""
-        recipe, model = recipes[0], None
+        recipe, model, self._unseen_outputs = recipes[0], None, None
         if judging is not None:
             choice = choose(data, recipes, judging, self._criterion, backend, progress)
             recipe, model = choice.recipe, choice.model
             self.history_ = choice.history
+            self._unseen_outputs = choice.outputs_of_rows(data.X.shape[0])
             self._learn_from(choice)
         if model is None:
             rounds = run(data, recipe, backend)

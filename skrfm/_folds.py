@@ -1,9 +1,15 @@
 """Folds of the rows of positive weight."""
 
+from math import ceil
 from numbers import Integral
 
 import numpy as np
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.model_selection import (
+    KFold,
+    StratifiedKFold,
+    check_cv,
+    train_test_split,
+)
 
 
 def make_folds(cv, labels, keep, seed):
@@ -27,6 +33,24 @@ def make_folds(cv, labels, keep, seed):
     else:
         return _given_folds(cv, keep)
     return list(splitter.split(np.zeros((len(labels), 1)), labels))
+
+
+def hold_out(labels, fraction, seed):
+    """Return (train, test) positions, stratified where each class has two rows."""
+    n = len(labels)
+    n_test = ceil(fraction * n)
+    if n_test >= n:
+        raise ValueError(
+            f"validation_fraction={fraction} sets aside all of the {n} rows: "
+            "pass a smaller one."
+        )
+    room = min(n_test, n - n_test) >= len(np.unique(labels))
+    return train_test_split(
+        np.arange(n),
+        test_size=n_test,
+        stratify=labels if room and can_stratify(labels) else None,
+        random_state=seed,
+    )
 
 
 def can_stratify(labels):

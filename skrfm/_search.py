@@ -19,15 +19,16 @@ _PATIENCE = 2
 
 @dataclass(frozen=True)
 class Judges:
-    """The rows that judge: targets and weights as NumPy float64."""
+    """The rows that judge: targets and weights as NumPy float64, and which they are."""
 
     targets: np.ndarray
     weight: np.ndarray
+    rows: np.ndarray | None = None
 
     @classmethod
-    def of(cls, data, backend):
-        """Return the judges of some data."""
-        return cls(*(_host(a, backend) for a in (data.Y, data.weight)))
+    def of(cls, data, backend, rows=None):
+        """Return the judges of some data; `rows` are their places in what is fitted."""
+        return cls(*(_host(a, backend) for a in (data.Y, data.weight)), rows)
 
 
 @dataclass
@@ -42,6 +43,19 @@ class Choice:
     judges: Judges
     model: object = None
     history: dict = field(default_factory=dict)
+
+    def outputs_of_rows(self, n):
+        """Return the outputs (n, c) of all rows: NaN of those that did not judge.
+
+        None where rows that were not fitted to have judged.
+        """
+        if self.judges.rows is None:
+            return None
+        total, count = np.zeros((n, self.outputs.shape[1])), np.zeros(n)
+        np.add.at(total, self.judges.rows, self.outputs)
+        np.add.at(count, self.judges.rows, 1)
+        count[count == 0] = np.nan
+        return total / count[:, None]
 
 
 def _host(a, backend):
@@ -65,7 +79,8 @@ class HoldOut:
         ]
         self._workspace = Workspace()
         every = np.concatenate([test for _, test in self.folds])
-        return Judges.of(data.subset(every, backend), backend), len(self.folds)
+        judges = Judges.of(data.subset(every, backend), backend, every)
+        return judges, len(self.folds)
 
     def step(self, recipe, number, metrics, backend):
         """Return the pooled outputs of a round, the next metrics, and no model."""
@@ -120,7 +135,7 @@ class LeaveOneOut(_OnAllRows):
         """Prepare the rows; return the judges and the number of parts."""
         self._data = data
         self._prepare(data, fit_intercept, backend)
-        return Judges.of(data, backend), 1
+        return Judges.of(data, backend, np.arange(data.X.shape[0])), 1
 
     def step(self, recipe, number, metrics, backend):
         """Return the leave-one-out outputs, the next metric, and the model."""

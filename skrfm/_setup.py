@@ -1,12 +1,10 @@
 """From an estimator's parameters to recipes, and to the rows that judge them."""
 
-from math import ceil
 from numbers import Integral
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
-from ._folds import can_stratify, make_folds
+from ._folds import hold_out, make_folds
 from ._recursion import Recipe, parse_bandwidth
 from ._search import HoldOut, LeaveOneOut
 from .kernels import get_kernel
@@ -14,7 +12,7 @@ from .kernels import get_kernel
 # kernel="auto" chooses among these
 _AUTO_KERNELS = ("laplace", "l1_laplace")
 # validation="auto" cross-validates up to this many rows and holds out above
-_CV_ROWS = 2500
+CV_ROWS = 2500
 
 
 def make_recipes(params, seed):
@@ -106,31 +104,13 @@ def make_judging(params, n_candidates, labels, keep, seed, *, calibrate):
     if validation == "auto":
         if n_candidates == 1 and params["max_iter"] == 0 and not calibrate:
             return None
-        few = n <= _CV_ROWS or not isinstance(cv, Integral | None)
+        few = n <= CV_ROWS or not isinstance(cv, Integral | None)
         validation = "cv" if few else "holdout"
     if validation == "loo":
         return LeaveOneOut()
     if validation == "holdout":
-        return HoldOut([_hold_out(labels, params["validation_fraction"], seed)])
+        return HoldOut([hold_out(labels, params["validation_fraction"], seed)])
     return HoldOut(make_folds(cv, labels, keep, seed), params["n_jobs"])
 
 
-def _hold_out(labels, fraction, seed):
-    """Return (train, test) positions, stratified where each class has two rows."""
-    n = len(labels)
-    n_test = ceil(fraction * n)
-    if n_test >= n:
-        raise ValueError(
-            f"validation_fraction={fraction} sets aside all of the {n} rows: "
-            "pass a smaller one."
-        )
-    room = min(n_test, n - n_test) >= len(np.unique(labels))
-    return train_test_split(
-        np.arange(n),
-        test_size=n_test,
-        stratify=labels if room and can_stratify(labels) else None,
-        random_state=seed,
-    )
-
-
-__all__ = ["make_judging", "make_recipes"]
+__all__ = ["CV_ROWS", "make_judging", "make_recipes"]

@@ -4,14 +4,17 @@ A `Task` knows how targets are coded, a `Rows` holds inputs X, source outputs F 
 features, and source outputs S in the coding of the target, where there are such.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
+from ._base import BaseRFM
 from ._criteria import ClassificationCriterion, probabilities
-from ._folds import make_folds
+from ._folds import hold_out, make_folds
+from ._setup import CV_ROWS
 from .rfm import RFMClassifier, RFMRegressor
 
 METHODS = ("none", "projection", "concat", "translation", "both")
@@ -26,11 +29,6 @@ class Rows:
     X: np.ndarray
     F: np.ndarray
     S: np.ndarray | None
-
-    def take(self, rows):
-        """Return some of the rows."""
-        S = None if self.S is None else self.S[rows]
-        return Rows(self.X[rows], self.F[rows], S)
 
     def inputs(self, method):
         """Return what the target model of a method is fitted on."""
@@ -50,43 +48,40 @@ class Task:
     cv: object
     seed: int
 
-    def within(self, number):
-        """Return the task on the training part of a fold; given folds end here."""
-        cv = self.cv if isinstance(self.cv, int) else 5
-        target = self.target
-        if isinstance(getattr(target, "cv", None), list | tuple):
-            target = clone(target).set_params(cv=cv)
-        return replace(self, target=target, cv=cv, seed=self.seed + 1 + number)
-
     def code(self, y):
         """Return targets as an array (n, c): one-hot for classes."""
         if self.classes is None:
             return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         return (np.asarray(y)[:, None] == self.classes).astype(np.float64)
 
-    def folds(self, y):
-        """Return (train, test) positions: stratified where each class fills them."""
-        n = len(y)
-        if self.classes is None or not isinstance(self.cv, int):
-            return make_folds(self.cv, np.zeros(n), np.ones(n, dtype=bool), self.seed)
-        labels = np.searchsorted(self.classes, y)
-        if np.bincount(labels).min() < self.cv:
-            labels = np.zeros(n)
-        cv = n if n <= _ROWS_PER_FOLD * self.cv else self.cv
-        labels = np.zeros(n) if cv == n else labels
-        return make_folds(cv, labels, np.ones(n, dtype=bool), self.seed)
+    def folds(self, y, keep):
+        """Return (train, test) positions: stratified where each class fills them.
 
-    def outputs(self, model, inputs):
-        """Return what a target model says, in the coding of `code`."""
-        if self.classes is None:
-            return model.predict(inputs).reshape(len(inputs), -1)
-        if hasattr(model, "predict_proba"):
-            found = model.predict_proba(inputs)
-        else:
-            found = (model.predict(inputs)[:, None] == model.classes_).astype(float)
-        out = np.zeros((len(inputs), len(self.classes)))
-        out[:, np.searchsorted(self.classes, model.classes_)] = found
-        return out
+        Of the rows that the user gave, y are the targets of those to `keep`.
+        """
+        n = len(y)
+        labels = np.zeros(n)
+        if self.classes is not None:
+            labels = np.searchsorted(self.classes, y)
+        if not isinstance(self.cv, Integral):
+            return make_folds(self.cv, labels, keep, self.seed)
+        if self._judges_itself("auto") and n > CV_ROWS:
+            share = self.target.validation_fraction
+            return [hold_out(labels, share, self.seed)]
+        cv = n if n <= _ROWS_PER_FOLD * self.cv else self.cv
+        if np.bincount(labels.astype(int)).min() < cv:
+            labels = np.zeros(n)
+        return make_folds(cv, labels, keep, self.seed)
+
+    def _judges_itself(self, *ways):
+        """Return whether the target finds its parameters by folds."""
+        return isinstance(self.target, BaseRFM) and self.target.validation in ways
+
+    def on_folds(self, estimator, folds):
+        """Return an RFM that is judged on the folds, or None for what has no part."""
+        if not self._judges_itself("auto", "cv"):
+            return None
+        return clone(estimator).set_params(cv=folds, validation="cv")
 
     def losses(self, outputs, y):
         """Return the squared error of each row: of probabilities, the Brier score."""
@@ -95,10 +90,9 @@ class Task:
         return np.sum((Y - outputs) ** 2, axis=1) / (scale or 1.0)
 
 
-def fit_target(model, inputs, y, weight):
-    """Return a clone fitted with weights, where there are any."""
-    options = {} if weight is None else {"sample_weight": weight}
-    return clone(model).fit(inputs, y, **options)
+def supports_weights(estimator):
+    """Return whether an estimator's fit takes weights."""
+    return has_fit_parameter(estimator, "sample_weight")
 
 
 def residual_regressor(target):
@@ -112,27 +106,112 @@ def residual_regressor(target):
     return RFMRegressor(**{k: v for k, v in parameters.items() if k in shared})
 
 
+# -- models with what they say of unseen rows -----------------------------------------
+
+
+class Labels:
+    """What is fitted are classes, and outputs are probabilities."""
+
+    def __init__(self, task):
+        self.classes = task.classes
+
+    def read(self, model, inputs):
+        """Return what a fitted model says."""
+        if hasattr(model, "predict_proba"):
+            found = model.predict_proba(inputs)
+        else:
+            found = (model.predict(inputs)[:, None] == model.classes_).astype(float)
+        out = np.zeros((len(inputs), len(self.classes)))
+        out[:, np.searchsorted(self.classes, model.classes_)] = found
+        return out
+
+    def unseen(self, model):
+        """Return what an RFM has said of the rows of its folds."""
+        return probabilities(model._unseen_outputs, model._temperature)
+
+    def constant(self, y):
+        """Return the outputs of a fold with one class, or None."""
+        same = (y == y[0]).all()
+        return (self.classes == y[0]).astype(np.float64) if same else None
+
+
+class Values:
+    """What is fitted are numbers."""
+
+    def read(self, model, inputs):
+        """Return what a fitted model says."""
+        return np.asarray(model.predict(inputs)).reshape(len(inputs), -1)
+
+    def unseen(self, model):
+        """Return what an RFM has said of the rows of its folds."""
+        return model._unseen_outputs
+
+    def constant(self, y):
+        """Return None: any numbers can be fitted."""
+        return None
+
+
+def fit_model(task, kind, estimator, inputs, y, weight, folds=None):
+    """Return a fitted clone, and with folds its outputs on rows it has not seen.
+
+    An RFM has those from the choice of its own round and ridge; others are fitted once
+    more for each fold. Rows that no fold leaves out have NaN.
+    """
+    if folds is None:
+        return _fit(estimator, inputs, y, weight), None
+    own = task.on_folds(estimator, folds)
+    if own is not None:
+        model = _fit(own, inputs, y, weight)
+        if model._unseen_outputs is not None:  # there was something to choose
+            return model, kind.unseen(model)
+    model = _fit(estimator, inputs, y, weight)
+    return model, _left_out(kind, estimator, inputs, y, weight, folds)
+
+
+def _fit(estimator, inputs, y, weight):
+    options = {} if weight is None else {"sample_weight": weight}
+    return clone(estimator).fit(inputs, y, **options)
+
+
+def _left_out(kind, estimator, inputs, y, weight, folds):
+    """Return outputs on rows that a fit has not seen."""
+    total, count = 0.0, np.zeros(len(y))
+    for train, test in folds:
+        part = None if weight is None else weight[train]
+        outputs = kind.constant(y[train])
+        if outputs is None:
+            model = _fit(estimator, inputs[train], y[train], part)
+            outputs = kind.read(model, inputs[test])
+        more = np.zeros((len(y), outputs.shape[-1]))
+        more[test] = outputs
+        total = total + more
+        count[test] += 1
+    count[count == 0] = np.nan
+    return total / count[:, None]
+
+
+# -- the ways -------------------------------------------------------------------------
+
+
 class Direct:
     """No transfer, projection or concat: the target model on some inputs."""
 
     def __init__(self, task, method):
-        self.task, self.method = task, method
+        self.method = method
+        self.kind = Values() if task.classes is None else Labels(task)
 
-    def fit(self, rows, y, weight):
-        """Fit the target model."""
+    def fit(self, task, rows, y, weight, *, leave_out):
+        """Fit the target model; with `leave_out`, set the outputs `unseen`."""
+        folds = task.folds(y, np.ones(len(y), dtype=bool)) if leave_out else None
         inputs = rows.inputs(self.method)
-        self.constant = None
-        if self.task.classes is not None and len(np.unique(y)) == 1:
-            self.constant = self.task.code(y)[0]  # a fold may hold one class only
-        else:
-            self.model = fit_target(self.task.target, inputs, y, weight)
+        self.model, self.unseen = fit_model(
+            task, self.kind, task.target, inputs, y, weight, folds
+        )
         return self
 
     def outputs(self, rows):
         """Return outputs in the coding of the task."""
-        if self.constant is not None:
-            return np.tile(self.constant, (len(rows.X), 1))
-        return self.task.outputs(self.model, rows.inputs(self.method))
+        return self.kind.read(self.model, rows.inputs(self.method))
 
     def decision_function(self, rows):
         """Return the scores of the target model."""
@@ -143,53 +222,71 @@ class Translation:
     """What a first model says, and a correction fitted to its residuals.
 
     The first model is the source, or for "both" a projection, whose residuals are those
-    of its out-of-fold outputs: those at its own rows are nearly zero.
+    of its outputs on rows it has not seen: those at its own rows are nearly zero.
     """
 
     def __init__(self, task, method):
-        self.task, self.method = task, method
+        self.classifies = task.classes is not None
+        self.first = Direct(task, "projection") if method == "both" else None
 
-    def fit(self, rows, y, weight):
-        """Fit the correction."""
-        first = rows.S
-        if self.method == "both":
-            self.first = Direct(self.task, "projection").fit(rows, y, weight)
-            first = out_of_fold(self.task, "projection", rows, y, weight)
-        residuals = self.task.code(y) - first
-        regressor = residual_regressor(self.task.target)
-        self.model = self.temperature = None
-        if residuals.any():
-            single = residuals.shape[1] == 1
-            residuals = residuals[:, 0] if single else residuals
-            self.model = fit_target(regressor, rows.X, residuals, weight)
+    def fit(self, task, rows, y, weight, *, leave_out):
+        """Fit the correction; with `leave_out`, set the outputs `unseen`.
+
+        Classes need those for the temperature of probabilities in any case.
+        """
+        first, leave_out = rows.S, leave_out or self.classifies
+        known = np.ones(len(y), dtype=bool)
+        if self.first is not None:
+            first = self.first.fit(task, rows, y, weight, leave_out=True).unseen
+            known = np.isfinite(first).all(axis=1)
+        raw = self._correct(task, rows.X, y, weight, first, known, leave_out)
+        self.unseen = raw
+        if self.classifies:
+            judged = np.isfinite(raw).all(axis=1)
+            Y, one = task.code(y)[judged], np.ones(judged.sum())
+            self.temperature = ClassificationCriterion().temperature(
+                raw[judged], Y, one if weight is None else weight[judged]
+            )
+            self.unseen = probabilities(raw, self.temperature)
         return self
+
+    def _correct(self, task, X, y, weight, first, known, leave_out):
+        """Fit the correction where `known`; return the sum on unseen rows, or None."""
+        residuals, self.model = task.code(y) - first, None
+        if not residuals[known].any():  # nothing is left over
+            return first
+        residuals = residuals[:, 0] if residuals.shape[1] == 1 else residuals
+        self.model, rest = fit_model(
+            task,
+            Values(),
+            residual_regressor(task.target),
+            X[known],
+            residuals[known],
+            None if weight is None else weight[known],
+            task.folds(y[known], known) if leave_out else None,
+        )
+        if rest is None:
+            return None
+        raw = np.full_like(first, np.nan)
+        raw[known] = first[known] + rest
+        return raw
 
     def raw(self, rows):
         """Return the sum of the two."""
-        first = self.first.outputs(rows) if self.method == "both" else rows.S
-        if self.model is None:  # nothing was left over
+        first = rows.S if self.first is None else self.first.outputs(rows)
+        if self.model is None:
             return first
-        return first + self.model.predict(rows.X).reshape(len(rows.X), -1)
+        return first + Values().read(self.model, rows.X)
 
     def decision_function(self, rows):
         """Return the sums, or of two classes their difference."""
         raw = self.raw(rows)
         return raw[:, 1] - raw[:, 0] if raw.shape[1] == 2 else raw
 
-    def calibrate(self, raw, y):
-        """Set the temperature of probabilities by raw outputs on unseen rows."""
-        Y, weight = self.task.code(y), np.ones(len(y))
-        self.temperature = ClassificationCriterion().temperature(raw, Y, weight)
-
     def outputs(self, rows):
         """Return outputs in the coding of the task."""
         raw = self.raw(rows)
-        if self.task.classes is None:
-            return raw
-        if self.temperature is None:  # for the choice: scores as shares
-            raw = np.clip(raw, 0, None) + 1e-12
-            return raw / raw.sum(axis=1, keepdims=True)
-        return probabilities(raw, self.temperature)
+        return probabilities(raw, self.temperature) if self.classifies else raw
 
 
 def make_model(task, method):
@@ -198,28 +295,28 @@ def make_model(task, method):
     return kind(task, method)
 
 
-def fit_model(task, method, rows, y, weight):
-    """Return the fitted model of a method, its probabilities calibrated."""
-    model = make_model(task, method).fit(rows, y, weight)
-    if isinstance(model, Translation) and task.classes is not None:
-        model.calibrate(out_of_fold(task, method, rows, y, weight, raw=True), y)
-    return model
+# -- the choice -----------------------------------------------------------------------
 
 
-def out_of_fold(task, method, rows, y, weight, raw=False):
-    """Return outputs on rows that a fit has not seen."""
-    total = np.zeros((len(y), task.code(y[:1]).shape[1]))
-    count = np.zeros(len(y))
-    for number, (train, test) in enumerate(task.folds(y)):
-        inner = task.within(number)
-        part = None if weight is None else weight[train]
-        model = make_model(inner, method).fit(rows.take(train), y[train], part)
-        unseen = rows.take(test)
-        total[test] += model.raw(unseen) if raw else model.outputs(unseen)
-        count[test] += 1
-    return total / np.maximum(count, 1)[:, None]
+def compare(losses, weight):
+    """Return the number of the model to take, and figures of them all.
 
-
-def supports_weights(estimator):
-    """Return whether an estimator's fit takes weights."""
-    return has_fit_parameter(estimator, "sample_weight")
+    Parameters
+    ----------
+    losses : ndarray of shape (n_models, n)
+        Losses of each model on rows that it has not seen; the first is that of no
+        transfer.
+    weight : ndarray of shape (n,)
+    """
+    share = weight / weight.sum()
+    gains = losses[0] - losses
+    mean_gain = gains @ share
+    spread = ((gains - mean_gain[:, None]) ** 2) @ share
+    error = np.sqrt(spread / weight.sum())
+    best = int(np.argmax(mean_gain))
+    results = {
+        "mean_loss": losses @ share,
+        "mean_gain": mean_gain,
+        "gain_error": error,
+    }
+    return (best if mean_gain[best] > error[best] else 0), results

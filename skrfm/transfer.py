@@ -29,12 +29,15 @@ from ._transfer import (
     METHODS,
     Rows,
     Task,
-    fit_model,
-    out_of_fold,
+    compare,
+    make_model,
     residual_regressor,
     supports_weights,
 )
 from .rfm import RFMClassifier, RFMRegressor
+
+# with fewer rows nothing can be compared
+_LEAST_ROWS = 3
 
 
 def _is_fitted(estimator):
@@ -285,8 +288,14 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
                 warn_of_constant(stacklevel=5)
         rows = self._rows(X)
         self.cv_results_ = {}
-        self.method_ = self._choose(task, rows, y, weight)
-        self._model = fit_model(task, self.method_, rows, y, weight)
+        methods = self._applicable(task, rows)
+        chosen = self._given(task, rows, methods)
+        if chosen is None and len(methods) > 1 and len(y) >= _LEAST_ROWS:
+            self._compare(task, rows, y, weight, methods)
+            return
+        self.method_ = chosen or "none"
+        model = make_model(task, self.method_)
+        self._model = model.fit(task, rows, y, weight, leave_out=False)
 
     def _rows(self, X):
         """Return rows with what the source says of them."""
@@ -309,21 +318,18 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
             methods.append("both")
         return methods
 
-    def _choose(self, task, rows, y, weight):
-        """Return the method."""
-        methods = self._applicable(task, rows)
+    def _given(self, task, rows, methods):
+        """Return the method where no comparison is asked for, else None."""
+        if self.method == "auto":
+            return None
         if self.method == "outputs":
             ways = ("translation", "concat", "none")
             return next(method for method in ways if method in methods)
-        if self.method != "auto":
-            if self.method in methods:
-                return self.method
-            if self.source_estimator_ is not None and not rows.F.shape[1]:
-                return "none"  # of which a warning has told
-            raise ValueError(self._why_not(task, rows, methods))
-        if len(methods) == 1 or len(y) < 3:
-            return "none"
-        return self._compare(task, rows, y, weight, methods)
+        if self.method in methods:
+            return self.method
+        if self.source_estimator_ is not None and not rows.F.shape[1]:
+            return "none"  # of which a warning has told
+        raise ValueError(self._why_not(task, rows, methods))
 
     def _why_not(self, task, rows, methods):
         works = f"Methods that work here: {', '.join(methods)}."
@@ -341,25 +347,17 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         )
 
     def _compare(self, task, rows, y, weight, methods):
-        """Return the method that is clearly better than none, on unseen rows."""
-        losses = np.array(
-            [task.losses(out_of_fold(task, m, rows, y, weight), y) for m in methods]
-        )
+        """Fit all methods; take the one that is clearly better on unseen rows."""
+        models = [
+            make_model(task, method).fit(task, rows, y, weight, leave_out=True)
+            for method in methods
+        ]
+        losses = np.array([task.losses(model.unseen, y) for model in models])
+        judged = np.isfinite(losses).all(axis=0)
         weight = np.ones(len(y)) if weight is None else weight.astype(np.float64)
-        total = weight.sum()
-        share = weight / total
-        gains = losses[0] - losses
-        mean_gain = gains @ share
-        spread = ((gains - mean_gain[:, None]) ** 2) @ share
-        error = np.sqrt(spread / total)
-        self.cv_results_ = {
-            "method": np.array(methods),
-            "mean_loss": losses @ share,
-            "mean_gain": mean_gain,
-            "gain_error": error,
-        }
-        best = int(np.argmax(mean_gain))
-        return methods[best] if mean_gain[best] > error[best] else "none"
+        best, self.cv_results_ = compare(losses[:, judged], weight[judged])
+        self.cv_results_ = {"method": np.array(methods), **self.cv_results_}
+        self.method_, self._model = methods[best], models[best]
 
     def _outputs(self, X):
         check_is_fitted(self)
