@@ -7,7 +7,7 @@ Everything here is NumPy in float64: a table of scores is small.
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import expit, log_softmax, softmax
 
 _TEMPERATURES = (0.1, 100.0)
 
@@ -34,31 +34,30 @@ class RegressionCriterion:
 
 
 class ClassificationCriterion:
-    """Minus the weighted log-loss of the probabilities at their best temperature."""
+    """Minus the weighted log-loss of the probabilities at their temperature.
+
+    The temperature is that of the least log-loss on the rows and on one more, which may
+    be of any class: however well n rows are told apart, a doubt of 1 / (n + 1) is left.
+    """
 
     name = "neg_log_loss"
 
     def score(self, outputs, targets, weight):
         """Return the score of outputs (m, c) against coded targets (m, c)."""
-        return -self._fit(outputs, targets, weight)[1]
+        logits, chosen = _classes(outputs, targets)
+        temperature = self.temperature(outputs, targets, weight)
+        likelihood, _ = _log_likelihoods(temperature * logits, chosen)
+        return float(weight @ likelihood / weight.sum())
 
     def temperature(self, outputs, targets, weight):
-        """Return the factor on the outputs that minimises the log-loss."""
-        return self._fit(outputs, targets, weight)[0]
-
-    def _fit(self, outputs, targets, weight):
-        weight = weight / weight.sum()
-        binary = outputs.shape[1] == 1
-        chosen = targets[:, 0] > 0 if binary else targets.argmax(1)
-        rows = np.arange(outputs.shape[0])
+        """Return the factor on the outputs that makes logits of them."""
+        logits, chosen = _classes(outputs, targets)
+        total = weight.sum()
+        doubt = 1 / (total + 1)
 
         def loss(log_temperature):
-            scaled = np.exp(log_temperature) * outputs
-            if binary:
-                likelihood = log_expit(np.where(chosen, 1, -1) * scaled[:, 0])
-            else:
-                likelihood = log_softmax(scaled, axis=1)[rows, chosen]
-            return -float(weight @ likelihood)
+            own, any_ = _log_likelihoods(np.exp(log_temperature) * logits, chosen)
+            return -float(weight @ ((1 - doubt) * own + doubt * any_)) / total
 
         found = minimize_scalar(
             loss,
@@ -66,7 +65,20 @@ class ClassificationCriterion:
             method="bounded",
             options={"xatol": 1e-4},
         )
-        return float(np.exp(found.x)), float(found.fun)
+        return float(np.exp(found.x))
+
+
+def _classes(outputs, targets):
+    """Return outputs with a column for each class, and the numbers of the classes."""
+    if outputs.shape[1] > 1:
+        return outputs, targets.argmax(axis=1)
+    return np.hstack([np.zeros_like(outputs), outputs]), (targets[:, 0] > 0).astype(int)
+
+
+def _log_likelihoods(logits, chosen):
+    """Return those of the class of each row, and their means over all classes."""
+    logs = log_softmax(logits, axis=1)
+    return logs[np.arange(len(logs)), chosen], logs.mean(axis=1)
 
 
 def probabilities(outputs, temperature):

@@ -20,6 +20,8 @@ from .rfm import RFMClassifier, RFMRegressor
 METHODS = ("none", "projection", "concat", "translation", "both")
 # with fewer rows for each fold than this, each row is left out by itself
 _ROWS_PER_FOLD = 3
+# corrected probabilities are at least this
+_LEAST_PROBABILITY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,18 @@ class Task:
         return clone(estimator).set_params(cv=folds, validation="cv")
 
     def losses(self, outputs, y):
-        """Return the squared error of each row: of probabilities, the Brier score."""
+        """Return the squared error of each row, in shares of the variance of y.
+
+        Of classes it is the log-loss, of probabilities as if one more row of each class
+        had been seen: n rows cannot tell that one is impossible.
+        """
         Y = self.code(y)
-        scale = Y.var(axis=0).sum() if self.classes is None else 1.0
-        return np.sum((Y - outputs) ** 2, axis=1) / (scale or 1.0)
+        if self.classes is None:
+            scale = Y.var(axis=0).sum()
+            return np.sum((Y - outputs) ** 2, axis=1) / (scale or 1.0)
+        n, n_classes = Y.shape
+        likelihood = np.sum(Y * outputs, axis=1)
+        return np.log((n + n_classes) / (n * likelihood + 1))
 
 
 def supports_weights(estimator):
@@ -245,9 +255,9 @@ class Translation:
             judged = np.isfinite(raw).all(axis=1)
             Y, one = task.code(y)[judged], np.ones(judged.sum())
             self.temperature = ClassificationCriterion().temperature(
-                raw[judged], Y, one if weight is None else weight[judged]
+                _logs(raw[judged]), Y, one if weight is None else weight[judged]
             )
-            self.unseen = probabilities(raw, self.temperature)
+            self.unseen = self._probabilities(raw)
         return self
 
     def _correct(self, task, X, y, weight, first, known, leave_out):
@@ -286,7 +296,15 @@ class Translation:
     def outputs(self, rows):
         """Return outputs in the coding of the task."""
         raw = self.raw(rows)
-        return probabilities(raw, self.temperature) if self.classifies else raw
+        return self._probabilities(raw) if self.classifies else raw
+
+    def _probabilities(self, raw):
+        return probabilities(_logs(raw), self.temperature)
+
+
+def _logs(raw):
+    """Return the logarithms of sums that are probabilities but for the correction."""
+    return np.log(np.clip(raw, _LEAST_PROBABILITY, None))
 
 
 def make_model(task, method):
@@ -298,25 +316,37 @@ def make_model(task, method):
 # -- the choice -----------------------------------------------------------------------
 
 
-def compare(losses, weight):
+def compare(losses, weight, methods):
     """Return the number of the model to take, and figures of them all.
+
+    A method takes the place of no transfer if it is better by more than a standard
+    error of the difference. Translation has the first chance, for it alone is as good
+    as the source where there is nothing to correct; others must be that much better.
 
     Parameters
     ----------
     losses : ndarray of shape (n_models, n)
-        Losses of each model on rows that it has not seen; the first is that of no
-        transfer.
+        Losses of each model on rows that it has not seen.
     weight : ndarray of shape (n,)
+    methods : list of str
+        Their methods; the first is "none".
     """
+    gain, error = _gains(losses, weight, 0)
+    results = {"mean_loss": losses @ weight / weight.sum()}
+    results |= {"mean_gain": gain, "gain_error": error}
+    best = 0
+    first = [i for i, method in enumerate(methods) if method == "translation"]
+    for rivals in (first, range(len(methods))):
+        gain, error = _gains(losses, weight, best)
+        clear = [i for i in rivals if gain[i] > error[i]]
+        best = max(clear, key=lambda i: gain[i], default=best)
+    return best, results
+
+
+def _gains(losses, weight, base):
+    """Return mean gains over one of the models, and their standard errors."""
     share = weight / weight.sum()
-    gains = losses[0] - losses
-    mean_gain = gains @ share
-    spread = ((gains - mean_gain[:, None]) ** 2) @ share
-    error = np.sqrt(spread / weight.sum())
-    best = int(np.argmax(mean_gain))
-    results = {
-        "mean_loss": losses @ share,
-        "mean_gain": mean_gain,
-        "gain_error": error,
-    }
-    return (best if mean_gain[best] > error[best] else 0), results
+    gains = losses[base] - losses
+    mean = gains @ share
+    spread = ((gains - mean[:, None]) ** 2) @ share
+    return mean, np.sqrt(spread / weight.sum())

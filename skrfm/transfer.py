@@ -84,10 +84,11 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         source is.
     method : {"auto", "outputs", "none", "projection", "concat", "translation", \
             "both"}, default="auto"
-        "auto" takes the method with the least squared error (of probabilities, for
-        classes) on rows that are left out in turn, but "none" unless it is better by
-        more than a standard error of the difference. "outputs" is "translation" where
-        the outputs match, else "concat", without any comparison.
+        "auto" compares squared errors (for classes, log-losses) on rows that are left
+        out in turn, and takes the best method that is better than "none", and than
+        "translation" if that is, by more than a standard error of the difference.
+        "outputs" is "translation" where the outputs match, else "concat", without any
+        comparison.
     cv : int, splitter or iterable, default=5
         Number of folds, stratified if all classes have as many rows; with few rows each
         is left out by itself.
@@ -355,7 +356,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         losses = np.array([task.losses(model.unseen, y) for model in models])
         judged = np.isfinite(losses).all(axis=0)
         weight = np.ones(len(y)) if weight is None else weight.astype(np.float64)
-        best, self.cv_results_ = compare(losses[:, judged], weight[judged])
+        best, self.cv_results_ = compare(losses[:, judged], weight[judged], methods)
         self.cv_results_ = {"method": np.array(methods), **self.cv_results_}
         self.method_, self._model = methods[best], models[best]
 
