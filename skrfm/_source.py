@@ -7,39 +7,68 @@ from sklearn.base import is_classifier
 
 from .exceptions import NumericalWarning
 
-
-def raw_scores(source, X):
-    """Return its scores (n, c) as features: of any coding, for any label set."""
-    for name in ("decision_function", "predict_proba", "predict"):
-        if hasattr(source, name) and (name != "predict" or not is_classifier(source)):
-            scores = np.asarray(getattr(source, name)(X), dtype=np.float64)
-            return scores.reshape(len(scores), -1)
-    return (source.predict(X)[:, None] == source.classes_).astype(np.float64)
+RESPONSES = ("decision_function", "predict_proba", "predict_log_proba", "predict")
 
 
-def coded_outputs(source, X, classes, n_outputs):
-    """Return its outputs in the coding of the target, None where they do not match.
+class Responses:
+    """What a source says of some rows, each of its methods called once at most."""
+
+    def __init__(self, source, given, X):
+        self.source = source
+        # a source that knows the names of columns is given them
+        self._rows = given if hasattr(source, "feature_names_in_") else X
+        self._known = {}
+
+    def of(self, method):
+        """Return the results (n, c) of a method; classes become indicators."""
+        if method not in self._known:
+            found = np.asarray(getattr(self.source, method)(self._rows))
+            if method == "predict" and is_classifier(self.source):
+                found = found[:, None] == self.source.classes_
+            found = found.astype(np.float64)
+            self._known[method] = found.reshape(len(found), -1)
+        return self._known[method]
+
+
+def raw_scores(responses, method):
+    """Return scores (n, c) as features: of any coding, for any label set.
+
+    "auto" is the first of "decision_function", "predict_proba" and "predict" that the
+    source has.
+    """
+    source = responses.source
+    if method == "auto":
+        ways = ("decision_function", "predict_proba", "predict")
+        method = next(way for way in ways if hasattr(source, way))
+    if not hasattr(source, method):
+        known = ", ".join(way for way in RESPONSES if hasattr(source, way))
+        raise ValueError(
+            f'response="{method}", but the source, {type(source).__name__}, has no '
+            f"such method. It has {known}."
+        )
+    return responses.of(method)
+
+
+def coded_outputs(responses, classes, n_outputs):
+    """Return outputs in the coding of the target, None where they do not match.
 
     Classes are matched by name. More of them than the target has are left out, and the
     others' probabilities scaled to sum to 1.
     """
-    if classes is None:
-        if is_classifier(source):
-            return None
-        outputs = np.asarray(source.predict(X), dtype=np.float64).reshape(len(X), -1)
-        return outputs if outputs.shape[1] == n_outputs else None
-    if not is_classifier(source):
+    source = responses.source
+    if is_classifier(source) != (classes is not None):
         return None
+    if classes is None:
+        outputs = responses.of("predict")
+        return outputs if outputs.shape[1] == n_outputs else None
     known = np.asarray(source.classes_)
     if not np.isin(classes, known).all():
         return None
-    if hasattr(source, "predict_proba"):
-        found = source.predict_proba(X)
-    else:
-        found = (source.predict(X)[:, None] == known).astype(np.float64)
+    proba = hasattr(source, "predict_proba")
+    found = responses.of("predict_proba" if proba else "predict")
     order = np.argsort(known)
     columns = order[np.searchsorted(known, classes, sorter=order)]
-    found = np.asarray(found, dtype=np.float64)[:, columns]
+    found = found[:, columns]
     total = found.sum(axis=1, keepdims=True)
     return np.where(total > 0, found / np.where(total > 0, total, 1), 1 / len(classes))
 

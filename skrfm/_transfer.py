@@ -32,6 +32,16 @@ class Rows:
     F: np.ndarray
     S: np.ndarray | None
 
+    @classmethod
+    def without_source(cls, X):
+        """Return rows of which no source says anything."""
+        return cls(X, np.zeros((len(X), 0)), None)
+
+    def take(self, which):
+        """Return some of the rows."""
+        S = None if self.S is None else self.S[which]
+        return Rows(self.X[which], self.F[which], S)
+
     def inputs(self, method):
         """Return what the target model of a method is fitted on."""
         return {
@@ -43,12 +53,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class Task:
-    """Targets: their classes, or None for regression, and the model to fit."""
+    """Targets: their classes, or None for regression, and the model to fit.
+
+    Of the rows that the user gave those to `keep` have a weight, and a part here.
+    """
 
     target: object
     classes: np.ndarray | None
     cv: object
     seed: int
+    keep: np.ndarray
 
     def code(self, y):
         """Return targets as an array (n, c): one-hot for classes."""
@@ -56,21 +70,23 @@ class Task:
             return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         return (np.asarray(y)[:, None] == self.classes).astype(np.float64)
 
-    def folds(self, y, keep):
+    def folds(self, y, known=True):
         """Return (train, test) positions: stratified where each class fills them.
 
-        Of the rows that the user gave, y are the targets of those to `keep`.
+        The targets y are those of the rows that are `known`.
         """
-        n = len(y)
+        n, keep = len(y), self.keep.copy()
+        keep[keep] = known
         labels = np.zeros(n)
         if self.classes is not None:
             labels = np.searchsorted(self.classes, y)
-        if not isinstance(self.cv, Integral):
-            return make_folds(self.cv, labels, keep, self.seed)
+        cv = 5 if self.cv is None else self.cv
+        if not isinstance(cv, Integral):
+            return make_folds(cv, labels, keep, self.seed)
         if self._judges_itself("auto") and n > CV_ROWS:
             share = self.target.validation_fraction
             return [hold_out(labels, share, self.seed)]
-        cv = n if n <= _ROWS_PER_FOLD * self.cv else self.cv
+        cv = n if n <= _ROWS_PER_FOLD * cv else cv
         if np.bincount(labels.astype(int)).min() < cv:
             labels = np.zeros(n)
         return make_folds(cv, labels, keep, self.seed)
@@ -212,7 +228,7 @@ class Direct:
 
     def fit(self, task, rows, y, weight, *, leave_out):
         """Fit the target model; with `leave_out`, set the outputs `unseen`."""
-        folds = task.folds(y, np.ones(len(y), dtype=bool)) if leave_out else None
+        folds = task.folds(y) if leave_out else None
         inputs = rows.inputs(self.method)
         self.model, self.unseen = fit_model(
             task, self.kind, task.target, inputs, y, weight, folds

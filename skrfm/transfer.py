@@ -19,7 +19,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._atomic import unchanged_by_errors
 from ._compat import HasMethods, StrOptions, check_sample_weight, clone_parametrized
 from ._source import (
+    RESPONSES,
     Balance,
+    Responses,
     coded_outputs,
     raw_scores,
     warn_of_constant,
@@ -94,6 +96,10 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         is left out by itself.
     feature_scale : {"balance", None}, default="balance"
         Whether the scores get the total variance of the features.
+    response : {"auto", "decision_function", "predict_proba", "predict_log_proba", \
+            "predict"}, default="auto"
+        The method of the source whose results are features of the target. "auto" is
+        the first of "decision_function", "predict_proba" and "predict" that there is.
     random_state : int, RandomState instance or None, default=None
         Seeds the folds, and the default target.
 
@@ -139,6 +145,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         "method": [StrOptions({"auto", "outputs", *METHODS})],
         "cv": ["cv_object"],
         "feature_scale": [StrOptions({"balance"}), None],
+        "response": [StrOptions({"auto", *RESPONSES})],
         "random_state": ["random_state"],
     }
 
@@ -150,6 +157,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         method="auto",
         cv=5,
         feature_scale="balance",
+        response="auto",
         random_state=None,
     ):
         self.source_estimator = source_estimator
@@ -157,6 +165,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         self.method = method
         self.cv = cv
         self.feature_scale = feature_scale
+        self.response = response
         self.random_state = random_state
 
     def __sklearn_clone__(self):
@@ -174,7 +183,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         source = self.source_estimator
         classifies = source is not None and is_classifier(source)
         kind = RFMClassifier if classifies else RFMRegressor
-        return kind(cv=self.cv, random_state=self.random_state)
+        return kind(random_state=self.random_state)
 
     def _classifies(self):
         return is_classifier(self._target())
@@ -213,7 +222,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
             The fitted estimator.
         """
         with unchanged_by_errors(self):
-            target = self._target()
+            target, given = self._target(), X
             classifies = is_classifier(target)
             X, y = validate_data(
                 self,
@@ -222,18 +231,26 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
                 dtype=[np.float64, np.float32],
                 multi_output=not classifies,
                 y_numeric=not classifies,
+                ensure_min_samples=2,
             )
-            if classifies:
-                check_classification_targets(y)
-                self.classes_ = np.unique(y)
-                if len(self.classes_) < 2:
-                    raise ValueError(
-                        "y has one class only: a classifier needs two classes or more."
-                    )
             weight = self._weight(sample_weight, X, target)
+            keep = np.ones(len(y), dtype=bool) if weight is None else weight > 0
+            if classifies:
+                self._set_classes(y[keep])
             self.source_estimator_ = self._source(X_source, y_source, X)
-            self._fit(target, X, y, weight)
+            self.target_estimator_, self._single_output = target, y.ndim == 1
+            rows, y = self._source_says(given, X, y, weight), y[keep]
+            weight = None if weight is None else weight[keep]
+            self._fit(rows.take(keep), y, weight, keep)
         return self
+
+    def _set_classes(self, y):
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "y has one class only: a classifier needs two classes or more."
+            )
 
     def _weight(self, sample_weight, X, target):
         if sample_weight is None:
@@ -273,21 +290,30 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
             )
         return source
 
-    def _fit(self, target, X, y, weight):
+    def _source_says(self, given, X, y, weight):
+        """Return the rows with what the source says; learn how scores are scaled."""
+        self._n_outputs = 1 if y.ndim == 1 else y.shape[1]
+        source = self.source_estimator_
+        if source is None:
+            return Rows.without_source(X)
+        responses = Responses(source, given, X)
+        scores = raw_scores(responses, self.response)
+        self._balance = Balance(scores, X, weight, self.feature_scale)
+        if not len(self._balance.kept):
+            warn_of_constant(stacklevel=5)
+        return self._rows(X, responses)
+
+    def _rows(self, X, responses):
+        """Return rows with what the source says of them."""
+        F = self._balance(raw_scores(responses, self.response)).astype(X.dtype)
+        classes = self.classes_ if self._classifies() else None
+        return Rows(X, F, coded_outputs(responses, classes, self._n_outputs))
+
+    def _fit(self, rows, y, weight, keep):
         """Choose a method, and fit it."""
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        classes = getattr(self, "classes_", None) if is_classifier(target) else None
-        self.target_estimator_ = target
-        self._single_output = y.ndim == 1
-        task = Task(target, classes, self.cv, seed)
-        self._n_outputs = task.code(y[:1]).shape[1]
-        self._balance = None
-        if self.source_estimator_ is not None:
-            F = raw_scores(self.source_estimator_, X)
-            self._balance = Balance(F, X, weight, self.feature_scale)
-            if not len(self._balance.kept):
-                warn_of_constant(stacklevel=5)
-        rows = self._rows(X)
+        classes = self.classes_ if self._classifies() else None
+        task = Task(self.target_estimator_, classes, self.cv, seed, keep)
         self.cv_results_ = {}
         methods = self._applicable(task, rows)
         chosen = self._given(task, rows, methods)
@@ -296,16 +322,9 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
             return
         self.method_ = chosen or "none"
         model = make_model(task, self.method_)
-        self._model = model.fit(task, rows, y, weight, leave_out=False)
-
-    def _rows(self, X):
-        """Return rows with what the source says of them."""
-        source = self.source_estimator_
-        if source is None:
-            return Rows(X, np.zeros((len(X), 0)), None)
-        F = self._balance(raw_scores(source, X)).astype(X.dtype)
-        classes = getattr(self, "classes_", None)
-        return Rows(X, F, coded_outputs(source, X, classes, self._n_outputs))
+        # the default target is judged on the folds of `cv`
+        leave_out = self.target_estimator is None
+        self._model = model.fit(task, rows, y, weight, leave_out=leave_out)
 
     def _applicable(self, task, rows):
         """Return the methods that can be used."""
@@ -360,10 +379,17 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         self.cv_results_ = {"method": np.array(methods), **self.cv_results_}
         self.method_, self._model = methods[best], models[best]
 
-    def _outputs(self, X):
+    def _new_rows(self, given):
+        """Return new rows with what the source says of them."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._model.outputs(self._rows(X))
+        X = validate_data(self, given, dtype=[np.float64, np.float32], reset=False)
+        if self.source_estimator_ is None:
+            return Rows.without_source(X)
+        return self._rows(X, Responses(self.source_estimator_, given, X))
+
+    def _outputs(self, X):
+        rows = self._new_rows(X)
+        return self._model.outputs(rows)
 
     def predict(self, X):
         """Predict targets.
@@ -407,9 +433,8 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._model.decision_function(self._rows(X))
+        rows = self._new_rows(X)
+        return self._model.decision_function(rows)
 
     def score(self, X, y, sample_weight=None):
         """Return the accuracy of a classifier, or R² of a regressor.

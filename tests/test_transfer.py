@@ -1,9 +1,11 @@
 """TransferKernel: each method against the same by hand, and the choice among them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
@@ -271,6 +273,76 @@ def test_messages(tasks, source, target, method, message):
     with pytest.raises(ValueError, match=message):
         model.fit(X, y)
     assert vars(model) == before
+
+
+def test_rows_without_weight_have_no_part(tasks):
+    source, X, y = tasks
+    weight = np.arange(len(y)) % 3.0
+    kept = weight > 0
+    for target in (None, Ridge()):
+        model = TransferKernel(source, target, random_state=0)
+        got = model.fit(X, y, sample_weight=weight).predict(X)
+        model.fit(X[kept], y[kept], sample_weight=weight[kept])
+        assert_allclose(model.predict(X), got, rtol=1e-9)
+
+
+def test_the_response_of_the_source(classes, tasks):
+    source, X, y = classes
+    scores = {
+        "decision_function": source.decision_function(X),
+        "predict_proba": source.predict_proba(X),
+        "predict_log_proba": source.predict_log_proba(X),
+        "predict": (source.predict(X)[:, None] == source.classes_).astype(float),
+    }
+    scores["auto"] = scores["decision_function"]
+    for response, F in scores.items():
+        target = LogisticRegression()
+        model = TransferKernel(source, target, method="projection", response=response)
+        inputs = balanced(F, X)
+        expected = target.fit(inputs, y).decision_function(inputs)
+        assert_allclose(model.fit(X, y).decision_function(X), expected, rtol=1e-9)
+    source, X, y = tasks
+    with pytest.raises(ValueError, match="Ridge, has no such method. It has predict"):
+        TransferKernel(source, Ridge(), response="predict_proba").fit(X, y)
+
+
+def test_the_source_is_asked_once(tasks):
+    _, X, y = tasks
+    calls = []
+
+    class Counting(Ridge):
+        def predict(self, X):
+            calls.append(len(X))
+            return super().predict(X)
+
+    source = Counting().fit(X, y)
+    model = TransferKernel(source, Ridge(), random_state=0).fit(X[:50], y[:50])
+    model.predict(X)
+    assert calls == [50, 60]
+
+
+def test_a_source_with_names_is_given_names(tasks):
+    _, X, y = tasks
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    source = make_pipeline(
+        ColumnTransformer([("some", "passthrough", ["a", "c"])]), Ridge()
+    ).fit(frame, y)
+    model = TransferKernel(source, Ridge(), method="translation").fit(frame, y)
+    assert_allclose(
+        model.predict(frame), Ridge().fit(frame, y).predict(frame), rtol=0.1
+    )
+
+
+def test_an_rfm_is_compared_by_its_own_folds(tasks):
+    """No fit more than one for each method, and the folds are those of `cv`."""
+    source, X, y = tasks
+    folds = list(KFold(4, shuffle=True, random_state=1).split(X))
+    target = RFMRegressor(kernel="laplace", alpha=0.1, max_iter=0)
+    model = TransferKernel(source, target, cv=folds).fit(X, y)
+    alone = cross_val_predict(target.set_params(validation=None), X, y, cv=folds)
+    where = model.cv_results_["method"] == "none"
+    expected = np.mean((y - alone) ** 2) / y.var()
+    assert_allclose(model.cv_results_["mean_loss"][where], expected)
 
 
 def test_messages_about_rows(tasks):
