@@ -14,12 +14,14 @@ from sklearn.utils.validation import has_fit_parameter
 from ._base import BaseRFM
 from ._criteria import ClassificationCriterion, probabilities
 from ._folds import hold_out, make_folds
-from ._setup import CV_ROWS
 from .rfm import RFMClassifier, RFMRegressor
 
 METHODS = ("none", "projection", "concat", "translation", "both")
 # with fewer rows for each fold than this, each row is left out by itself
 _ROWS_PER_FOLD = 3
+# an RFM that would hold rows out is judged on folds up to so many rows, as small
+# differences need many rows that judge
+_FOLDED_ROWS = 5000
 # corrected probabilities are at least this
 _LEAST_PROBABILITY = 1e-3
 
@@ -83,13 +85,24 @@ class Task:
         cv = 5 if self.cv is None else self.cv
         if not isinstance(cv, Integral):
             return make_folds(cv, labels, keep, self.seed)
-        if self._judges_itself("auto") and n > CV_ROWS:
+        if self._judges_itself("auto") and n > _FOLDED_ROWS:
             share = self.target.validation_fraction
             return [hold_out(labels, share, self.seed)]
         cv = n if n <= _ROWS_PER_FOLD * cv else cv
         if np.bincount(labels.astype(int)).min() < cv:
             labels = np.zeros(n)
         return make_folds(cv, labels, keep, self.seed)
+
+    def fair(self, y):
+        """Return the rows whose class is among those that their folds are fitted to.
+
+        What is learned from the target alone can say nothing of the others.
+        """
+        fair = np.ones(len(y), dtype=bool)
+        if self.classes is not None:
+            for train, test in self.folds(y):
+                fair[test] &= np.isin(y[test], y[train])
+        return fair
 
     def _judges_itself(self, *ways):
         """Return whether the target finds its parameters by folds."""
@@ -263,7 +276,9 @@ class Translation:
         first, leave_out = rows.S, leave_out or self.classifies
         known = np.ones(len(y), dtype=bool)
         if self.first is not None:
-            first = self.first.fit(task, rows, y, weight, leave_out=True).unseen
+            if not hasattr(self.first, "unseen"):
+                self.first.fit(task, rows, y, weight, leave_out=True)
+            first = self.first.unseen
             known = np.isfinite(first).all(axis=1)
         raw = self._correct(task, rows.X, y, weight, first, known, leave_out)
         self.unseen = raw
@@ -329,10 +344,21 @@ def make_model(task, method):
     return kind(task, method)
 
 
+def fit_models(task, methods, rows, y, weight):
+    """Return fitted models of all methods, with outputs on rows they have not seen."""
+    models = {}
+    for method in methods:
+        model = make_model(task, method)
+        if method == "both":  # no need to fit the projection again
+            model.first = models["projection"]
+        models[method] = model.fit(task, rows, y, weight, leave_out=True)
+    return list(models.values())
+
+
 # -- the choice -----------------------------------------------------------------------
 
 
-def compare(losses, weight, methods):
+def compare(losses, weight, methods, fair):
     """Return the number of the model to take, and figures of them all.
 
     A method takes the place of no transfer if it is better by more than a standard
@@ -346,17 +372,25 @@ def compare(losses, weight, methods):
     weight : ndarray of shape (n,)
     methods : list of str
         Their methods; the first is "none".
+    fair : boolean ndarray of shape (n,)
+        Rows that can tell methods other than translation from none.
     """
     gain, error = _gains(losses, weight, 0)
     results = {"mean_loss": losses @ weight / weight.sum()}
     results |= {"mean_gain": gain, "gain_error": error}
-    best = 0
-    first = [i for i, method in enumerate(methods) if method == "translation"]
-    for rivals in (first, range(len(methods))):
-        gain, error = _gains(losses, weight, best)
-        clear = [i for i in rivals if gain[i] > error[i]]
-        best = max(clear, key=lambda i: gain[i], default=best)
+    first = {i for i, method in enumerate(methods) if method == "translation"}
+    best = _better(losses, weight, 0, first)
+    if fair.sum() > 1:
+        others = set(range(len(methods))) - first
+        best = _better(losses[:, fair], weight[fair], best, others)
     return best, results
+
+
+def _better(losses, weight, base, rivals):
+    """Return the best of the rivals that are clearly better than a model, or it."""
+    gain, error = _gains(losses, weight, base)
+    clear = [i for i in rivals if gain[i] > error[i]]
+    return max(clear, key=lambda i: gain[i], default=base)
 
 
 def _gains(losses, weight, base):

@@ -32,6 +32,7 @@ from ._transfer import (
     Rows,
     Task,
     compare,
+    fit_models,
     make_model,
     residual_regressor,
     supports_weights,
@@ -368,15 +369,13 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
 
     def _compare(self, task, rows, y, weight, methods):
         """Fit all methods; take the one that is clearly better on unseen rows."""
-        models = [
-            make_model(task, method).fit(task, rows, y, weight, leave_out=True)
-            for method in methods
-        ]
+        models = fit_models(task, methods, rows, y, weight)
         losses = np.array([task.losses(model.unseen, y) for model in models])
         judged = np.isfinite(losses).all(axis=0)
         weight = np.ones(len(y)) if weight is None else weight.astype(np.float64)
-        best, self.cv_results_ = compare(losses[:, judged], weight[judged], methods)
-        self.cv_results_ = {"method": np.array(methods), **self.cv_results_}
+        fair = task.fair(y)[judged]
+        best, results = compare(losses[:, judged], weight[judged], methods, fair)
+        self.cv_results_ = {"method": np.array(methods), **results}
         self.method_, self._model = methods[best], models[best]
 
     def _new_rows(self, given):
