@@ -5,12 +5,13 @@
 
 ``labels`` goes from the digits 0 to 4 to the digits 5 to 9, ``domain`` from USPS to
 MNIST (``DIR/transfer_images``), ``corrupted`` from clean digits to noisy, blurred and
-faint ones, ``shuffled`` from digits with shuffled labels to digits. ``screens`` predicts
-the response of cell line and drug in one screen by a model of another, of other cell
-lines (``DIR/transfer_drug``), from a number of cell lines for each drug. The source of
-``signatures`` predicts expression signatures from fingerprints (``DIR/cmap``), and its
-target predicts responses to new drugs. All figures are of rows that were not fitted;
-figures that are in the CSV file are not run again. The report has paired differences.
+faint ones, ``shuffled`` from digits with shuffled labels to digits. ``screens``
+predicts the response of cell line and drug in one screen by a model of another, of
+other cell lines (``DIR/transfer_drug``), from a number of cell lines for each drug. The
+source of ``signatures`` predicts expression signatures from fingerprints
+(``DIR/cmap``), and its target predicts responses to new drugs. All figures are of rows
+that were not fitted; figures that are in the CSV file are not run again. The report has
+paired differences.
 """
 
 import argparse
