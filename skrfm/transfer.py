@@ -27,16 +27,8 @@ from ._source import (
     warn_of_constant,
     warn_of_shared_rows,
 )
-from ._transfer import (
-    METHODS,
-    Rows,
-    Task,
-    compare,
-    fit_models,
-    make_model,
-    residual_regressor,
-    supports_weights,
-)
+from ._target import Task, residual_regressor, supports_weights
+from ._transfer import METHODS, Rows, compare, fit_models, make_model
 from .rfm import RFMClassifier, RFMRegressor
 
 # with fewer rows nothing can be compared

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skrfm import RFMClassifier, RFMRegressor, TransferKernel
+from skrfm._transfer import compare
 from skrfm.exceptions import NumericalWarning
 
 
@@ -140,6 +141,55 @@ def test_a_source_of_noise_is_not(tasks, rng):
     _, X, y = tasks
     noise = KNeighborsRegressor(1).fit(rng.normal(size=(400, 4)), rng.normal(size=400))
     model = TransferKernel(noise, Ridge(), random_state=0).fit(X, y)
+    assert model.method_ == "none"
+
+
+def losses_of(*means, n=40, noise=0.1, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.array(means)[:, None] + noise * rng.normal(size=(len(means), n))
+
+
+METHODS = ["none", "projection", "concat", "translation"]
+
+
+@pytest.mark.parametrize(
+    ("means", "chosen"),
+    [
+        ((1.0, 0.8, 0.7, 1.2), "concat"),  # the best
+        ((1.0, 1.0, 0.99, 1.0), "none"),  # not clearly better
+        ((1.0, 0.69, 0.72, 0.7), "translation"),  # as good as the best
+        ((1.0, 0.4, 0.6, 0.7), "projection"),  # better than translation
+    ],
+)
+def test_a_method_must_be_clearly_better(means, chosen):
+    losses = losses_of(*means)
+    best, results = compare(losses, np.ones(40), METHODS, np.ones(40, dtype=bool))
+    assert METHODS[best] == chosen
+    gains = losses[0] - losses
+    assert_allclose(results["mean_gain"], gains.mean(axis=1))
+    assert_allclose(results["gain_error"], gains.std(axis=1) / np.sqrt(40))
+    twice = compare(losses, np.full(40, 2.0), METHODS, np.ones(40, dtype=bool))[1]
+    repeated = compare(
+        np.repeat(losses, 2, axis=1), np.ones(80), METHODS, np.ones(80, dtype=bool)
+    )[1]
+    for name, expected in repeated.items():
+        assert_allclose(twice[name], expected)
+
+
+def test_rows_of_unknown_classes_judge_translation_only():
+    losses = losses_of(1.0, 0.5, 0.4, 0.6)
+    nobody = np.zeros(40, dtype=bool)
+    assert METHODS[compare(losses, np.ones(40), METHODS, nobody)[0]] == "translation"
+    assert compare(losses[:3], np.ones(40), METHODS[:3], nobody)[0] == 0
+
+
+def test_a_row_of_each_class_is_no_reason_to_transfer(rng):
+    """Nothing can be learned of a class from folds without it."""
+    X = rng.normal(size=(400, 6))
+    y = np.digitize(X[:, 0], [-1, 0, 1])
+    source = LogisticRegression().fit(X[:300], rng.permutation(y[:300]))
+    few = 300 + np.unique(y[300:], return_index=True)[1]
+    model = TransferKernel(source, random_state=0).fit(X[few], y[few])
     assert model.method_ == "none"
 
 
