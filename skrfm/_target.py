@@ -1,6 +1,4 @@
-"""The target of a transfer: how it is coded, and models with what they say of rows that
-they have not seen.
-"""
+"""The target of a transfer: its coding, and models with outputs on unseen rows."""
 
 from dataclasses import dataclass
 from numbers import Integral

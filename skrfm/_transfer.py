@@ -1,7 +1,7 @@
 """How outputs of a source model help a target model: one class for each way.
 
-`Rows` hold inputs X, source outputs F as features, and source outputs S in the coding of
-the target, where there are such.
+`Rows` hold inputs X, source outputs F as features, and source outputs S in the coding
+of the target, where there are such.
 """
 
 from dataclasses import dataclass
