@@ -10,6 +10,7 @@ from .completion import (
 from .lin_rfm import LinRFMRegressor
 from .rfm import RFMClassifier, RFMRegressor
 from .transfer import TransferKernel
+from .xrfm import XRFMClassifier, XRFMRegressor
 
 __version__ = "0.1.0.dev0"
 
@@ -22,5 +23,7 @@ __all__ = [
     "RFMClassifier",
     "RFMRegressor",
     "TransferKernel",
+    "XRFMClassifier",
+    "XRFMRegressor",
     "kernels",
 ]

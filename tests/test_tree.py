@@ -1,0 +1,112 @@
+"""The tree of rows: thresholds, leaves, and the weights of rows in leaves."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import expit
+
+from skrfm._tree import (
+    Leaf,
+    grow,
+    principal_directions,
+    route,
+    split_rows,
+    weighted_quantiles,
+)
+
+
+def axes_of(nodes):
+    """Directions that are known without a model: the axes."""
+    return [np.eye(3) for _ in nodes]
+
+
+def tree_of(X, most, weight=None):
+    weight = np.ones(len(X)) if weight is None else weight
+    return grow(X, weight, most, axes_of)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 99))
+def test_quantiles_count_weights_as_rows(weight, seed):
+    values = np.random.default_rng(seed).integers(5, size=len(weight)).astype(float)
+    got = weighted_quantiles(values, np.array(weight, float), (0.25, 0.5, 0.75))
+    repeated = np.sort(np.repeat(values, weight))
+    places = np.ceil(np.array([0.25, 0.5, 0.75]) * len(repeated)).astype(int) - 1
+    assert_array_equal(got, repeated[places])
+
+
+def test_a_split_halves_the_weight(rng):
+    X = rng.normal(size=(101, 3))
+    weight = rng.integers(1, 5, size=101).astype(float)
+    node, left = split_rows(X, weight, np.array([1.0, 0, 0]))
+    assert_array_equal(left, X[:, 0] <= node.threshold)
+    assert abs(weight[left].sum() - weight.sum() / 2) <= weight.max()
+    quarters = weighted_quantiles(X[:, 0], weight, (0.25, 0.75))
+    assert node.width == quarters[1] - quarters[0]
+
+
+@pytest.mark.parametrize("values", [[0, 1, 1, 1, 1], [0, 0, 0, 0, 1], [0, 1]])
+def test_ties_leave_something_on_both_sides(values):
+    X = np.array(values, dtype=float)[:, None]
+    node, left = split_rows(X, np.ones(len(X)), np.ones(1))
+    assert 0 < left.sum() < len(X)
+    assert_array_equal(left, X[:, 0] <= node.threshold)
+    assert node.width > 0
+
+
+def test_equal_rows_have_no_split():
+    X = np.ones((6, 3))
+    assert split_rows(X, np.ones(6), np.ones(3)) is None
+    root, leaves = tree_of(X, 2)
+    assert isinstance(root, Leaf) and len(leaves) == 1
+
+
+def test_directions_are_eigenvectors_of_fixed_sign(rng):
+    A = rng.normal(size=(4, 4))
+    directions = principal_directions(A @ A.T)
+    values = np.linalg.eigvalsh(A @ A.T)[::-1]
+    for direction, value in zip(directions, values, strict=True):
+        assert_allclose(A @ A.T @ direction, value * direction, atol=1e-10)
+        assert direction[np.abs(direction).argmax()] > 0
+
+
+@settings(deadline=None)
+@given(st.integers(2, 90), st.integers(2, 20), st.integers(0, 99))
+def test_leaves_are_a_partition(n, most, seed):
+    X = np.random.default_rng(seed).integers(4, size=(n, 3)).astype(float)
+    root, leaves = tree_of(X, most)
+    assert_array_equal(np.sort(np.concatenate(leaves)), np.arange(n))
+    for rows in leaves:
+        assert len(rows) <= most or (X[rows] == X[rows[0]]).all()
+    for number, rows, weight in route(root, X, 0.0):
+        assert_array_equal(np.sort(leaves[number]), rows)
+        assert_array_equal(weight, 1)
+
+
+def naive_weights(node, x, temperature):
+    """Return {leaf: weight} of one row, nothing left out."""
+    if isinstance(node, Leaf):
+        return {node.number: 1.0}
+    right = expit((x @ node.direction - node.threshold) / node.width / temperature)
+    parts = ((node.left, 1 - right), (node.right, right))
+    return {
+        leaf: share * weight
+        for side, share in parts
+        for leaf, weight in naive_weights(side, x, temperature).items()
+    }
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.2, 2.0])
+def test_weights_are_products_along_the_path(temperature, rng):
+    X = rng.normal(size=(80, 3))
+    root, leaves = tree_of(X, 10)
+    got = np.zeros((80, len(leaves)))
+    for number, rows, weight in route(root, X, temperature):
+        got[rows, number] = weight
+    expected = np.zeros_like(got)
+    for i, x in enumerate(X):
+        for leaf, weight in naive_weights(root, x, temperature).items():
+            expected[i, leaf] = weight
+    assert_allclose(got.sum(axis=1), 1)
+    assert np.abs(got - expected).max() < 0.01

@@ -1,0 +1,207 @@
+"""XRFM: leaves, their mixture, weights, classes, and workers."""
+
+import pickle
+
+import distributed
+import numpy as np
+import pytest
+from joblib import parallel_config
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
+from skrfm._tree import route
+from skrfm.xrfm import Constant
+
+QUICK = RFMRegressor(kernel="laplace", alpha=0.1, max_iter=1, validation=None)
+QUICK_CLASSES = RFMClassifier(kernel="laplace", alpha=0.1, max_iter=1, validation=None)
+
+
+def expected_failures(estimator):
+    check = "check_sample_weight_equivalence_on_dense_data"
+    if estimator.max_leaf_size < 4000:
+        return {check: "directions are those of random rows, repeated or not"}
+    if isinstance(estimator, XRFMClassifier):
+        return {check: "folds of repeated rows are others, and none can be given"}
+    return {}
+
+
+@parametrize_with_checks(
+    [
+        XRFMRegressor(random_state=0),
+        XRFMClassifier(random_state=0),
+        XRFMRegressor(QUICK, max_leaf_size=12, search="leaves"),
+        XRFMClassifier(QUICK_CLASSES, max_leaf_size=12, search="leaves"),
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def table(rng):
+    X = rng.normal(size=(600, 4))
+    return X, np.where(X[:, 0] > 0, np.sin(2 * X[:, 1]), X[:, 2])
+
+
+@pytest.fixture
+def labels(rng):
+    X = rng.normal(size=(500, 3))
+    return X, np.array(["a", "b", "c"])[np.digitize(X[:, 0] + X[:, 1] ** 2, [0.3, 1.5])]
+
+
+def test_a_small_table_is_left_to_the_estimator(table):
+    X, y = table
+    model = XRFMRegressor(QUICK, random_state=0).fit(X, y)
+    assert model.n_leaves_ == 1 and model.root_estimator_ is None
+    assert_array_equal(model.predict(X), QUICK.fit(X, y).predict(X))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.2])
+def test_predictions_are_mixtures_of_leaves(temperature, table):
+    X, y = table
+    model = XRFMRegressor(
+        QUICK, max_leaf_size=100, search="leaves", temperature=temperature, n_trees=2
+    ).fit(X, y)
+    assert model.n_leaves_ == 16
+    expected = np.zeros(len(X))
+    for root, models in zip(model._roots, model.estimators_, strict=True):
+        for number, rows, weight in route(root, X, temperature):
+            expected[rows] += weight * models[number].predict(X[rows]) / 2
+    assert_allclose(model.predict(X), expected)
+
+
+def test_leaves_are_machines_of_their_rows(table):
+    X, y = table
+    model = XRFMRegressor(
+        QUICK, max_leaf_size=150, search="leaves", temperature=0, random_state=0
+    ).fit(X, y)
+    for number, rows, _ in route(model._roots[0], X, 0.0):
+        expected = QUICK.fit(X[rows], y[rows]).predict(X)
+        assert_allclose(model.estimators_[0][number].predict(X), expected, atol=1e-8)
+
+
+def test_the_split_is_along_the_direction_of_the_target(rng):
+    X = rng.normal(size=(1200, 6))
+    y = np.tanh(3 * (X[:, 0] + X[:, 1]))
+    model = XRFMRegressor(QUICK, max_leaf_size=700, search="leaves").fit(X, y)
+    direction = np.abs(model._roots[0].direction)
+    assert direction[:2].min() > 0.6 and direction[2:].max() < 0.2
+    assert model.feature_importances_.sum() == pytest.approx(1)
+    assert model.feature_importances_[:2].sum() > 0.8
+
+
+def test_the_root_chooses_for_all_leaves(table):
+    X, y = table
+    model = XRFMRegressor(max_leaf_size=150, random_state=0).fit(X, y)
+    root = model.root_estimator_
+    assert len(root.X_fit_) == 150 and len(root.history_["score"]) > 1
+    for leaf in model.estimators_[0]:
+        assert repr(leaf.kernel_) == repr(root.kernel_)
+        assert (leaf.alpha_, leaf.best_iter_) == (root.alpha_, root.best_iter_)
+    each = XRFMRegressor(max_leaf_size=150, search="leaves", random_state=0).fit(X, y)
+    assert each.root_estimator_ is None
+    assert all(len(leaf.history_["score"]) > 1 for leaf in each.estimators_[0])
+
+
+def test_soft_leaves_are_better_than_hard_ones(rng):
+    X = rng.normal(size=(1500, 4))
+    y = np.sin(2 * X[:, 0] + X[:, 1]) + X[:, 2] * X[:, 3] + 0.3 * rng.normal(size=1500)
+    scores = {}
+    for temperature in (0.0, 0.1):
+        model = XRFMRegressor(
+            QUICK, max_leaf_size=130, search="leaves", temperature=temperature
+        ).fit(X[:1000], y[:1000])
+        scores[temperature] = model.score(X[1000:], y[1000:])
+    assert scores[0.1] > scores[0.0] + 0.01
+
+
+def test_classes(labels):
+    X, y = labels
+    model = XRFMClassifier(QUICK_CLASSES, max_leaf_size=150, random_state=0).fit(X, y)
+    proba = model.predict_proba(X)
+    assert_allclose(proba.sum(axis=1), 1)
+    assert_array_equal(model.predict(X), model.classes_[proba.argmax(axis=1)])
+    assert model.score(X, y) > 0.9
+
+
+def test_leaves_of_one_class(rng):
+    X = rng.normal(size=(200, 2))
+    y = np.where(X[:, 0] > 0, "yes", "no")
+    model = XRFMClassifier(
+        QUICK_CLASSES, max_leaf_size=60, temperature=0, search="leaves"
+    ).fit(X, y)
+    kinds = [type(leaf) for leaf in model.estimators_[0]]
+    assert Constant in kinds
+    assert model.score(X, y) > 0.97
+
+
+def test_constant_targets():
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    model = XRFMRegressor(QUICK, max_leaf_size=20).fit(X, np.ones(100))
+    assert_allclose(model.predict(X), 1)
+    assert_array_equal(model.feature_importances_, 0)
+
+
+def test_several_outputs_and_precision(table):
+    X, y = table
+    model = XRFMRegressor(QUICK, max_leaf_size=150, random_state=0)
+    both = model.fit(X, np.c_[y, 2 * y + 1]).predict(X)
+    assert both.shape == (600, 2)
+    assert_allclose(both[:, 1], 2 * both[:, 0] + 1, atol=1e-8)
+    narrow = X.astype(np.float32)
+    assert model.fit(narrow, y).predict(narrow).dtype == np.float32
+
+
+def test_rows_without_weight_are_absent(table):
+    X, y = table
+    weight = np.ones(600)
+    weight[::3] = 0
+    model = XRFMRegressor(QUICK, max_leaf_size=150, random_state=0)
+    got = model.fit(X, y, sample_weight=weight).predict(X)
+    kept = weight > 0
+    assert_array_equal(model.fit(X[kept], y[kept]).predict(X), got)
+
+
+def test_workers_and_copies_give_the_same_model(table):
+    X, y = table
+    model = XRFMRegressor(QUICK, max_leaf_size=150, n_trees=2, random_state=0)
+    expected = model.fit(X, y).predict(X)
+    with parallel_config("threading"):
+        assert_allclose(model.set_params(n_jobs=2).fit(X, y).predict(X), expected)
+    assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+
+
+@pytest.mark.slow  # a cluster of processes is started
+def test_leaves_are_fitted_on_a_dask_cluster(table):
+    X, y = table
+    model = XRFMRegressor(QUICK, max_leaf_size=100, n_jobs=-1, random_state=0)
+    expected = model.set_params(n_jobs=None).fit(X, y).predict(X)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster),
+        parallel_config("dask"),
+    ):
+        got = model.set_params(n_jobs=-1).fit(X, y).predict(X)
+    assert_allclose(got, expected)
+
+
+def test_in_a_grid_search(table):
+    X, y = table
+    search = GridSearchCV(
+        XRFMRegressor(QUICK, max_leaf_size=200, random_state=0),
+        {"temperature": [0, 0.2], "estimator__alpha": [0.1, 1.0]},
+        cv=2,
+    ).fit(X, y)
+    assert search.best_score_ > 0.5
+
+
+def test_messages(table):
+    X, y = table
+    with pytest.raises(ValueError, match="'estimator' parameter of XRFMRegressor"):
+        XRFMRegressor(RFMClassifier()).fit(X, y)
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        XRFMClassifier().fit(X, np.zeros(600, dtype=int))
