@@ -3,7 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._atomic import unchanged_by_errors
 from ._compat import Interval, StrOptions, check_sample_weight
+from ._parallel import run_jobs
 from ._tree import grow, principal_directions, route
 from .rfm import RFMClassifier, RFMRegressor
 
@@ -121,7 +122,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
                 delayed(_fit_leaf)(leaf, X[r], y[r], weight[r], s)
                 for r, s in zip(rows, _seeds(rng, len(rows)), strict=True)
             ]
-            models = Parallel(n_jobs=self.n_jobs)(jobs)
+            models = run_jobs(jobs, self.n_jobs)
             self._roots.append(root)
             self.estimators_.append(models)
             for model, r in zip(models, rows, strict=True):
@@ -156,10 +157,11 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
         def directions_of(nodes):
             seeds = _seeds(rng, len(nodes))
             rows = [self._some(r, s) for r, s in zip(nodes, seeds, strict=True)]
-            return Parallel(n_jobs=self.n_jobs)(
+            jobs = [
                 delayed(_directions)(splitter, X[r], y[r], weight[r], s)
                 for r, s in zip(rows, seeds, strict=True)
-            )
+            ]
+            return run_jobs(jobs, self.n_jobs)
 
         return grow(X, weight, self.max_leaf_size, directions_of)
 

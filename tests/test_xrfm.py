@@ -1,16 +1,21 @@
 """XRFM: leaves, their mixture, weights, classes, and workers."""
 
+import os
 import pickle
+import signal
+from concurrent.futures import CancelledError
+from pathlib import Path
 
 import distributed
 import numpy as np
 import pytest
-from joblib import parallel_config
+from joblib import delayed, parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
+from skrfm._parallel import run_jobs
 from skrfm._tree import route
 from skrfm.xrfm import Constant
 
@@ -174,19 +179,74 @@ def test_workers_and_copies_give_the_same_model(table):
     assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
 
 
-@pytest.mark.slow  # a cluster of processes is started
-def test_leaves_are_fitted_on_a_dask_cluster(table):
-    X, y = table
-    model = XRFMRegressor(QUICK, max_leaf_size=100, n_jobs=-1, random_state=0)
-    expected = model.set_params(n_jobs=None).fit(X, y).predict(X)
+@pytest.fixture
+def cluster():
+    """Two worker processes, as joblib's default backend."""
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with (
         distributed.LocalCluster(**options) as cluster,
-        distributed.Client(cluster),
+        distributed.Client(cluster) as client,
         parallel_config("dask"),
     ):
-        got = model.set_params(n_jobs=-1).fit(X, y).predict(X)
-    assert_allclose(got, expected)
+        yield client
+
+
+@pytest.mark.slow  # a cluster of processes is started
+def test_leaves_are_fitted_on_a_dask_cluster(table, cluster):
+    X, y = table
+    model = XRFMRegressor(QUICK, max_leaf_size=100, random_state=0)
+    with parallel_config("sequential"):
+        expected = model.fit(X, y).predict(X)
+    assert_allclose(model.set_params(n_jobs=-1).fit(X, y).predict(X), expected)
+
+
+def deadly(flag, estimator):
+    """An estimator the first fit of which kills the process that it is in."""
+
+    class Deadly(type(estimator)):
+        def fit(self, X, y, sample_weight=None):
+            if not Path(flag).exists():
+                Path(flag).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().fit(X, y, sample_weight)
+
+    return Deadly(**estimator.get_params())
+
+
+@pytest.mark.slow  # a cluster of processes is started
+@pytest.mark.filterwarnings("ignore")  # the cluster tells of its loss
+def test_a_worker_that_dies_loses_nothing(table, tmp_path, cluster):
+    X, y = table
+    flag = tmp_path / "dead"
+    model = XRFMRegressor(QUICK, max_leaf_size=100, search="leaves", random_state=0)
+    with parallel_config("sequential"):
+        expected = model.fit(X, y).predict(X)
+    workers = set(cluster.run(os.getpid).values())
+    model.set_params(estimator=deadly(str(flag), QUICK), n_jobs=-1).fit(X, y)
+    assert flag.exists() and set(cluster.run(os.getpid).values()) != workers
+    assert_allclose(model.predict(X), expected)
+
+
+@pytest.mark.parametrize("losses", [1, 3])
+def test_lost_jobs_are_done_again(losses):
+    lost = []
+
+    def job(number):
+        if number == 2 and len(lost) < losses:
+            lost.append(number)
+            raise CancelledError
+        return 10 * number
+
+    results = run_jobs([delayed(job)(number) for number in range(5)], None)
+    assert results == [0, 10, 20, 30, 40] and len(lost) == losses
+
+
+def test_jobs_that_are_always_lost_are_given_up():
+    def job():
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        run_jobs([delayed(job)()], None)
 
 
 def test_in_a_grid_search(table):
