@@ -80,7 +80,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     center : bool, default=True
         Whether the means of the columns are subtracted.
     alpha : float or "auto", default="auto"
-        The ridge, to be compared with depth_ + 1, the kernel of a row with itself
+        The ridge, to be compared with `depth_` + 1, the kernel of a row with itself
         (squared, where columns have a kernel too). "auto" takes that of `alphas` with
         the least leave-one-out error, in closed form; with a kernel of columns, that
         with the least error on hidden entries.
