@@ -9,6 +9,7 @@ from .completion import (
 )
 from .lin_rfm import LinRFMRegressor
 from .rfm import RFMClassifier, RFMRegressor
+from .rfm_cv import RFMClassifierCV, RFMRegressorCV
 from .transfer import TransferKernel
 from .xrfm import XRFMClassifier, XRFMRegressor
 
@@ -21,7 +22,9 @@ __all__ = [
     "LinRFMRegressor",
     "NTKMatrixCompleter",
     "RFMClassifier",
+    "RFMClassifierCV",
     "RFMRegressor",
+    "RFMRegressorCV",
     "TransferKernel",
     "XRFMClassifier",
     "XRFMRegressor",

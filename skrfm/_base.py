@@ -20,7 +20,7 @@ from ._compat import Interval, RealNotInt, StrOptions
 from ._fitted import fitted_attributes, warn_of_trouble
 from ._progress import Progress
 from ._recursion import run
-from ._search import choose, history_of
+from ._search import choose, drop_ridges, history_of
 from ._setup import make_judging, make_recipes
 from ._validation import validate_rows, validate_training, validate_validation_set
 from .kernels import Kernel
@@ -174,16 +174,9 @@ class BaseRFM(
             self, X_val, y_val, sample_weight_val, backend
         )
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        params = self.get_params(deep=False)
-        recipes = make_recipes(params, seed)
-        judging = validation_set or make_judging(
-            params,
-            len(recipes),
-            self._labels(backend.to_numpy(data.Y)),
-            keep,
-            seed,
-            calibrate=self._calibrates,
-        )
+        recipes = self._recipes(seed)
+        labels = self._labels(backend.to_numpy(data.Y))
+        judging = validation_set or self._judging(len(recipes), labels, keep, seed)
         n_runs = 1 + (len(recipes) if judging else 0)
         progress = Progress(
             self,
@@ -205,14 +198,32 @@ class BaseRFM(
         progress.end(attributes)
         return self
 
+    def _recipes(self, seed):
+        """Return the candidates."""
+        return make_recipes(self.get_params(deep=False), seed)
+
+    def _judging(self, n_recipes, labels, keep, seed):
+        """Return how they are judged, or None where nothing is open."""
+        params = self.get_params(deep=False)
+        return make_judging(
+            params, n_recipes, labels, keep, seed, calibrate=self._calibrates
+        )
+
+    def _search(self, data, recipes, judging, backend, progress):
+        """Return the Choice among the candidates."""
+        criterion = self._criterion
+        return choose(data, recipes, judging, criterion, backend, progress, drop_ridges)
+
     def _choose_and_fit(self, data, recipes, judging, backend, progress):
         """Return the final Round; what the choice tells is set on the way."""
         recipe, model, self._unseen_outputs = recipes[0], None, None
         if judging is not None:
-            choice = choose(data, recipes, judging, self._criterion, backend, progress)
+            choice = self._search(data, recipes, judging, backend, progress)
             recipe, model = choice.recipe, choice.model
             self.history_ = choice.history
-            self._unseen_outputs = choice.outputs_of_rows(data.X.shape[0])
+            unseen = choice.outputs_of_rows(data.X.shape[0])
+            if unseen is not None:
+                self._unseen_outputs = backend.asarray(unseen, data.X.dtype)
             self._learn_from(choice)
         if model is None:
             rounds = run(data, recipe, backend)

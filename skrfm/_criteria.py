@@ -32,6 +32,10 @@ class RegressionCriterion:
         )
         return float(scores.mean())
 
+    def part_scores(self, outputs, targets, weight, parts):
+        """Return the scores of slices of the rows."""
+        return [self.score(outputs[p], targets[p], weight[p]) for p in parts]
+
 
 class ClassificationCriterion:
     """Minus the weighted log-loss of the probabilities at their temperature.
@@ -48,6 +52,13 @@ class ClassificationCriterion:
         temperature = self.temperature(outputs, targets, weight)
         likelihood, _ = _log_likelihoods(temperature * logits, chosen)
         return float(weight @ likelihood / weight.sum())
+
+    def part_scores(self, outputs, targets, weight, parts):
+        """Return the scores of slices of the rows, at one temperature of all."""
+        logits, chosen = _classes(outputs, targets)
+        temperature = self.temperature(outputs, targets, weight)
+        likelihood, _ = _log_likelihoods(temperature * logits, chosen)
+        return [float(weight[p] @ likelihood[p] / weight[p].sum()) for p in parts]
 
     def temperature(self, outputs, targets, weight):
         """Return the factor on the outputs that makes logits of them."""

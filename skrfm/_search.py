@@ -7,6 +7,7 @@ recipe ends after two rounds without a better score.
 """
 
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -15,6 +16,8 @@ from ._recursion import FeatureMetric, Prepared, Workspace, fit_round, next_metr
 
 _RIDGES_AFTER_ROUND_0 = 2
 _PATIENCE = 2
+# of many candidates the search halves them down to so many
+_LEAST_RIVALS = 4
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Judges:
 class Choice:
     """The chosen recipe (its `max_iter` is the chosen round) and why.
 
-    `model` is the fitted Round where it was fitted on all rows, else None.
+    `model` is the fitted Round where it was fitted on all rows, else None. `candidates`
+    has the number of the recipe of each row of the history.
     """
 
     recipe: object
@@ -43,6 +47,7 @@ class Choice:
     judges: Judges
     model: object = None
     history: dict = field(default_factory=dict)
+    candidates: np.ndarray | None = None
 
     def outputs_of_rows(self, n):
         """Return the outputs (n, c) of all rows: NaN of those that did not judge.
@@ -196,11 +201,25 @@ class _Path:
         self.alive = self.alive and since_best < _PATIENCE
 
 
-def choose(data, recipes, judging, criterion, backend, progress):
+def choose(data, recipes, judging, criterion, backend, progress, prune, deadline=None):
     """Return the Choice with the best score over recipes and rounds.
 
-    Of equal scores the earlier round, and then the earlier recipe, wins. The recipes
-    differ in kernel and ridge only.
+    Of equal scores the earlier round, and then the earlier recipe, wins. All recipes
+    have the same intercept and the same number of rounds.
+
+    Parameters
+    ----------
+    data : Data
+    recipes : list of Recipe
+    judging : HoldOut, LeaveOneOut or ValidationSet
+    criterion : object
+        Its ``score(outputs, targets, weight)`` is to be large.
+    backend : backend
+    progress : Progress
+    prune : callable
+        Of (paths, number of the round): ends paths that have no chance.
+    deadline : float, default=None
+        When to stop, by ``time.perf_counter``, once there is a score.
     """
     judges, n_parts = judging.start(data, recipes[0].fit_intercept, backend)
     paths = [
@@ -209,7 +228,10 @@ def choose(data, recipes, judging, criterion, backend, progress):
     ]
     best, best_score, history = None, -np.inf, []
     for number in range(recipes[0].max_iter + 1):
-        for path in [path for path in paths if path.alive]:
+        for candidate, path in enumerate(paths):
+            late = best is not None and deadline is not None
+            if not path.alive or (late and perf_counter() > deadline):
+                continue
             outputs, model = path.step(number, judging, backend)
             if outputs is None and not path.alive:
                 outputs, model = path.score_now(number, model, judging, backend)
@@ -217,29 +239,42 @@ def choose(data, recipes, judging, criterion, backend, progress):
                 continue
             score = criterion.score(outputs, judges.targets, judges.weight)
             path.record(score)
-            history.append(_row(path.recipe, number, score))
+            history.append((candidate, _row(path.recipe, number, score)))
             if best is None or score > best_score:
                 best_score = score
                 chosen = replace(path.recipe, max_iter=number)
                 best = Choice(chosen, outputs, judges, model)
-        if number == 0:
-            _drop_ridges(paths)
+        prune(paths, number)
     for path in paths:
         path.task.close()
-    best.history = _table(history)
+    candidates, rows = zip(*history, strict=True)
+    best.history, best.candidates = _table(rows), np.array(candidates)
     return best
 
 
-def _drop_ridges(paths):
-    """End all but the best ridges of each kernel."""
+def drop_ridges(paths, number):
+    """End all but the best ridges of each kernel after round 0."""
+    if number > 0:
+        return
     by_kernel = {}
     for path in paths:
         if path.scores:
             by_kernel.setdefault(id(path.recipe.kernel), []).append(path)
     for rivals in by_kernel.values():
-        rivals.sort(key=lambda path: -path.scores[0])
-        for path in rivals[_RIDGES_AFTER_ROUND_0:]:
-            path.alive = False
+        _keep(rivals, _RIDGES_AFTER_ROUND_0)
+
+
+def halve(paths, number):
+    """End the worse half of the paths that are still alive, down to a few."""
+    alive = [path for path in paths if path.alive and path.scores]
+    _keep(alive, max(_LEAST_RIVALS, (len(alive) + 1) // 2))
+
+
+def _keep(rivals, count):
+    """End all but so many of the rivals with the best scores."""
+    rivals = sorted(rivals, key=lambda path: -max(path.scores))
+    for path in rivals[count:]:
+        path.alive = False
 
 
 def history_of(recipe, last):

@@ -149,7 +149,7 @@ class Values:
 
     def unseen(self, model):
         """Return what an RFM has said of the rows of its folds."""
-        return model._unseen_outputs
+        return model._unseen_outputs.astype(np.float64)
 
     def constant(self, y):
         """Return None: any numbers can be fitted."""

@@ -66,7 +66,7 @@ def validate_validation_set(estimator, X_val, y_val, sample_weight_val, backend)
     if X_val is None or y_val is None:
         given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
         raise ValueError(f"{given} is given without {missing}: pass both, or none.")
-    if estimator.validation is None:
+    if getattr(estimator, "validation", "auto") is None:
         raise ValueError(
             "X_val is given, but validation=None keeps the last round whatever its "
             "score. Leave validation at 'auto', or do not pass X_val."

@@ -51,8 +51,12 @@ def test_the_public_names():
         "LinRFMRegressor",
         "NTKMatrixCompleter",
         "RFMClassifier",
+        "RFMClassifierCV",
         "RFMRegressor",
+        "RFMRegressorCV",
         "TransferKernel",
+        "XRFMClassifier",
+        "XRFMRegressor",
         "kernels",
     }
     assert skrfm.__version__

@@ -1,0 +1,63 @@
+"""Random candidates: kernels, bandwidths, ridges and kinds of metric."""
+
+import numpy as np
+
+from ._recursion import Recipe
+from .kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
+
+# ranges that were published for tables; bandwidths are multiples of the median distance
+_BANDWIDTH = (0.3, 30.0)
+_RIDGE = (1e-6, 10.0)
+_EXPONENT = (0.7, 1.4)
+# share of kernels of the Lp distance, and of full metrics among the others
+_COORDINATEWISE = 0.8
+_FULL = 0.5
+
+
+def random_recipes(count, seed, shared):
+    """Return candidates: two that are good on most tables, and random ones.
+
+    Parameters
+    ----------
+    count : int
+    seed : int
+    shared : dict
+        What all of them have in common, by the names of `Recipe`.
+
+    Returns
+    -------
+    list of Recipe
+    """
+    rng = np.random.default_rng(seed)
+    first = [
+        Recipe(Laplace(), 0.1, "3*median", **shared),
+        Recipe(L1Laplace(), 0.1, "3*median", diagonal=True, **shared),
+    ]
+    drawn = [_draw(rng, shared) for _ in range(count - len(first))]
+    return (first + drawn)[:count]
+
+
+def _draw(rng, shared):
+    q = round(rng.uniform(*_EXPONENT), 3)
+    if rng.random() < _COORDINATEWISE:
+        p = round(rng.uniform(max(q, 1.0), 2.0), 3)
+        kernel, diagonal = LpqLaplace(p=p, q=q), True
+    else:
+        kernel, diagonal = GeneralizedLaplace(exponent=q), rng.random() >= _FULL
+    bandwidth = f"{_log_uniform(rng, *_BANDWIDTH):.4g}*median"
+    alpha = float(f"{_log_uniform(rng, *_RIDGE):.4g}")
+    return Recipe(kernel, alpha, bandwidth, diagonal=diagonal, **shared)
+
+
+def _log_uniform(rng, low, high):
+    return np.exp(rng.uniform(np.log(low), np.log(high)))
+
+
+def parameters_of(recipe):
+    """Return what a recipe is as parameters of an RFM estimator, but for the rounds."""
+    return {
+        "kernel": recipe.kernel,
+        "bandwidth": recipe.bandwidth,
+        "alpha": recipe.alpha,
+        "metric_type": "diag" if recipe.diagonal else "full",
+    }

@@ -1,0 +1,375 @@
+"""RFM estimators that search their parameters at random, with rounds and folds."""
+
+from numbers import Integral, Real
+from time import perf_counter
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import check_scoring, get_scorer_names
+
+from ._base import BaseRFM
+from ._compat import Interval, StrOptions
+from ._criteria import ClassificationCriterion, probabilities
+from ._folds import make_folds
+from ._search import HoldOut, choose, halve
+from ._space import parameters_of, random_recipes
+from .rfm import RFMClassifier, RFMRegressor
+
+_SHARED = (
+    "max_iter",
+    "fit_intercept",
+    "center_gradients",
+    "max_agop_samples",
+    "solver",
+)
+
+
+class SearchCV:
+    """The search; it takes the place of the one of an RFM estimator."""
+
+    _parameter_constraints = {
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "time_budget": [Interval(Real, 0, None, closed="neither"), None],
+        **{
+            name: BaseRFM._parameter_constraints[name]
+            for name in (*_SHARED, "cv", "device", "n_jobs", "random_state")
+        },
+    }
+
+    def __init__(
+        self,
+        *,
+        n_candidates=30,
+        scoring=None,
+        cv=5,
+        time_budget=None,
+        max_iter=5,
+        fit_intercept=True,
+        center_gradients=False,
+        max_agop_samples=20_000,
+        solver="auto",
+        device=None,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.n_candidates = n_candidates
+        self.scoring = scoring
+        self.cv = cv
+        self.time_budget = time_budget
+        self.max_iter = max_iter
+        self.fit_intercept = fit_intercept
+        self.center_gradients = center_gradients
+        self.max_agop_samples = max_agop_samples
+        self.solver = solver
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _recipes(self, seed):
+        shared = {name: getattr(self, name) for name in _SHARED}
+        return random_recipes(self.n_candidates, seed, {"seed": seed, **shared})
+
+    def _judging(self, n_recipes, labels, keep, seed):
+        return HoldOut(make_folds(self.cv, labels, keep, seed), self.n_jobs)
+
+    def _search(self, data, recipes, judging, backend, progress):
+        budget = self.time_budget
+        deadline = None if budget is None else perf_counter() + budget
+        criterion = _PartCriterion(self, judging)
+        choice = choose(
+            data, recipes, judging, criterion, backend, progress, halve, deadline
+        )
+        self._set_results(recipes, choice, np.array(criterion.scores))
+        return choice
+
+    def _set_results(self, recipes, choice, scores):
+        """Set what the search has found, a row for each candidate."""
+        means = scores.mean(axis=1)
+        rows = [
+            max(np.flatnonzero(choice.candidates == number), key=lambda i: means[i])
+            for number in np.unique(choice.candidates)
+        ]
+        params = [parameters_of(recipes[choice.candidates[row]]) for row in rows]
+        self.cv_results_ = {
+            **{
+                f"param_{name}": np.array([p[name] for p in params], dtype=object)
+                for name in params[0]
+            },
+            "params": params,
+            "iter": choice.history["iter"][rows],
+            **{f"split{k}_test_score": scores[rows, k] for k in range(scores.shape[1])},
+            "mean_test_score": means[rows],
+            "std_test_score": scores[rows].std(axis=1),
+            "rank_test_score": rankdata(-means[rows], method="min").astype(int),
+        }
+        best = int(np.argmax(means[rows]))
+        self.best_index_, self.best_score_ = best, float(means[rows][best])
+        rounds = int(choice.recipe.max_iter)
+        self.best_params_ = {**parameters_of(choice.recipe), "max_iter": rounds}
+
+
+class _PartCriterion:
+    """Scores pooled outputs part by part, as cross-validation does."""
+
+    def __init__(self, search, judging):
+        self.search, self.scores = search, []
+        sizes = [len(test) for _, test in getattr(judging, "folds", [])]
+        edges = np.cumsum([0, *sizes])
+        self.parts = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    def score(self, outputs, targets, weight):
+        """Return the mean score of the parts."""
+        parts, search = self.parts or [slice(None)], self.search
+        if search.scoring is None:
+            found = search._criterion.part_scores(outputs, targets, weight, parts)
+        else:
+            found = self._by_scorer(outputs, targets, weight, parts)
+        self.scores.append(found)
+        return float(np.mean(found))
+
+    def _by_scorer(self, outputs, targets, weight, parts):
+        unseen, y = self.search._unseen(outputs, targets, weight)
+        scorer = check_scoring(unseen, scoring=self.search.scoring)
+        rows = np.arange(len(outputs))[:, None]
+        options = [{}] * len(parts)
+        if weight.min() < weight.max():
+            options = [{"sample_weight": weight[part]} for part in parts]
+        return [
+            float(scorer(unseen, rows[part], y[part], **option))
+            for part, option in zip(parts, options, strict=True)
+        ]
+
+
+class _Unseen(BaseEstimator):
+    """Outputs on unseen rows as an estimator, of which X is the numbers of the rows."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def fit(self, X, y):
+        """Do nothing: outputs are there."""
+        return self
+
+    def _of(self, X):
+        return self.outputs[X[:, 0]]
+
+
+class _UnseenRegressor(RegressorMixin, _Unseen):
+    def predict(self, X):
+        """Return predictions of the rows."""
+        outputs = self._of(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+class _UnseenClassifier(ClassifierMixin, _Unseen):
+    def __init__(self, outputs, classes, temperature):
+        self.outputs, self.classes_, self.temperature = outputs, classes, temperature
+
+    def predict(self, X):
+        """Return labels of the rows."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X):
+        """Return probabilities of the rows."""
+        return probabilities(self._of(X), self.temperature)
+
+    def decision_function(self, X):
+        """Return outputs of the rows."""
+        outputs = self._of(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+class RFMRegressorCV(SearchCV, RFMRegressor):
+    """Kernel ridge regression with a learned feature metric, its parameters searched.
+
+    Random kernels, bandwidths, ridges and kinds of metric are fitted side by side in
+    folds, round by round. After each round the worse half of the candidates is given
+    up, down to four, and so is one without a better score for two rounds. The best
+    candidate at its best round is fitted again on all rows.
+
+    Kernels are those of the Lp distance, ``LpqLaplace`` with p from q to 2 and a
+    diagonal metric, in four cases of five, else ``GeneralizedLaplace`` with a diagonal
+    or a full one. Exponents are uniform from 0.7 to 1.4, bandwidths log-uniform from
+    0.3 to 30 median distances, and ridges from 1e-6 to 10. The first two candidates
+    are the defaults of `RFMRegressor` with a ridge of 0.1.
+
+    Scale the columns first: the first round measures distances in their units.
+
+    Parameters
+    ----------
+    n_candidates : int, default=30
+        Number of candidates.
+    scoring : str, callable or None, default=None
+        A scorer of scikit-learn; None is R².
+    cv : int, splitter or iterable, default=5
+        Number of shuffled folds (at most one per row), a splitter, or pairs of train
+        and test row numbers.
+    time_budget : float, default=None
+        Seconds after which no further round is begun. What was reached then depends on
+        the machine, and so does the model.
+    max_iter : int, default=5
+        Largest number of rounds in which the metric is learned anew.
+    fit_intercept : bool, default=True
+        Whether the weighted mean of the targets is taken out before the fit and added
+        to the predictions.
+    center_gradients : bool, default=False
+        Whether the mean gradient is subtracted before the average of outer products.
+    max_agop_samples : int or None, default=20_000
+        Average the outer products over a random subsample of at most so many rows.
+    solver : {"auto", "cholesky", "eigh"}, default="auto"
+        As in `RFMRegressor`.
+    device : {"cpu", None}, default=None
+        As in `RFMRegressor`.
+    n_jobs : int or None, default=None
+        Number of folds that are fitted at the same time, in threads.
+    random_state : int, RandomState or None, default=None
+        Seeds candidates, folds and subsamples.
+
+    Attributes
+    ----------
+    best_params_ : dict
+        Parameters of an `RFMRegressor` that is the same model with
+        ``validation=None``.
+    best_score_ : float
+        Mean score of the folds of the best candidate at its best round.
+    best_index_ : int
+        Its place in `cv_results_`.
+    cv_results_ : dict
+        As of `GridSearchCV`, a row for each candidate at its best round, "iter".
+
+    See Also
+    --------
+    RFMRegressor : With all other attributes, and methods.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from skrfm import RFMRegressorCV
+    >>> X, y = make_friedman1(150, n_features=6, random_state=0)
+    >>> model = RFMRegressorCV(n_candidates=6, cv=3, random_state=0).fit(X, y)
+    >>> len(model.cv_results_["params"]), bool(model.best_score_ > 0.8)
+    (6, True)
+    """
+
+    _parameter_constraints = SearchCV._parameter_constraints
+
+    def _unseen(self, outputs, targets, weight):
+        y = targets[:, 0] if self._single_output else targets
+        return _UnseenRegressor(outputs), y
+
+
+class RFMClassifierCV(SearchCV, RFMClassifier):
+    """Kernel classification with a learned feature metric, its parameters searched.
+
+    As `RFMRegressorCV`: random kernels, bandwidths, ridges and kinds of metric are
+    fitted side by side in folds, round by round, and the worse half of them is given up
+    after each round. The best candidate at its best round is fitted again on all rows.
+
+    Scale the columns first: the first round measures distances in their units.
+
+    Parameters
+    ----------
+    n_candidates : int, default=30
+        Number of candidates.
+    scoring : str, callable or None, default=None
+        A scorer of scikit-learn; None is minus the log-loss.
+    cv : int, splitter or iterable, default=5
+        Number of shuffled stratified folds (at most one per row of a class), a
+        splitter, or pairs of train and test row numbers.
+    time_budget : float, default=None
+        Seconds after which no further round is begun. What was reached then depends on
+        the machine, and so does the model.
+    max_iter : int, default=5
+        Largest number of rounds in which the metric is learned anew.
+    fit_intercept : bool, default=True
+        Whether the weighted mean of the targets is taken out before the fit and added
+        to the predictions.
+    class_weight : dict, "balanced" or None, default=None
+        Factors on the sample weights of each class.
+    center_gradients : bool, default=False
+        Whether the mean gradient is subtracted before the average of outer products.
+    max_agop_samples : int or None, default=20_000
+        Average the outer products over a random subsample of at most so many rows.
+    solver : {"auto", "cholesky", "eigh"}, default="auto"
+        As in `RFMClassifier`.
+    device : {"cpu", None}, default=None
+        As in `RFMClassifier`.
+    n_jobs : int or None, default=None
+        Number of folds that are fitted at the same time, in threads.
+    random_state : int, RandomState or None, default=None
+        Seeds candidates, folds and subsamples.
+
+    Attributes
+    ----------
+    best_params_ : dict
+        Parameters of an `RFMClassifier` that is the same machine with
+        ``validation=None``.
+    best_score_ : float
+        Mean score of the folds of the best candidate at its best round.
+    best_index_ : int
+        Its place in `cv_results_`.
+    cv_results_ : dict
+        As of `GridSearchCV`, a row for each candidate at its best round, "iter".
+
+    See Also
+    --------
+    RFMClassifier : With all other attributes, and methods.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skrfm import RFMClassifierCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = RFMClassifierCV(n_candidates=6, cv=3, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.95
+    True
+    """
+
+    _parameter_constraints = {
+        **SearchCV._parameter_constraints,
+        "class_weight": RFMClassifier._parameter_constraints["class_weight"],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_candidates=30,
+        scoring=None,
+        cv=5,
+        time_budget=None,
+        max_iter=5,
+        fit_intercept=True,
+        class_weight=None,
+        center_gradients=False,
+        max_agop_samples=20_000,
+        solver="auto",
+        device=None,
+        n_jobs=None,
+        random_state=None,
+    ):
+        super().__init__(
+            n_candidates=n_candidates,
+            scoring=scoring,
+            cv=cv,
+            time_budget=time_budget,
+            max_iter=max_iter,
+            fit_intercept=fit_intercept,
+            center_gradients=center_gradients,
+            max_agop_samples=max_agop_samples,
+            solver=solver,
+            device=device,
+            n_jobs=n_jobs,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+
+    def _unseen(self, outputs, targets, weight):
+        temperature = ClassificationCriterion().temperature(outputs, targets, weight)
+        codes = self._labels(targets).astype(int)
+        unseen = _UnseenClassifier(outputs, self.classes_, temperature)
+        return unseen, self.classes_[codes]

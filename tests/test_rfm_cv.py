@@ -1,0 +1,167 @@
+"""The random search: its scores by hand, its end, its candidates, and scorers."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_wine, make_friedman1
+from sklearn.metrics import get_scorer, make_scorer, mean_pinball_loss
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
+from sklearn.preprocessing import scale
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
+from skrfm._recursion import Recipe
+from skrfm._search import halve
+from skrfm._space import parameters_of, random_recipes
+from skrfm.kernels import GeneralizedLaplace, LpqLaplace
+
+SMALL = {"n_candidates": 3, "max_iter": 1, "random_state": 0}
+
+
+@parametrize_with_checks([RFMRegressorCV(**SMALL), RFMClassifierCV(**SMALL)])
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def table():
+    X, y = make_friedman1(120, n_features=6, noise=0.5, random_state=0)
+    return scale(X), y
+
+
+@pytest.fixture(scope="module")
+def wine():
+    X, y = load_wine(return_X_y=True)
+    return scale(X), np.array(["red", "white", "rosé"])[y]
+
+
+def by_hand(model, row, kind, X, y, folds, scoring=None):
+    """The score of a candidate at a round, by scikit-learn."""
+    params, rounds = model.cv_results_["params"][row], model.cv_results_["iter"][row]
+    machine = kind(**params, max_iter=int(rounds), validation=None)
+    return cross_val_score(machine, X, y, cv=folds, scoring=scoring)
+
+
+def test_scores_are_those_of_cross_validation(table):
+    X, y = table
+    folds = list(KFold(3, shuffle=True, random_state=0).split(X))
+    model = RFMRegressorCV(n_candidates=6, max_iter=2, cv=folds, random_state=0)
+    model.fit(X, y)
+    results = model.cv_results_
+    for row in range(6):
+        expected = by_hand(model, row, RFMRegressor, X, y, folds)
+        got = [results[f"split{k}_test_score"][row] for k in range(3)]
+        assert_allclose(got, expected, atol=1e-8)
+        assert_allclose(results["mean_test_score"][row], expected.mean(), atol=1e-8)
+        assert_allclose(results["std_test_score"][row], expected.std(), atol=1e-8)
+    assert model.best_score_ == results["mean_test_score"].max()
+    assert results["rank_test_score"][model.best_index_] == 1
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "roc_auc_ovr", "f1_macro"])
+def test_any_scorer(scoring, wine):
+    X, y = wine
+    folds = list(StratifiedKFold(3).split(X, y))
+    model = RFMClassifierCV(
+        n_candidates=3, max_iter=1, cv=folds, scoring=scoring, random_state=0
+    ).fit(X, y)
+    if scoring != "roc_auc_ovr":  # which depends on the temperature of the whole
+        for row in range(3):
+            expected = by_hand(model, row, RFMClassifier, X, y, folds, scoring)
+            found = model.cv_results_["mean_test_score"][row]
+            assert_allclose(found, expected.mean(), atol=1e-9)
+    assert 0.8 < model.best_score_ <= 1
+
+
+def test_a_scorer_of_ones_own(table):
+    X, y = table
+    loss = make_scorer(mean_pinball_loss, greater_is_better=False, alpha=0.9)
+    folds = list(KFold(3).split(X))
+    model = RFMRegressorCV(**SMALL, cv=folds, scoring=loss).fit(X, y)
+    expected = by_hand(model, 0, RFMRegressor, X, y, folds, loss)
+    assert_allclose(model.cv_results_["mean_test_score"][0], expected.mean())
+    assert model.best_score_ <= 0
+
+
+def test_the_default_score_of_classes_is_the_log_loss(wine):
+    X, y = wine
+    model = RFMClassifierCV(**SMALL).fit(X, y)
+    loss = -model.cv_results_["mean_test_score"]
+    assert (0 < loss).all() and (loss < 0.5).all()
+    assert get_scorer("neg_log_loss")(model, X, y) > model.best_score_
+
+
+def test_the_model_is_that_of_the_best_parameters(table):
+    X, y = table
+    model = RFMRegressorCV(n_candidates=5, random_state=0).fit(X, y)
+    same = RFMRegressor(**model.best_params_, validation=None).fit(X, y)
+    assert_allclose(model.predict(X), same.predict(X), rtol=1e-9)
+    assert model.best_iter_ == model.best_params_["max_iter"]
+    assert repr(model.kernel_) == repr(model.best_params_["kernel"])
+
+
+def test_the_search_is_at_least_as_good_as_the_default_candidates(table):
+    X, y = table
+    few = RFMRegressorCV(n_candidates=2, random_state=0).fit(X, y)
+    many = RFMRegressorCV(n_candidates=12, random_state=0).fit(X, y)
+    assert many.best_score_ >= few.best_score_
+    names = [repr(kernel) for kernel in many.cv_results_["param_kernel"][:2]]
+    assert names == ["Laplace()", "L1Laplace()"]
+
+
+def test_a_seed_gives_the_same_search(table):
+    X, y = table
+    model = RFMRegressorCV(n_candidates=6, max_iter=1, random_state=3)
+    first = model.fit(X, y).cv_results_
+    again = model.fit(X, y).cv_results_
+    assert_array_equal(first["mean_test_score"], again["mean_test_score"])
+    threads = model.set_params(n_jobs=2).fit(X, y).cv_results_
+    assert_allclose(first["mean_test_score"], threads["mean_test_score"])
+
+
+def test_a_budget_ends_the_search(table):
+    X, y = table
+    model = RFMRegressorCV(time_budget=1e-9, random_state=0).fit(X, y)
+    assert len(model.cv_results_["params"]) == 1  # the first has begun
+    assert model.best_iter_ == 0 and model.score(X, y) > 0.5
+
+
+class Path:
+    def __init__(self, *scores):
+        self.scores, self.alive = list(scores), True
+
+
+def test_the_worse_half_is_given_up():
+    paths = [Path(score) for score in (0.1, 0.9, 0.3, 0.8, 0.2, 0.7, 0.6, 0.5, 0.4)]
+    halve(paths, 0)
+    assert [p.scores[0] for p in paths if p.alive] == [0.9, 0.8, 0.7, 0.6, 0.5]
+    halve(paths, 1)
+    halve(paths, 2)
+    assert [p.scores[0] for p in paths if p.alive] == [0.9, 0.8, 0.7, 0.6]
+
+
+def test_candidates_are_of_the_space():
+    recipes = random_recipes(300, 0, {"max_iter": 2})
+    assert all(isinstance(recipe, Recipe) for recipe in recipes)
+    drawn = recipes[2:]
+    lpq = [r for r in drawn if isinstance(r.kernel, LpqLaplace)]
+    assert 0.7 < len(lpq) / len(drawn) < 0.9
+    for recipe in drawn:
+        recipe.kernel.validate()
+        multiple = float(recipe.bandwidth.removesuffix("*median"))
+        assert 0.3 <= multiple <= 30 and 1e-6 <= recipe.alpha <= 10
+        parameters = parameters_of(recipe)
+        if isinstance(recipe.kernel, LpqLaplace):
+            assert parameters["metric_type"] == "diag"
+            assert 0.7 <= recipe.kernel.q <= recipe.kernel.p <= 2
+        else:
+            assert isinstance(recipe.kernel, GeneralizedLaplace)
+    metrics = {r.diagonal for r in drawn if isinstance(r.kernel, GeneralizedLaplace)}
+    assert metrics == {True, False}
+
+
+def test_rows_of_the_user_may_judge(table):
+    X, y = table
+    model = RFMRegressorCV(**SMALL).fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
+    assert model.best_score_ == pytest.approx(model.score(X[80:], y[80:]), abs=1e-9)
+    assert "split1_test_score" not in model.cv_results_
