@@ -265,7 +265,12 @@ def drop_ridges(paths, number):
 
 
 def halve(paths, number):
-    """End the worse half of the paths that are still alive, down to a few."""
+    """End the worse half of the paths that are still alive, down to a few.
+
+    What a kernel does before any metric is learned says little, so all have a round.
+    """
+    if number == 0:
+        return
     alive = [path for path in paths if path.alive and path.scores]
     _keep(alive, max(_LEAST_RIVALS, (len(alive) + 1) // 2))
 

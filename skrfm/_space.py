@@ -12,10 +12,12 @@ _EXPONENT = (0.7, 1.4)
 # share of kernels of the Lp distance, and of full metrics among the others
 _COORDINATEWISE = 0.8
 _FULL = 0.5
+# ridges of the two kernels that come first
+_FIRST_RIDGES = (0.1, 0.01, 0.001)
 
 
 def random_recipes(count, seed, shared):
-    """Return candidates: two that are good on most tables, and random ones.
+    """Return candidates: a few that are good on most tables, and random ones.
 
     Parameters
     ----------
@@ -30,8 +32,9 @@ def random_recipes(count, seed, shared):
     """
     rng = np.random.default_rng(seed)
     first = [
-        Recipe(Laplace(), 0.1, "3*median", **shared),
-        Recipe(L1Laplace(), 0.1, "3*median", diagonal=True, **shared),
+        Recipe(kernel, alpha, "3*median", diagonal=kernel.coordinatewise, **shared)
+        for alpha in _FIRST_RIDGES
+        for kernel in (Laplace(), L1Laplace())
     ]
     drawn = [_draw(rng, shared) for _ in range(count - len(first))]
     return (first + drawn)[:count]

@@ -188,15 +188,16 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     """Kernel ridge regression with a learned feature metric, its parameters searched.
 
     Random kernels, bandwidths, ridges and kinds of metric are fitted side by side in
-    folds, round by round. After each round the worse half of the candidates is given
-    up, down to four, and so is one without a better score for two rounds. The best
-    candidate at its best round is fitted again on all rows.
+    folds, round by round. After each round but the first, which is before any metric,
+    the worse half of the candidates is given up, down to four, and so is one without a
+    better score for two rounds. The best candidate at its best round is fitted again on
+    all rows.
 
     Kernels are those of the Lp distance, ``LpqLaplace`` with p from q to 2 and a
     diagonal metric, in four cases of five, else ``GeneralizedLaplace`` with a diagonal
     or a full one. Exponents are uniform from 0.7 to 1.4, bandwidths log-uniform from
-    0.3 to 30 median distances, and ridges from 1e-6 to 10. The first two candidates
-    are the defaults of `RFMRegressor` with a ridge of 0.1.
+    0.3 to 30 median distances, and ridges from 1e-6 to 10. The first six candidates are
+    the kernels and the bandwidth of `RFMRegressor` with ridges of 0.1, 0.01 and 0.001.
 
     Scale the columns first: the first round measures distances in their units.
 
