@@ -133,13 +133,19 @@ class _PartCriterion:
         unseen, y = self.search._unseen(outputs, targets, weight)
         scorer = check_scoring(unseen, scoring=self.search.scoring)
         rows = np.arange(len(outputs))[:, None]
-        options = [{}] * len(parts)
-        if weight.min() < weight.max():
-            options = [{"sample_weight": weight[part]} for part in parts]
-        return [
-            float(scorer(unseen, rows[part], y[part], **option))
-            for part, option in zip(parts, options, strict=True)
-        ]
+        uniform = weight.min() == weight.max()
+        options = [{} if uniform else {"sample_weight": weight[p]} for p in parts]
+        try:
+            return [
+                float(scorer(unseen, rows[part], y[part], **option))
+                for part, option in zip(parts, options, strict=True)
+            ]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"scoring={self.search.scoring!r} cannot score the predictions of "
+                f"{type(self.search).__name__}: {error}. Pass a scorer of its task, that "
+                "takes sample_weight where fit got weights."
+            ) from error
 
 
 class _Unseen(BaseEstimator):

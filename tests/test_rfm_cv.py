@@ -167,3 +167,26 @@ def test_rows_of_the_user_may_judge(table):
     model = RFMRegressorCV(**SMALL).fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
     assert model.best_score_ == pytest.approx(model.score(X[80:], y[80:]), abs=1e-9)
     assert "split1_test_score" not in model.cv_results_
+
+
+def test_messages(table, wine):
+    with pytest.raises(ValueError, match="scoring='accuracy' cannot score"):
+        RFMRegressorCV(**SMALL, scoring="accuracy").fit(*table)
+    with pytest.raises(ValueError, match="scoring='r2' cannot score"):
+        RFMClassifierCV(**SMALL, scoring="r2").fit(*wine)
+
+
+def test_scorers_see_weights(wine):
+    X, y = wine
+    weight = np.where(y == "red", 5.0, 1.0)
+    folds = list(StratifiedKFold(3).split(X, y))
+    model = RFMClassifierCV(**SMALL, scoring="accuracy", cv=folds)
+    model.fit(X, y, sample_weight=weight)
+    row = model.best_index_
+    params, rounds = model.cv_results_["params"][row], model.cv_results_["iter"][row]
+    machine = RFMClassifier(**params, max_iter=int(rounds), validation=None)
+    expected = [
+        machine.fit(X[a], y[a], weight[a]).score(X[b], y[b], weight[b])
+        for a, b in folds
+    ]
+    assert_allclose(model.best_score_, np.mean(expected))
