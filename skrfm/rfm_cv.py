@@ -5,13 +5,13 @@ from time import perf_counter
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import get_scorer_names
 
 from ._base import BaseRFM
 from ._compat import Interval, StrOptions
-from ._criteria import ClassificationCriterion, probabilities
+from ._criteria import ClassificationCriterion
 from ._folds import make_folds
+from ._scoring import PartCriterion, UnseenClassifier, UnseenRegressor
 from ._search import HoldOut, choose, halve
 from ._space import parameters_of, random_recipes
 from .rfm import RFMClassifier, RFMRegressor
@@ -77,7 +77,7 @@ class SearchCV:
     def _search(self, data, recipes, judging, backend, progress):
         budget = self.time_budget
         deadline = None if budget is None else perf_counter() + budget
-        criterion = _PartCriterion(self, judging)
+        criterion = PartCriterion(self, judging)
         choice = choose(
             data, recipes, judging, criterion, backend, progress, halve, deadline
         )
@@ -108,86 +108,6 @@ class SearchCV:
         self.best_index_, self.best_score_ = best, float(means[rows][best])
         rounds = int(choice.recipe.max_iter)
         self.best_params_ = {**parameters_of(choice.recipe), "max_iter": rounds}
-
-
-class _PartCriterion:
-    """Scores pooled outputs part by part, as cross-validation does."""
-
-    def __init__(self, search, judging):
-        self.search, self.scores = search, []
-        sizes = [len(test) for _, test in getattr(judging, "folds", [])]
-        edges = np.cumsum([0, *sizes])
-        self.parts = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-
-    def score(self, outputs, targets, weight):
-        """Return the mean score of the parts."""
-        parts, search = self.parts or [slice(None)], self.search
-        if search.scoring is None:
-            found = search._criterion.part_scores(outputs, targets, weight, parts)
-        else:
-            found = self._by_scorer(outputs, targets, weight, parts)
-        self.scores.append(found)
-        return float(np.mean(found))
-
-    def _by_scorer(self, outputs, targets, weight, parts):
-        unseen, y = self.search._unseen(outputs, targets, weight)
-        scorer = check_scoring(unseen, scoring=self.search.scoring)
-        rows = np.arange(len(outputs))[:, None]
-        uniform = weight.min() == weight.max()
-        options = [{} if uniform else {"sample_weight": weight[p]} for p in parts]
-        try:
-            return [
-                float(scorer(unseen, rows[part], y[part], **option))
-                for part, option in zip(parts, options, strict=True)
-            ]
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"scoring={self.search.scoring!r} cannot score the predictions of "
-                f"{type(self.search).__name__}: {error}. Pass a scorer of its task, that "
-                "takes sample_weight where fit got weights."
-            ) from error
-
-
-class _Unseen(BaseEstimator):
-    """Outputs on unseen rows as an estimator, of which X is the numbers of the rows."""
-
-    def __init__(self, outputs):
-        self.outputs = outputs
-
-    def __sklearn_is_fitted__(self):
-        return True
-
-    def fit(self, X, y):
-        """Do nothing: outputs are there."""
-        return self
-
-    def _of(self, X):
-        return self.outputs[X[:, 0]]
-
-
-class _UnseenRegressor(RegressorMixin, _Unseen):
-    def predict(self, X):
-        """Return predictions of the rows."""
-        outputs = self._of(X)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
-
-
-class _UnseenClassifier(ClassifierMixin, _Unseen):
-    def __init__(self, outputs, classes, temperature):
-        self.outputs, self.classes_, self.temperature = outputs, classes, temperature
-
-    def predict(self, X):
-        """Return labels of the rows."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
-
-    def predict_proba(self, X):
-        """Return probabilities of the rows."""
-        return probabilities(self._of(X), self.temperature)
-
-    def decision_function(self, X):
-        """Return outputs of the rows."""
-        outputs = self._of(X)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
 
 class RFMRegressorCV(SearchCV, RFMRegressor):
@@ -267,7 +187,7 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
 
     def _unseen(self, outputs, targets, weight):
         y = targets[:, 0] if self._single_output else targets
-        return _UnseenRegressor(outputs), y
+        return UnseenRegressor(outputs), y
 
 
 class RFMClassifierCV(SearchCV, RFMClassifier):
@@ -378,5 +298,5 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
     def _unseen(self, outputs, targets, weight):
         temperature = ClassificationCriterion().temperature(outputs, targets, weight)
         codes = self._labels(targets).astype(int)
-        unseen = _UnseenClassifier(outputs, self.classes_, temperature)
+        unseen = UnseenClassifier(outputs, self.classes_, temperature)
         return unseen, self.classes_[codes]
