@@ -230,8 +230,8 @@ class XRFMRegressor(RegressorMixin, BaseXRFM):
         each job.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen, as the estimator would: once, on as
-        many rows of the table as a leaf has, or in each leaf anew, which takes some ten
-        times as long.
+        many rows of the table as a leaf has, or in each leaf anew, which takes three or
+        four times as long.
     temperature : float, default=0.1
         How far leaves have a say beyond their thresholds: at a node the share of a side
         is a logistic function of the distance by the interquartile range of its rows
@@ -341,8 +341,8 @@ class XRFMClassifier(ClassifierMixin, BaseXRFM):
         each job.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen, as the estimator would: once, on as
-        many rows of the table as a leaf has, or in each leaf anew, which takes some ten
-        times as long.
+        many rows of the table as a leaf has, or in each leaf anew, which takes three or
+        four times as long.
     temperature : float, default=0.1
         How far leaves have a say beyond their thresholds: at a node the share of a side
         is a logistic function of the distance by the interquartile range of its rows
