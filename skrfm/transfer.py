@@ -299,13 +299,13 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
     def _rows(self, X, responses):
         """Return rows with what the source says of them."""
         F = self._balance(raw_scores(responses, self.response)).astype(X.dtype)
-        classes = self.classes_ if self._classifies() else None
+        classes = self.classes_ if is_classifier(self.target_estimator_) else None
         return Rows(X, F, coded_outputs(responses, classes, self._n_outputs))
 
     def _fit(self, rows, y, weight, keep):
         """Choose a method, and fit it."""
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        classes = self.classes_ if self._classifies() else None
+        classes = self.classes_ if is_classifier(self.target_estimator_) else None
         task = Task(self.target_estimator_, classes, self.cv, seed, keep)
         self.cv_results_ = {}
         methods = self._applicable(task, rows)
@@ -394,7 +394,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         outputs = self._outputs(X)
-        if hasattr(self, "classes_"):
+        if is_classifier(self.target_estimator_):
             return self.classes_[outputs.argmax(axis=1)]
         return outputs[:, 0] if self._single_output else outputs
 

@@ -148,6 +148,8 @@ def test_the_depth_is_that_of_features_or_of_entries():
     completer = NTKMatrixCompleter(alpha=0.3)
     assert completer.fit(X, row_features=features).depth_ == 2
     assert completer.fit(X[1:-2]).depth_ == 1
+    sides = {"row_features": features, "col_features": np.eye(5)}
+    assert completer.fit(X, **sides).depth_ == 1
 
 
 def left_out(K, X, alpha, center):
@@ -272,7 +274,7 @@ def test_kernels_on_both_sides_couple_the_columns(identity):
     columns = np.random.default_rng(1).normal(size=(5, 2))
     K_r = kernel_between(features, features, identity, same=True)
     K_c = kernel_between(columns, columns, identity, same=True)
-    parameters = {"alpha": 0.3, "prior_identity": identity, "tol": 1e-12}
+    parameters = {"depth": 2, "alpha": 0.3, "prior_identity": identity, "tol": 1e-12}
     completer = NTKMatrixCompleter(**parameters, keep_observed=False)
     expected = kronecker(K_r, K_c, X, 0.3)
     sides = {"row_features": features, "col_features": columns}

@@ -273,6 +273,14 @@ def test_a_fitted_source_is_shared(tasks):
         assert best.method_ == "translation"
 
 
+def test_another_task_after_a_fit(tasks, classes):
+    source, X, y = classes
+    model = TransferKernel(source, LogisticRegression(), method="concat").fit(X, y)
+    source, X, y = tasks
+    model.set_params(source_estimator=source, target_estimator=Ridge()).fit(X, y)
+    assert model.predict(X).dtype.kind == "f" and model.score(X, y) > 0.9
+
+
 def test_in_a_pipeline(tasks):
     source, X, y = tasks
     pipeline = make_pipeline(StandardScaler(), TransferKernel(source, Ridge()))

@@ -55,9 +55,9 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     depth : int or "auto", default="auto"
-        Number of hidden layers. "auto" is 1 where the own entries of a row are its
-        prior, and else 2, which predicted held-out drug responses better than the one
-        of the paper.
+        Number of hidden layers. "auto" is 2 for features or a kernel of rows alone,
+        which predicted held-out drug responses better than the one of the paper, and 1
+        where the own entries of a row are its prior, and with a kernel of columns.
     activation : str or DualActivation, default="relu"
         As in `skrfm.kernels.NTK`.
     bias : float, default=0.0
@@ -280,7 +280,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self._entry_weight = self._weight_of_entries(sides)
             self.depth_ = self.depth
             if self.depth == "auto":
-                self.depth_ = 1 if self._entry_weight else 2
+                coupled = any(part is not None for part in sides["col"][:2])
+                self.depth_ = 1 if self._entry_weight or coupled else 2
             self._kernel = NTK(
                 depth=self.depth_, activation=self.activation, bias=self.bias
             )
