@@ -9,6 +9,8 @@ from .agop import AgopOptions, FeatureMetric, average_gradient_outer_product
 from .solvers import leave_one_out_residuals, solve
 
 _MEDIAN_ROWS = 1000
+# levels of a category that a full metric mixes with other columns
+MIXED_LEVELS = 32
 _MEDIAN = re.compile(r"\s*(?:(?P<multiple>[^*]+?)\s*\*)?\s*median\s*")
 
 
@@ -19,10 +21,13 @@ class Data:
     X: object
     Y: object
     weight: object
+    # columns at the end that are levels of categories
+    n_levels: int = 0
 
     def subset(self, rows, backend):
         """Return the data of some rows."""
-        return Data(*(backend.take(a, rows) for a in (self.X, self.Y, self.weight)))
+        arrays = (backend.take(a, rows) for a in (self.X, self.Y, self.weight))
+        return Data(*arrays, self.n_levels)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,26 @@ class Recipe:
     max_agop_samples: int | None = None
     solver: str = "auto"
     seed: int = 0
+    # numbers of levels of the categories, whose columns come last
+    widths: tuple = ()
+
+    @property
+    def looked_up(self):
+        """The widths of the categories that are looked up, which metrics do not mix.
+
+        Where the metric is full, small ones are columns like all others, mixed with
+        them: only the large ones, which come last, would cost more than they give.
+        """
+        if self.kernel.of_inner_products:
+            return ()
+        if self.diagonal:  # truncation takes columns out, and changes their order
+            return self.widths if self.n_components is None else ()
+        return tuple(width for width in self.widths if width > MIXED_LEVELS)
+
+    @property
+    def unmixed(self):
+        """The number of columns at the end that a full metric weighs one by one."""
+        return 0 if self.diagonal else sum(self.looked_up)
 
 
 @dataclass
@@ -63,7 +88,8 @@ class Round:
         """Return the outputs (m, c) at the rows of X."""
         T = self.metric.transform(X - self.center, backend)
         kernel = self.recipe.kernel
-        out = backend.cross_dot(kernel, T, self.T, self.bandwidth, self.coef)
+        widths = self.recipe.looked_up
+        out = backend.cross_dot(kernel, T, self.T, self.bandwidth, self.coef, widths)
         return out + self.intercept
 
 
@@ -85,18 +111,19 @@ def parse_bandwidth(bandwidth):
     )
 
 
-def median_distance(kernel, T, weight, backend, seed):
+def median_distance(kernel, T, weight, backend, seed, widths=()):
     """Return the weighted median distance of the rows of T, in the kernel's norm.
 
     Pairs have weight w_i w_j; zero distances are left out. Beyond 1000 rows, a
-    seeded subsample of 1000 is taken. 1 if all rows are equal.
+    seeded subsample of 1000 is taken. 1 if all rows are equal. The last columns of T
+    are categories of so many levels as `widths` says.
     """
     n = T.shape[0]
     if n > _MEDIAN_ROWS:
         rng = np.random.default_rng(seed)
         rows = np.sort(rng.choice(n, _MEDIAN_ROWS, replace=False))
         T, weight = backend.take(T, rows), backend.take(weight, rows)
-    powers = backend.to_numpy(backend.distance_powers(kernel, T))
+    powers = backend.to_numpy(backend.distance_powers(kernel, T, widths))
     weight = backend.to_numpy(weight).astype(np.float64)
     pairs = (powers > 0) & np.tri(len(weight), k=-1, dtype=bool)
     if not pairs.any():
@@ -133,10 +160,14 @@ class Prepared:
 
     @classmethod
     def of(cls, data, fit_intercept, backend):
-        """Centre the rows and, with an intercept, the targets."""
+        """Centre the rows and, with an intercept, the targets.
+
+        Columns of categories stay as they are: zeros where a row has another level.
+        """
         xp = backend.xp
         share = data.weight / xp.sum(data.weight)
         center = xp.sum(share[:, None] * data.X, axis=0)
+        center[center.shape[0] - data.n_levels :] = 0
         intercept, Y = _center_targets(data, fit_intercept, xp)
         X = backend.rows(data.X - center)
         return cls(X, Y, data.weight, center, intercept)
@@ -174,7 +205,7 @@ def fit_round(
     """
     T = metric.transform(prepared.X, backend)
     bandwidth = _bandwidth(recipe, T, prepared.weight, backend)
-    gram = backend.gram(recipe.kernel, T, bandwidth, spent=workspace.gram)
+    gram = backend.gram(recipe.kernel, T, bandwidth, workspace.gram, recipe.looked_up)
     workspace.gram = gram
     solution, residuals = _solve(gram, prepared, recipe, backend.xp, loo)
     G = None
@@ -209,7 +240,8 @@ def next_metric(result, backend):
         return None
     result.agop = G if G.ndim == 1 else np.diagonal(G).copy()
     eps = float(backend.xp.finfo(result.coef.dtype).eps)
-    return FeatureMetric.from_agop(G, result.recipe.n_components, eps)
+    recipe = result.recipe
+    return FeatureMetric.from_agop(G, recipe.n_components, eps, recipe.unmixed)
 
 
 def run(data, recipe, backend):
@@ -247,7 +279,8 @@ def _bandwidth(recipe, T, weight, backend):
     value, multiple = parse_bandwidth(recipe.bandwidth)
     if value is not None:
         return value
-    return multiple * median_distance(recipe.kernel, T, weight, backend, recipe.seed)
+    where = backend, recipe.seed, recipe.looked_up
+    return multiple * median_distance(recipe.kernel, T, weight, *where)
 
 
 def _agop_options(n, recipe):
@@ -256,7 +289,7 @@ def _agop_options(n, recipe):
     if recipe.max_agop_samples is not None and n > recipe.max_agop_samples:
         rng = np.random.default_rng(recipe.seed)
         rows = np.sort(rng.choice(n, recipe.max_agop_samples, replace=False))
-    return AgopOptions(recipe.diagonal, recipe.center_gradients, rows)
+    return AgopOptions(recipe.diagonal, recipe.center_gradients, rows, recipe.unmixed)
 
 
 def _solve(gram, prepared, recipe, xp, loo):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import block_diag, eigh
 
 # eigenvalues below this share of the largest are rounding error, not features
 _NEGLIGIBLE = 1e-10
@@ -23,15 +23,22 @@ class FeatureMetric:
     """The metric M = AAᵀ, held as Aᵀ in float64.
 
     `components` is Aᵀ: an array (k, d), or (d,) for a diagonal A, or None for the
-    identity.
+    identity. With `weights` it is Aᵀ of the first columns only, and the last have
+    these weights each.
     """
 
     components: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     def transform(self, X, backend):
         """Map rows x to Aᵀx."""
         if self.components is None:
             return X
+        if self.weights is not None:
+            first = X.shape[1] - len(self.weights)
+            weights = backend.asarray(self.weights, dtype=X.dtype)
+            mixed = FeatureMetric(self.components).transform(X[:, :first], backend)
+            return backend.xp.concat([mixed, X[:, first:] * weights], axis=1)
         components = backend.asarray(self.components, dtype=X.dtype)
         if components.ndim == 1:
             return X * components
@@ -41,6 +48,8 @@ class FeatureMetric:
         """Return Aᵀ as a (k, d) array."""
         if self.components is None:
             return np.eye(n_features)
+        if self.weights is not None:
+            return block_diag(self.components, np.diag(self.weights))
         if self.components.ndim == 1:
             return np.diag(self.components)
         return self.components
@@ -50,35 +59,52 @@ class FeatureMetric:
         A = self.components
         if A is None:
             return G
+        if self.weights is not None:
+            k = A.shape[0]
+            mixed = FeatureMetric(A).pull_back(G[:k, :k])
+            return block_diag(mixed, np.diag(np.diagonal(G)[k:] * self.weights**2))
         if G.ndim == 1:
             return G * A**2 if A.ndim == 1 else G @ A**2
         return A[:, None] * G * A if A.ndim == 1 else A.T @ G @ A
 
     @classmethod
-    def from_agop(cls, G, n_components=None, eps=0.0):
+    def from_agop(cls, G, n_components=None, eps=0.0, unmixed=0):
         """Return the metric of an AGOP in x, or None if the AGOP is zero.
 
         G is divided by its largest diagonal entry. `n_components` keeps that many
         leading eigenvectors, or as many as make up that share of the trace. `eps` is
-        the rounding unit that G was computed with.
+        the rounding unit that G was computed with. Of the last `unmixed` columns
+        nothing but the diagonal counts.
         """
         # centred gradients may leave a diagonal just below zero
         G = np.maximum(G, 0) if G.ndim == 1 else G
-        top = (G if G.ndim == 1 else np.diagonal(G)).max()
+        diagonal = G if G.ndim == 1 else np.diagonal(G)
+        top = diagonal.max()
         if not (top > 0 and np.isfinite(top)):
             return None
         if G.ndim == 1 and n_components is None:
             return cls(np.sqrt(G / top))
         G = G / top if G.ndim == 2 else np.diag(G / top)
-        # G.T is G, in the order that LAPACK can overwrite
-        values, vectors = eigh(G.T, overwrite_a=True)
-        values, components = values[::-1], vectors.T[::-1]
-        k = _rank(values, n_components, max(_NEGLIGIBLE, 10 * eps))
-        components = np.ascontiguousarray(components[:k])
-        largest = np.abs(components).argmax(axis=1)
-        signs = np.sign(components[np.arange(k), largest])
-        components *= (signs * np.sqrt(values[:k]))[:, None]
-        return cls(components)
+        if unmixed:
+            first = G.shape[0] - unmixed
+            weights = np.sqrt(np.maximum(diagonal[first:] / top, 0))
+            return cls(_components(G[:first, :first], n_components, eps), weights)
+        return cls(_components(G, n_components, eps))
+
+
+def _components(G, n_components, eps):
+    """Return Aᵀ (k, d) with G = AAᵀ, but for what is left out of it."""
+    if not G.any():
+        return np.zeros((0, len(G)))
+    # G.T is G, in the order that LAPACK can overwrite
+    values, vectors = eigh(G.T, overwrite_a=True)
+    values, components = values[::-1], vectors.T[::-1]
+    k = _rank(values, n_components, max(_NEGLIGIBLE, 10 * eps))
+    components = np.ascontiguousarray(components[:k])
+    largest = np.abs(components).argmax(axis=1)
+    signs = np.sign(components[np.arange(k), largest])
+    components *= (signs * np.sqrt(values[:k]))[:, None]
+    return components
 
 
 def _rank(values, n_components, negligible):
@@ -97,12 +123,14 @@ class AgopOptions:
     """How gradients are averaged.
 
     `diagonal` keeps the diagonal only, `centered` subtracts the mean gradient, and
-    `rows` are the indices of the rows in the average (None: all).
+    `rows` are the indices of the rows in the average (None: all). Of the last
+    `unmixed` columns the diagonal is kept in any case, and nothing else.
     """
 
     diagonal: bool = False
     centered: bool = False
     rows: np.ndarray | None = None
+    unmixed: int = 0
 
 
 def average_gradient_outer_product(gram, coef, weight, backend, options):
@@ -147,7 +175,10 @@ class _Moments:
 
     def __init__(self, n_outputs, k, options, backend):
         self._options, self._backend = options, backend
-        self._second = np.zeros(k if options.diagonal else (k, k))
+        # the columns up to here have products with each other
+        self._mixed = 0 if options.diagonal else k - options.unmixed
+        self._products = np.zeros((self._mixed, self._mixed))
+        self._squares = np.zeros(k - self._mixed)
         self._first = np.zeros((n_outputs, k))
 
     def add(self, J, weight, outputs):
@@ -155,22 +186,28 @@ class _Moments:
         xp, to_numpy = self._backend.xp, self._backend.to_numpy
         root = xp.sqrt(weight)[:, None, None]
         J *= root
-        if self._options.diagonal:
-            self._second += to_numpy(xp.sum(J * J, axis=(0, 1)))
-        else:
-            flat = xp.reshape(J, (-1, J.shape[2]))
-            self._second += to_numpy(flat.T @ flat)
+        mixed, alone = J[:, :, : self._mixed], J[:, :, self._mixed :]
+        if len(self._squares):
+            self._squares += to_numpy(xp.sum(alone * alone, axis=(0, 1)))
+        if self._mixed:
+            flat = xp.reshape(mixed, (-1, self._mixed))
+            self._products += to_numpy(flat.T @ flat)
         if self._options.centered:
             self._first[outputs] += to_numpy(xp.sum(root * J, axis=0))
 
     def average(self, total):
         """Return the average outer product for a total weight, which ends the sums."""
-        average = self._second
-        average /= total
+        products, squares = self._products, self._squares
+        products /= total
+        squares /= total
         if self._options.centered:
             mean = self._first / total
-            average -= (mean**2).sum(0) if self._options.diagonal else mean.T @ mean
-        return average
+            mixed, alone = mean[:, : self._mixed], mean[:, self._mixed :]
+            products -= mixed.T @ mixed
+            squares -= (alone**2).sum(0)
+        if self._options.diagonal:
+            return squares
+        return block_diag(products, np.diag(squares)) if len(squares) else products
 
 
 def _compress(coef, backend):
@@ -211,18 +248,23 @@ def _radial_blocks(gram, coef, rows, backend):
         alpha, U = coef[:, outputs], None
         if gram.kernel.of_inner_products:
             U = gram.radial_product(rows, alpha)
-        J = _gradients(alpha, gram.T, at, slope_product, U, backend)
+        J = _gradients(alpha, gram.T, at, slope_product, U, backend, gram.n_dense)
+        if gram.n_dense < gram.T.shape[1]:
+            J[:, :, gram.n_dense :] = gram.level_gradients(rows, alpha)
         yield slice(None), outputs, J
 
 
-def _gradients(alpha, T, at, slope_product, U, backend):
-    """Return the gradients (m, c, k) of c outputs at the rows `at`; U None is Wα."""
+def _gradients(alpha, T, at, slope_product, U, backend, n_dense):
+    """Return the gradients (m, c, k) of c outputs at the rows `at`; U None is Wα.
+
+    Columns from `n_dense` on are left open.
+    """
     xp = backend.xp
     (n, k), (m, c) = T.shape, (at.shape[0], alpha.shape[1])
     J = xp.empty((m, c, k), dtype=T.dtype, device=backend.device)
     width = max(1, _PRODUCT_COLUMNS // c)
-    for start in range(0, k, width):
-        features = slice(start, min(start + width, k))
+    for start in range(0, n_dense, width):
+        features = slice(start, min(start + width, n_dense))
         V = xp.reshape(alpha[:, :, None] * T[:, None, features], (n, -1))
         if U is None:  # Wα comes with the first product
             V = xp.concat([alpha, V], axis=1)

@@ -8,7 +8,9 @@ A backend offers, for a kernel object and rows already mapped by the metric,
     self_values(kernel, T, bandwidth)       the kernel of each row with itself
     distance_powers(kernel, T)              ‖t_i − t_j‖_p^p of all pairs
 
-and a few conversions. `get_backend` picks one by the array it is given.
+and a few conversions. All but `self_values` take `widths` as well: the numbers of
+levels of categories whose columns come last, one entry in a row and category, which
+may be looked up. `get_backend` picks one by the array it is given.
 """
 
 from ._array_api import ArrayAPIBackend

@@ -20,6 +20,7 @@ class DenseGram:
     def __init__(self, backend, kernel, T, bandwidth):
         self._backend, self.kernel, self.T = backend, kernel, T
         xp, n = backend.xp, T.shape[0]
+        self.n_dense = T.shape[1]
         eye = xp.eye(n, dtype=T.dtype, device=backend.device)
         if kernel.of_inner_products:
             rows = Directions(kernel.augment(T, bandwidth, xp), xp)
@@ -92,7 +93,10 @@ class DenseGram:
 
 
 class ArrayAPIBackend:
-    """Any array API library, without compiled kernels."""
+    """Any array API library, without compiled kernels.
+
+    Levels of categories (`widths`) are columns as all others here.
+    """
 
     def __init__(self, xp, device=None):
         self.xp, self.device = xp, device
@@ -115,7 +119,7 @@ class ArrayAPIBackend:
         """Return `a` in the layout that the other methods read fastest."""
         return a
 
-    def gram(self, kernel, T, bandwidth, spent=None):
+    def gram(self, kernel, T, bandwidth, spent=None, widths=()):
         """Return the Gram object of the rows of T; a `spent` one is of no use."""
         return DenseGram(self, kernel, T, bandwidth)
 
@@ -129,11 +133,11 @@ class ArrayAPIBackend:
             blocks.append(xp.sum(xp.abs(delta) ** p, axis=-1))
         return xp.concat(blocks, axis=0)
 
-    def distance_powers(self, kernel, T):
+    def distance_powers(self, kernel, T, widths=()):
         """Return ‖t_i − t_j‖_p^p of all pairs of rows."""
         return self._pair_powers(kernel, T, T)
 
-    def cross(self, kernel, T, Z, bandwidth):
+    def cross(self, kernel, T, Z, bandwidth, widths=()):
         """Return the kernel matrix between the rows of T and of Z."""
         if kernel.of_inner_products:
             augmented = (kernel.augment(A, bandwidth, self.xp) for A in (T, Z))
@@ -145,6 +149,6 @@ class ArrayAPIBackend:
         """Return the kernel of each row of T with itself."""
         return self_values(kernel, T, bandwidth, self.xp)
 
-    def cross_dot(self, kernel, T, Z, bandwidth, A):
+    def cross_dot(self, kernel, T, Z, bandwidth, A, widths=()):
         """Return cross(T, Z) @ A."""
         return self.cross(kernel, T, Z, bandwidth) @ A

@@ -30,19 +30,19 @@ class NumpyBackend:
         """Return `a` in the layout that the other methods read fastest."""
         return np.ascontiguousarray(a)
 
-    def gram(self, kernel, T, bandwidth, spent=None):
+    def gram(self, kernel, T, bandwidth, spent=None, widths=()):
         """Return the Gram object of the rows of T, in the memory of a `spent` one."""
-        return PackedGram(kernel, T, bandwidth, spent)
+        return PackedGram(kernel, T, bandwidth, spent, widths)
 
-    def distance_powers(self, kernel, T):
+    def distance_powers(self, kernel, T, widths=()):
         """Return ‖t_i − t_j‖_p^p of all pairs of rows."""
         n = T.shape[0]
-        tiles = PairTiles(kernel, T, T)
+        tiles = PairTiles(kernel, T, T, widths=widths)
         return tiles.distance_powers(0, n, 0, n)
 
-    def cross(self, kernel, T, Z, bandwidth):
+    def cross(self, kernel, T, Z, bandwidth, widths=()):
         """Return the kernel matrix between the rows of T and of Z."""
-        tiles = pair_tiles(kernel, T, Z, bandwidth)
+        tiles = pair_tiles(kernel, T, Z, bandwidth, widths)
         out = np.empty((T.shape[0], Z.shape[0]), dtype=T.dtype)
 
         def strip(edge):
@@ -56,9 +56,9 @@ class NumpyBackend:
         """Return the kernel of each row of T with itself."""
         return self_values(kernel, T, bandwidth, np)
 
-    def cross_dot(self, kernel, T, Z, bandwidth, A):
+    def cross_dot(self, kernel, T, Z, bandwidth, A, widths=()):
         """Return cross(T, Z) @ A; no more than a tile of it is ever held."""
-        tiles = pair_tiles(kernel, T, Z, bandwidth)
+        tiles = pair_tiles(kernel, T, Z, bandwidth, widths)
         out = np.zeros((T.shape[0], A.shape[1]), dtype=T.dtype)
 
         def strip(edge):

@@ -42,11 +42,11 @@ class PackedGram:
     `refill` makes K anew.
     """
 
-    def __init__(self, kernel, T, bandwidth, spent=None):
+    def __init__(self, kernel, T, bandwidth, spent=None, widths=()):
         n = T.shape[0]
         self.T = T
         self.kernel = kernel
-        self._tiles = pair_tiles(kernel, T, T, bandwidth)
+        self._tiles = pair_tiles(kernel, T, T, bandwidth, widths)
         if spent is not None and spent._packed.shape == (n, n):
             self._packed = spent._packed
         else:
@@ -150,6 +150,25 @@ class PackedGram:
         for_each(strip, cuts(len(rows)))
         return out
 
+    @property
+    def n_dense(self):
+        """Number of columns of T before those of categories that are looked up."""
+        return self._tiles.T.shape[1]
+
+    def level_gradients(self, rows, coef):
+        """Return the gradients (m, c, l) along the columns that are looked up."""
+        coef = np.ascontiguousarray(coef.T)
+
+        def strip(edge):
+            return self._level_gradients(rows[edge[0] : edge[1]], coef)
+
+        return np.concatenate(for_each(strip, cuts(len(rows))))
+
+    def _level_gradients(self, rows, coef):
+        W = np.empty((len(rows), len(self.diagonal)), dtype=self.T.dtype)
+        _jit.slope_tile(self._packed, rows, 0, W)
+        return self._tiles.t_levels.gradients(rows, W, coef)
+
     def radial_product(self, rows, V):
         """Return D[rows] @ V, the gradients' parts along their own rows.
 
@@ -168,20 +187,23 @@ class PackedGram:
 
     def coordinate_gradients(self, rows, coef):
         """Yield (positions, gradients): the (b, c, d) gradients of blocks of rows."""
-        columns = self._tiles.columns
-        n, d = self.T.shape
+        columns, dtype = self._tiles.columns, self.T.dtype
+        n, d = self._tiles.T.shape
         coef = np.ascontiguousarray(coef.T)
 
         def strip(edge):
             block = rows[edge[0] : edge[1]]
-            gradients = np.zeros((len(block), coef.shape[0], d), dtype=self.T.dtype)
-            t = self.T[block]
+            gradients = np.zeros((len(block), coef.shape[0], d), dtype=dtype)
+            t = self._tiles.T[block]
             for j0, j1 in cuts(n):
-                slope = np.empty((len(block), j1 - j0), dtype=self.T.dtype)
+                slope = np.empty((len(block), j1 - j0), dtype=dtype)
                 _jit.slope_tile(self._packed, block, j0, slope)
                 _jit.coordinate_gradients(
                     t, columns, j0, slope, coef, self._tiles.p, gradients
                 )
+            if self._tiles.t_levels is not None:
+                along = self._level_gradients(block, coef)
+                gradients = np.concatenate([gradients, along], axis=2)
             return slice(*edge), gradients
 
         edges = cuts(len(rows), 64)

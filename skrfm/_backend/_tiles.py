@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import _jit
 from ._angles import Directions, gaps, inner_gradients
+from ._levels import Levels
 
 #: rows and columns of a tile
 TILE = 256
@@ -22,12 +23,18 @@ def cuts(n, tile=TILE):
 
 
 class PairTiles:
-    """Distance powers and kernel values of tiles of pairs (rows of T, rows of Z)."""
+    """Distance powers and kernel values of tiles of pairs (rows of T, rows of Z).
 
-    def __init__(self, kernel, T, Z, bandwidth=None):
-        self.kernel, self.T, self.Z, self.bandwidth = kernel, T, Z, bandwidth
+    `widths` are the numbers of levels of categories in the last columns, which are
+    looked up.
+    """
+
+    def __init__(self, kernel, T, Z, bandwidth=None, widths=()):
+        self.kernel, self.bandwidth = kernel, bandwidth
         self.dtype = T.dtype.type
         self.p = self.dtype(kernel.norm_order)
+        (T, self.t_levels), (Z, self.z_levels) = self._part(T, Z, widths)
+        self.T, self.Z = T, Z
         if not kernel.coordinatewise:
             self.t_norms = np.einsum("ij,ij->i", T, T)
             self.z_norms = self.t_norms if Z is T else np.einsum("ij,ij->i", Z, Z)
@@ -37,8 +44,28 @@ class PairTiles:
         profile = kernel.profile(bandwidth) if bandwidth is not None else None
         self.profile = profile and tuple(self.dtype(value) for value in profile)
 
+    def _part(self, T, Z, widths):
+        """Return both as (columns of numbers, Levels or None)."""
+        if not widths:
+            return (T, None), (Z, None)
+        dense = T.shape[1] - sum(widths)
+        parts = [
+            (
+                np.ascontiguousarray(rows[:, :dense]),
+                Levels(rows[:, dense:], widths, self.p),
+            )
+            for rows in ([T] if Z is T else [T, Z])
+        ]
+        return parts[0], parts[-1]
+
     def distance_powers(self, i0, i1, j0, j1):
         """‖t_i − z_j‖_p^p of one tile."""
+        out = self._dense_powers(i0, i1, j0, j1)
+        if self.t_levels is not None:
+            self.t_levels.add_distances(self.z_levels, i0, i1, j0, out)
+        return out
+
+    def _dense_powers(self, i0, i1, j0, j1):
         if self.kernel.coordinatewise:
             out = np.empty((i1 - i0, j1 - j0), dtype=self.T.dtype)
             _jit.power_sums(self.T[i0:i1], self.columns, j0, self.p, out)
@@ -119,7 +146,8 @@ class AnglePairTiles(PairTiles):
         _jit.pack_values(w, packed, i0, j0, True)
 
 
-def pair_tiles(kernel, T, Z, bandwidth):
+def pair_tiles(kernel, T, Z, bandwidth, widths=()):
     """Return the tiles of a kernel."""
-    kind = AnglePairTiles if kernel.of_inner_products else PairTiles
-    return kind(kernel, T, Z, bandwidth)
+    if kernel.of_inner_products:
+        return AnglePairTiles(kernel, T, Z, bandwidth)
+    return PairTiles(kernel, T, Z, bandwidth, widths)

@@ -13,6 +13,7 @@ from ._entries import (
     row_sums,
     sampled_products,
 )
+from ._levels import add_level_distances, subtract_level_sums
 from ._networks import network_gradients, network_values
 from ._pairs import (
     coordinate_gradients,
@@ -25,6 +26,7 @@ from ._pairs import (
 )
 
 __all__ = [
+    "add_level_distances",
     "coordinate_gradients",
     "dual_solves",
     "gather",
@@ -39,5 +41,6 @@ __all__ = [
     "sampled_products",
     "slope_tile",
     "square_distances",
+    "subtract_level_sums",
     "value_tile",
 ]

@@ -1,0 +1,106 @@
+"""Categories by lookup: the same as columns of zeros and ones."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from skrfm._backend import NumpyBackend
+from skrfm.agop import AgopOptions, FeatureMetric, average_gradient_outer_product
+from skrfm.kernels import Gaussian, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
+
+KERNELS = [
+    Laplace(),
+    GeneralizedLaplace(exponent=0.7),
+    Gaussian(),
+    L1Laplace(),
+    LpqLaplace(p=1.3, q=0.9),
+    LpqLaplace(p=2.0, q=1.0),
+]
+WIDTHS = (5, 2, 40)
+LEVELS = sum(WIDTHS)
+BANDWIDTH = 2.3
+
+every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+
+
+def make_rows(rng, n, d=3, dtype=np.float64):
+    """Rows of numbers and of levels with weights, some of them of no level."""
+    blocks = [rng.normal(size=(n, d))]
+    for width in WIDTHS:
+        code = rng.integers(-1, width, size=n)
+        blocks.append((code[:, None] == np.arange(width)).astype(float))
+    weights = np.r_[np.ones(d), np.random.default_rng(5).uniform(0.2, 2, LEVELS)]
+    weights[d + 1] = 0  # a level that the metric has given up
+    return (np.hstack(blocks) * weights).astype(dtype)
+
+
+@every_kernel
+@pytest.mark.parametrize("d", [0, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kernel_values_are_those_of_columns(kernel, d, dtype, rng):
+    backend = NumpyBackend()
+    T, Z = make_rows(rng, 40, d, dtype), make_rows(rng, 600, d, dtype)
+    dense = backend.cross(kernel, T, Z, BANDWIDTH)
+    looked_up = backend.cross(kernel, T, Z, BANDWIDTH, WIDTHS)
+    assert looked_up.dtype == dtype
+    assert_allclose(looked_up, dense, atol=2e-6 if dtype == np.float32 else 1e-13)
+    A = rng.normal(size=(600, 2)).astype(dtype)
+    product = backend.cross_dot(kernel, T, Z, BANDWIDTH, A, WIDTHS)
+    assert_allclose(product, looked_up @ A, rtol=1e-4, atol=1e-4)
+    powers = backend.distance_powers(kernel, Z, WIDTHS)
+    expected = backend.distance_powers(kernel, Z)
+    assert_allclose(powers, expected, rtol=1e-5, atol=1e-5)
+
+
+@every_kernel
+@pytest.mark.parametrize("d", [0, 3])
+@pytest.mark.parametrize("some", [False, True])
+@pytest.mark.parametrize("centered", [False, True])
+def test_agop_is_that_of_columns(kernel, d, some, centered, rng):
+    backend, n = NumpyBackend(), 300
+    T = make_rows(rng, n, d)
+    coef, weight = rng.normal(size=(n, 3)), rng.uniform(0.5, 2, size=n)
+    rows = np.sort(rng.choice(n, 50, replace=False)) if some else None
+    diagonal = kernel.coordinatewise
+    found = []
+    for widths in ((), WIDTHS):
+        gram = backend.gram(kernel, T, BANDWIDTH, widths=widths)
+        options = AgopOptions(diagonal, centered, rows, 0 if diagonal else LEVELS)
+        found.append(
+            average_gradient_outer_product(gram, coef, weight, backend, options)
+        )
+    assert_allclose(found[1], found[0], atol=1e-12 * np.abs(found[0]).max())
+    if not diagonal:
+        off = found[1] - np.diag(np.diagonal(found[1]))
+        assert not off[d:].any()
+        assert not off[:, d:].any()
+        full = average_gradient_outer_product(
+            backend.gram(kernel, T, BANDWIDTH),
+            coef,
+            weight,
+            backend,
+            AgopOptions(False, centered, rows),
+        )
+        assert_allclose(np.diagonal(found[1]), np.diagonal(full), atol=1e-12)
+        assert_allclose(found[1][:d, :d], full[:d, :d], atol=1e-12)
+
+
+def test_a_metric_mixes_the_first_columns_only(rng):
+    J = rng.normal(size=(30, 7))
+    G = J.T @ J
+    metric = FeatureMetric.from_agop(G, unmixed=3)
+    components = metric.dense_components(7)
+    expected = np.diag(np.diagonal(G)) / np.diagonal(G).max()
+    expected[:4, :4] = G[:4, :4] / np.diagonal(G).max()
+    assert_allclose(components.T @ components, expected, atol=1e-12)
+    X, backend = rng.normal(size=(9, 7)), NumpyBackend()
+    assert_allclose(metric.transform(X, backend), X @ components.T, atol=1e-12)
+    H = np.diag(rng.uniform(1, 2, 7))
+    H[:4, :4] += 0.1
+    assert_allclose(metric.pull_back(H), components.T @ H @ components, atol=1e-12)
+
+
+def test_a_metric_of_categories_alone():
+    metric = FeatureMetric.from_agop(np.diag([0.0, 0.0, 4.0, 1.0]), unmixed=2)
+    assert_allclose(metric.dense_components(4), [[0, 0, 1, 0], [0, 0, 0, 0.5]])
+    assert_allclose(metric.transform(np.ones((1, 4)), NumpyBackend()), [[1, 0.5]])
