@@ -1,6 +1,7 @@
 """What the kernel RFM estimators share: validation, the fit, transform and features."""
 
 from collections import deque
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -22,6 +23,7 @@ from ._progress import Progress
 from ._recursion import run
 from ._search import choose, drop_ridges, history_of
 from ._setup import make_judging, make_recipes
+from ._table import SCALINGS
 from ._validation import validate_rows, validate_training, validate_validation_set
 from .kernels import Kernel
 from .solvers import SOLVERS
@@ -36,6 +38,8 @@ class BaseRFM(
     """The recursion as an estimator; a subclass codes the targets."""
 
     _parameter_constraints = {
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "scaling": [StrOptions(set(SCALINGS)), None],
         "kernel": [str, Kernel],
         "bandwidth": [Interval(Real, 0, None, closed="neither"), str],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
@@ -62,6 +66,8 @@ class BaseRFM(
     def __init__(
         self,
         *,
+        categorical_features="from_dtype",
+        scaling="clipped",
         kernel="auto",
         bandwidth="3*median",
         alpha="auto",
@@ -80,6 +86,8 @@ class BaseRFM(
         n_jobs=None,
         random_state=None,
     ):
+        self.categorical_features = categorical_features
+        self.scaling = scaling
         self.kernel = kernel
         self.bandwidth = bandwidth
         self.alpha = alpha
@@ -101,6 +109,7 @@ class BaseRFM(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
+        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -174,29 +183,37 @@ class BaseRFM(
             self, X_val, y_val, sample_weight_val, backend
         )
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        recipes = self._recipes(seed)
+        recipes = [
+            replace(recipe, widths=self._encoder.widths)
+            for recipe in self._recipes(seed)
+        ]
         labels = self._labels(backend.to_numpy(data.Y))
         judging = validation_set or self._judging(len(recipes), labels, keep, seed)
         n_runs = 1 + (len(recipes) if judging else 0)
         progress = Progress(
             self,
             n_runs,
-            lambda model: fitted_attributes(
-                model, data, backend, single_output=self._single_output
-            ),
+            lambda model: self._attributes(model, data, backend),
             {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}},
         )
         with own_threads(data.X.shape[0]):
             model = self._choose_and_fit(data, recipes, judging, backend, progress)
-        attributes = fitted_attributes(
-            model, data, backend, single_output=self._single_output
-        )
+        attributes = self._attributes(model, data, backend)
         for name, value in attributes.items():
             setattr(self, name, value)
         # stacklevel: the line that calls fit, past its two decorators
         warn_of_trouble(model, data, stacklevel=6)
         progress.end(attributes)
         return self
+
+    def _attributes(self, model, data, backend):
+        return fitted_attributes(
+            model,
+            data,
+            backend,
+            single_output=self._single_output,
+            origins=self._encoder.origins,
+        )
 
     def _recipes(self, seed):
         """Return the candidates."""
@@ -259,6 +276,7 @@ class BaseRFM(
                 self._mapped_fit,
                 self.bandwidth_,
                 coef,
+                self._widths,
             )
         return out + self.intercept_, backend
 

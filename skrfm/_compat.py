@@ -13,6 +13,9 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.validation import (
+    _check_categorical_features as check_categorical_features,
+)
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "Interval",
     "RealNotInt",
     "StrOptions",
+    "check_categorical_features",
     "check_same_namespace",
     "check_sample_weight",
     "clone_parametrized",

@@ -7,7 +7,7 @@ import numpy as np
 from .exceptions import NumericalWarning
 
 
-def fitted_attributes(model, data, backend, *, single_output):
+def fitted_attributes(model, data, backend, *, single_output, origins):
     """Return the fitted attributes of a kernel machine, by name.
 
     Parameters
@@ -18,11 +18,13 @@ def fitted_attributes(model, data, backend, *, single_output):
     backend : backend
     single_output : bool
         Whether outputs are one-dimensional to the user.
+    origins : ndarray of int
+        The feature that each column of the rows comes from.
     """
     dtype, d = data.X.dtype, data.X.shape[1]
     components = model.metric.dense_components(d)
     metric = components.T @ components
-    importances = _importances(model, metric)
+    importances = np.bincount(origins, _importances(model, metric))
     return {
         "X_fit_": data.X,
         "dual_coef_": model.coef[:, 0] if single_output else model.coef,
@@ -35,6 +37,7 @@ def fitted_attributes(model, data, backend, *, single_output):
         "metric_": backend.asarray(metric, dtype),
         "feature_importances_": backend.asarray(importances, dtype),
         "_n_features_out": components.shape[0],
+        "_widths": model.recipe.looked_up,
         "_center": model.center,
         "_mapped_fit": model.T,
         "_fit_weight": data.weight,
@@ -42,7 +45,7 @@ def fitted_attributes(model, data, backend, *, single_output):
 
 
 def _importances(model, metric):
-    """Return the share of each feature in the trace of the AGOP; zeros without one."""
+    """Return the share of each column in the trace of the AGOP; zeros without one."""
     diagonal = np.diagonal(metric)
     if model.metric.components is None and model.agop is not None:
         diagonal = model.agop

@@ -157,6 +157,8 @@ class Prepared:
     weight: object
     center: object
     intercept: object
+    # where a row first occurs, or None if no two rows are equal
+    first: np.ndarray | None = None
 
     @classmethod
     def of(cls, data, fit_intercept, backend):
@@ -170,7 +172,26 @@ class Prepared:
         center[center.shape[0] - data.n_levels :] = 0
         intercept, Y = _center_targets(data, fit_intercept, xp)
         X = backend.rows(data.X - center)
-        return cls(X, Y, data.weight, center, intercept)
+        first = _first_of_equals(backend.to_numpy(X))
+        return cls(X, Y, data.weight, center, intercept, first)
+
+    def mapped(self, metric, backend):
+        """Return the rows that a metric has mapped; equal rows stay equal to the bit.
+
+        A product may round them differently, by where they are.
+        """
+        T = metric.transform(self.X, backend)
+        if self.first is None or T is self.X:
+            return T
+        return backend.take(T, self.first)
+
+
+def _first_of_equals(X):
+    """Return the first place of each row, or None if no two rows are equal."""
+    bits = np.ascontiguousarray(X + 0.0)  # of 0 and -0 the same
+    rows = bits.view(np.dtype((np.void, bits.itemsize * bits.shape[1]))).ravel()
+    _, place, inverse = np.unique(rows, return_index=True, return_inverse=True)
+    return None if len(place) == len(rows) else place[inverse]
 
 
 class Workspace:
@@ -203,7 +224,7 @@ def fit_round(
     -------
     Round
     """
-    T = metric.transform(prepared.X, backend)
+    T = prepared.mapped(metric, backend)
     bandwidth = _bandwidth(recipe, T, prepared.weight, backend)
     gram = backend.gram(recipe.kernel, T, bandwidth, workspace.gram, recipe.looked_up)
     workspace.gram = gram

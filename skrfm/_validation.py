@@ -1,10 +1,16 @@
 """From what a user passes to arrays that the recursion can trust."""
 
 import numpy as np
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_X_y,
+    validate_data,
+)
 
 from ._backend import get_backend
 from ._compat import (
+    check_categorical_features,
     check_same_namespace,
     check_sample_weight,
     get_namespace_and_device,
@@ -12,36 +18,23 @@ from ._compat import (
 )
 from ._recursion import Data
 from ._search import ValidationSet
+from ._table import TableEncoder, TableReader
 
 
 def validate_training(estimator, X, y, sample_weight):
-    """Return the Data of the rows that have a weight, their mask, and the backend."""
+    """Return the Data of the rows that have a weight, their mask, and the backend.
+
+    What is learned of the table on the way is set on the estimator.
+    """
     if estimator.device == "cuda":
         raise ValueError(
             "device='cuda' is not available: this version computes on the CPU. "
             "Pass device=None or device='cpu'."
         )
-    X = _on_device(estimator, X)
+    X, y, weight = _read_training(
+        estimator, _on_device(estimator, X), _on_host(y), sample_weight
+    )
     xp, _, device = get_namespace_and_device(X)
-    try:
-        X, y = validate_data(
-            estimator,
-            X,
-            _on_host(y),
-            dtype=[xp.float64, xp.float32],
-            multi_output=estimator._multi_output,
-            y_numeric=estimator._multi_output,
-            ensure_min_samples=2,
-        )
-    except ValueError as error:
-        if "could not convert string" in str(error):
-            raise ValueError(
-                f"{error}. X and the y of a regressor must be numeric: encode "
-                "categories first, for example with OneHotEncoder in a "
-                "ColumnTransformer."
-            ) from error
-        raise
-    weight = _validate_weight(sample_weight, y)
     Y, weight = estimator._encode(y, weight)
     backend = get_backend(xp, device)
     data = _make_data(X, Y, weight, backend)
@@ -54,7 +47,67 @@ def validate_training(estimator, X, y, sample_weight):
                 f"sample_weight, got {len(rows)}."
             )
         data = data.subset(rows, backend)
-    return data, keep, backend
+    estimator._encoder = TableEncoder.fit(
+        data.X, estimator.is_categorical_, data.weight, estimator.scaling, backend.xp
+    )
+    return _encoded(estimator, data, backend), keep, backend
+
+
+def _read_training(estimator, X, y, sample_weight):
+    """Return X as a matrix of floats, y, and the weights, after the usual checks."""
+    estimator._reader = None
+    estimator.is_categorical_ = check_categorical_features(
+        X, estimator.categorical_features
+    )
+    options = {
+        "multi_output": estimator._multi_output,
+        "y_numeric": estimator._multi_output,
+        "ensure_min_samples": 2,
+    }
+    try:
+        if estimator.is_categorical_ is None:
+            X, y = validate_data(estimator, X, y, **_float_options(X), **options)
+            return X, y, _validate_weight(sample_weight, y)
+        validate_data(estimator, X, y, skip_check_array=True)
+        weight = _validate_weight(sample_weight, y)
+        check_consistent_length(X, weight)
+        reader = TableReader(estimator.is_categorical_)
+        reader.fit(_safe_indexing(X, np.flatnonzero(weight > 0)))
+        X = reader.transform(X)
+        X, y = check_X_y(X, y, ensure_all_finite=False, dtype=X.dtype, **options)
+    except ValueError as error:
+        if "could not convert string" in str(error):
+            raise ValueError(
+                f"{error}. Columns of X that are categories must have a categorical "
+                "dtype (in pandas: astype('category')), or be named in "
+                "categorical_features; the y of a regressor must be numeric."
+            ) from error
+        raise
+    estimator._reader = reader
+    return X, y, weight
+
+
+def _read(estimator, X):
+    """Return new rows as a matrix of floats, after the usual checks."""
+    if estimator._reader is None:
+        return validate_data(estimator, X, reset=False, **_float_options(X))
+    validate_data(estimator, X, skip_check_array=True, reset=False)
+    return estimator._reader.transform(X)
+
+
+def _float_options(X):
+    """Return how validate_data checks a table of numbers: NaN is a missing value."""
+    xp, _, _ = get_namespace_and_device(X)
+    numpy = xp.__name__.split(".")[-1] == "numpy"
+    finite = "allow-nan" if numpy else True
+    return {"dtype": [xp.float64, xp.float32], "ensure_all_finite": finite}
+
+
+def _encoded(estimator, data, backend):
+    """Return data whose rows are a kernel's."""
+    encoder = estimator._encoder
+    X = encoder.transform(data.X, backend.xp)
+    return Data(backend.rows(X), data.Y, data.weight, sum(encoder.widths))
 
 
 def validate_validation_set(estimator, X_val, y_val, sample_weight_val, backend):
@@ -71,12 +124,9 @@ def validate_validation_set(estimator, X_val, y_val, sample_weight_val, backend)
             "X_val is given, but validation=None keeps the last round whatever its "
             "score. Leave validation at 'auto', or do not pass X_val."
         )
-    xp = backend.xp
     X_val = _on_device(estimator, X_val)
     try:
-        X_val = validate_data(
-            estimator, X_val, dtype=[xp.float64, xp.float32], reset=False
-        )
+        X_val = _read(estimator, X_val)
         y_val = _on_host(y_val)
         check_consistent_length(X_val, y_val)
     except ValueError as error:
@@ -86,16 +136,18 @@ def validate_validation_set(estimator, X_val, y_val, sample_weight_val, backend)
     except ValueError as error:
         raise ValueError(f"sample_weight_val: {error}") from error
     Y, weight = estimator._encode_more(y_val, weight)
-    return ValidationSet(_make_data(X_val, Y, weight, backend))
+    data = _make_data(X_val, Y, weight, backend)
+    return ValidationSet(_encoded(estimator, data, backend))
 
 
 def validate_rows(estimator, X, method):
-    """Return new rows and their backend."""
+    """Return new rows as a kernel's, and their backend."""
     X = _on_device(estimator, X)
     check_same_namespace(X, estimator, attribute="X_fit_", method=method)
+    X = _read(estimator, X)
     xp, _, device = get_namespace_and_device(X)
-    X = validate_data(estimator, X, dtype=[xp.float64, xp.float32], reset=False)
-    return X, get_backend(xp, device)
+    backend = get_backend(xp, device)
+    return estimator._encoder.transform(X, backend.xp), backend
 
 
 def _make_data(X, Y, weight, backend):

@@ -30,12 +30,24 @@ class RFMRegressor(RegressorMixin, BaseRFM):
     predictor just fitted. Directions in which the predictor varies count more in the
     next round. Round, ridge and kernel are chosen by themselves, without a validation
     set; ``RFMRegressor(kernel="laplace", alpha=1e-3, bandwidth=10.0, validation=None,
-    fit_intercept=False)`` is the published algorithm.
-
-    Scale the columns first: the first round measures distances in their units.
+    fit_intercept=False, scaling=None)`` is the published algorithm.
 
     Parameters
     ----------
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
+            default="from_dtype"
+        The features that are categories: a mask, places or names. ``"from_dtype"``
+        takes those columns of a data frame that have a categorical dtype. Categories
+        may have values of any kind. Levels that `fit` has not seen are like no level
+        that it has, and a missing value is a level of its own; of more than 1000
+        levels the rarest are one.
+    scaling : {"clipped", "standard"} or None, default="clipped"
+        How numbers are scaled, so that a bandwidth means the same on every table.
+        ``"standard"`` subtracts the mean and divides by the standard deviation,
+        ``"clipped"`` turns the result z into z / √(1 + (z / 3)²), which heavy tails do
+        not stretch; both leave constant features out. None takes numbers as they are.
+        Missing numbers are set to the mean, and have a column that says so where they
+        occur in `fit`. Levels of categories are columns of zeros and ones.
     kernel : str or Kernel, default="auto"
         ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
         ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
@@ -97,16 +109,18 @@ class RFMRegressor(RegressorMixin, BaseRFM):
 
     Attributes
     ----------
-    X_fit_ : ndarray of shape (n_samples, n_features)
-        Training rows of positive weight.
+    X_fit_ : ndarray of shape (n_samples, n_columns)
+        Training rows of positive weight as the kernel has them: the numbers, scaled,
+        then columns of missing values, then the levels of categories. Of numbers alone
+        that are never missing there are as many columns as features.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Coefficients of the kernel machine.
     intercept_ : float or ndarray of shape (n_outputs,)
         The mean that was taken out of the targets; 0 without intercept.
-    metric_ : ndarray of shape (n_features, n_features)
-        The feature metric M of the kept round, scaled to a largest diagonal entry of
-        1; the identity where that is round 0.
-    components_ : ndarray of shape (n_components, n_features)
+    metric_ : ndarray of shape (n_columns, n_columns)
+        The metric M of the kept round, of the columns of `X_fit_`, scaled to a largest
+        diagonal entry of 1; the identity where that is round 0.
+    components_ : ndarray of shape (n_components, n_columns)
         A square root of the metric: ``metric_ == components_.T @ components_``.
     feature_importances_ : ndarray of shape (n_features,)
         Diagonal of the average gradient outer product that the metric is made of (of
@@ -124,6 +138,8 @@ class RFMRegressor(RegressorMixin, BaseRFM):
     history_ : dict of ndarrays
         Columns ``kernel``, ``alpha``, ``iter`` and ``score`` of all that was compared
         (R²; NaN where nothing was).
+    is_categorical_ : ndarray of bool of shape (n_features,) or None
+        Which features are categories; None if there are none.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -147,7 +163,7 @@ class RFMRegressor(RegressorMixin, BaseRFM):
     >>> X, y = make_friedman1(300, n_features=8, random_state=0)
     >>> model = RFMRegressor(kernel="laplace", alpha=1e-3, random_state=0).fit(X, y)
     >>> model.feature_importances_.round(2)
-    array([0.24, 0.23, 0.21, 0.25, 0.07, 0.  , 0.  , 0.  ])
+    array([0.23, 0.22, 0.24, 0.25, 0.06, 0.  , 0.  , 0.  ])
     """
 
     _criterion = RegressionCriterion()
@@ -216,11 +232,14 @@ class RFMRegressor(RegressorMixin, BaseRFM):
         edges = [*range(0, T.shape[0], _VARIANCE_ROWS), T.shape[0]]
         parts = (T[start:stop, :] for start, stop in pairwise(edges))
         blocks = (
-            (backend.cross(kernel, part, Z, L), backend.self_values(kernel, part, L))
+            (
+                backend.cross(kernel, part, Z, L, self._widths),
+                backend.self_values(kernel, part, L),
+            )
             for part in parts
         )
         return predictive_variance(
-            backend.gram(kernel, Z, L),
+            backend.gram(kernel, Z, L, widths=self._widths),
             coef,
             self._fit_weight,
             self.alpha_,
@@ -237,10 +256,22 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
     outputs by one temperature that is fitted on rows a fit has not seen. Round, ridge
     and kernel are chosen by the log-loss of these probabilities.
 
-    Scale the columns first: the first round measures distances in their units.
-
     Parameters
     ----------
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
+            default="from_dtype"
+        The features that are categories: a mask, places or names. ``"from_dtype"``
+        takes those columns of a data frame that have a categorical dtype. Categories
+        may have values of any kind. Levels that `fit` has not seen are like no level
+        that it has, and a missing value is a level of its own; of more than 1000
+        levels the rarest are one.
+    scaling : {"clipped", "standard"} or None, default="clipped"
+        How numbers are scaled, so that a bandwidth means the same on every table.
+        ``"standard"`` subtracts the mean and divides by the standard deviation,
+        ``"clipped"`` turns the result z into z / √(1 + (z / 3)²), which heavy tails do
+        not stretch; both leave constant features out. None takes numbers as they are.
+        Missing numbers are set to the mean, and have a column that says so where they
+        occur in `fit`. Levels of categories are columns of zeros and ones.
     kernel : str or Kernel, default="auto"
         ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
         ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
@@ -304,16 +335,18 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
 
     Attributes
     ----------
-    X_fit_ : ndarray of shape (n_samples, n_features)
-        Training rows of positive weight.
+    X_fit_ : ndarray of shape (n_samples, n_columns)
+        Training rows of positive weight as the kernel has them: the numbers, scaled,
+        then columns of missing values, then the levels of categories. Of numbers alone
+        that are never missing there are as many columns as features.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_classes)
         Coefficients of the kernel machine.
     intercept_ : float or ndarray of shape (n_classes,)
         The mean that was taken out of the targets; 0 without intercept.
-    metric_ : ndarray of shape (n_features, n_features)
-        The feature metric M of the kept round, scaled to a largest diagonal entry of
-        1; the identity where that is round 0.
-    components_ : ndarray of shape (n_components, n_features)
+    metric_ : ndarray of shape (n_columns, n_columns)
+        The metric M of the kept round, of the columns of `X_fit_`, scaled to a largest
+        diagonal entry of 1; the identity where that is round 0.
+    components_ : ndarray of shape (n_components, n_columns)
         A square root of the metric: ``metric_ == components_.T @ components_``.
     feature_importances_ : ndarray of shape (n_features,)
         Diagonal of the average gradient outer product that the metric is made of (of
@@ -333,6 +366,8 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         (minus the log-loss at the best temperature; NaN where nothing was).
     classes_ : ndarray of shape (n_classes,)
         Class labels.
+    is_categorical_ : ndarray of bool of shape (n_features,) or None
+        Which features are categories; None if there are none.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -370,6 +405,8 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
     def __init__(
         self,
         *,
+        categorical_features="from_dtype",
+        scaling="clipped",
         kernel="auto",
         bandwidth="3*median",
         alpha="auto",
@@ -390,6 +427,8 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         random_state=None,
     ):
         super().__init__(
+            categorical_features=categorical_features,
+            scaling=scaling,
             kernel=kernel,
             bandwidth=bandwidth,
             alpha=alpha,

@@ -23,6 +23,14 @@ _SHARED = (
     "max_agop_samples",
     "solver",
 )
+_AS_ALL = (
+    "categorical_features",
+    "scaling",
+    "cv",
+    "device",
+    "n_jobs",
+    "random_state",
+)
 
 
 class SearchCV:
@@ -32,10 +40,7 @@ class SearchCV:
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "time_budget": [Interval(Real, 0, None, closed="neither"), None],
-        **{
-            name: BaseRFM._parameter_constraints[name]
-            for name in (*_SHARED, "cv", "device", "n_jobs", "random_state")
-        },
+        **{name: BaseRFM._parameter_constraints[name] for name in (*_SHARED, *_AS_ALL)},
     }
 
     def __init__(
@@ -45,6 +50,8 @@ class SearchCV:
         scoring=None,
         cv=5,
         time_budget=None,
+        categorical_features="from_dtype",
+        scaling="clipped",
         max_iter=5,
         fit_intercept=True,
         center_gradients=False,
@@ -58,6 +65,8 @@ class SearchCV:
         self.scoring = scoring
         self.cv = cv
         self.time_budget = time_budget
+        self.categorical_features = categorical_features
+        self.scaling = scaling
         self.max_iter = max_iter
         self.fit_intercept = fit_intercept
         self.center_gradients = center_gradients
@@ -125,8 +134,6 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     0.3 to 30 median distances, and ridges from 1e-6 to 10. The first six candidates are
     the kernels and the bandwidth of `RFMRegressor` with ridges of 0.1, 0.01 and 0.001.
 
-    Scale the columns first: the first round measures distances in their units.
-
     Parameters
     ----------
     n_candidates : int, default=30
@@ -139,6 +146,11 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     time_budget : float, default=None
         Seconds after which no further round is begun. What was reached then depends on
         the machine, and so does the model.
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
+            default="from_dtype"
+        As in `RFMRegressor`.
+    scaling : {"clipped", "standard"} or None, default="clipped"
+        As in `RFMRegressor`.
     max_iter : int, default=5
         Largest number of rounds in which the metric is learned anew.
     fit_intercept : bool, default=True
@@ -197,8 +209,6 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
     fitted side by side in folds, round by round, and the worse half of them is given up
     after each round. The best candidate at its best round is fitted again on all rows.
 
-    Scale the columns first: the first round measures distances in their units.
-
     Parameters
     ----------
     n_candidates : int, default=30
@@ -211,6 +221,11 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
     time_budget : float, default=None
         Seconds after which no further round is begun. What was reached then depends on
         the machine, and so does the model.
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
+            default="from_dtype"
+        As in `RFMClassifier`.
+    scaling : {"clipped", "standard"} or None, default="clipped"
+        As in `RFMClassifier`.
     max_iter : int, default=5
         Largest number of rounds in which the metric is learned anew.
     fit_intercept : bool, default=True
@@ -269,6 +284,8 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         scoring=None,
         cv=5,
         time_budget=None,
+        categorical_features="from_dtype",
+        scaling="clipped",
         max_iter=5,
         fit_intercept=True,
         class_weight=None,
@@ -284,6 +301,8 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
             scoring=scoring,
             cv=cv,
             time_budget=time_budget,
+            categorical_features=categorical_features,
+            scaling=scaling,
             max_iter=max_iter,
             fit_intercept=fit_intercept,
             center_gradients=center_gradients,

@@ -52,7 +52,7 @@ def with_value(a, value):
 @every_estimator
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(np.nan, "Input X contains NaN"), (np.inf, "Input X contains infinity")],
+    [(np.inf, "Input X contains infinity"), (-np.inf, "Input X contains infinity")],
 )
 def test_numbers_that_are_none_in_X(cls, value, message, X, y):
     with pytest.raises(ValueError, match=message):
@@ -218,10 +218,9 @@ def test_X_val_with_nothing_to_validate(cls, X, y):
         (lambda a: a[:, :2], r"X_val.* has 2 features, but RFM\w+ is expecting 3"),
         (lambda a: a[:, 0], r"X_val.* Expected 2D array"),
         (lambda a: a[:20], r"X_val and y_val.*\[20, 24\]"),
-        (lambda a: with_value(a, np.nan), "X_val.* contains NaN"),
         (lambda a: with_value(a, np.inf), "X_val.* contains infinity"),
     ],
-    ids=["features", "1d", "rows", "nan", "inf"],
+    ids=["features", "1d", "rows", "inf"],
 )
 def test_errors_of_X_val_name_it(cls, change, message, X, y):
     with pytest.raises(ValueError, match=re.compile(message, re.DOTALL)):

@@ -224,6 +224,7 @@ def test_a_kernel_with_only_value_and_slope_runs_through_the_machine(rng):
         alpha=0.1,
         validation=None,
         fit_intercept=False,
+        scaling=None,
         max_iter=2,
     )
     got = machine.fit(X, y).predict(new)

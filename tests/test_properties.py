@@ -46,7 +46,12 @@ def tables(draw, max_outputs=1, min_rows=6):
 
 
 def machine_of(kernel, max_iter=2, **parameters):
-    parameters = {"alpha": 0.1, "validation": None, "bandwidth": "median"} | parameters
+    parameters = {
+        "alpha": 0.1,
+        "validation": None,
+        "bandwidth": "median",
+        "scaling": None,
+    } | parameters
     return RFMRegressor(kernel=kernel, max_iter=max_iter, **parameters)
 
 

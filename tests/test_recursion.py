@@ -59,7 +59,9 @@ KERNELS = RADIAL + COORDINATE
 
 def paper(**parameters):
     """The machine without what the paper does not have."""
-    return RFMRegressor(validation=None, fit_intercept=False, **parameters)
+    return RFMRegressor(
+        validation=None, fit_intercept=False, scaling=None, **parameters
+    )
 
 
 @pytest.fixture
@@ -157,7 +159,12 @@ def test_the_intercept_is_the_weighted_mean_and_is_restored(small, rng):
     X, y, new = small
     weight = rng.uniform(0.2, 3, size=len(y))
     machine = RFMRegressor(
-        kernel="laplace", bandwidth=1.5, alpha=0.05, max_iter=0, validation=None
+        kernel="laplace",
+        bandwidth=1.5,
+        alpha=0.05,
+        max_iter=0,
+        validation=None,
+        scaling=None,
     ).fit(X, y + 1000, sample_weight=weight)
     K = kernel_matrix(Laplace(), X, X, 1.5)
     coef, mean = weighted_fit(K, y[:, None] + 1000, 0.05, weight)
@@ -202,6 +209,7 @@ def test_round_after_round_is_one_recursion(small):
             alpha=0.05,
             max_iter=result.number,
             validation=None,
+            scaling=None,
         ).fit(X, y)
         expected = machine.predict(new)
         assert_allclose(result.predict(new, NumpyBackend())[:, 0], expected, 1e-12)

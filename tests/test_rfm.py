@@ -284,7 +284,8 @@ def test_class_weights_count_in_the_users_rows(classes):
 def test_transform_is_the_square_root_of_the_metric(kernel, n_components, table):
     X, y = table
     machine = RFMRegressor(
-        **{**FAST, "kernel": kernel, "validation": None, "n_components": n_components}
+        **{**FAST, "kernel": kernel, "validation": None, "n_components": n_components},
+        scaling=None,
     ).fit(X, y)
     k = machine.components_.shape[0]
     assert k == (n_components or 4)
@@ -300,6 +301,7 @@ def test_a_fitted_metric_serves_another_model(table):
     machine = RFMRegressor(kernel="laplace", alpha=0.1, validation=None, max_iter=2)
     machine.fit(X, y)
     again = RFMRegressor(
+        scaling=None,
         kernel="laplace",
         alpha=0.1,
         validation=None,
@@ -328,7 +330,9 @@ def test_importances_add_up_to_1_and_find_the_features(table):
 def test_importances_of_round_0_are_those_of_its_predictor(table):
     """The metric of round 0 is the identity: its gradients tell more."""
     X, y = table
-    machine = RFMRegressor(kernel="laplace", alpha=0.1, validation=None, max_iter=0)
+    machine = RFMRegressor(
+        kernel="laplace", alpha=0.1, validation=None, max_iter=0, scaling=None
+    )
     first = machine.fit(X, y).feature_importances_
     assert_array_equal(machine.metric_, np.eye(4))
     step, gradients = 1e-6, []

@@ -38,15 +38,16 @@ def wine():
 def by_hand(model, row, kind, X, y, folds, scoring=None):
     """The score of a candidate at a round, by scikit-learn."""
     params, rounds = model.cv_results_["params"][row], model.cv_results_["iter"][row]
-    machine = kind(**params, max_iter=int(rounds), validation=None)
+    machine = kind(**params, max_iter=int(rounds), validation=None, scaling=None)
     return cross_val_score(machine, X, y, cv=folds, scoring=scoring)
 
 
 def test_scores_are_those_of_cross_validation(table):
     X, y = table
     folds = list(KFold(3, shuffle=True, random_state=0).split(X))
-    model = RFMRegressorCV(n_candidates=6, max_iter=2, cv=folds, random_state=0)
-    model.fit(X, y)
+    model = RFMRegressorCV(
+        n_candidates=6, max_iter=2, cv=folds, scaling=None, random_state=0
+    ).fit(X, y)
     results = model.cv_results_
     for row in range(6):
         expected = by_hand(model, row, RFMRegressor, X, y, folds)
@@ -63,7 +64,12 @@ def test_any_scorer(scoring, wine):
     X, y = wine
     folds = list(StratifiedKFold(3).split(X, y))
     model = RFMClassifierCV(
-        n_candidates=3, max_iter=1, cv=folds, scoring=scoring, random_state=0
+        n_candidates=3,
+        max_iter=1,
+        cv=folds,
+        scoring=scoring,
+        scaling=None,
+        random_state=0,
     ).fit(X, y)
     if scoring != "roc_auc_ovr":  # which depends on the temperature of the whole
         for row in range(3):
@@ -77,7 +83,7 @@ def test_a_scorer_of_ones_own(table):
     X, y = table
     loss = make_scorer(mean_pinball_loss, greater_is_better=False, alpha=0.9)
     folds = list(KFold(3).split(X))
-    model = RFMRegressorCV(**SMALL, cv=folds, scoring=loss).fit(X, y)
+    model = RFMRegressorCV(**SMALL, cv=folds, scoring=loss, scaling=None).fit(X, y)
     expected = by_hand(model, 0, RFMRegressor, X, y, folds, loss)
     assert_allclose(model.cv_results_["mean_test_score"][0], expected.mean())
     assert model.best_score_ <= 0
@@ -180,11 +186,13 @@ def test_scorers_see_weights(wine):
     X, y = wine
     weight = np.where(y == "red", 5.0, 1.0)
     folds = list(StratifiedKFold(3).split(X, y))
-    model = RFMClassifierCV(**SMALL, scoring="accuracy", cv=folds)
+    model = RFMClassifierCV(**SMALL, scoring="accuracy", cv=folds, scaling=None)
     model.fit(X, y, sample_weight=weight)
     row = model.best_index_
     params, rounds = model.cv_results_["params"][row], model.cv_results_["iter"][row]
-    machine = RFMClassifier(**params, max_iter=int(rounds), validation=None)
+    machine = RFMClassifier(
+        **params, max_iter=int(rounds), validation=None, scaling=None
+    )
     expected = [
         machine.fit(X[a], y[a], weight[a]).score(X[b], y[b], weight[b])
         for a, b in folds

@@ -64,7 +64,9 @@ def test_scores_are_those_of_the_pooled_out_of_fold_predictions(
 ):
     X, y = table
     weight = rng.uniform(0.2, 3, size=len(y)) if weighted else np.ones(len(y))
-    machine = RFMRegressor(alphas=(0.01, 1.0), max_iter=2, validation="cv", cv=folds)
+    machine = RFMRegressor(
+        alphas=(0.01, 1.0), max_iter=2, validation="cv", cv=folds, scaling=None
+    )
     machine.fit(X, y, sample_weight=weight)
     rows = rows_of(machine.history_)
     assert {(kernel, alpha) for kernel, alpha, number, _ in rows if number == 0} == {
@@ -73,7 +75,9 @@ def test_scores_are_those_of_the_pooled_out_of_fold_predictions(
     for row in rows:
         pooled = np.empty(len(y))
         for train, test in folds:
-            part = machine_of(row).fit(X[train], y[train], sample_weight=weight[train])
+            part = machine_of(row, scaling=None).fit(
+                X[train], y[train], sample_weight=weight[train]
+            )
             pooled[test] = part.predict(X[test])
         expected = r2_score(y, pooled, sample_weight=weight)
         assert row[3] == pytest.approx(expected, abs=1e-9)
@@ -93,7 +97,12 @@ def test_classification_scores_and_temperature_are_out_of_fold(classes):
     X, labels = classes
     folds = list(StratifiedKFold(3, shuffle=True, random_state=1).split(X, labels))
     machine = RFMClassifier(
-        kernel="laplace", alpha=0.3, max_iter=2, validation="cv", cv=folds
+        kernel="laplace",
+        alpha=0.3,
+        max_iter=2,
+        validation="cv",
+        cv=folds,
+        scaling=None,
     ).fit(X, labels)
 
     n = len(labels)
@@ -110,7 +119,9 @@ def test_classification_scores_and_temperature_are_out_of_fold(classes):
     for row in rows_of(machine.history_):
         outputs = np.empty((len(labels), 3))
         for train, test in folds:
-            part = machine_of(row, RFMClassifier).fit(X[train], labels[train])
+            part = machine_of(row, RFMClassifier, scaling=None).fit(
+                X[train], labels[train]
+            )
             outputs[test] = part.decision_function(X[test])
         best = minimize_scalar(loss, args=(outputs,), bounds=(-2, 4.6))
         plain = ((n + 1) * best.fun + np.log(proba_of(best, outputs)).mean()) / n
@@ -140,11 +151,16 @@ def test_cv_may_leave_rows_out_of_the_judging(table):
     X, y = table
     folds = [(np.arange(12, 48), np.arange(12))]
     machine = RFMRegressor(
-        kernel="laplace", alpha=0.1, max_iter=1, validation="cv", cv=folds
+        kernel="laplace",
+        alpha=0.1,
+        max_iter=1,
+        validation="cv",
+        cv=folds,
+        scaling=None,
     )
     machine.fit(X, y)
     for row in rows_of(machine.history_):
-        part = machine_of(row).fit(X[12:], y[12:])
+        part = machine_of(row, scaling=None).fit(X[12:], y[12:])
         assert row[3] == pytest.approx(r2_score(y[:12], part.predict(X[:12])))
 
 
@@ -211,6 +227,7 @@ def test_hold_out_scores_come_from_the_rows_held_out(table):
         max_iter=2,
         validation="holdout",
         validation_fraction=0.25,
+        scaling=None,
         random_state=3,
     ).fit(X, y)
     # the seed of the split is the first number that the random state gives
@@ -218,7 +235,7 @@ def test_hold_out_scores_come_from_the_rows_held_out(table):
     train, test = hold_out(np.zeros(48), 0.25, seed)
     assert len(test) == 12
     for row in rows_of(machine.history_):
-        part = machine_of(row).fit(X[train], y[train])
+        part = machine_of(row, scaling=None).fit(X[train], y[train])
         expected = r2_score(y[test], part.predict(X[test]))
         assert row[3] == pytest.approx(expected, abs=1e-9)
 

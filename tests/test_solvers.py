@@ -276,6 +276,7 @@ def test_std_equals_that_of_a_gaussian_process(rng):
         max_iter=0,
         validation=None,
         fit_intercept=False,
+        scaling=None,
     ).fit(X, y)
     mean, std = machine.predict(new, return_std=True)
     # the signal variance is what makes the scaled leave-one-out residuals 1
@@ -344,6 +345,7 @@ def test_weights_in_the_fit_equal_the_dense_formula(table, rng):
         alpha=ALPHA,
         max_iter=0,
         validation=None,
+        scaling=None,
     )
     machine.fit(X, y, sample_weight=weight)
     K = dense_values(Laplace(), X, X, BANDWIDTH)

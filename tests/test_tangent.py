@@ -243,7 +243,9 @@ def test_parts_of_gradients_and_products(kernel, backend, rng):
 def test_standard_deviations_shrink_at_the_training_rows(rng):
     X = rng.normal(size=(60, 3))
     y = X[:, 0] ** 2 + 0.1 * rng.normal(size=60)
-    model = RFMRegressor(kernel="ntk", alpha=0.01, validation=None).fit(X, y)
+    model = RFMRegressor(
+        kernel="ntk", alpha=0.01, validation=None, scaling="standard"
+    ).fit(X, y)
     _, near = model.predict(X, return_std=True)
     _, far = model.predict(10 * X, return_std=True)
     assert (near > 0).all() and np.median(far) > 3 * np.median(near)

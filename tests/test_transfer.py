@@ -395,7 +395,7 @@ def test_an_rfm_is_compared_by_its_own_folds(tasks):
     """No fit more than one for each method, and the folds are those of `cv`."""
     source, X, y = tasks
     folds = list(KFold(4, shuffle=True, random_state=1).split(X))
-    target = RFMRegressor(kernel="laplace", alpha=0.1, max_iter=0)
+    target = RFMRegressor(kernel="laplace", alpha=0.1, max_iter=0, scaling=None)
     model = TransferKernel(source, target, cv=folds).fit(X, y)
     alone = cross_val_predict(target.set_params(validation=None), X, y, cv=folds)
     where = model.cv_results_["method"] == "none"

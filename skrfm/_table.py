@@ -1,0 +1,197 @@
+"""Tables as they are: categories, missing values and units, made rows of a kernel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.preprocessing import OrdinalEncoder
+from sklearn.utils import _safe_indexing, check_array
+
+# the commonest levels of a category count; the others are one level
+MAX_LEVELS = 1000
+# standard deviations that values are softly clipped at
+_CLIP = 3.0
+
+SCALINGS = ("clipped", "standard")
+
+
+class TableReader:
+    """One matrix of floats of a table: categories as codes, in their columns.
+
+    A code counts the sorted levels from 0. It is -1 for a level that was not there
+    when the reader was fitted, NaN for a missing value.
+
+    Parameters
+    ----------
+    is_categorical : boolean ndarray of shape (n_features,)
+    """
+
+    def __init__(self, is_categorical):
+        self.is_categorical = is_categorical
+
+    def fit(self, X):
+        """Learn the levels of the categories of some rows."""
+        self._encoder = OrdinalEncoder(
+            handle_unknown="use_encoded_value",
+            unknown_value=-1,
+            max_categories=MAX_LEVELS,
+        )
+        self._encoder.fit(self._part(X, self.is_categorical))
+        return self
+
+    def transform(self, X):
+        """Return the matrix of some rows."""
+        numbers, categories = ~self.is_categorical, self.is_categorical
+        dtype = np.float64
+        if numbers.any():
+            part = self._part(X, numbers)
+            part = check_array(
+                part,
+                dtype=[np.float64, np.float32],
+                ensure_all_finite="allow-nan",
+                input_name="X",
+            )
+            dtype = part.dtype
+        out = np.empty((len(X), len(numbers)), dtype=dtype)
+        if numbers.any():
+            out[:, numbers] = part
+        out[:, categories] = self._encoder.transform(self._part(X, categories))
+        return out
+
+    @staticmethod
+    def _part(X, mask):
+        return _safe_indexing(X, np.flatnonzero(mask), axis=1)
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    """From a matrix of numbers and codes to the rows of a kernel.
+
+    Numbers come first, in their order: missing values at the mean, centred, in units of
+    the standard deviation, softly clipped. Then there is a column of zeros and ones for
+    each number that may be missing. Levels come last, a block of columns for each
+    category, those of few levels first; a missing value is a level of its own, and a
+    level that was not there at the fit has zeros in the whole block.
+
+    Attributes
+    ----------
+    numbers, categories : ndarray of int
+        The places of the columns.
+    center, factor : arrays of shape (n_numbers,)
+        What is taken from the numbers, and what they are multiplied by then.
+    gaps : ndarray of int
+        Which of the numbers have a column of missing values.
+    widths : tuple of int
+        Numbers of levels of the categories.
+    clip : bool
+        Whether the numbers are clipped.
+    """
+
+    numbers: np.ndarray
+    categories: np.ndarray
+    mean: object
+    center: object
+    factor: object
+    gaps: np.ndarray
+    widths: tuple
+    clip: bool
+
+    @classmethod
+    def fit(cls, X, is_categorical, weight, scaling, xp):
+        """Learn from rows of positive weight.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            Numbers, NaN where they are missing, and codes.
+        is_categorical : boolean ndarray of shape (d,) or None
+        weight : array of shape (n,)
+        scaling : {"clipped", "standard"} or None
+        xp : namespace
+        """
+        d = X.shape[1]
+        is_categorical = np.zeros(d, bool) if is_categorical is None else is_categorical
+        numbers, categories = (
+            np.flatnonzero(mask) for mask in (~is_categorical, is_categorical)
+        )
+        widths = [_n_levels(X[:, place]) for place in categories]
+        order = np.argsort(widths, kind="stable")
+        part = X if len(numbers) == d else X[:, numbers]
+        mean, deviation, gaps = _moments(part, weight, xp)
+        center, factor = xp.zeros_like(mean), xp.ones_like(mean)
+        if scaling is not None:
+            center = mean
+            positive = deviation > 0
+            factor = 1 / xp.where(positive, deviation, factor)
+            factor = xp.where(positive, factor, xp.zeros_like(factor))
+        return cls(
+            numbers,
+            categories[order],
+            mean,
+            center,
+            factor,
+            gaps,
+            tuple(int(widths[place]) for place in order),
+            scaling == "clipped",
+        )
+
+    @property
+    def origins(self):
+        """The column that each column of the rows comes from."""
+        levels = np.repeat(self.categories, self.widths)
+        return np.concatenate([self.numbers, self.numbers[self.gaps], levels])
+
+    def transform(self, X, xp):
+        """Return the rows of a matrix of numbers and codes."""
+        if self.categories.size == 0:
+            Z = X
+        else:
+            Z = X[:, self.numbers]
+        blocks = []
+        if xp is np:
+            missing = np.isnan(Z)
+            if missing.any():
+                Z = np.where(missing, self.mean, Z)
+            blocks = [missing[:, self.gaps], *self._levels(X)]
+        Z = (Z - self.center) * self.factor
+        if self.clip:
+            Z = Z / xp.sqrt(1 + (Z / _CLIP) ** 2)
+        if not any(block.shape[1] for block in blocks):
+            return Z
+        return np.concatenate([Z, *(b.astype(X.dtype) for b in blocks)], axis=1)
+
+    def _levels(self, X):
+        """Yield the blocks of zeros and ones of the categories."""
+        for place, width in zip(self.categories, self.widths, strict=True):
+            codes = X[:, place]
+            codes = np.where(np.isnan(codes), width - 1, codes)
+            yield codes[:, None] == np.arange(width)
+
+
+def _n_levels(codes):
+    """Return the number of levels; missing values are the last one."""
+    missing = np.isnan(codes)
+    known = codes[~missing]
+    return int(known.max(initial=-1)) + 1 + int(missing.any())
+
+
+def _moments(X, weight, xp):
+    """Return weighted means and deviations of columns, and which have missing values.
+
+    The deviation of a column that is constant but for rounding errors is 0.
+    """
+    if xp is np and np.isnan(X).any():
+        parts = [_moments(x[~np.isnan(x), None], weight[~np.isnan(x)], np) for x in X.T]
+        mean, deviation = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
+        return mean, deviation, np.flatnonzero(np.isnan(X).any(axis=0))
+    gaps = np.array([], dtype=int)
+    if X.shape[0] == 0:
+        return np.zeros(X.shape[1], X.dtype), np.zeros(X.shape[1], X.dtype), gaps
+    share = (weight / xp.sum(weight))[:, None]
+    mean = xp.sum(share * X, axis=0)
+    deviation = xp.sqrt(xp.sum(share * (X - mean) ** 2, axis=0))
+    rounding = X.shape[0] * xp.finfo(X.dtype).eps * xp.abs(mean)
+    zero = xp.zeros_like(deviation)
+    return mean, xp.where(deviation > rounding, deviation, zero), gaps
+
+
+__all__ = ["MAX_LEVELS", "SCALINGS", "TableEncoder", "TableReader"]
