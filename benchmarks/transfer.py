@@ -56,7 +56,7 @@ def digits():
 def labels(records, data, seeds):
     """Disjoint labels."""
     X, y = digits()
-    source = RFMClassifier(random_state=0).fit(X[y < 5], y[y < 5])
+    source = RFMClassifier(scaling=None, random_state=0).fit(X[y < 5], y[y < 5])
     new = y >= 5
     learn_classes(records, "labels", "5-9", source, X[new], y[new], SIZES[:-1], seeds)
 
@@ -66,7 +66,9 @@ def domain(records, data, seeds):
     with np.load(Path(data) / "transfer_images" / "usps.npz") as file:
         X, y = file["X"].reshape(-1, 256) / 255.0, file["y"]
         rows = np.random.default_rng(0).choice(7291, 2500, replace=False)
-    source = RFMClassifier(kernel="laplace", random_state=0).fit(X[rows], y[rows])
+    source = RFMClassifier(kernel="laplace", scaling=None, random_state=0).fit(
+        X[rows], y[rows]
+    )
     with np.load(Path(data) / "transfer_images" / "mnist_10k.npz") as file:
         X, y = smaller(file["X"][:, 4:24, 4:24] / 255.0), file["y"]
     learn_classes(records, "domain", "MNIST", source, X, y, SIZES, seeds)
@@ -91,7 +93,7 @@ def halves(seed=0):
 def corrupted(records, data, seeds):
     """The same labels, other images."""
     X, y, X_new, y_new = halves()
-    source = RFMClassifier(random_state=0).fit(X, y)
+    source = RFMClassifier(scaling=None, random_state=0).fit(X, y)
     for kind, levels in LEVELS.items():
         for level in levels:
             changed = corrupt(X_new, kind, level)
@@ -115,7 +117,7 @@ def shuffled(records, data, seeds):
     """A source that knows nothing."""
     X, y, X_new, y_new = halves()
     wrong = np.random.default_rng(2).permutation(y)
-    source = RFMClassifier(random_state=0).fit(X, wrong)
+    source = RFMClassifier(scaling=None, random_state=0).fit(X, wrong)
     learn_classes(records, "shuffled", "digits", source, X_new, y_new, SIZES[:5], seeds)
 
 
@@ -143,7 +145,9 @@ def screens(records, data, seeds):
     for first, second in (("prism", "ctrp"), ("ctrp", "gdsc")):
         X, y, _ = table.pairs(first, others)
         rows = np.random.default_rng(1).permutation(len(y))[:SOURCE_ROWS]
-        source = RFMRegressor(kernel="laplace", random_state=0).fit(X[rows], y[rows])
+        source = RFMRegressor(kernel="laplace", scaling=None, random_state=0).fit(
+            X[rows], y[rows]
+        )
         for size, seed in product(CELLS, range(seeds)):
             rng = np.random.default_rng([size, seed])
             cells = rng.permutation(mine)
@@ -152,7 +156,13 @@ def screens(records, data, seeds):
             train = some_of_each(drug, size, rng)
             parts = X[train], y[train], X_test, y_test
             key = "screens", f"{second} from {first}", size, seed
-            compare(records, key, source, *parts, target=RFMRegressor(kernel="laplace"))
+            compare(
+                records,
+                key,
+                source,
+                *parts,
+                target=RFMRegressor(kernel="laplace", scaling=None),
+            )
 
 
 def signatures(records, data, seeds):
@@ -166,7 +176,7 @@ def signatures(records, data, seeds):
     columns = list(range(d, blank.shape[1]))
     source = make_pipeline(
         ColumnTransformer([("drug", "passthrough", columns)]),
-        RFMRegressor(kernel="laplace", random_state=0),
+        RFMRegressor(kernel="laplace", scaling=None, random_state=0),
     ).fit(blank, profiles)
     for size, seed in product((20, 40, 60), range(seeds)):
         rng = np.random.default_rng([size, seed])
@@ -175,7 +185,7 @@ def signatures(records, data, seeds):
         train = cells[np.isin(drug[cells], drugs[:size])][:MOST_TEST_ROWS]
         test = cells[np.isin(drug[cells], drugs[60:])][:MOST_TEST_ROWS]
         parts = X[train], y[train], X[test], y[test]
-        target = RFMRegressor(kernel="laplace")
+        target = RFMRegressor(kernel="laplace", scaling=None)
         key = "signatures", "new drugs", size, seed
         compare(records, key, source, *parts, target=target, groups=drug[train])
 

@@ -76,7 +76,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         those, is no transfer; with them, the target estimator's kind.
     target_estimator : estimator, default=None
         The model of the target. None is an `RFMClassifier` or `RFMRegressor`, as the
-        source is.
+        source is, with ``scaling=None``: scores stand beside columns as they are.
     method : {"auto", "outputs", "none", "projection", "concat", "translation", \
             "both"}, default="auto"
         "auto" compares squared errors (for classes, log-losses) on rows that are left
@@ -176,7 +176,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         source = self.source_estimator
         classifies = source is not None and is_classifier(source)
         kind = RFMClassifier if classifies else RFMRegressor
-        return kind(random_state=self.random_state)
+        return kind(scaling=None, random_state=self.random_state)
 
     def _classifies(self):
         return is_classifier(self._target())

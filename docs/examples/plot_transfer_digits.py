@@ -21,11 +21,13 @@ from skrfm import RFMClassifier, TransferKernel
 X, y = load_digits(return_X_y=True)
 X = X / 16
 rng = np.random.default_rng(0)
-source = RFMClassifier(kernel="laplace", random_state=0).fit(X[:900], y[:900])
+source = RFMClassifier(kernel="laplace", scaling=None, random_state=0).fit(
+    X[:900], y[:900]
+)
 noisy = X[900:] + 0.3 * rng.normal(size=X[900:].shape)
 blurred = gaussian_filter(X[900:].reshape(-1, 8, 8), (0, 0.8, 0.8)).reshape(-1, 64)
 few = (y[:900] < 5).nonzero()[0]
-half = RFMClassifier(kernel="laplace", random_state=0).fit(X[few], y[few])
+half = RFMClassifier(kernel="laplace", scaling=None, random_state=0).fit(X[few], y[few])
 others = (y[900:] >= 5).nonzero()[0]
 tasks = {
     "noise": (source, noisy, y[900:]),

@@ -46,7 +46,9 @@ second = 0.7 * response(X_second) + own + 0.3 * rng.normal(size=len(X_second))
 # A model of the first screen
 # ---------------------------
 
-source = RFMRegressor(kernel="laplace", random_state=0).fit(X_first, first)
+source = RFMRegressor(kernel="laplace", scaling=None, random_state=0).fit(
+    X_first, first
+)
 print(
     f"correlation with the second screen: "
     f"{np.corrcoef(source.predict(X_second), second)[0, 1]:.2f}"
@@ -58,7 +60,9 @@ print(
 # Scores against the logarithm of the number of pairs, with and without the source. The
 # law says how many pairs without transfer are worth a number of pairs with it.
 
-transfer = TransferKernel(source, RFMRegressor(kernel="laplace"), random_state=0)
+transfer = TransferKernel(
+    source, RFMRegressor(kernel="laplace", scaling=None), random_state=0
+)
 law = scaling_law(
     transfer,
     X_second,
