@@ -138,26 +138,33 @@ class TableEncoder:
     def origins(self):
         """The column that each column of the rows comes from."""
         levels = np.repeat(self.categories, self.widths)
-        return np.concatenate([self.numbers, self.numbers[self.gaps], levels])
+        return np.concatenate([self.number_origins, levels])
+
+    @property
+    def number_origins(self):
+        """The column that each column of `encode_numbers` comes from."""
+        return np.concatenate([self.numbers, self.numbers[self.gaps]])
 
     def transform(self, X, xp):
         """Return the rows of a matrix of numbers and codes."""
+        Z = self.encode_numbers(X, xp)
         if self.categories.size == 0:
-            Z = X
-        else:
-            Z = X[:, self.numbers]
-        blocks = []
-        if xp is np:
-            missing = np.isnan(Z)
-            if missing.any():
-                Z = np.where(missing, self.mean, Z)
-            blocks = [missing[:, self.gaps], *self._levels(X)]
+            return Z
+        levels = (block.astype(Z.dtype) for block in self._levels(X))
+        return np.concatenate([Z, *levels], axis=1)
+
+    def encode_numbers(self, X, xp):
+        """Return the columns of the numbers, and of their missing values."""
+        Z = X if self.categories.size == 0 else X[:, self.numbers]
+        missing = np.isnan(Z) if xp is np else None
+        if missing is not None and missing.any():
+            Z = np.where(missing, self.mean, Z)
         Z = (Z - self.center) * self.factor
         if self.clip:
             Z = Z / xp.sqrt(1 + (Z / _CLIP) ** 2)
-        if not any(block.shape[1] for block in blocks):
+        if not self.gaps.size:
             return Z
-        return np.concatenate([Z, *(b.astype(X.dtype) for b in blocks)], axis=1)
+        return np.concatenate([Z, missing[:, self.gaps].astype(Z.dtype)], axis=1)
 
     def _levels(self, X):
         """Yield the blocks of zeros and ones of the categories."""
@@ -165,6 +172,29 @@ class TableEncoder:
             codes = X[:, place]
             codes = np.where(np.isnan(codes), width - 1, codes)
             yield codes[:, None] == np.arange(width)
+
+
+@dataclass(frozen=True)
+class Coding:
+    """A reader and an encoder: from a table to the rows of a kernel."""
+
+    reader: TableReader | None
+    encoder: TableEncoder
+
+    @classmethod
+    def of(cls, X, categories, weight):
+        """Learn from a table of scaled numbers, with categories at some places."""
+        mask, reader, read = np.zeros(X.shape[1], dtype=bool), None, X
+        if categories is not None:
+            mask[categories] = True
+            reader = TableReader(mask).fit(X)
+            read = reader.transform(X)
+        return cls(reader, TableEncoder.fit(read, mask, weight, None, np))
+
+    def transform(self, X):
+        """Return the rows of a table."""
+        read = X if self.reader is None else self.reader.transform(X)
+        return self.encoder.transform(read, np)
 
 
 def _n_levels(codes):
@@ -194,4 +224,4 @@ def _moments(X, weight, xp):
     return mean, xp.where(deviation > rounding, deviation, zero), gaps
 
 
-__all__ = ["MAX_LEVELS", "SCALINGS", "TableEncoder", "TableReader"]
+__all__ = ["MAX_LEVELS", "SCALINGS", "Coding", "TableEncoder", "TableReader"]

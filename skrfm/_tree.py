@@ -5,6 +5,7 @@ small kernel machine varies most. Nothing here knows what is in the leaves.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import expit
@@ -13,6 +14,27 @@ from scipy.special import expit
 _DIRECTIONS = 5
 # leaves of less than this share of a row's weight are left out
 _LEAST_WEIGHT = 1e-3
+# rows that a coding takes at a time
+_ROWS = 16384
+
+
+class Direction:
+    """A direction in the rows that a coding makes of a table; None leaves them."""
+
+    def __init__(self, vector, coding=None):
+        self.vector, self.coding = vector, coding
+
+    def positions(self, X):
+        """Return where rows are along the direction."""
+        vector = self.vector.astype(X.dtype)
+        if self.coding is None:
+            return X @ vector
+        edges = [*range(0, len(X), _ROWS), len(X)]
+        parts = (
+            self.coding.transform(X[start:stop]) @ vector
+            for start, stop in pairwise(edges)
+        )
+        return np.concatenate([np.empty(0, X.dtype), *parts])
 
 
 @dataclass
@@ -24,9 +46,12 @@ class Leaf:
 
 @dataclass
 class Node:
-    """Rows with `X @ direction <= threshold` go left; `width` is their spread."""
+    """Rows at most at the threshold along the direction go left.
 
-    direction: np.ndarray
+    `width` is the spread of the rows.
+    """
+
+    direction: Direction
     threshold: float
     width: float
     left: object = None
@@ -34,7 +59,7 @@ class Node:
 
     def offset(self, X):
         """Return how far rows are to the right, in units of the width."""
-        return (X @ self.direction - self.threshold) / self.width
+        return (self.direction.positions(X) - self.threshold) / self.width
 
 
 def weighted_quantiles(values, weight, shares):
@@ -50,7 +75,7 @@ def split_rows(X, weight, direction):
 
     None if nothing would be left on one of the sides.
     """
-    position = X @ direction
+    position = direction.positions(X)
     low, threshold, high = weighted_quantiles(position, weight, (0.25, 0.5, 0.75))
     left = position <= threshold
     if left.all():  # as many rows are at the median as above it, or more
@@ -83,8 +108,8 @@ def grow(X, weight, most, directions_of):
     most : int
         The largest number of rows of a leaf.
     directions_of : callable
-        Of the rows of some nodes, in a list: for each its directions (k, d), the best
-        first. A node that none of them splits is a leaf.
+        Of the rows of some nodes, in a list: for each its Directions, the best first. A
+        node that none of them splits is a leaf.
 
     Returns
     -------
@@ -115,7 +140,7 @@ def _first_split(X, weight, rows, directions):
     """Return the split along the first direction that there is one for, or None."""
     part, part_weight = X[rows], weight[rows]
     for direction in directions[:_DIRECTIONS]:
-        split = split_rows(part, part_weight, direction.astype(X.dtype))
+        split = split_rows(part, part_weight, direction)
         if split is not None:
             return split
     return None

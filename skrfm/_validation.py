@@ -31,8 +31,9 @@ def validate_training(estimator, X, y, sample_weight):
             "device='cuda' is not available: this version computes on the CPU. "
             "Pass device=None or device='cpu'."
         )
-    X, y, weight = _read_training(
-        estimator, _on_device(estimator, X), _on_host(y), sample_weight
+    X, y = _on_device(estimator, X), _on_host(y)
+    X, y, weight = read_training(
+        estimator, X, y, sample_weight, estimator.categorical_features
     )
     xp, _, device = get_namespace_and_device(X)
     Y, weight = estimator._encode(y, weight)
@@ -53,12 +54,13 @@ def validate_training(estimator, X, y, sample_weight):
     return _encoded(estimator, data, backend), keep, backend
 
 
-def _read_training(estimator, X, y, sample_weight):
-    """Return X as a matrix of floats, y, and the weights, after the usual checks."""
+def read_training(estimator, X, y, sample_weight, categorical_features):
+    """Return X as a matrix of floats, y, and the weights, after the usual checks.
+
+    How categories become codes is set on the estimator.
+    """
     estimator._reader = None
-    estimator.is_categorical_ = check_categorical_features(
-        X, estimator.categorical_features
-    )
+    estimator.is_categorical_ = check_categorical_features(X, categorical_features)
     options = {
         "multi_output": estimator._multi_output,
         "y_numeric": estimator._multi_output,
@@ -87,7 +89,7 @@ def _read_training(estimator, X, y, sample_weight):
     return X, y, weight
 
 
-def _read(estimator, X):
+def read_rows(estimator, X):
     """Return new rows as a matrix of floats, after the usual checks."""
     if estimator._reader is None:
         return validate_data(estimator, X, reset=False, **_float_options(X))
@@ -126,7 +128,7 @@ def validate_validation_set(estimator, X_val, y_val, sample_weight_val, backend)
         )
     X_val = _on_device(estimator, X_val)
     try:
-        X_val = _read(estimator, X_val)
+        X_val = read_rows(estimator, X_val)
         y_val = _on_host(y_val)
         check_consistent_length(X_val, y_val)
     except ValueError as error:
@@ -144,7 +146,7 @@ def validate_rows(estimator, X, method):
     """Return new rows as a kernel's, and their backend."""
     X = _on_device(estimator, X)
     check_same_namespace(X, estimator, attribute="X_fit_", method=method)
-    X = _read(estimator, X)
+    X = read_rows(estimator, X)
     xp, _, device = get_namespace_and_device(X)
     backend = get_backend(xp, device)
     return estimator._encoder.transform(X, backend.xp), backend

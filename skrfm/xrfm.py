@@ -14,15 +14,16 @@ from sklearn.base import (
 )
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ._atomic import unchanged_by_errors
-from ._compat import Interval, StrOptions, check_sample_weight
+from ._compat import Interval, StrOptions
 from ._parallel import run_jobs
-from ._tree import grow, principal_directions, route
+from ._table import Coding, TableEncoder
+from ._tree import Direction, grow, principal_directions, route
+from ._validation import read_rows, read_training
 from .rfm import RFMClassifier, RFMRegressor
 
-_FLOATS = [np.float64, np.float32]
 # the ridge of the machines that find directions, where none has been searched for
 _SPLIT_ALPHA = 0.1
 
@@ -43,6 +44,11 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
     _kind = None
     #: whether y may have several columns, and has numbers
     _multi_output = False
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def __init__(
         self,
@@ -92,28 +98,35 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
             The fitted estimator.
         """
         with unchanged_by_errors(self):
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                dtype=_FLOATS,
-                multi_output=self._multi_output,
-                y_numeric=self._multi_output,
-                ensure_min_samples=2,
-            )
-            weight = check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            leaf = self._kind() if self.estimator is None else clone(self.estimator)
+            X, y, weight = read_training(
+                self, X, y, sample_weight, leaf.categorical_features
             )
             if not weight.all():
                 keep = weight > 0
                 X, y, weight = X[keep], y[keep], weight[keep]
-            self._fit(X, self._encode(y), weight)
+            self._encoder = TableEncoder.fit(
+                X, self.is_categorical_, weight.astype(X.dtype), leaf.scaling, np
+            )
+            self._fit(leaf, self._columns(X), self._encode(y), weight)
         return self
 
-    def _fit(self, X, y, weight):
+    def _columns(self, X):
+        """Return the rows that leaves get: numbers as a kernel has them, and codes."""
+        encoder = self._encoder
+        numbers = encoder.encode_numbers(X, np)
+        if not encoder.categories.size:
+            return numbers
+        return np.concatenate([numbers, X[:, encoder.categories]], axis=1)
+
+    def _fit(self, leaf, X, y, weight):
         random_state = check_random_state(self.random_state)
         first, *seeds = _seeds(random_state, self.n_trees + 1)
-        leaf, splitter = self._estimators(X, y, weight, first)
+        places = np.arange(X.shape[1])[len(self._encoder.number_origins) :]
+        leaf.set_params(
+            scaling=None, categorical_features=places if len(places) else None
+        )
+        splitter = self._choose(leaf, X, y, weight, first)
         self._roots, self.estimators_, total = [], [], np.zeros(X.shape[1])
         for seed in seeds:
             rng = np.random.RandomState(seed)
@@ -128,11 +141,12 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
             for model, r in zip(models, rows, strict=True):
                 total += len(r) * model.feature_importances_
         self.n_leaves_ = sum(map(len, self.estimators_))
+        origins = [self._encoder.number_origins, self._encoder.categories]
+        total = np.bincount(np.concatenate(origins), total)
         self.feature_importances_ = total / (total.sum() or 1.0)
 
-    def _estimators(self, X, y, weight, seed):
-        """Return the estimators of leaves, and of the directions of nodes."""
-        leaf = self._kind() if self.estimator is None else clone(self.estimator)
+    def _choose(self, leaf, X, y, weight, seed):
+        """Set what is chosen for all leaves; return the estimator of directions."""
         self.root_estimator_, alpha = None, _SPLIT_ALPHA
         if self.search == "root" and len(X) > self.max_leaf_size:
             rng = np.random.default_rng(seed)
@@ -142,14 +156,13 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
                 self.root_estimator_, alpha = root, root.alpha_
                 found = {"kernel": root.kernel_, "max_iter": root.best_iter_}
                 leaf.set_params(alpha=alpha, validation=None, **found)
-        splitter = clone(leaf).set_params(
+        return clone(leaf).set_params(
             kernel="laplace",
             alpha=alpha,
             max_iter=1,
             validation=None,
             metric_type="full",
         )
-        return leaf, splitter
 
     def _tree(self, X, y, weight, splitter, rng):
         """Return the root of a tree, and the rows of each of its leaves."""
@@ -175,7 +188,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
     def _outputs(self, X):
         """Return the outputs (n, c) of the leaves, by their weights, over the trees."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        X = self._columns(read_rows(self, X))
         total = np.zeros((len(X), self._n_outputs), dtype=X.dtype)
         for root, models in zip(self._roots, self.estimators_, strict=True):
             for number, rows, weight in route(root, X, self.temperature):
@@ -203,12 +216,19 @@ def _fit_leaf(estimator, X, y, weight, seed):
 
 
 def _directions(splitter, X, y, weight, seed):
-    """Return directions (k, d) for a node, those of most variance for equal targets."""
+    """Return Directions for a node, those of most variance for equal targets."""
     model = _fit_leaf(splitter, X, y, weight, seed)
-    if isinstance(model, Constant):
-        centred = X - X.mean(axis=0)
-        return principal_directions(centred.T @ centred)
-    return principal_directions(model.metric_)
+    if not isinstance(model, Constant):
+        coding = Coding(model._reader, model._encoder)
+        vectors = principal_directions(model.metric_)
+    else:
+        coding = Coding.of(X, splitter.categorical_features, weight)
+        rows = coding.transform(X)
+        centred = rows - rows.mean(axis=0)
+        vectors = principal_directions(centred.T @ centred)
+    if splitter.categorical_features is None:
+        coding = None
+    return [Direction(vector, coding) for vector in vectors]
 
 
 class XRFMRegressor(RegressorMixin, BaseXRFM):

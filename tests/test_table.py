@@ -16,6 +16,8 @@ from skrfm import (
     RFMClassifierCV,
     RFMRegressor,
     RFMRegressorCV,
+    XRFMClassifier,
+    XRFMRegressor,
 )
 from skrfm._table import TableEncoder, TableReader
 
@@ -318,3 +320,47 @@ def test_frames_that_differ_from_that_of_the_fit(frame):
         model.predict(X.rename(columns={"color": "colour"}))
     with pytest.raises(ValueError, match="feature"):
         model.predict(X.drop(columns="color"))
+
+
+# -- trees ----------------------------------------------------------------------------
+
+
+def test_a_tree_takes_frames(rng):
+    X, y = make_frame(rng, 700)
+    leaf = RFMRegressor(kernel="l1_laplace", alpha=0.1, max_iter=1)
+    model = XRFMRegressor(leaf, max_leaf_size=200, random_state=0).fit(X[:600], y[:600])
+    assert model.n_leaves_ == 4
+    assert model.feature_importances_.shape == (6,)
+    assert model.feature_importances_.sum() == pytest.approx(1)
+    assert model.feature_importances_[4] == pytest.approx(0, abs=1e-20)
+    assert model.score(X[600:], y[600:]) > 0.6
+    new = X.head(4).assign(color=pd.Categorical(["violet", None, "red", "red"]))
+    assert np.isfinite(model.predict(new)).all()
+
+
+def test_a_tree_of_one_leaf_is_the_machine(frame):
+    X, y = frame
+    leaf = RFMRegressor(kernel="l1_laplace", **QUICK)
+    tree = XRFMRegressor(leaf, random_state=0).fit(X, y)
+    expected = leaf.fit(X, y)
+    assert_allclose(tree.predict(X), expected.predict(X), rtol=1e-9)
+    importances = expected.feature_importances_
+    assert_allclose(tree.feature_importances_, importances, atol=1e-12)
+
+
+def test_a_tree_of_categories_alone(rng):
+    codes = rng.integers(0, 12, size=(500, 3))
+    X = pd.DataFrame(codes, columns=list("abc")).astype("category")
+    labels = np.where((codes[:, 0] % 2) ^ (codes[:, 1] > 5), "odd", "even")
+    model = XRFMClassifier(max_leaf_size=150, random_state=0).fit(X[:400], labels[:400])
+    assert model.score(X[400:], labels[400:]) > 0.9
+
+
+def test_leaves_scale_as_the_whole_table(rng):
+    X = rng.normal(size=(300, 3)) * [1e-3, 1.0, 1e3]
+    y = np.sin(X[:, 1]) + X[:, 2] / 1e3
+    leaf = RFMRegressor(kernel="laplace", alpha=0.1, max_iter=0)
+    model = XRFMRegressor(leaf, max_leaf_size=80, random_state=0).fit(X, y)
+    Z = np.concatenate([part.X_fit_ for part in model.estimators_[0]])
+    whole = RFMRegressor(kernel="laplace", alpha=0.1, max_iter=0).fit(X, y).X_fit_
+    assert_allclose(np.sort(Z, axis=0), np.sort(whole, axis=0), rtol=1e-12)

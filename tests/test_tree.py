@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 
 from skrfm._tree import (
+    Direction,
     Leaf,
     grow,
     principal_directions,
@@ -19,7 +20,7 @@ from skrfm._tree import (
 
 def axes_of(nodes):
     """Directions that are known without a model: the axes."""
-    return [np.eye(3) for _ in nodes]
+    return [[Direction(axis) for axis in np.eye(3)] for _ in nodes]
 
 
 def tree_of(X, most, weight=None):
@@ -39,7 +40,7 @@ def test_quantiles_count_weights_as_rows(weight, seed):
 def test_a_split_halves_the_weight(rng):
     X = rng.normal(size=(101, 3))
     weight = rng.integers(1, 5, size=101).astype(float)
-    node, left = split_rows(X, weight, np.array([1.0, 0, 0]))
+    node, left = split_rows(X, weight, Direction(np.array([1.0, 0, 0])))
     assert_array_equal(left, X[:, 0] <= node.threshold)
     assert abs(weight[left].sum() - weight.sum() / 2) <= weight.max()
     quarters = weighted_quantiles(X[:, 0], weight, (0.25, 0.75))
@@ -49,7 +50,7 @@ def test_a_split_halves_the_weight(rng):
 @pytest.mark.parametrize("values", [[0, 1, 1, 1, 1], [0, 0, 0, 0, 1], [0, 1]])
 def test_ties_leave_something_on_both_sides(values):
     X = np.array(values, dtype=float)[:, None]
-    node, left = split_rows(X, np.ones(len(X)), np.ones(1))
+    node, left = split_rows(X, np.ones(len(X)), Direction(np.ones(1)))
     assert 0 < left.sum() < len(X)
     assert_array_equal(left, X[:, 0] <= node.threshold)
     assert node.width > 0
@@ -57,7 +58,7 @@ def test_ties_leave_something_on_both_sides(values):
 
 def test_equal_rows_have_no_split():
     X = np.ones((6, 3))
-    assert split_rows(X, np.ones(6), np.ones(3)) is None
+    assert split_rows(X, np.ones(6), Direction(np.ones(3))) is None
     root, leaves = tree_of(X, 2)
     assert isinstance(root, Leaf) and len(leaves) == 1
 
@@ -88,7 +89,9 @@ def naive_weights(node, x, temperature):
     """Return {leaf: weight} of one row, nothing left out."""
     if isinstance(node, Leaf):
         return {node.number: 1.0}
-    right = expit((x @ node.direction - node.threshold) / node.width / temperature)
+    right = expit(
+        (x @ node.direction.vector - node.threshold) / node.width / temperature
+    )
     parts = ((node.left, 1 - right), (node.right, right))
     return {
         leaf: share * weight

@@ -19,7 +19,9 @@ from skrfm._parallel import run_jobs
 from skrfm._tree import route
 from skrfm.xrfm import Constant
 
-QUICK = RFMRegressor(kernel="laplace", alpha=0.1, max_iter=1, validation=None)
+QUICK = RFMRegressor(
+    kernel="laplace", alpha=0.1, max_iter=1, validation=None, scaling=None
+)
 QUICK_CLASSES = RFMClassifier(kernel="laplace", alpha=0.1, max_iter=1, validation=None)
 
 
@@ -92,7 +94,7 @@ def test_the_split_is_along_the_direction_of_the_target(rng):
     X = rng.normal(size=(1200, 6))
     y = np.tanh(3 * (X[:, 0] + X[:, 1]))
     model = XRFMRegressor(QUICK, max_leaf_size=700, search="leaves").fit(X, y)
-    direction = np.abs(model._roots[0].direction)
+    direction = np.abs(model._roots[0].direction.vector)
     assert direction[:2].min() > 0.6 and direction[2:].max() < 0.2
     assert model.feature_importances_.sum() == pytest.approx(1)
     assert model.feature_importances_[:2].sum() > 0.8
