@@ -55,7 +55,10 @@ def make_models(regression, n_features):
         "HistGradientBoosting": boosting(random_state=0),
         "RandomForest": forest(random_state=0),
     }
-    return {k: make_pipeline(StandardScaler(), m) for k, m in models.items()}
+    return {
+        name: model if name == "RFM" else make_pipeline(StandardScaler(), model)
+        for name, model in models.items()
+    }
 
 
 def measure(name, model, X, y, train, test):
@@ -69,7 +72,7 @@ def measure(name, model, X, y, train, test):
         "score": model.score(X[test], y[test]),
         "fit_s": fitted - start,
         "predict_s": predicted - fitted,
-        "importances": model[-1].feature_importances_ if name == "RFM" else [],
+        "importances": model.feature_importances_ if name == "RFM" else [],
     }
 
 

@@ -156,7 +156,7 @@ class BaseRFM(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows, dense and numeric.
+            Training rows, dense: numbers, NaN where they are missing, and categories.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets; a classifier takes (n_samples,) labels only.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -281,8 +281,9 @@ class BaseRFM(
         return out + self.intercept_, backend
 
     def transform(self, X):
-        """Map rows by the square root of the metric, `X @ components_.T`.
+        """Map rows by the square root of the metric.
 
+        The rows are those that the kernel has, as in `X_fit_`, times `components_.T`.
         Euclidean distances of the mapped rows are distances in the learned metric.
 
         Parameters

@@ -86,7 +86,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows, dense and numeric.
+            Training rows, dense.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets; a classifier takes (n_samples,) labels only.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -242,7 +242,8 @@ class XRFMRegressor(RegressorMixin, BaseXRFM):
     Parameters
     ----------
     estimator : RFMRegressor, default=None
-        The machine of the leaves; None is ``RFMRegressor()``.
+        The machine of the leaves; None is ``RFMRegressor()``. Its ``scaling`` and
+        ``categorical_features`` are for the whole table.
     max_leaf_size : int, default=4000
         The largest number of rows of a leaf. A table that is not larger has one leaf
         and is left to the estimator. Larger leaves are more accurate; the time of a fit
@@ -302,7 +303,7 @@ class XRFMRegressor(RegressorMixin, BaseXRFM):
     >>> model = XRFMRegressor(max_leaf_size=400, random_state=0).fit(X[:1200], y[:1200])
     >>> model.n_leaves_
     4
-    >>> bool(model.score(X[1200:], y[1200:]) > 0.9)
+    >>> bool(model.score(X[1200:], y[1200:]) > 0.85)
     True
     """
 
@@ -353,7 +354,8 @@ class XRFMClassifier(ClassifierMixin, BaseXRFM):
     Parameters
     ----------
     estimator : RFMClassifier, default=None
-        The machine of the leaves; None is ``RFMClassifier()``.
+        The machine of the leaves; None is ``RFMClassifier()``. Its ``scaling`` and
+        ``categorical_features`` are for the whole table.
     max_leaf_size : int, default=4000
         The largest number of rows of a leaf. A table that is not larger has one leaf
         and is left to the estimator. Larger leaves are more accurate; the time of a fit
