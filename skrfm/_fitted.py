@@ -6,6 +6,9 @@ import numpy as np
 
 from .exceptions import NumericalWarning
 
+# what an iterative solver may leave without a word
+LARGE_RESIDUAL = 1e-2
+
 
 def fitted_attributes(model, data, backend, *, single_output, origins):
     """Return the fitted attributes of a kernel machine, by name.
@@ -67,6 +70,11 @@ def warn_of_trouble(model, data, stacklevel):
             "The kernel matrix with alpha on its diagonal is not positive definite in "
             f"{dtype}: {model.jitter:.1e} was added to the diagonal. Raise alpha"
             + (", or pass X in float64." if dtype == "float32" else ".")
+        )
+    elif model.residual > LARGE_RESIDUAL:
+        message = (
+            f"solver='pcg' has stopped at a residual of {model.residual:.1e} by the "
+            "size of the targets. Raise alpha, or pass solver='cholesky'."
         )
     else:
         return

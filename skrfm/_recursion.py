@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .agop import AgopOptions, FeatureMetric, average_gradient_outer_product
-from .solvers import leave_one_out_residuals, solve
+from .solvers import choose_solver, leave_one_out_residuals, solve
 
 _MEDIAN_ROWS = 1000
 # levels of a category that a full metric mixes with other columns
@@ -81,6 +81,7 @@ class Round:
     intercept: object
     loo_residuals: object = None
     jitter: float = 0.0
+    residual: float = 0.0
     last: bool = False
     agop: np.ndarray | None = field(default=None, repr=False)
 
@@ -226,9 +227,16 @@ def fit_round(
     """
     T = prepared.mapped(metric, backend)
     bandwidth = _bandwidth(recipe, T, prepared.weight, backend)
-    gram = backend.gram(recipe.kernel, T, bandwidth, workspace.gram, recipe.looked_up)
-    workspace.gram = gram
-    solution, residuals = _solve(gram, prepared, recipe, backend.xp, loo)
+    solver, streamed = choose_solver(
+        recipe.solver, recipe.kernel, T, backend, want_diagonal=loo
+    )
+    what = recipe.kernel, T, bandwidth
+    if streamed:
+        gram = backend.streamed_gram(*what, recipe.looked_up)
+    else:
+        gram = backend.gram(*what, workspace.gram, recipe.looked_up)
+        workspace.gram = gram
+    solution, residuals = _solve(gram, prepared, recipe, backend.xp, loo, solver)
     G = None
     if number < recipe.max_iter if agop is None else agop:
         options = _agop_options(T.shape[0], recipe)
@@ -247,6 +255,7 @@ def fit_round(
         prepared.intercept,
         residuals,
         solution.jitter,
+        solution.residual,
         agop=G,
     )
 
@@ -313,13 +322,14 @@ def _agop_options(n, recipe):
     return AgopOptions(recipe.diagonal, recipe.center_gradients, rows, recipe.unmixed)
 
 
-def _solve(gram, prepared, recipe, xp, loo):
+def _solve(gram, prepared, recipe, xp, loo, solver):
     """Return the solution of one round, and leave-one-out residuals or None."""
     Y, weight = prepared.Y, prepared.weight
     ridge = recipe.alpha / weight
     with_mean = loo and recipe.fit_intercept
     targets = xp.concat([Y, xp.ones_like(Y[:, :1])], axis=1) if with_mean else Y
-    solution = solve(gram, targets, ridge, xp, solver=recipe.solver, want_diagonal=loo)
+    options = {"solver": solver, "want_diagonal": loo, "seed": recipe.seed}
+    solution = solve(gram, targets, ridge, xp, **options)
     mean_solution = None
     if with_mean:
         mean_solution = solution.coef[:, -1:]

@@ -8,6 +8,7 @@ from ._folds import hold_out, make_folds
 from ._recursion import Recipe, parse_bandwidth
 from ._search import HoldOut, LeaveOneOut
 from .kernels import get_kernel
+from .solvers import ITERATIVE
 
 # kernel="auto" chooses among these
 _AUTO_KERNELS = ("laplace", "l1_laplace")
@@ -99,6 +100,8 @@ def make_judging(params, n_candidates, labels, keep, seed, *, calibrate):
     validation, cv = params["validation"], params["cv"]
     if validation is None:
         needed = n_candidates > 1 or calibrate
+        if needed:
+            _require_factor(params)
         return LeaveOneOut(last_only=True) if needed else None
     n = len(labels)
     if validation == "auto":
@@ -107,10 +110,21 @@ def make_judging(params, n_candidates, labels, keep, seed, *, calibrate):
         few = n <= CV_ROWS or not isinstance(cv, Integral | None)
         validation = "cv" if few else "holdout"
     if validation == "loo":
+        _require_factor(params)
         return LeaveOneOut()
     if validation == "holdout":
         return HoldOut([hold_out(labels, params["validation_fraction"], seed)])
     return HoldOut(make_folds(cv, labels, keep, seed), params["n_jobs"])
+
+
+def _require_factor(params):
+    """Raise ValueError where leave-one-out meets a solver without a factor."""
+    if params["solver"] in ITERATIVE:
+        raise ValueError(
+            f"solver={params['solver']!r} does not give leave-one-out residuals, which "
+            f"validation={params['validation']!r} takes here. Pass validation='cv' or "
+            "'holdout', or solver='cholesky'."
+        )
 
 
 __all__ = ["CV_ROWS", "make_judging", "make_recipes"]

@@ -11,5 +11,9 @@ class NotPositiveDefiniteError(np.linalg.LinAlgError):
         self.row = row
 
 
+class NotConvergedError(np.linalg.LinAlgError):
+    """An iterative solver has not reached a solution."""
+
+
 class NumericalWarning(UserWarning):
     """A fit needed help: a jitter on the diagonal, or a metric that collapsed."""

@@ -93,10 +93,13 @@ class RFMRegressor(RegressorMixin, BaseRFM):
         Whether the mean gradient is subtracted before the average of outer products.
     max_agop_samples : int or None, default=20_000
         Average the outer products over a random subsample of at most so many rows.
-    solver : {"auto", "cholesky", "eigh"}, default="auto"
-        ``"eigh"`` is slower and leaves out the null space of a singular kernel matrix.
-        ``"auto"`` is ``"cholesky"``, which adds to the diagonal, with a warning, what
-        it takes to be positive definite.
+    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
+        ``"cholesky"`` is exact; it adds to the diagonal, with a warning, what it takes
+        to be positive definite. ``"eigh"`` is slower and leaves out the null space of a
+        singular kernel matrix. ``"pcg"`` is conjugate gradients, to a residual of
+        0.001 of the targets; ``"eigenpro"`` takes stochastic steps that stop early,
+        which smooths. Both compute the kernel matrix anew where it does not fit in
+        memory. ``"auto"`` is ``"cholesky"`` up to 10 000 rows, ``"pcg"`` above.
     device : {"cpu", None}, default=None
         None computes where X is: NumPy input on the CPU, and input of another array
         library, with scikit-learn's ``array_api_dispatch``, by that library's own
@@ -319,10 +322,13 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         Whether the mean gradient is subtracted before the average of outer products.
     max_agop_samples : int or None, default=20_000
         Average the outer products over a random subsample of at most so many rows.
-    solver : {"auto", "cholesky", "eigh"}, default="auto"
-        ``"eigh"`` is slower and leaves out the null space of a singular kernel matrix.
-        ``"auto"`` is ``"cholesky"``, which adds to the diagonal, with a warning, what
-        it takes to be positive definite.
+    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
+        ``"cholesky"`` is exact; it adds to the diagonal, with a warning, what it takes
+        to be positive definite. ``"eigh"`` is slower and leaves out the null space of a
+        singular kernel matrix. ``"pcg"`` is conjugate gradients, to a residual of
+        0.001 of the targets; ``"eigenpro"`` takes stochastic steps that stop early,
+        which smooths. Both compute the kernel matrix anew where it does not fit in
+        memory. ``"auto"`` is ``"cholesky"`` up to 10 000 rows, ``"pcg"`` above.
     device : {"cpu", None}, default=None
         None computes where X is: NumPy input on the CPU, and input of another array
         library, with scikit-learn's ``array_api_dispatch``, by that library's own

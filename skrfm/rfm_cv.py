@@ -160,7 +160,7 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
         Whether the mean gradient is subtracted before the average of outer products.
     max_agop_samples : int or None, default=20_000
         Average the outer products over a random subsample of at most so many rows.
-    solver : {"auto", "cholesky", "eigh"}, default="auto"
+    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         As in `RFMRegressor`.
     device : {"cpu", None}, default=None
         As in `RFMRegressor`.
@@ -237,7 +237,7 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         Whether the mean gradient is subtracted before the average of outer products.
     max_agop_samples : int or None, default=20_000
         Average the outer products over a random subsample of at most so many rows.
-    solver : {"auto", "cholesky", "eigh"}, default="auto"
+    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         As in `RFMClassifier`.
     device : {"cpu", None}, default=None
         As in `RFMClassifier`.

@@ -98,6 +98,9 @@ class ArrayAPIBackend:
     Levels of categories (`widths`) are columns as all others here.
     """
 
+    #: whether iterative solvers run on it
+    iterates = False
+
     def __init__(self, xp, device=None):
         self.xp, self.device = xp, device
 

@@ -107,8 +107,8 @@ class Matrix:
         block = ctypes.c_void_p(X.ctypes.data), _int(columns)
         self._call("trsm", *flags, *sizes, self._at(j, j), self._ld, *block)
 
-    def upper_symmetric_product(self, V, out, j0, j1):
-        """Write out = W V for columns j0…j1; W is held in the upper triangle."""
+    def symmetric_product(self, V, out, j0, j1, *, upper):
+        """Write out = A V for columns j0…j1; A is held in one of the triangles."""
         if j1 == j0:
             return
         sizes = _int(j1 - j0), _int(self.n), self._one, self._at(0, 0), self._ld
@@ -116,4 +116,5 @@ class Matrix:
             (ctypes.c_void_p(a.ctypes.data + j0 * a.itemsize), _int(a.shape[1]))
             for a in (V, out)
         )
-        self._call("symm", _flag("R"), _flag("L"), *sizes, *left, self._zero, *right)
+        triangle = _flag("L" if upper else "U")
+        self._call("symm", _flag("R"), triangle, *sizes, *left, self._zero, *right)

@@ -38,6 +38,12 @@ class Levels:
             np.ascontiguousarray(a.T) for a in (self.codes, self.powers)
         )
 
+    def part(self, rows):
+        """Return the levels of some of the rows, for the rows of a tile."""
+        other = object.__new__(Levels)
+        other.codes, other.powers = self.codes[rows], self.powers[rows]
+        return other
+
     def add_distances(self, others, i0, i1, j0, out):
         """Add what a tile of distance powers has from the categories."""
         own = self.codes[i0:i1], self.powers[i0:i1]

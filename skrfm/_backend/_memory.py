@@ -38,6 +38,16 @@ def gigabytes(count):
     return f"{count / 1e9:.3g} GB"
 
 
+# share of the free memory that a kernel matrix may take where there is another way
+_SHARE = 0.6
+
+
+def fits_in_memory(n_rows, itemsize):
+    """Return whether a matrix of n_rows x n_rows leaves room for the rest."""
+    free = available_memory()
+    return free is None or itemsize * n_rows**2 <= _SHARE * free
+
+
 def require_memory(n_rows, itemsize, copies=1):
     """Raise MemoryError if `copies` matrices of n_rows x n_rows do not fit."""
     needed = copies * itemsize * n_rows**2
@@ -47,6 +57,7 @@ def require_memory(n_rows, itemsize, copies=1):
     raise MemoryError(
         f"The kernel matrix of {n_rows} rows needs {gigabytes(needed)}, and "
         f"{gigabytes(free)} are free. Fit on fewer rows (about "
-        f"{int((free / copies / itemsize) ** 0.5)} fit)"
-        + (", or pass X in float32, which halves it." if itemsize == 8 else ".")
+        f"{int((free / copies / itemsize) ** 0.5)} fit), pass solver='pcg', which does "
+        "not hold it, or grow a tree with XRFMRegressor or XRFMClassifier"
+        + ("; X in float32 halves it." if itemsize == 8 else ".")
     )

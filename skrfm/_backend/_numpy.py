@@ -4,6 +4,7 @@ import numpy as np
 
 from ._angles import self_values
 from ._packed import PackedGram
+from ._streamed import StreamedGram
 from ._threads import for_each
 from ._tiles import PairTiles, cuts, pair_tiles
 
@@ -13,6 +14,8 @@ class NumpyBackend:
 
     xp = np
     device = None
+    #: whether iterative solvers run on it
+    iterates = True
 
     def asarray(self, a, dtype=None):
         """Return `a` as an array of this backend."""
@@ -33,6 +36,10 @@ class NumpyBackend:
     def gram(self, kernel, T, bandwidth, spent=None, widths=()):
         """Return the Gram object of the rows of T, in the memory of a `spent` one."""
         return PackedGram(kernel, T, bandwidth, spent, widths)
+
+    def streamed_gram(self, kernel, T, bandwidth, widths=()):
+        """Return the same with nothing held, for kernels of a distance."""
+        return StreamedGram(kernel, T, bandwidth, widths)
 
     def distance_powers(self, kernel, T, widths=()):
         """Return ‖t_i − t_j‖_p^p of all pairs of rows."""

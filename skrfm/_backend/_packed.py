@@ -15,6 +15,7 @@ from .. import _jit
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_pairs
 from ._blas import Matrix
+from ._gram import Gram
 from ._memory import require_memory
 from ._threads import for_each
 from ._tiles import TILE, cuts, pair_tiles
@@ -23,8 +24,6 @@ from ._tiles import TILE, cuts, pair_tiles
 _PANEL = 384
 # rows that a thread updates at a time
 _STRIP = 256
-# blocks of gradients that are held at a time
-_GRADIENT_BATCH = 16
 
 
 def _solve_panel(matrix, k, size, strip):
@@ -35,7 +34,7 @@ def _update(matrix, k, size, j0, strip):
     matrix.update(k, size, *strip, j0)
 
 
-class PackedGram:
+class PackedGram(Gram):
     """K and its slopes W on one set of rows, in one square buffer.
 
     `factorize` turns the lower triangle into the Cholesky factor of K + diag(ridge);
@@ -46,6 +45,7 @@ class PackedGram:
         n = T.shape[0]
         self.T = T
         self.kernel = kernel
+        self._rest = bandwidth, widths
         self._tiles = pair_tiles(kernel, T, T, bandwidth, widths)
         if spent is not None and spent._packed.shape == (n, n):
             self._packed = spent._packed
@@ -118,9 +118,16 @@ class PackedGram:
         np.fill_diagonal(self._packed, self.diagonal + ridge)
         return eigh(self._packed.T, lower=False)
 
+    def product(self, V):
+        """Return K @ V, before `factorize`."""
+        return self._symmetric_product(self.diagonal, V, upper=False)
+
     def slope_product(self, V):
         """Return W @ V."""
-        np.fill_diagonal(self._packed, self._slope_diagonal)
+        return self._symmetric_product(self._slope_diagonal, V, upper=True)
+
+    def _symmetric_product(self, diagonal, V, *, upper):
+        np.fill_diagonal(self._packed, diagonal)
         matrix, V = Matrix(self._packed), np.ascontiguousarray(V)
         out = np.empty_like(V)
         # parts that do not depend on the number of threads, for results that do not
@@ -128,46 +135,24 @@ class PackedGram:
         parts = 2 * max(1, columns // 64)
         edges = [columns * part // parts for part in range(parts + 1)]
         for_each(
-            lambda edge: matrix.upper_symmetric_product(V, out, *edge),
+            lambda edge: matrix.symmetric_product(V, out, *edge, upper=upper),
             list(pairwise(edges)),
         )
         return out
 
     def slope_rows_product(self, rows, V):
         """Return W[rows] @ V."""
-        n = len(self.diagonal)
-        V = np.ascontiguousarray(V)
-        out = np.empty((len(rows), V.shape[1]), dtype=V.dtype)
-
-        def strip(edge):
-            i0, i1 = edge
-            W = np.empty((i1 - i0, n), dtype=V.dtype)
-            _jit.slope_tile(self._packed, rows[i0:i1], 0, W)
-            np.dot(W, V, out=out[i0:i1])
-            own = rows[i0:i1]
-            out[i0:i1] += self._slope_diagonal[own, None] * V[own]
-
-        for_each(strip, cuts(len(rows)))
+        out = super().slope_rows_product(rows, V)
+        out += self._slope_diagonal[rows, None] * V[rows]
         return out
 
-    @property
-    def n_dense(self):
-        """Number of columns of T before those of categories that are looked up."""
-        return self._tiles.T.shape[1]
+    def _slopes_of(self, rows):
+        def slopes(j0, j1):
+            out = np.empty((len(rows), j1 - j0), dtype=self.T.dtype)
+            _jit.slope_tile(self._packed, rows, j0, out)
+            return out
 
-    def level_gradients(self, rows, coef):
-        """Return the gradients (m, c, l) along the columns that are looked up."""
-        coef = np.ascontiguousarray(coef.T)
-
-        def strip(edge):
-            return self._level_gradients(rows[edge[0] : edge[1]], coef)
-
-        return np.concatenate(for_each(strip, cuts(len(rows))))
-
-    def _level_gradients(self, rows, coef):
-        W = np.empty((len(rows), len(self.diagonal)), dtype=self.T.dtype)
-        _jit.slope_tile(self._packed, rows, 0, W)
-        return self._tiles.t_levels.gradients(rows, W, coef)
+        return slopes
 
     def radial_product(self, rows, V):
         """Return D[rows] @ V, the gradients' parts along their own rows.
@@ -184,28 +169,3 @@ class PackedGram:
 
         for_each(strip, cuts(len(rows)))
         return out
-
-    def coordinate_gradients(self, rows, coef):
-        """Yield (positions, gradients): the (b, c, d) gradients of blocks of rows."""
-        columns, dtype = self._tiles.columns, self.T.dtype
-        n, d = self._tiles.T.shape
-        coef = np.ascontiguousarray(coef.T)
-
-        def strip(edge):
-            block = rows[edge[0] : edge[1]]
-            gradients = np.zeros((len(block), coef.shape[0], d), dtype=dtype)
-            t = self._tiles.T[block]
-            for j0, j1 in cuts(n):
-                slope = np.empty((len(block), j1 - j0), dtype=dtype)
-                _jit.slope_tile(self._packed, block, j0, slope)
-                _jit.coordinate_gradients(
-                    t, columns, j0, slope, coef, self._tiles.p, gradients
-                )
-            if self._tiles.t_levels is not None:
-                along = self._level_gradients(block, coef)
-                gradients = np.concatenate([gradients, along], axis=2)
-            return slice(*edge), gradients
-
-        edges = cuts(len(rows), 64)
-        for start in range(0, len(edges), _GRADIENT_BATCH):
-            yield from for_each(strip, edges[start : start + _GRADIENT_BATCH])

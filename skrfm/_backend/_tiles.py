@@ -76,6 +76,25 @@ class PairTiles:
         _jit.square_distances(out, t, z, *norms, self.nearness)
         return out
 
+    def of_rows(self, rows):
+        """Return the tiles of some of the rows of T."""
+        other = copy(self)
+        other.T = self.T[rows]
+        if not self.kernel.coordinatewise:
+            other.t_norms = self.t_norms[rows]
+        if self.t_levels is not None:
+            other.t_levels = self.t_levels.part(rows)
+        return other
+
+    def slopes(self, i0, i1, j0, j1):
+        """Slopes of one tile."""
+        u = self.distance_powers(i0, i1, j0, j1)
+        if self.profile is None:
+            k = self.kernel.value(u, self.bandwidth, np)
+            return self.kernel.slope(u, k, self.bandwidth, np)
+        _jit.slopes_of_powers(u, self.profile)
+        return u
+
     def values(self, i0, i1, j0, j1):
         """Kernel values of one tile."""
         u = self.distance_powers(i0, i1, j0, j1)

@@ -21,6 +21,7 @@ from ._pairs import (
     pack_values,
     power_sums,
     slope_tile,
+    slopes_of_powers,
     square_distances,
     value_tile,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "row_sums",
     "sampled_products",
     "slope_tile",
+    "slopes_of_powers",
     "square_distances",
     "subtract_level_sums",
     "value_tile",

@@ -135,6 +135,17 @@ def value_tile(u, profile):
 
 
 @jit
+def slopes_of_powers(u, profile):
+    """Turn a tile of distance powers into slopes, in place."""
+    k, w = np.empty_like(u[0]), np.empty_like(u[0])
+    for i in range(u.shape[0]):
+        k[:] = u[i]
+        _value_row(k, profile)
+        _slope_row(u[i], k, profile, w)
+        u[i] = w
+
+
+@jit
 def pack_tile(u, profile, packed, i0, j0, w):
     """Write kernel values below and slopes above the diagonal of `packed`.
 

@@ -1,16 +1,15 @@
 """Solvers: functions (gram, targets, ridge) → coefficients, by name."""
 
-from ._direct import (
-    SOLVERS,
-    Solution,
-    leave_one_out_residuals,
-    predictive_variance,
-    solve,
-)
+from ._choice import DIRECT, ITERATIVE, SOLVERS, choose_solver, solve
+from ._direct import leave_one_out_residuals, predictive_variance
+from ._solution import Solution
 
 __all__ = [
+    "DIRECT",
+    "ITERATIVE",
     "SOLVERS",
     "Solution",
+    "choose_solver",
     "leave_one_out_residuals",
     "predictive_variance",
     "solve",

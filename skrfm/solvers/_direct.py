@@ -1,19 +1,9 @@
 """Direct solvers of (K + diag(ridge)) α = Y, and leave-one-out in closed form."""
 
-from dataclasses import dataclass
-
 from ..exceptions import NotPositiveDefiniteError
+from ._solution import Solution
 
 _ATTEMPTS = 6
-
-
-@dataclass
-class Solution:
-    """Coefficients, the diagonal of the inverse where it was asked for, the jitter."""
-
-    coef: object
-    inverse_diagonal: object = None
-    jitter: float = 0.0
 
 
 def factorize(gram, ridge, xp):
@@ -37,14 +27,14 @@ def factorize(gram, ridge, xp):
     raise NotPositiveDefiniteError(0)
 
 
-def _cholesky(gram, Y, ridge, xp, want_diagonal):
+def cholesky(gram, Y, ridge, xp, want_diagonal):
     """Solve by the Cholesky factor."""
     jitter = factorize(gram, ridge, xp)
     coef = gram.solve(Y)
     return Solution(coef, gram.inverse_diagonal() if want_diagonal else None, jitter)
 
 
-def _eigh(gram, Y, ridge, xp, want_diagonal):
+def eigenvalues(gram, Y, ridge, xp, want_diagonal):
     """Solve by eigenvalues; those of the size of rounding errors are left out."""
     values, vectors = gram.eigh(ridge)
     cut = values.shape[0] * float(xp.finfo(values.dtype).eps) * values[-1]
@@ -52,32 +42,6 @@ def _eigh(gram, Y, ridge, xp, want_diagonal):
     coef = vectors @ (inverse[:, None] * (vectors.T @ Y))
     diagonal = xp.sum(vectors**2 * inverse, axis=1) if want_diagonal else None
     return Solution(coef, diagonal)
-
-
-SOLVERS = {"cholesky": _cholesky, "eigh": _eigh}
-
-
-def solve(gram, Y, ridge, xp, *, solver="auto", want_diagonal=False):
-    """Solve (K + diag(ridge)) α = Y.
-
-    Parameters
-    ----------
-    gram : Gram
-        K; its memory may be overwritten, its slopes are not.
-    Y : array of shape (n, c)
-    ridge : array of shape (n,)
-    xp : namespace
-    solver : str
-        A key of `SOLVERS`, or "auto".
-    want_diagonal : bool
-        Whether to return the diagonal of the inverse as well.
-
-    Returns
-    -------
-    Solution
-    """
-    function = SOLVERS["cholesky" if solver == "auto" else solver]
-    return function(gram, Y, ridge, xp, want_diagonal)
 
 
 def leave_one_out_residuals(solution, mean_solution, Y, weight, ridge, xp):
