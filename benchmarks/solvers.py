@@ -4,9 +4,10 @@
         [--solvers cholesky pcg eigenpro]
 
 A made-up table of 100 columns and 10 classes: the largest of ten outputs of a random
-network with 30 hidden units, which looks at the first ten columns, plus noise. One machine with a Laplace kernel in float32, kernel matrix and
-solve, in a process of its own, after a small one that compiles. Cholesky is left out
-where its matrix would not fit. The peak of the memory is that of the process.
+network with 30 hidden units, which looks at the first ten columns, plus noise. One
+machine with a Laplace kernel in float32, kernel matrix and solve, in a process of its
+own, after a small one that compiles. Cholesky is left out where its matrix would not
+fit. The peak of the memory is that of the process.
 """
 
 import argparse
