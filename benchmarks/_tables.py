@@ -35,7 +35,11 @@ class RawTable:
 
 @dataclass(frozen=True)
 class Table:
-    """One train/test split, ready for any model."""
+    """One train/test split: encoded for any model, and as it is.
+
+    As it is, categories are integers and NaN is a missing value; `categories` are the
+    places of the categories.
+    """
 
     name: str
     task: str
@@ -43,6 +47,9 @@ class Table:
     y_train: np.ndarray
     X_test: np.ndarray
     y_test: np.ndarray
+    raw_train: np.ndarray
+    raw_test: np.ndarray
+    categories: np.ndarray
 
 
 def _read_npz(path):
@@ -134,7 +141,7 @@ def load_table(name, read, fold=0, max_train=10_000):
 
     Everything is fitted on the train part. Regression targets are standardised
     by the mean and the standard deviation of the train part; features come as
-    dense float32.
+    dense float32, encoded and as they are.
     """
     raw = read()
     train, test = split_rows(raw, fold, max_train)
@@ -147,4 +154,14 @@ def load_table(name, read, fold=0, max_train=10_000):
     else:
         y = raw.y.astype(np.float64)
         y = (y - y[train].mean()) / y[train].std()
-    return Table(name, raw.task, X_train, y[train], X_test, y[test])
+    return Table(
+        name,
+        raw.task,
+        X_train,
+        y[train],
+        X_test,
+        y[test],
+        X[train].astype(np.float32),
+        X[test].astype(np.float32),
+        np.flatnonzero(raw.categorical),
+    )

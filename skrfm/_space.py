@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._recursion import Recipe
-from .kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
+from .kernels import GeneralizedLaplace, LpqLaplace
 
 # ranges that were published for tables; bandwidths are multiples of the median distance
 _BANDWIDTH = (0.3, 30.0)
@@ -12,17 +12,19 @@ _EXPONENT = (0.7, 1.4)
 # share of kernels of the Lp distance, and of full metrics among the others
 _COORDINATEWISE = 0.8
 _FULL = 0.5
-# ridges of the two kernels that come first
+# ridges of the kernels that come first
 _FIRST_RIDGES = (0.1, 0.01, 0.001)
 
 
-def random_recipes(count, seed, shared):
+def random_recipes(count, seed, first_kernels, shared):
     """Return candidates: a few that are good on most tables, and random ones.
 
     Parameters
     ----------
     count : int
     seed : int
+    first_kernels : iterable of Kernel
+        Kernels of the first candidates.
     shared : dict
         What all of them have in common, by the names of `Recipe`.
 
@@ -34,7 +36,7 @@ def random_recipes(count, seed, shared):
     first = [
         Recipe(kernel, alpha, "3*median", diagonal=kernel.coordinatewise, **shared)
         for alpha in _FIRST_RIDGES
-        for kernel in (Laplace(), L1Laplace())
+        for kernel in first_kernels
     ]
     drawn = [_draw(rng, shared) for _ in range(count - len(first))]
     return (first + drawn)[:count]

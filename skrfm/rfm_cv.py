@@ -14,6 +14,7 @@ from ._folds import make_folds
 from ._scoring import PartCriterion, UnseenClassifier, UnseenRegressor
 from ._search import HoldOut, choose, halve
 from ._space import parameters_of, random_recipes
+from .kernels import NTK, L1Laplace, Laplace
 from .rfm import RFMClassifier, RFMRegressor
 
 _SHARED = (
@@ -35,6 +36,9 @@ _AS_ALL = (
 
 class SearchCV:
     """The search; it takes the place of the one of an RFM estimator."""
+
+    #: kernels of the first candidates
+    _first_kernels = (Laplace(), L1Laplace())
 
     _parameter_constraints = {
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
@@ -78,7 +82,8 @@ class SearchCV:
 
     def _recipes(self, seed):
         shared = {name: getattr(self, name) for name in _SHARED}
-        return random_recipes(self.n_candidates, seed, {"seed": seed, **shared})
+        shared["seed"] = seed
+        return random_recipes(self.n_candidates, seed, self._first_kernels, shared)
 
     def _judging(self, n_recipes, labels, keep, seed):
         return HoldOut(make_folds(self.cv, labels, keep, seed), self.n_jobs)
@@ -131,8 +136,9 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     Kernels are those of the Lp distance, ``LpqLaplace`` with p from q to 2 and a
     diagonal metric, in four cases of five, else ``GeneralizedLaplace`` with a diagonal
     or a full one. Exponents are uniform from 0.7 to 1.4, bandwidths log-uniform from
-    0.3 to 30 median distances, and ridges from 1e-6 to 10. The first six candidates are
-    the kernels and the bandwidth of `RFMRegressor` with ridges of 0.1, 0.01 and 0.001.
+    0.3 to 30 median distances, and ridges from 1e-6 to 10. The first nine candidates
+    are the kernels and the bandwidth of `RFMRegressor`, and ``NTK(bias=0.5)``, with
+    ridges of 0.1, 0.01 and 0.001.
 
     Parameters
     ----------
@@ -196,6 +202,7 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     """
 
     _parameter_constraints = SearchCV._parameter_constraints
+    _first_kernels = (*SearchCV._first_kernels, NTK(bias=0.5))
 
     def _unseen(self, outputs, targets, weight):
         y = targets[:, 0] if self._single_output else targets

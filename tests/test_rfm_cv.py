@@ -13,7 +13,7 @@ from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
 from skrfm._recursion import Recipe
 from skrfm._search import halve
 from skrfm._space import parameters_of, random_recipes
-from skrfm.kernels import GeneralizedLaplace, LpqLaplace
+from skrfm.kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
 
 SMALL = {"n_candidates": 3, "max_iter": 1, "random_state": 0}
 
@@ -149,7 +149,7 @@ def test_the_worse_half_is_given_up():
 
 
 def test_candidates_are_of_the_space():
-    recipes = random_recipes(300, 0, {"max_iter": 2})
+    recipes = random_recipes(300, 0, (Laplace(), L1Laplace()), {"max_iter": 2})
     assert all(isinstance(recipe, Recipe) for recipe in recipes)
     drawn = recipes[6:]
     lpq = [r for r in drawn if isinstance(r.kernel, LpqLaplace)]
