@@ -6,9 +6,9 @@
         --models rfm_tuned catboost_tuned lightgbm_tuned
 
 Models at their defaults, or tuned in three folds with 30 random candidates. skrfm gets
-the table as it is, all others the same encoded matrix (see ``_tables.py``). Figures go to a CSV file after each
-fit; a figure that is there is not computed again, so a stopped run can be resumed. Use
-another ``--out`` for another ``--max-train``.
+the table as it is, all others the same encoded matrix (see ``_tables.py``). Figures go
+to a CSV file after each fit; a figure that is there is not computed again, so a stopped
+run can be resumed. Use another ``--out`` for another ``--max-train``.
 """
 
 import argparse

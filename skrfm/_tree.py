@@ -1,11 +1,13 @@
 """A binary tree of the rows of a table: how it is grown, and where rows go.
 
-Each node halves its rows at the weighted median of one direction, the one in which a
-small kernel machine varies most. Nothing here knows what is in the leaves.
+Each node parts its rows at a weighted quantile of one direction, the one in which a
+small kernel machine varies most: the median, or what makes leaves of equal size where
+their number is odd. Nothing here knows what is in the leaves.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 
 import numpy as np
 from scipy.special import expit
@@ -70,13 +72,13 @@ def weighted_quantiles(values, weight, shares):
     return values[order][np.minimum(places, len(order) - 1)]
 
 
-def split_rows(X, weight, direction):
-    """Return the Node that halves rows along a direction, and what goes left.
+def split_rows(X, weight, direction, share=0.5):
+    """Return the Node that parts rows along a direction, and what goes left.
 
-    None if nothing would be left on one of the sides.
+    `share` of the weight does. None if nothing would be left on one of the sides.
     """
     position = direction.positions(X)
-    low, threshold, high = weighted_quantiles(position, weight, (0.25, 0.5, 0.75))
+    low, threshold, high = weighted_quantiles(position, weight, (0.25, share, 0.75))
     left = position <= threshold
     if left.all():  # as many rows are at the median as above it, or more
         left = position < threshold
@@ -124,7 +126,7 @@ def grow(X, weight, most, directions_of):
         for parent, side, rows in level:
             split = None
             if len(rows) > most:
-                split = _first_split(X, weight, rows, next(directions))
+                split = _first_split(X, weight, rows, next(directions), most)
             if split is None:
                 setattr(parent, side, Leaf(len(leaves)))
                 leaves.append(rows)
@@ -136,11 +138,14 @@ def grow(X, weight, most, directions_of):
     return top.left, leaves
 
 
-def _first_split(X, weight, rows, directions):
+def _first_split(X, weight, rows, directions, most):
     """Return the split along the first direction that there is one for, or None."""
     part, part_weight = X[rows], weight[rows]
+    n_leaves = ceil(len(rows) / most)
+    # rounded down, for no row too many would go left
+    share = (n_leaves // 2 / n_leaves) * (1 - 1e-9)
     for direction in directions[:_DIRECTIONS]:
-        split = split_rows(part, part_weight, direction)
+        split = split_rows(part, part_weight, direction, share)
         if split is not None:
             return split
     return None

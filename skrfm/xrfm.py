@@ -234,10 +234,11 @@ def _directions(splitter, X, y, weight, seed):
 class XRFMRegressor(RegressorMixin, BaseXRFM):
     """Regression by a tree with a Recursive Feature Machine in each leaf.
 
-    For tables with more rows than one kernel matrix holds. Each node of the tree halves
-    its rows at the median of the direction in which a machine fitted to a few of them
-    varies most. Each leaf has a machine with a metric of its own. Near the thresholds
-    the leaves of both sides have a say. Time grows with the number of rows.
+    For tables with more rows than one kernel matrix holds. Each node of the tree parts
+    its rows along the direction in which a machine fitted to a few of them varies most,
+    so that leaves are as few as can be, and of equal size. Each leaf has a machine with
+    a metric of its own. Near the thresholds the leaves of both sides have a say. Time
+    grows with the number of rows.
 
     Parameters
     ----------
@@ -302,7 +303,7 @@ class XRFMRegressor(RegressorMixin, BaseXRFM):
     >>> y = np.where(X[:, 0] > 0, np.sin(2 * X[:, 1]), X[:, 2])
     >>> model = XRFMRegressor(max_leaf_size=400, random_state=0).fit(X[:1200], y[:1200])
     >>> model.n_leaves_
-    4
+    3
     >>> bool(model.score(X[1200:], y[1200:]) > 0.85)
     True
     """
@@ -346,10 +347,11 @@ class XRFMRegressor(RegressorMixin, BaseXRFM):
 class XRFMClassifier(ClassifierMixin, BaseXRFM):
     """Classification by a tree with a Recursive Feature Machine in each leaf.
 
-    For tables with more rows than one kernel matrix holds. Each node of the tree halves
-    its rows at the median of the direction in which a machine fitted to a few of them
-    varies most. Each leaf has a machine with a metric of its own, and says how likely
-    classes are. Near the thresholds the leaves of both sides have a say.
+    For tables with more rows than one kernel matrix holds. Each node of the tree parts
+    its rows along the direction in which a machine fitted to a few of them varies most,
+    so that leaves are as few as can be, and of equal size. Each leaf has a machine with
+    a metric of its own, and says how likely classes are. Near the thresholds the leaves
+    of both sides have a say.
 
     Parameters
     ----------

@@ -113,3 +113,12 @@ def test_weights_are_products_along_the_path(temperature, rng):
             expected[i, leaf] = weight
     assert_allclose(got.sum(axis=1), 1)
     assert np.abs(got - expected).max() < 0.01
+
+
+@pytest.mark.parametrize("n", [12, 13, 30, 40, 41, 99, 100, 1000])
+def test_leaves_are_as_few_as_can_be_and_of_equal_size(n):
+    X = np.random.default_rng(n).normal(size=(n, 3))
+    _, leaves = tree_of(X, 10)
+    sizes = [len(rows) for rows in leaves]
+    assert len(sizes) == -(-n // 10)
+    assert max(sizes) - min(sizes) <= 1

@@ -72,7 +72,7 @@ def test_predictions_are_mixtures_of_leaves(temperature, table):
     model = XRFMRegressor(
         QUICK, max_leaf_size=100, search="leaves", temperature=temperature, n_trees=2
     ).fit(X, y)
-    assert model.n_leaves_ == 16
+    assert model.n_leaves_ == 12
     expected = np.zeros(len(X))
     for root, models in zip(model._roots, model.estimators_, strict=True):
         for number, rows, weight in route(root, X, temperature):
