@@ -3,7 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
-from joblib import delayed
+from joblib import delayed, effective_n_jobs
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -26,6 +26,8 @@ from .rfm import RFMClassifier, RFMRegressor
 
 # the ridge of the machines that find directions, where none has been searched for
 _SPLIT_ALPHA = 0.1
+# leaves that a budget of memory would make smaller are an error
+_LEAST_ROWS = 10
 
 
 class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
@@ -33,6 +35,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
 
     _parameter_constraints = {
         "max_leaf_size": [Interval(Integral, 2, None, closed="left")],
+        "memory_budget": [Interval(Real, 0, None, closed="neither"), None],
         "search": [StrOptions({"root", "leaves"})],
         "temperature": [Interval(Real, 0, None, closed="left")],
         "max_split_samples": [Interval(Integral, 2, None, closed="left")],
@@ -55,6 +58,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
         estimator=None,
         *,
         max_leaf_size=4000,
+        memory_budget=None,
         search="root",
         temperature=0.1,
         max_split_samples=1000,
@@ -64,6 +68,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
     ):
         self.estimator = estimator
         self.max_leaf_size = max_leaf_size
+        self.memory_budget = memory_budget
         self.search = search
         self.temperature = temperature
         self.max_split_samples = max_split_samples
@@ -148,9 +153,10 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
     def _choose(self, leaf, X, y, weight, seed):
         """Set what is chosen for all leaves; return the estimator of directions."""
         self.root_estimator_, alpha = None, _SPLIT_ALPHA
-        if self.search == "root" and len(X) > self.max_leaf_size:
+        most = self._most(X)
+        if self.search == "root" and len(X) > most:
             rng = np.random.default_rng(seed)
-            rows = np.sort(rng.choice(len(X), self.max_leaf_size, replace=False))
+            rows = np.sort(rng.choice(len(X), most, replace=False))
             root = _fit_leaf(leaf, X[rows], y[rows], weight[rows], seed)
             if not isinstance(root, Constant):
                 self.root_estimator_, alpha = root, root.alpha_
@@ -176,7 +182,20 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
             ]
             return run_jobs(jobs, self.n_jobs)
 
-        return grow(X, weight, self.max_leaf_size, directions_of)
+        return grow(X, weight, self._most(X), directions_of)
+
+    def _most(self, X):
+        """Return the largest number of rows of a leaf."""
+        if self.memory_budget is None:
+            return self.max_leaf_size
+        each = self.memory_budget * 1e9 / effective_n_jobs(self.n_jobs)
+        rows = int((each / X.dtype.itemsize) ** 0.5)
+        if rows < _LEAST_ROWS:
+            raise ValueError(
+                f"memory_budget={self.memory_budget} leaves {rows} rows to a leaf: "
+                "pass more, or a smaller n_jobs."
+            )
+        return min(self.max_leaf_size, rows)
 
     def _some(self, rows, seed):
         """Return at most `max_split_samples` of the rows."""
@@ -250,6 +269,9 @@ class XRFMRegressor(RegressorMixin, BaseXRFM):
         and is left to the estimator. Larger leaves are more accurate; the time of a fit
         grows at least with this number, and memory with its square: a kernel matrix for
         each job.
+    memory_budget : float, default=None
+        Gigabytes that the kernel matrices of the leaves that are fitted at the same
+        time may take. Leaves are smaller than `max_leaf_size` where that needs it.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen, as the estimator would: once, on as
         many rows of the table as a leaf has, or in each leaf anew, which takes three or
@@ -363,6 +385,9 @@ class XRFMClassifier(ClassifierMixin, BaseXRFM):
         and is left to the estimator. Larger leaves are more accurate; the time of a fit
         grows at least with this number, and memory with its square: a kernel matrix for
         each job.
+    memory_budget : float, default=None
+        Gigabytes that the kernel matrices of the leaves that are fitted at the same
+        time may take. Leaves are smaller than `max_leaf_size` where that needs it.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen, as the estimator would: once, on as
         many rows of the table as a leaf has, or in each leaf anew, which takes three or

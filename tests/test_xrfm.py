@@ -267,3 +267,14 @@ def test_messages(table):
         XRFMRegressor(RFMClassifier()).fit(X, y)
     with pytest.raises(ValueError, match="at least 2 classes"):
         XRFMClassifier().fit(X, np.zeros(600, dtype=int))
+
+
+def test_a_budget_of_memory_bounds_the_leaves(table):
+    X, y = table
+    model = XRFMRegressor(QUICK, memory_budget=8e-9 * 100**2, random_state=0)
+    assert model.fit(X, y).n_leaves_ == 6
+    assert model.fit(X.astype(np.float32), y).n_leaves_ == 5
+    assert model.set_params(n_jobs=4).fit(X, y).n_leaves_ == 12
+    assert model.set_params(max_leaf_size=20).fit(X, y).n_leaves_ == 30
+    with pytest.raises(ValueError, match="memory_budget=1e-09 leaves 0 rows to a leaf"):
+        model.set_params(memory_budget=1e-9).fit(X, y)
