@@ -13,7 +13,7 @@ _EXPONENT = (0.7, 1.4)
 _COORDINATEWISE = 0.8
 _FULL = 0.5
 # ridges of the kernels that come first
-_FIRST_RIDGES = (0.1, 0.01, 0.001)
+_FIRST_RIDGES = (1.0, 0.1, 0.01, 0.001)
 
 
 def random_recipes(count, seed, first_kernels, shared):

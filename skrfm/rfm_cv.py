@@ -136,9 +136,9 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     Kernels are those of the Lp distance, ``LpqLaplace`` with p from q to 2 and a
     diagonal metric, in four cases of five, else ``GeneralizedLaplace`` with a diagonal
     or a full one. Exponents are uniform from 0.7 to 1.4, bandwidths log-uniform from
-    0.3 to 30 median distances, and ridges from 1e-6 to 10. The first nine candidates
+    0.3 to 30 median distances, and ridges from 1e-6 to 10. The first twelve candidates
     are the kernels and the bandwidth of `RFMRegressor`, and ``NTK(bias=0.5)``, with
-    ridges of 0.1, 0.01 and 0.001.
+    ridges of 1, 0.1, 0.01 and 0.001.
 
     Parameters
     ----------

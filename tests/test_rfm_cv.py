@@ -151,7 +151,7 @@ def test_the_worse_half_is_given_up():
 def test_candidates_are_of_the_space():
     recipes = random_recipes(300, 0, (Laplace(), L1Laplace()), {"max_iter": 2})
     assert all(isinstance(recipe, Recipe) for recipe in recipes)
-    drawn = recipes[6:]
+    drawn = recipes[8:]
     lpq = [r for r in drawn if isinstance(r.kernel, LpqLaplace)]
     assert 0.7 < len(lpq) / len(drawn) < 0.9
     for recipe in drawn:
