@@ -34,32 +34,30 @@ class TableReader:
             handle_unknown="use_encoded_value",
             unknown_value=-1,
             max_categories=MAX_LEVELS,
-        )
-        self._encoder.fit(self._part(X, self.is_categorical))
+        ).set_output(transform="default")
+        self._encoder.fit(_columns(X, self.is_categorical))
         return self
 
     def transform(self, X):
         """Return the matrix of some rows."""
-        numbers, categories = ~self.is_categorical, self.is_categorical
-        dtype = np.float64
-        if numbers.any():
-            part = self._part(X, numbers)
-            part = check_array(
-                part,
-                dtype=[np.float64, np.float32],
-                ensure_all_finite="allow-nan",
-                input_name="X",
-            )
-            dtype = part.dtype
-        out = np.empty((len(X), len(numbers)), dtype=dtype)
-        if numbers.any():
-            out[:, numbers] = part
-        out[:, categories] = self._encoder.transform(self._part(X, categories))
+        codes = self._encoder.transform(_columns(X, self.is_categorical))
+        if self.is_categorical.all():
+            return codes
+        numbers = check_array(
+            _columns(X, ~self.is_categorical),
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+            input_name="X",
+        )
+        out = np.empty((len(codes), len(self.is_categorical)), dtype=numbers.dtype)
+        out[:, ~self.is_categorical] = numbers
+        out[:, self.is_categorical] = codes
         return out
 
-    @staticmethod
-    def _part(X, mask):
-        return _safe_indexing(X, np.flatnonzero(mask), axis=1)
+
+def _columns(X, mask):
+    """Return some columns of an array or a data frame."""
+    return _safe_indexing(X, np.flatnonzero(mask), axis=1)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """From what a user passes to arrays that the recursion can trust."""
 
 import numpy as np
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import (
     check_consistent_length,
     check_X_y,
@@ -60,6 +60,8 @@ def read_training(estimator, X, y, sample_weight, categorical_features):
     How categories become codes is set on the estimator.
     """
     estimator._reader = None
+    if not hasattr(X, "shape"):
+        X = check_array(X, dtype=None, ensure_all_finite=False)
     estimator.is_categorical_ = check_categorical_features(X, categorical_features)
     options = {
         "multi_output": estimator._multi_output,
@@ -93,6 +95,8 @@ def read_rows(estimator, X):
     """Return new rows as a matrix of floats, after the usual checks."""
     if estimator._reader is None:
         return validate_data(estimator, X, reset=False, **_float_options(X))
+    if not hasattr(X, "shape"):
+        X = check_array(X, dtype=None, ensure_all_finite=False)
     validate_data(estimator, X, skip_check_array=True, reset=False)
     return estimator._reader.transform(X)
 

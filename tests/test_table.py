@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import rankdata
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -240,6 +241,22 @@ def test_codes_in_an_array(rng):
     ).fit(X, y)
     Z = np.c_[StandardScaler().fit_transform(X[:, :1]), np.eye(5)[X[:, 1].astype(int)]]
     assert_allclose(model.X_fit_, Z, atol=1e-12)
+
+
+def test_codes_in_lists_and_the_output_that_others_are_set_to(frame):
+    X = [[0.5, "a"], [1.5, "b"], [0.1, "a"], [0.7, "c"], [2.0, "b"], [0.3, "c"]]
+    y = [0.0, 1.0, 0.2, 0.5, 1.5, 0.4]
+    model = RFMRegressor(kernel="laplace", categorical_features=[1], **QUICK)
+    with config_context(transform_output="pandas"):
+        got = model.fit(X, y).predict(X)
+    table = pd.DataFrame(X).astype({1: "category"})
+    expected = clone(model).set_params(categorical_features="from_dtype")
+    assert_allclose(
+        got,
+        expected.fit(table.set_axis(["x", "c"], axis=1), y).predict(
+            table.set_axis(["x", "c"], axis=1)
+        ),
+    )
 
 
 def test_weights_of_zero_leave_levels_out(frame):
