@@ -352,7 +352,7 @@ def test_a_matrix_that_does_not_fit_is_an_error_that_says_what_to_do(monkeypatch
     with pytest.raises(
         MemoryError,
         match=r"kernel matrix of 50000 rows needs 20 GB, and 8 GB are free\. Fit on "
-        r"fewer rows \(about 31622 fit\), pass solver='pcg', .*; X in float32 halves it",
+        r"fewer rows \(about 31622 fit\), pass solver='pcg', .*float32 halves it",
     ):
         _memory.require_memory(50_000, 8)
     with pytest.raises(MemoryError, match=r"needs 10 GB.*about 44721.*Classifier\.$"):
