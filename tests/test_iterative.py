@@ -270,12 +270,18 @@ def test_weights_are_repetitions(solver, table):
     counts = np.arange(len(y)) % 2 + 1
     repeated = np.repeat(np.arange(len(y)), counts)
     machine = RFMRegressor(
-        kernel="laplace", alpha=0.1, validation=None, max_iter=1, solver=solver
+        kernel="laplace",
+        alpha=0.1,
+        validation=None,
+        max_iter=1,
+        solver=solver,
+        random_state=0,
     )
     weighted = machine.fit(X, y, sample_weight=counts).predict(X_new)
     plain = machine.fit(X[repeated], y[repeated]).predict(X_new)
+    # EigenPro stops early, after other steps where rows are other rows
     close = 5e-3 if solver == "pcg" else 0.1
-    assert_allclose(weighted, plain, atol=close * np.abs(plain).max())
+    assert np.linalg.norm(weighted - plain) < close * np.linalg.norm(plain)
 
 
 @pytest.mark.parametrize("solver", ["pcg", "eigenpro"])
