@@ -170,7 +170,8 @@ class Prepared:
         xp = backend.xp
         share = data.weight / xp.sum(data.weight)
         center = xp.sum(share[:, None] * data.X, axis=0)
-        center[center.shape[0] - data.n_levels :] = 0
+        if data.n_levels:
+            center[center.shape[0] - data.n_levels :] = 0
         intercept, Y = _center_targets(data, fit_intercept, xp)
         X = backend.rows(data.X - center)
         first = _first_of_equals(backend.to_numpy(X))

@@ -80,12 +80,16 @@ class TableEncoder:
         Which of the numbers have a column of missing values.
     widths : tuple of int
         Numbers of levels of the categories.
+    absences : tuple of int
+        The codes of missing values of the categories; -1, a level that was not there,
+        where none was missing.
     clip : bool
         Whether the numbers are clipped.
     """
 
     numbers: np.ndarray
     categories: np.ndarray
+    absences: tuple
     mean: object
     center: object
     factor: object
@@ -121,14 +125,18 @@ class TableEncoder:
             positive = deviation > 0
             factor = 1 / xp.where(positive, deviation, factor)
             factor = xp.where(positive, factor, xp.zeros_like(factor))
+        categories = categories[order]
+        missing = np.isnan(X[:, categories]).any(axis=0) if len(categories) else []
+        widths = tuple(int(widths[place]) for place in order)
         return cls(
             numbers,
-            categories[order],
+            categories,
+            tuple(w - 1 if gap else -1 for w, gap in zip(widths, missing, strict=True)),
             mean,
             center,
             factor,
             gaps,
-            tuple(int(widths[place]) for place in order),
+            widths,
             scaling == "clipped",
         )
 
@@ -166,9 +174,10 @@ class TableEncoder:
 
     def _levels(self, X):
         """Yield the blocks of zeros and ones of the categories."""
-        for place, width in zip(self.categories, self.widths, strict=True):
+        what = zip(self.categories, self.widths, self.absences, strict=True)
+        for place, width, absence in what:
             codes = X[:, place]
-            codes = np.where(np.isnan(codes), width - 1, codes)
+            codes = np.where(np.isnan(codes), absence, codes)
             yield codes[:, None] == np.arange(width)
 
 

@@ -116,6 +116,19 @@ def test_blocks_of_levels_follow_by_their_widths():
     assert_array_equal(unseen, [[5, 0, 0, 0, 1, 0, 0]])
 
 
+def test_a_missing_level_that_was_never_missing_is_none():
+    X = np.array([[0.0], [1.0], [2.0]])
+    _, encoder = encoded(X, None, np.array([True]))
+    assert_array_equal(encoder.transform(np.array([[np.nan]]), np), [[0, 0, 0]])
+
+
+def test_a_column_that_is_always_missing(rng):
+    X = np.c_[rng.normal(size=40), np.full(40, np.nan)]
+    model = RFMRegressor(kernel="laplace", **QUICK).fit(X, X[:, 0])
+    assert_array_equal(model.X_fit_[:, 1], 0)
+    assert np.isfinite(model.predict(X)).all()
+
+
 def test_the_reader_numbers_sorted_levels(frame):
     X, _ = frame
     mask = np.array([False, True, False, False, False, True])

@@ -57,7 +57,8 @@ def require_memory(n_rows, itemsize, copies=1):
     raise MemoryError(
         f"The kernel matrix of {n_rows} rows needs {gigabytes(needed)}, and "
         f"{gigabytes(free)} are free. Fit on fewer rows (about "
-        f"{int((free / copies / itemsize) ** 0.5)} fit), pass solver='pcg', which does "
-        "not hold it, or grow a tree with XRFMRegressor or XRFMClassifier"
+        f"{int((free / copies / itemsize) ** 0.5)} fit), pass solver='pcg', which for "
+        "a kernel of a distance does not hold it, or grow a tree with XRFMRegressor or "
+        "XRFMClassifier"
         + ("; X in float32 halves it." if itemsize == 8 else ".")
     )

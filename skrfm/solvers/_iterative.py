@@ -56,8 +56,8 @@ def conjugate_gradients(gram, Y, ridge, seed):
 
     Parameters
     ----------
-    gram : StreamedGram
-        K.
+    gram : Gram
+        K, held or streamed.
     Y : ndarray of shape (n, c)
     ridge : ndarray of shape (n,)
     seed : int
