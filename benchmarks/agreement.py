@@ -58,6 +58,7 @@ def predict_skrfm(kernel, X, y, Z):
         max_iter=ROUNDS,
         validation=None,
         fit_intercept=False,
+        scaling=None,
     ).fit(X, y)
     return model.predict(Z), model.metric_
 

@@ -72,6 +72,7 @@ def fit_skrfm(case, X, Y):
         max_iter=case["rounds"],
         validation=None,
         fit_intercept=False,
+        scaling=None,
         max_agop_samples=None,
     )
     return model.fit(X, Y).predict

@@ -38,7 +38,8 @@ def measure(table, kernel):
     """Return (score, seconds) of one kernel on one table."""
     cls = RFMClassifier if table.task == "clf" else RFMRegressor
     start = perf_counter()
-    model = cls(kernel=kernel, metric_type="full", random_state=0)
+    settings = {"metric_type": "full", "scaling": None, "random_state": 0}
+    model = cls(kernel=kernel, **settings)
     model.fit(table.X_train, table.y_train)
     score = model.score(table.X_test[:N_TEST], table.y_test[:N_TEST])
     return score, perf_counter() - start
