@@ -59,6 +59,5 @@ def require_memory(n_rows, itemsize, copies=1):
         f"{gigabytes(free)} are free. Fit on fewer rows (about "
         f"{int((free / copies / itemsize) ** 0.5)} fit), pass solver='pcg', which for "
         "a kernel of a distance does not hold it, or grow a tree with XRFMRegressor or "
-        "XRFMClassifier"
-        + ("; X in float32 halves it." if itemsize == 8 else ".")
+        "XRFMClassifier" + ("; X in float32 halves it." if itemsize == 8 else ".")
     )
