@@ -129,7 +129,7 @@ def run_one(records, table_name, name, table):
             fold=fold,
             accuracy=accuracy,
             seconds=seconds,
-            params=model if fold == 3 else "",
+            params=" ".join(repr(model).split()) if fold == 3 else "",
         )
 
 
