@@ -7,10 +7,10 @@ Sets are ``DIR/uci121/*.npz``, with splits of their own. Parameters are chosen o
 rows ``tune_val`` by models fitted to the rows ``tune_train``: by accuracy, but by
 log-loss for RFM, whose search does so (a plain kernel gains nothing from that). The
 figure of a set is the mean accuracy over its four k-folds. RFM, its plain Laplace
-kernel, gradient boosting and xRFM, whose package needs torch, have 30 candidates each, a
-random forest 12. The report has mean
-accuracy, mean (Friedman) rank, the share of sets where a model has at least 90 or 95 %
-of the best accuracy (P90, P95), and the mean percentage of the best accuracy (PMA).
+kernel, gradient boosting and xRFM, whose package needs torch, have 30 candidates each,
+a random forest 12. The report has mean accuracy, mean (Friedman) rank, the share of
+sets where a model has at least 90 or 95 % of the best accuracy (P90, P95), and the mean
+percentage of the best accuracy (PMA).
 Figures that are in the CSV file are not run again.
 """
 
