@@ -1,95 +1,21 @@
 """The portable backend: any array library that follows the array API standard.
 
-It holds whole n × n arrays and uses only functions of the standard, so it is
-slow; it serves libraries without a backend of their own, and it keeps the array
-code honest for those that have one.
+It uses only functions of the standard, in strips of bounded size, and no compiled
+code. It serves libraries without a backend of their own, and keeps the array code
+honest for those that have one.
 """
 
 import numpy as np
 
 from .._compat import move_to
 from ..exceptions import NotPositiveDefiniteError
-from ._angles import Directions, gaps, inner_gradients, self_pairs, self_values
+from ._angles import self_values
+from ._array_gram import HeldGram, StreamedArrayGram
+from ._memory import require_memory
+from ._pairs import pairs_of
+from ._tiles import NEARNESS, cuts
 
-_BLOCK = 1 << 24  # elements of the largest temporary in a coordinate kernel
-
-
-class DenseGram:
-    """K and its slopes as two arrays."""
-
-    def __init__(self, backend, kernel, T, bandwidth):
-        self._backend, self.kernel, self.T = backend, kernel, T
-        xp, n = backend.xp, T.shape[0]
-        self.n_dense = T.shape[1]
-        eye = xp.eye(n, dtype=T.dtype, device=backend.device)
-        if kernel.of_inner_products:
-            rows = Directions(kernel.augment(T, bandwidth, xp), xp)
-            pairs = inner_gradients(kernel, rows, rows, bandwidth, xp)
-            self._K, W, self._D = pairs
-            self.diagonal, own = self_pairs(kernel, rows, bandwidth, xp)
-            self._W = W * (1 - eye) + eye * own
-            return
-        u = backend.distance_powers(kernel, T)
-        self._K = kernel.value(u, bandwidth, xp)
-        self._W = kernel.slope(u, self._K, bandwidth, xp) * (1 - eye)
-        self.diagonal = xp.ones(n, dtype=T.dtype, device=backend.device)
-
-    def refill(self):
-        """Nothing to do: K is kept."""
-
-    def _with_ridge(self, ridge):
-        xp = self._backend.xp
-        eye = xp.eye(self._K.shape[0], dtype=self._K.dtype, device=self._backend.device)
-        return self._K * (1 - eye) + eye * (self.diagonal + ridge)
-
-    def factorize(self, ridge):
-        """Keep K + diag(ridge), after a check that it is positive definite."""
-        self._matrix = self._with_ridge(ridge)
-        try:
-            factor = self._backend.xp.linalg.cholesky(self._matrix)
-        except Exception as error:  # each library raises its own type
-            raise NotPositiveDefiniteError(0) from error
-        if not bool(self._backend.xp.all(self._backend.xp.isfinite(factor))):
-            raise NotPositiveDefiniteError(0)
-
-    def solve(self, B):
-        """Return (K + diag(ridge))⁻¹ B, after `factorize`."""
-        return self._backend.xp.linalg.solve(self._matrix, B)
-
-    def inverse_diagonal(self):
-        """Return the diagonal of the inverse."""
-        xp = self._backend.xp
-        return xp.linalg.diagonal(xp.linalg.inv(self._matrix))
-
-    def eigh(self, ridge):
-        """Eigenvalues and eigenvectors of K + diag(ridge)."""
-        return tuple(self._backend.xp.linalg.eigh(self._with_ridge(ridge)))
-
-    def slope_product(self, V):
-        """Return W @ V."""
-        return self._W @ V
-
-    def slope_rows_product(self, rows, V):
-        """Return W[rows] @ V."""
-        return self._backend.take(self._W, rows) @ V
-
-    def radial_product(self, rows, V):
-        """Return D[rows] @ V, for a kernel of inner products."""
-        return self._backend.take(self._D, rows) @ V
-
-    def coordinate_gradients(self, rows, coef):
-        """Yield (positions, gradients): the (b, c, d) gradients of blocks of rows."""
-        xp, p = self._backend.xp, self.kernel.norm_order
-        n, d = self.T.shape
-        step = max(1, _BLOCK // (n * d))
-        for start in range(0, len(rows), step):
-            block = rows[start : start + step]
-            t = self._backend.take(self.T, block)
-            delta = t[:, None, :] - self.T[None, :, :]
-            power = xp.sign(delta) * xp.abs(delta) ** (p - 1)
-            slope = self._backend.take(self._W, block)
-            weighted = slope[:, None, :] * xp.permute_dims(coef, (1, 0))[None, :, :]
-            yield slice(start, start + len(block)), xp.matmul(weighted, power)
+_ELEMENTS = 1 << 22  # of the largest temporary
 
 
 class ArrayAPIBackend:
@@ -104,6 +30,8 @@ class ArrayAPIBackend:
     def __init__(self, xp, device=None):
         self.xp, self.device = xp, device
 
+    # -- arrays -----------------------------------------------------------------------
+
     def asarray(self, a, dtype=None):
         """Return `a` as an array of this backend."""
         out = move_to(a, xp=self.xp, device=self.device)
@@ -112,6 +40,10 @@ class ArrayAPIBackend:
     def to_numpy(self, a):
         """Return `a` as a NumPy array."""
         return move_to(a, xp=np, device="cpu")
+
+    def empty(self, shape, like):
+        """Return an array of a shape to be filled, in the precision of another one."""
+        return self.xp.empty(shape, dtype=like.dtype, device=self.device)
 
     def take(self, a, rows):
         """Return the rows of `a` at the NumPy indices `rows`."""
@@ -122,36 +54,125 @@ class ArrayAPIBackend:
         """Return `a` in the layout that the other methods read fastest."""
         return a
 
-    def gram(self, kernel, T, bandwidth, spent=None, widths=()):
-        """Return the Gram object of the rows of T; a `spent` one is of no use."""
-        return DenseGram(self, kernel, T, bandwidth)
+    def diagonal_matrix(self, values):
+        """Return a diagonal matrix."""
+        n = values.shape[0]
+        eye = self.xp.eye(n, dtype=values.dtype, device=self.device)
+        return eye * values[:, None]
 
-    def _pair_powers(self, kernel, T, Z):
-        xp, p = self.xp, kernel.norm_order
-        step = max(1, _BLOCK // max(1, Z.shape[0] * Z.shape[1]))
-        blocks = []
-        for start in range(0, T.shape[0], step):
-            stop = min(start + step, T.shape[0])
-            delta = T[start:stop, None, :] - Z[None, :, :]
-            blocks.append(xp.sum(xp.abs(delta) ** p, axis=-1))
-        return xp.concat(blocks, axis=0)
+    # -- memory -----------------------------------------------------------------------
+
+    def require_memory(self, n_rows, like):
+        """Raise MemoryError where a square matrix does not fit."""
+        require_memory(n_rows, self.xp.finfo(like.dtype).bits // 8)
+
+    def rows_of_strip(self, width, like):
+        """Return how many rows of so many elements are computed at a time."""
+        return max(1, _ELEMENTS // max(1, width))
+
+    def each_strip(self, function, n_rows, step):
+        """Call a function of (start, stop) for all rows, some at a time."""
+        for start, stop in cuts(n_rows, step):
+            function(start, stop)
+
+    # -- algebra ----------------------------------------------------------------------
+
+    def cholesky(self, block, row):
+        """Return the lower factor of a block that starts at some row."""
+        try:
+            factor = self.xp.linalg.cholesky(block)
+        except Exception as error:  # each library raises its own type
+            raise NotPositiveDefiniteError(row) from error
+        if not bool(self.xp.all(self.xp.isfinite(factor))):
+            raise NotPositiveDefiniteError(row)
+        return factor
+
+    def invert_lower(self, factor):
+        """Return the inverse of a lower triangular matrix."""
+        return self.xp.tril(self.xp.linalg.inv(factor))
+
+    # -- pairs of rows ----------------------------------------------------------------
+
+    def square_distances(self, t, z, t_norms, z_norms):
+        """Return ‖t − z‖² of all pairs, from differences where they are near."""
+        xp = self.xp
+        both = t_norms[:, None] + z_norms[None, :]
+        u = both - 2 * (t @ z.T)
+        bits = xp.finfo(t.dtype).bits
+        near = u < NEARNESS[bits] * both
+        i, j = xp.nonzero(near)
+        exact = []
+        for start, stop in cuts(i.shape[0], max(1, _ELEMENTS // max(1, t.shape[1]))):
+            part = slice(start, stop)
+            delta = xp.take(t, i[part], axis=0) - xp.take(z, j[part], axis=0)
+            exact.append(xp.sum(delta * delta, axis=1))
+        if exact:
+            u[near] = xp.concat(exact)
+        return u
+
+    def power_sums(self, t, z, p):
+        """Return Σ |t_l − z_l|^p of all pairs."""
+        out = self.empty((t.shape[0], z.shape[0]), t)
+        step = max(1, _ELEMENTS // max(1, z.shape[0] * z.shape[1]))
+        for start, stop in cuts(t.shape[0], step):
+            delta = self.xp.abs(t[start:stop, None, :] - z[None, :, :])
+            out[start:stop, :] = self.xp.sum(delta**p, axis=-1)
+        return out
+
+    def values(self, kernel, u, bandwidth):
+        """Return the kernel of distance powers, which may be overwritten."""
+        return kernel.value(u, bandwidth, self.xp)
+
+    def both(self, kernel, u, bandwidth):
+        """Return the kernel and the slopes of distance powers."""
+        K = kernel.value(u, bandwidth, self.xp)
+        return K, kernel.slope(u, K, bandwidth, self.xp)
+
+    def coordinate_gradients(self, t, z, slopes, coef, p):
+        """Return Σ_j slopes_ij coef_jo |δ|^(p−1) sign δ, δ = t_il − z_jl: (b, c, d)."""
+        xp, parts = self.xp, []
+        step = max(1, _ELEMENTS // max(1, z.shape[0] * z.shape[1]))
+        for start, stop in cuts(t.shape[0], step):
+            delta = t[start:stop, None, :] - z[None, :, :]
+            power = xp.sign(delta) * xp.abs(delta) ** (p - 1)
+            weighted = slopes[start:stop, None, :] * coef.T[None, :, :]
+            parts.append(xp.matmul(weighted, power))
+        return xp.concat(parts)
+
+    # -- kernel matrices --------------------------------------------------------------
+
+    def gram(self, kernel, T, bandwidth, spent=None, widths=()):
+        """Return the Gram object of the rows of T, in the memory of a `spent` one."""
+        return HeldGram(self, kernel, T, bandwidth, spent)
+
+    def streamed_gram(self, kernel, T, bandwidth, widths=()):
+        """Return the same with nothing held, for kernels of a distance."""
+        return StreamedArrayGram(self, kernel, T, bandwidth)
 
     def distance_powers(self, kernel, T, widths=()):
         """Return ‖t_i − t_j‖_p^p of all pairs of rows."""
-        return self._pair_powers(kernel, T, T)
+        every = slice(None)
+        return pairs_of(kernel, T, T, None, self).powers(every, every)
 
     def cross(self, kernel, T, Z, bandwidth, widths=()):
         """Return the kernel matrix between the rows of T and of Z."""
-        if kernel.of_inner_products:
-            augmented = (kernel.augment(A, bandwidth, self.xp) for A in (T, Z))
-            pairs = (Directions(rows, self.xp) for rows in augmented)
-            return kernel.of_angles(*gaps(*pairs, self.xp), self.xp)
-        return kernel.value(self._pair_powers(kernel, T, Z), bandwidth, self.xp)
+        return self._of_rows(kernel, T, Z, bandwidth, Z.shape[0], lambda K: K)
+
+    def cross_dot(self, kernel, T, Z, bandwidth, A, widths=()):
+        """Return cross(T, Z) @ A; no more than a strip of it is ever held."""
+        return self._of_rows(kernel, T, Z, bandwidth, A.shape[1], lambda K: K @ A)
+
+    def _of_rows(self, kernel, T, Z, bandwidth, width, function):
+        pairs = pairs_of(kernel, T, Z, bandwidth, self)
+        out = self.empty((T.shape[0], width), T)
+
+        def strip(start, stop):
+            K = pairs.values(slice(start, stop), slice(None))
+            out[start:stop, :] = function(K)
+
+        self.each_strip(strip, T.shape[0], self.rows_of_strip(Z.shape[0], T))
+        return out
 
     def self_values(self, kernel, T, bandwidth):
         """Return the kernel of each row of T with itself."""
         return self_values(kernel, T, bandwidth, self.xp)
-
-    def cross_dot(self, kernel, T, Z, bandwidth, A, widths=()):
-        """Return cross(T, Z) @ A."""
-        return self.cross(kernel, T, Z, bandwidth) @ A

@@ -13,7 +13,7 @@ from ._levels import Levels
 TILE = 256
 # pairs nearer than this share of ‖t‖² + ‖z‖² get their distance from differences:
 # the GEMM form keeps about eps / share of relative accuracy
-_NEARNESS = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-4}
+NEARNESS = {32: 1e-2, 64: 1e-4}  # by the bits of the numbers
 
 
 def cuts(n, tile=TILE):
@@ -38,7 +38,7 @@ class PairTiles:
         if not kernel.coordinatewise:
             self.t_norms = np.einsum("ij,ij->i", T, T)
             self.z_norms = self.t_norms if Z is T else np.einsum("ij,ij->i", Z, Z)
-            self.nearness = self.dtype(_NEARNESS[T.dtype])
+            self.nearness = self.dtype(NEARNESS[8 * T.dtype.itemsize])
         else:
             self.columns = np.ascontiguousarray(Z.T)
         profile = kernel.profile(bandwidth) if bandwidth is not None else None
