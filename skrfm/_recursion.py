@@ -237,7 +237,7 @@ def fit_round(
     else:
         gram = backend.gram(*what, workspace.gram, recipe.looked_up)
         workspace.gram = gram
-    solution, residuals = _solve(gram, prepared, recipe, backend.xp, loo, solver)
+    solution, residuals = _solve(gram, prepared, recipe, backend, loo, solver)
     G = None
     if number < recipe.max_iter if agop is None else agop:
         options = _agop_options(T.shape[0], recipe)
@@ -323,14 +323,14 @@ def _agop_options(n, recipe):
     return AgopOptions(recipe.diagonal, recipe.center_gradients, rows, recipe.unmixed)
 
 
-def _solve(gram, prepared, recipe, xp, loo, solver):
+def _solve(gram, prepared, recipe, backend, loo, solver):
     """Return the solution of one round, and leave-one-out residuals or None."""
-    Y, weight = prepared.Y, prepared.weight
+    Y, weight, xp = prepared.Y, prepared.weight, backend.xp
     ridge = recipe.alpha / weight
     with_mean = loo and recipe.fit_intercept
     targets = xp.concat([Y, xp.ones_like(Y[:, :1])], axis=1) if with_mean else Y
     options = {"solver": solver, "want_diagonal": loo, "seed": recipe.seed}
-    solution = solve(gram, targets, ridge, xp, **options)
+    solution = solve(gram, targets, ridge, backend, **options)
     mean_solution = None
     if with_mean:
         mean_solution = solution.coef[:, -1:]

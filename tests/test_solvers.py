@@ -44,7 +44,7 @@ class Table:
 
     def solve(self, ridge, **options):
         Y, ridge = self.backend.asarray(self.Y), self.backend.asarray(ridge)
-        return solve(self.gram(), Y, ridge, self.backend.xp, **options)
+        return solve(self.gram(), Y, ridge, self.backend, **options)
 
 
 # -- coefficients -------------------------------------------------------------------
@@ -160,7 +160,7 @@ def closed_form(table, weight, *, mean="anew", alpha=ALPHA, solver="cholesky"):
     targets, w = backend.asarray(targets), backend.asarray(weight)
     ridge = alpha / w
     solution = solve(
-        table.gram(), targets, ridge, xp, solver=solver, want_diagonal=True
+        table.gram(), targets, ridge, backend, solver=solver, want_diagonal=True
     )
     ones = solution.coef[:, -1:] if mean == "anew" else None
     solution.coef = solution.coef[:, :-1]

@@ -14,14 +14,12 @@ may be looked up. `get_backend` picks one by the array it is given.
 """
 
 from ._array_api import ArrayAPIBackend
-from ._memory import fits_in_memory
 from ._numpy import NumpyBackend
 from ._threads import for_each, own_threads
 
 __all__ = [
     "ArrayAPIBackend",
     "NumpyBackend",
-    "fits_in_memory",
     "for_each",
     "get_backend",
     "own_threads",

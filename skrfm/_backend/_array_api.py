@@ -11,7 +11,7 @@ from .._compat import move_to
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
 from ._array_gram import HeldGram, StreamedArrayGram
-from ._memory import require_memory
+from ._memory import DIRECT_ROWS, fits_in_memory, require_memory
 from ._pairs import pairs_of
 from ._tiles import NEARNESS, cuts
 
@@ -23,9 +23,6 @@ class ArrayAPIBackend:
 
     Levels of categories (`widths`) are columns as all others here.
     """
-
-    #: whether iterative solvers run on it
-    iterates = False
 
     def __init__(self, xp, device=None):
         self.xp, self.device = xp, device
@@ -62,9 +59,20 @@ class ArrayAPIBackend:
 
     # -- memory -----------------------------------------------------------------------
 
+    def fits_in_memory(self, T):
+        """Return whether the kernel matrix of T leaves room for the rest."""
+        return fits_in_memory(T.shape[0], self._itemsize(T))
+
+    def direct_rows(self, T):
+        """Return up to how many rows like those of T to factorise is best."""
+        return DIRECT_ROWS
+
+    def _itemsize(self, like):
+        return self.xp.finfo(like.dtype).bits // 8
+
     def require_memory(self, n_rows, like):
         """Raise MemoryError where a square matrix does not fit."""
-        require_memory(n_rows, self.xp.finfo(like.dtype).bits // 8)
+        require_memory(n_rows, self._itemsize(like))
 
     def rows_of_strip(self, width, like):
         """Return how many rows of so many elements are computed at a time."""
@@ -90,6 +98,11 @@ class ArrayAPIBackend:
     def invert_lower(self, factor):
         """Return the inverse of a lower triangular matrix."""
         return self.xp.tril(self.xp.linalg.inv(factor))
+
+    def leading_eigenvectors(self, A, count):
+        """Return the largest eigenvalues, in falling order, and their vectors."""
+        values, vectors = self.xp.linalg.eigh(A)
+        return values[::-1][:count], vectors[:, ::-1][:, :count]
 
     # -- pairs of rows ----------------------------------------------------------------
 

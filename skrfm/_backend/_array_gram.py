@@ -149,5 +149,3 @@ class StreamedArrayGram(ArrayGram):
         slopes = self._pairs.slopes
         n = self.T.shape[0]
         return self._strips(lambda i, j: slopes(i, j) @ V, n, V.shape[1])
-
-

@@ -38,6 +38,8 @@ def gigabytes(count):
     return f"{count / 1e9:.3g} GB"
 
 
+# processors factorise up to so many rows; beyond, iterations take less time
+DIRECT_ROWS = 10_000
 # share of the free memory that a kernel matrix may take where there is another way
 _SHARE = 0.6
 

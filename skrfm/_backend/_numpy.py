@@ -1,8 +1,11 @@
 """The NumPy backend: BLAS for the algebra, Numba for what is fused."""
 
 import numpy as np
+from scipy.linalg import cholesky, eigh, solve_triangular
 
+from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
+from ._memory import DIRECT_ROWS, fits_in_memory
 from ._packed import PackedGram
 from ._streamed import StreamedGram
 from ._threads import for_each
@@ -14,8 +17,6 @@ class NumpyBackend:
 
     xp = np
     device = None
-    #: whether iterative solvers run on it
-    iterates = True
 
     def asarray(self, a, dtype=None):
         """Return `a` as an array of this backend."""
@@ -29,9 +30,44 @@ class NumpyBackend:
         """Return the rows of `a` at the NumPy indices `rows`."""
         return a[rows]
 
+    def empty(self, shape, like):
+        """Return an array of a shape to be filled, in the precision of another one."""
+        return np.empty(shape, dtype=like.dtype)
+
     def rows(self, a):
         """Return `a` in the layout that the other methods read fastest."""
         return np.ascontiguousarray(a)
+
+    def fits_in_memory(self, T):
+        """Return whether the kernel matrix of T leaves room for the rest."""
+        return fits_in_memory(T.shape[0], T.dtype.itemsize)
+
+    def direct_rows(self, T):
+        """Return up to how many rows like those of T to factorise is best."""
+        return DIRECT_ROWS
+
+    def diagonal_matrix(self, values):
+        """Return a diagonal matrix."""
+        return np.diag(values)
+
+    def cholesky(self, block, row):
+        """Return the lower factor of a block that starts at some row."""
+        try:
+            return cholesky(block, lower=True)
+        except np.linalg.LinAlgError as error:
+            raise NotPositiveDefiniteError(row) from error
+
+    def invert_lower(self, factor):
+        """Return the inverse of a lower triangular matrix."""
+        return solve_triangular(
+            factor, np.eye(len(factor), dtype=factor.dtype), lower=True
+        )
+
+    def leading_eigenvectors(self, A, count):
+        """Return the largest eigenvalues, in falling order, and their vectors."""
+        n = len(A)
+        values, vectors = eigh(A, subset_by_index=[n - count, n - 1])
+        return values[::-1], vectors[:, ::-1]
 
     def gram(self, kernel, T, bandwidth, spent=None, widths=()):
         """Return the Gram object of the rows of T, in the memory of a `spent` one."""

@@ -1,6 +1,5 @@
 """Solvers by name, and which of them a problem gets."""
 
-from .._backend import fits_in_memory
 from ._direct import cholesky, eigenvalues
 from ._eigenpro import eigenpro
 from ._iterative import conjugate_gradients
@@ -11,8 +10,6 @@ DIRECT = {"cholesky": cholesky, "eigh": eigenvalues}
 ITERATIVE = {"pcg": conjugate_gradients, "eigenpro": eigenpro}
 SOLVERS = (*DIRECT, *ITERATIVE)
 
-# "auto" factorises up to so many rows
-_DIRECT_ROWS = 10_000
 # with fewer rows than this, iterations have nothing to gain
 _ITERATED_ROWS = 1000
 
@@ -33,12 +30,10 @@ def choose_solver(name, kernel, T, backend, *, want_diagonal=False):
     """
     n = T.shape[0]
     if name == "auto":
-        direct = want_diagonal or n <= _DIRECT_ROWS or not backend.iterates
+        direct = want_diagonal or n <= backend.direct_rows(T)
         name = "cholesky" if direct else "pcg"
     if name in DIRECT:
         return name, False
-    if not backend.iterates:
-        raise ValueError(f"solver={name!r} needs NumPy input, or device='cpu'.")
     if n < _ITERATED_ROWS:
         return "cholesky", False
     if kernel.of_inner_products:
@@ -48,10 +43,10 @@ def choose_solver(name, kernel, T, backend, *, want_diagonal=False):
                 "function of a distance: pass solver='pcg'."
             )
         return name, False
-    return name, name == "eigenpro" or not fits_in_memory(n, T.dtype.itemsize)
+    return name, name == "eigenpro" or not backend.fits_in_memory(T)
 
 
-def solve(gram, Y, ridge, xp, *, solver="cholesky", want_diagonal=False, seed=0):
+def solve(gram, Y, ridge, backend, *, solver="cholesky", want_diagonal=False, seed=0):
     """Solve (K + diag(ridge)) α = Y.
 
     Parameters
@@ -60,7 +55,7 @@ def solve(gram, Y, ridge, xp, *, solver="cholesky", want_diagonal=False, seed=0)
         K; its memory may be overwritten, its slopes are not.
     Y : array of shape (n, c)
     ridge : array of shape (n,)
-    xp : namespace
+    backend : backend
     solver : str
         One of `SOLVERS`.
     want_diagonal : bool
@@ -73,5 +68,5 @@ def solve(gram, Y, ridge, xp, *, solver="cholesky", want_diagonal=False, seed=0)
     Solution
     """
     if solver in DIRECT:
-        return DIRECT[solver](gram, Y, ridge, xp, want_diagonal)
-    return ITERATIVE[solver](gram, Y, ridge, seed)
+        return DIRECT[solver](gram, Y, ridge, backend.xp, want_diagonal)
+    return ITERATIVE[solver](gram, Y, ridge, seed, backend)

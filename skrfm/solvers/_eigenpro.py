@@ -8,7 +8,6 @@ spectrum, so that large steps on large batches do not diverge.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
 
 from ..exceptions import NotConvergedError
 from ._solution import Solution
@@ -33,100 +32,104 @@ _ATTEMPTS = 4
 class _Preconditioner:
     """The leading eigenvectors of the kernel of the first rows, batch and step."""
 
-    vectors: np.ndarray
-    shrinkage: np.ndarray
+    vectors: object
+    shrinkage: object
     batch: int
     step: float
 
     @classmethod
-    def of(cls, gram, ridge, n_eigenvectors):
+    def of(cls, gram, ridge, n_eigenvectors, backend):
         """Return that of a gram whose rows are in random order."""
-        n, dtype = gram.T.shape[0], gram.T.dtype
+        n, dtype, xp = gram.T.shape[0], gram.T.dtype, backend.xp
         s = min(_SUBSAMPLE, n // 2)
         q = max(1, min(n_eigenvectors, s // 5))
         # rows of the subsample, and as many others that tell how far it carries
-        K = gram.rows_product(slice(0, 2 * s), np.zeros((n, 0), dtype), 2 * s)[1]
-        part = K[:s, :s].astype(np.float64) / s
-        values, vectors = eigh(part, subset_by_index=[s - q - 1, s - 1])
-        values, vectors = values[::-1], vectors[:, ::-1]
-        tail, values, vectors = values[q], values[:q], vectors[:, :q].astype(dtype)
+        nothing = backend.empty((n, 0), gram.T)
+        K = gram.rows_product(slice(0, 2 * s), nothing, 2 * s)[1]
+        part = xp.astype(K[:s, :s], xp.float64) / s
+        values, vectors = backend.leading_eigenvectors(part, q + 1)
+        values, vectors = backend.to_numpy(values), xp.astype(vectors[:, :q], dtype)
+        tail, values = values[q], values[:q]
         # below the ridge the spectrum is flat as it is
         left = np.minimum(max(tail, ridge / n) / values, 1) ** _DAMPING
-        shrinkage = ((1 - left) / (s * values)).astype(dtype)
-        features = K[:, :s] @ vectors * np.sqrt(shrinkage)
-        beta = float((1 - np.square(features).sum(axis=1)).max()) + ridge
-        others = K[s:, s:] - features[s:] @ features[s:].T
-        top = max(values[0] * left[0], _largest(others) / s) + ridge / n
+        shrinkage = backend.asarray((1 - left) / (s * values), dtype)
+        features = K[:, :s] @ vectors * xp.sqrt(shrinkage)
+        beta = float(xp.max(1 - xp.sum(features * features, axis=1))) + ridge
+        others = K[s:, s:] - features[s:, :] @ features[s:, :].T
+        top = max(values[0] * left[0], _largest(others, backend) / s) + ridge / n
         batch = int(min(_BATCH * beta / top + 1, _MOST_BATCH, n))
-        step = 1 / (beta + (batch - 1) * top)
+        step = 1 / (beta + (batch - 1) * float(top))
         return cls(vectors, shrinkage[:, None], batch, step)
 
-    def descend(self, gram, Y, share, ridge, coef):
+    def descend(self, gram, Y, share, ridge, coef, xp):
         """Take one epoch of steps, in place; return the mean square of the residuals.
 
         Each residual is that of the coefficients before its batch has changed them.
         """
-        n, total, V = len(Y), 0.0, self.vectors
+        V, s, n = self.vectors, self.vectors.shape[0], Y.shape[0]
+        total = xp.zeros_like(Y[0, 0], dtype=xp.float64)
         for start in range(0, n, self.batch):
             rows = slice(start, min(start + self.batch, n))
-            G, kept = gram.rows_product(rows, coef, len(V))
-            G -= Y[rows]
-            G *= share[rows]
-            G += ridge * coef[rows]
-            total += float(np.square(G, dtype=np.float64).sum())
+            G, kept = gram.rows_product(rows, coef, s)
+            G -= Y[rows, :]
+            G *= share[rows, :]
+            G += ridge * coef[rows, :]
+            total += xp.sum(G * G, dtype=xp.float64)
             G *= self.step
-            coef[rows] -= G
-            coef[: len(V)] += V @ (self.shrinkage * (V.T @ (kept.T @ G)))
-        return total / n
+            coef[rows, :] -= G
+            coef[:s, :] += V @ (self.shrinkage * (V.T @ (kept.T @ G)))
+        return float(total) / n
 
 
-def _largest(A):
+def _largest(A, backend):
     """Return about the largest eigenvalue of a symmetric matrix, rather more."""
-    v = np.random.default_rng(0).normal(size=len(A)).astype(A.dtype)
+    xp = backend.xp
+    v = np.random.default_rng(0).normal(size=(A.shape[0], 1))
+    v = backend.asarray(v, A.dtype)
     for _ in range(_POWERS):
-        v = A @ (v / np.linalg.norm(v))
-    return 1.1 * float(np.linalg.norm(v))
+        v = A @ (v / xp.sqrt(xp.sum(v * v)))
+    return 1.1 * float(xp.sqrt(xp.sum(v * v)))
 
 
-def eigenpro(gram, Y, ridge, seed):
+def eigenpro(gram, Y, ridge, seed, backend):
     """Solve (K + diag(ridge)) α = Y by stochastic steps.
 
     Parameters
     ----------
-    gram : StreamedGram
+    gram : streamed Gram
         K.
-    Y : ndarray of shape (n, c)
-    ridge : ndarray of shape (n,)
+    Y : array of shape (n, c)
+    ridge : array of shape (n,)
     seed : int
         Seeds the order of the rows.
+    backend : backend
 
     Returns
     -------
     Solution
     """
-    n, order = len(Y), np.random.default_rng(seed).permutation(len(Y))
-    mixed, targets = gram.take(order), Y[order]
-    smallest = float(ridge.min())
-    share = (smallest / ridge[order] if smallest else np.ones(n))[:, None]
-    share, scale = share.astype(Y.dtype), float(np.square(Y).mean(axis=0).sum())
+    xp, n = backend.xp, Y.shape[0]
+    order = np.random.default_rng(seed).permutation(n)
+    mixed, targets = gram.take(order), backend.take(Y, order)
+    smallest = float(xp.min(ridge))
+    share = smallest / backend.take(ridge, order) if smallest else xp.ones_like(ridge)
+    scale = float(xp.sum(Y * Y, dtype=xp.float64)) / n
     n_eigenvectors, slower = _EIGENVECTORS, 1.0
     for _ in range(_ATTEMPTS):
-        method = _Preconditioner.of(mixed, smallest, n_eigenvectors)
+        method = _Preconditioner.of(mixed, smallest, n_eigenvectors, backend)
         method.step /= slower
-        coef = _epochs(method, mixed, targets, share, smallest, scale)
+        coef = _epochs(method, mixed, targets, share[:, None], smallest, scale, xp)
         if coef is not None:
-            out = np.empty_like(coef)
-            out[order] = coef
-            return Solution(out)
+            return Solution(backend.take(coef, np.argsort(order)))
         n_eigenvectors, slower = n_eigenvectors // 2, 2 * slower
     raise NotConvergedError("solver='eigenpro' diverges; pass solver='pcg'.")
 
 
-def _epochs(method, gram, Y, share, ridge, scale):
+def _epochs(method, gram, Y, share, ridge, scale, xp):
     """Return coefficients after some epochs, or None where they diverge."""
-    coef, last = np.zeros_like(Y), np.inf
+    coef, last = xp.zeros_like(Y), np.inf
     for _ in range(_EPOCHS):
-        residual = method.descend(gram, Y, share, ridge, coef)
+        residual = method.descend(gram, Y, share, ridge, coef, xp)
         if not residual <= max(last, scale):
             return None
         if residual <= _TOLERANCE**2 * scale:

@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, eigh
 
 from .._backend import for_each
 from ._solution import Solution
@@ -21,79 +20,83 @@ _TOLERANCE = 1e-3
 class _Nystrom:
     """The inverse of ZZᵀ + diag(ridge), with ZZᵀ the Nyström form of K."""
 
-    def __init__(self, gram, ridge, rows):
+    def __init__(self, gram, ridge, rows, backend):
+        xp = self._xp = backend.xp
         part = gram.columns(rows)
-        values, vectors = eigh(part[rows].astype(np.float64))
-        kept = values > _NEGLIGIBLE * values[-1]
-        root = (vectors[:, kept] / np.sqrt(values[kept])).astype(part.dtype)
-        edges = [*range(0, len(part), _STRIP), len(part)]
-        self._strips = list(pairwise(edges))
-        self._Z = np.concatenate(self._each(lambda i, j: part[i:j] @ root))
+        dtype, n = part.dtype, part.shape[0]
+        own = xp.astype(backend.take(part, rows), xp.float64)
+        values, vectors = backend.leading_eigenvectors(own, len(rows))
+        kept = int(xp.sum(xp.astype(values > _NEGLIGIBLE * values[0], xp.int64)))
+        root = xp.astype(vectors[:, :kept] / xp.sqrt(values[:kept]), dtype)
+        self._strips = list(pairwise([*range(0, n, _STRIP), n]))
+        self._Z = xp.concat(self._each(lambda i, j: part[i:j, :] @ root))
         # what the form leaves out of K is taken for a ridge
-        left = gram.diagonal - np.einsum("ij,ij->i", self._Z, self._Z)
-        left = max(float(left.mean()), _NEGLIGIBLE)
-        self._inverse = (1 / (ridge + left)).astype(part.dtype)[:, None]
-        inner = sum(self._each(lambda i, j: self._transposed(self._Z[i:j], i, j)))
-        inner[np.diag_indices_from(inner)] += 1
-        self._factor = cho_factor(inner)
+        left = float(xp.mean(gram.diagonal - xp.sum(self._Z * self._Z, axis=1)))
+        self._inverse = (1 / (ridge + max(left, _NEGLIGIBLE)))[:, None]
+        parts = self._each(lambda i, j: self._transposed(self._Z[i:j, :], i, j))
+        inner = sum(parts) + backend.diagonal_matrix(xp.ones_like(self._Z[0, :]))
+        self._root = backend.invert_lower(backend.cholesky(inner, 0))
 
     def _each(self, function):
         return for_each(lambda edge: function(*edge), self._strips)
 
     def _transposed(self, R, i, j):
-        return self._Z[i:j].T @ (self._inverse[i:j] * R)
+        return self._Z[i:j, :].T @ (self._inverse[i:j, :] * R)
 
     def __call__(self, R):
         """Return the inverse by R."""
-        sums = sum(self._each(lambda i, j: self._transposed(R[i:j], i, j)))
-        inner = cho_solve(self._factor, sums).astype(R.dtype)
-        rest = self._each(lambda i, j: R[i:j] - self._Z[i:j] @ inner)
-        return self._inverse * np.concatenate(rest)
+        sums = sum(self._each(lambda i, j: self._transposed(R[i:j, :], i, j)))
+        inner = self._root.T @ (self._root @ sums)
+        rest = self._each(lambda i, j: R[i:j, :] - self._Z[i:j, :] @ inner)
+        return self._inverse * self._xp.concat(rest)
 
 
-def conjugate_gradients(gram, Y, ridge, seed):
+def conjugate_gradients(gram, Y, ridge, seed, backend):
     """Solve (K + diag(ridge)) α = Y, all targets side by side.
 
     Parameters
     ----------
     gram : Gram
         K, held or streamed.
-    Y : ndarray of shape (n, c)
-    ridge : ndarray of shape (n,)
+    Y : array of shape (n, c)
+    ridge : array of shape (n,)
     seed : int
         Seeds the rows of the preconditioner.
+    backend : backend
 
     Returns
     -------
     Solution
     """
-    n = len(Y)
+    xp, n = backend.xp, Y.shape[0]
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(n, min(_SUBSAMPLE, n // 4), replace=False))
-    precondition = _Nystrom(gram, ridge, rows)
-    coef, R = np.zeros_like(Y), Y.copy()
+    precondition = _Nystrom(gram, ridge, rows, backend)
+    coef, R = xp.zeros_like(Y), xp.asarray(Y, copy=True)
     Q = precondition(R)
-    P, gamma = Q.copy(), _dots(R, Q)
-    scale = np.sqrt(_dots(Y, Y))
+    P, gamma = Q, _dots(R, Q, xp)
+    scale = xp.sqrt(_dots(Y, Y, xp))
     for _ in range(_STEPS):
         A = gram.product(P) + ridge[:, None] * P
-        step = _ratio(gamma, _dots(P, A), Y.dtype)
+        step = _ratio(gamma, _dots(P, A, xp), Y.dtype, xp)
         coef += step * P
         R -= step * A
-        residual = _ratio(np.sqrt(_dots(R, R)), scale, np.float64)
-        if residual.max() <= _TOLERANCE:
+        residual = _ratio(xp.sqrt(_dots(R, R, xp)), scale, xp.float64, xp)
+        if float(xp.max(residual)) <= _TOLERANCE:
             break
         Q = precondition(R)
-        last, gamma = gamma, _dots(R, Q)
-        P = Q + _ratio(gamma, last, Y.dtype) * P
-    return Solution(coef, residual=float(residual.max()))
+        last, gamma = gamma, _dots(R, Q, xp)
+        P = Q + _ratio(gamma, last, Y.dtype, xp) * P
+    return Solution(coef, residual=float(xp.max(residual)))
 
 
-def _dots(A, B):
+def _dots(A, B, xp):
     """Return the inner products of the columns."""
-    return np.einsum("ij,ij->j", A, B, dtype=np.float64)
+    return xp.sum(A * B, axis=0, dtype=xp.float64)
 
 
-def _ratio(a, b, dtype):
+def _ratio(a, b, dtype, xp):
     """Return a / b, 0 where b is: a column that is solved stays as it is."""
-    return np.divide(a, b, out=np.zeros_like(a), where=b > 0).astype(dtype)
+    positive = b > 0
+    ratio = a / xp.where(positive, b, xp.ones_like(b))
+    return xp.astype(xp.where(positive, ratio, xp.zeros_like(b)), dtype)

@@ -1,0 +1,217 @@
+"""Backends in array code against the compiled one, which has oracles of its own.
+
+Blocks and strips are made small, so that a few hundred rows take several of each.
+"""
+
+import numpy as np
+import pytest
+from conftest import BACKENDS
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skrfm._backend import NumpyBackend, _array_api, _blocked
+from skrfm.agop import AgopOptions, average_gradient_outer_product
+from skrfm.exceptions import NotPositiveDefiniteError
+from skrfm.kernels import (
+    NNGP,
+    NTK,
+    Gaussian,
+    GeneralizedLaplace,
+    L1Laplace,
+    Laplace,
+    LpqLaplace,
+)
+from skrfm.solvers import choose_solver, solve
+
+OF_DISTANCES = [
+    Laplace(),
+    GeneralizedLaplace(exponent=0.8),
+    Gaussian(),
+    L1Laplace(),
+    LpqLaplace(p=1.4),
+    LpqLaplace(p=1.5, q=0.7),
+    LpqLaplace(p=2, q=1.5),
+]
+OF_PRODUCTS = [NTK(), NTK(depth=2, bias=0.5), NNGP()]
+NUMPY = NumpyBackend()
+BANDWIDTH = 2.5
+N = 150
+
+every_kernel = pytest.mark.parametrize("kernel", OF_DISTANCES + OF_PRODUCTS, ids=repr)
+of_distances = pytest.mark.parametrize("kernel", OF_DISTANCES, ids=repr)
+every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
+
+
+@pytest.fixture(params=sorted(set(BACKENDS) - {"numpy"}))
+def arrays(request):
+    return BACKENDS[request.param]()
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(_blocked, "BLOCK", 32)
+    monkeypatch.setattr(_array_api, "_ELEMENTS", 6000)
+
+
+def data(dtype=np.float64, n=N):
+    """Rows, some of them equal, some nearly, with coefficients and ridges."""
+    rng = np.random.default_rng(n)
+    T = rng.normal(size=(n, 4))
+    T[5] = T[3]
+    T[7] = T[4] + 1e-4
+    V, ridge = rng.normal(size=(n, 2)), rng.uniform(0.3, 1, size=n)
+    return [a.astype(dtype) for a in (T, V, ridge)]
+
+
+def close(got, expected, backend, factor=1.0):
+    got = backend.to_numpy(got)
+    assert got.dtype == expected.dtype
+    eps = np.finfo(expected.dtype).eps
+    scale = np.abs(expected).max(initial=0)
+    assert_allclose(got, expected, atol=factor * 2e4 * eps * scale)
+
+
+@every_kernel
+@every_dtype
+def test_all_that_a_kernel_matrix_does(kernel, dtype, arrays):
+    T, V, ridge = data(dtype)
+    rows = np.random.default_rng(1).permutation(N)[:70]
+    ours = NUMPY.gram(kernel, T, BANDWIDTH)
+    theirs = arrays.gram(kernel, arrays.asarray(T), BANDWIDTH)
+    W = arrays.asarray(V)
+    close(theirs.columns(rows), ours.columns(rows), arrays)
+    close(theirs.product(W), ours.product(V), arrays)
+    for again in (False, True):
+        if again:
+            ours.refill()
+            theirs.refill()
+        ours.factorize(ridge)
+        theirs.factorize(arrays.asarray(ridge))
+        close(theirs.solve(W), ours.solve(V), arrays)
+        close(theirs.inverse_diagonal(), ours.inverse_diagonal(), arrays)
+        close(theirs.slope_product(W), ours.slope_product(V), arrays)
+        found, expected = (
+            g.slope_rows_product(rows, v) for g, v in ((theirs, W), (ours, V))
+        )
+        close(found, expected, arrays)
+    if kernel.of_inner_products:
+        found, expected = theirs.radial_product(rows, W), ours.radial_product(rows, V)
+        close(found, expected, arrays)
+
+
+@every_kernel
+def test_eigenvalues_come_before_the_factor(kernel, arrays):
+    T, _, ridge = data()
+    values, vectors = NUMPY.gram(kernel, T, BANDWIDTH).eigh(ridge)
+    gram = arrays.gram(kernel, arrays.asarray(T), BANDWIDTH)
+    found, there = (arrays.to_numpy(a) for a in gram.eigh(arrays.asarray(ridge)))
+    assert_allclose(found, values, rtol=1e-10)
+    assert_allclose(there * found @ there.T, vectors * values @ vectors.T, atol=1e-9)
+
+
+@every_kernel
+@every_dtype
+def test_kernels_of_other_rows(kernel, dtype, arrays):
+    T, V, _ = data(dtype)
+    Z = np.concatenate([T[:40] + 0.5, T[:3]]).astype(dtype)
+    theirs = [arrays.asarray(a) for a in (Z, T)]
+    expected = NUMPY.cross(kernel, Z, T, BANDWIDTH)
+    close(arrays.cross(kernel, *theirs, BANDWIDTH), expected, arrays)
+    found = arrays.cross_dot(kernel, *theirs, BANDWIDTH, arrays.asarray(V))
+    close(found, expected @ V, arrays)
+    own = NUMPY.self_values(kernel, T, BANDWIDTH)
+    close(arrays.self_values(kernel, theirs[1], BANDWIDTH), own, arrays)
+
+
+@of_distances
+def test_distance_powers(kernel, arrays):
+    T, _, _ = data()
+    found = arrays.distance_powers(kernel, arrays.asarray(T))
+    close(found, NUMPY.distance_powers(kernel, T), arrays)
+    assert arrays.to_numpy(found)[3, 5] == 0
+
+
+@of_distances
+def test_a_kernel_matrix_that_is_not_held(kernel, arrays):
+    T, V, _ = data()
+    order = np.random.default_rng(2).permutation(N)
+    ours = NUMPY.streamed_gram(kernel, T, BANDWIDTH).take(order)
+    theirs = arrays.streamed_gram(kernel, arrays.asarray(T), BANDWIDTH).take(order)
+    W = arrays.asarray(V)
+    close(theirs.product(W), ours.product(V), arrays)
+    close(theirs.slope_product(W), ours.slope_product(V), arrays)
+    pairs = zip(
+        theirs.rows_product(slice(11, 99), W, 30),
+        ours.rows_product(slice(11, 99), V, 30),
+        strict=True,
+    )
+    for found, expected in pairs:
+        close(found, expected, arrays)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "held"),
+    [(k, True) for k in OF_DISTANCES + OF_PRODUCTS]
+    + [(k, False) for k in OF_DISTANCES],
+    ids=repr,
+)
+@every_dtype
+@pytest.mark.parametrize("some", [False, True])
+def test_average_gradient_outer_products(kernel, dtype, some, held, arrays):
+    T, V, weight = data(dtype)
+    rows = np.arange(0, N, 3) if some else None
+    options = AgopOptions(kernel.coordinatewise, True, rows)
+
+    def average(backend):
+        make = backend.gram if held else backend.streamed_gram
+        gram = make(kernel, backend.asarray(T), BANDWIDTH)
+        coef, omega = backend.asarray(V), backend.asarray(weight)
+        return average_gradient_outer_product(gram, coef, omega, backend, options)
+
+    close(average(arrays), average(NUMPY).astype(np.float64), NUMPY, _roughness(dtype))
+
+
+def _roughness(dtype):
+    """AGOPs come in float64 whatever they are computed in."""
+    return 1.0 if dtype == np.float64 else 1e8
+
+
+@pytest.mark.parametrize("solver", ["pcg", "eigenpro", "cholesky", "eigh"])
+def test_solvers(solver, arrays):
+    T, V, ridge = data(n=1000)
+    ours = NUMPY.streamed_gram(Laplace(), T, BANDWIDTH)
+    theirs = arrays.streamed_gram(Laplace(), arrays.asarray(T), BANDWIDTH)
+    if solver in ("cholesky", "eigh"):
+        ours = NUMPY.gram(Laplace(), T, BANDWIDTH)
+        theirs = arrays.gram(Laplace(), arrays.asarray(T), BANDWIDTH)
+    expected = solve(ours, V, ridge, NUMPY, solver=solver, seed=0)
+    theirs = solve(
+        theirs, arrays.asarray(V), arrays.asarray(ridge), arrays, solver=solver, seed=0
+    )
+    close(theirs.coef, expected.coef, arrays, 1e3)
+
+
+def test_auto_factorises_few_rows(arrays):
+    few = arrays.asarray(np.zeros((2000, 1)))
+    assert choose_solver("auto", Laplace(), few, arrays) == ("cholesky", False)
+    assert choose_solver("pcg", Laplace(), few, arrays) == ("pcg", False)
+    assert choose_solver("eigenpro", Laplace(), few, arrays) == ("eigenpro", True)
+
+
+def test_no_factor_is_said_and_the_slopes_stay(arrays):
+    T, V, ridge = data()
+    gram = arrays.gram(Laplace(), arrays.asarray(T), BANDWIDTH)
+    before = arrays.to_numpy(gram.slope_product(arrays.asarray(V)))
+    ridge[100] = -50
+    with pytest.raises(NotPositiveDefiniteError):
+        gram.factorize(arrays.asarray(ridge))
+    gram.refill()
+    assert_array_equal(arrays.to_numpy(gram.slope_product(arrays.asarray(V))), before)
+
+
+def test_a_spent_gram_gives_its_memory(arrays):
+    T = arrays.asarray(data()[0])
+    spent = arrays.gram(Gaussian(), T, BANDWIDTH)
+    gram = arrays.gram(Laplace(), T, BANDWIDTH, spent)
+    assert gram._packed is spent._packed
+    other = arrays.gram(Laplace(), T[:20, :], BANDWIDTH, spent)
+    assert other._packed is not spent._packed
