@@ -27,10 +27,18 @@ __all__ = [
     "check_same_namespace",
     "check_sample_weight",
     "clone_parametrized",
+    "cupy_namespace",
     "get_namespace_and_device",
     "move_to",
     "output_container",
 ]
+
+
+def cupy_namespace():
+    """Return CuPy as the array API has it."""
+    from sklearn.externals.array_api_compat import cupy
+
+    return cupy
 
 
 def output_container(transformer):

@@ -4,6 +4,8 @@ import array_api_strict
 import numpy as np
 import pytest
 
+from cuda_host import host_backend, needs_compiler
+
 from skrfm._backend import ArrayAPIBackend, NumpyBackend
 
 BACKENDS = {
@@ -11,12 +13,21 @@ BACKENDS = {
     "array_api_strict": lambda: ArrayAPIBackend(
         array_api_strict, array_api_strict.Device("CPU_DEVICE")
     ),
+    "cuda_on_host": host_backend,
 }
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+def backends(*without):
+    """Return the names of backends as parameters of tests."""
+    return [
+        pytest.param(name, marks=needs_compiler if "cuda" in name else ())
+        for name in sorted(set(BACKENDS) - set(without))
+    ]
+
+
+@pytest.fixture(params=backends())
 def backend(request):
-    """The compiled backend and the portable one."""
+    """The compiled backend, the portable one, and that of GPUs on the host."""
     return BACKENDS[request.param]()
 
 

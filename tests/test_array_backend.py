@@ -5,7 +5,7 @@ Blocks and strips are made small, so that a few hundred rows take several of eac
 
 import numpy as np
 import pytest
-from conftest import BACKENDS
+from conftest import BACKENDS, backends
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm._backend import NumpyBackend, _array_api, _blocked
@@ -41,7 +41,7 @@ of_distances = pytest.mark.parametrize("kernel", OF_DISTANCES, ids=repr)
 every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 
-@pytest.fixture(params=sorted(set(BACKENDS) - {"numpy"}))
+@pytest.fixture(params=backends("numpy"))
 def arrays(request):
     return BACKENDS[request.param]()
 

@@ -1,0 +1,184 @@
+"""The backend of GPUs: the array code, with kernels of its own where loops are fused."""
+
+import numpy as np
+
+from ._array_api import ArrayAPIBackend
+from ._memory import gigabytes
+from ._tiles import NEARNESS
+
+# threads of a block for what is done number by number
+_THREADS = 256
+_MOST_BLOCKS = 1 << 15
+# rows of the largest grid
+_MOST_ROWS = 65535
+# pairs, coordinates and outputs of a block, as in the source
+_PAIRS, _COORDINATES, _OUTPUTS = 64, 32, 4
+# the instance of a kernel for an order p; any other order has number 0
+_INSTANCES = {1.0: 1, 2.0: 2, 1.5: 3}
+# the share of the free memory that a strip may take, its temporaries included, and
+# the most elements that are of use
+_STRIP_SHARE, _TEMPORARIES = 0.25, 4
+_MOST_ELEMENTS = 1 << 28
+# the share of the free memory that a kernel matrix may take, and how much smaller
+# strips become where memory runs out
+_MATRIX_SHARE, _SMALLER = 0.9, 8
+
+
+def _ceil(a, b):
+    return -(-a // b)
+
+
+class CudaBackend(ArrayAPIBackend):
+    """Arrays of CuPy on a GPU.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        What reaches the GPU.
+    """
+
+    def __init__(self, runtime):
+        super().__init__(runtime.xp, runtime.device)
+        self._runtime = runtime
+
+    # -- arrays -----------------------------------------------------------------------
+
+    def asarray(self, a, dtype=None):
+        """Return `a` as an array of this backend."""
+        out = self._runtime.to_device(a)
+        return out if dtype is None else self.xp.astype(out, dtype, copy=False)
+
+    def to_numpy(self, a):
+        """Return `a` as a NumPy array."""
+        return self._runtime.to_host(a)
+
+    def rows(self, a):
+        """Return `a` in the layout that the other methods read fastest."""
+        return self._runtime.contiguous(a)
+
+    # -- memory -----------------------------------------------------------------------
+
+    def fits_in_memory(self, T):
+        """Return whether the kernel matrix of T leaves room for the rest."""
+        return T.shape[0] <= self.direct_rows(T)
+
+    def direct_rows(self, T):
+        """Return up to how many rows like those of T to factorise is best."""
+        free = _MATRIX_SHARE * self._runtime.free_memory()
+        return int((free / self._itemsize(T)) ** 0.5)
+
+    def require_memory(self, n_rows, like):
+        """Raise MemoryError where a square matrix does not fit."""
+        self._runtime.release()
+        free, itemsize = self._runtime.free_memory(), self._itemsize(like)
+        if itemsize * n_rows**2 > free:
+            raise MemoryError(
+                f"The kernel matrix of {n_rows} rows needs "
+                f"{gigabytes(itemsize * n_rows**2)}, and {gigabytes(free)} of the GPU's "
+                f"memory are free. Fit on fewer rows (about "
+                f"{int((free / itemsize) ** 0.5)} fit), pass solver='pcg', which for a "
+                "kernel of a distance does not hold it, or grow a tree with "
+                "XRFMRegressor or XRFMClassifier"
+                + ("; X in float32 halves it." if itemsize == 8 else ".")
+            )
+
+    def rows_of_strip(self, width, like):
+        """Return how many rows of so many elements are computed at a time."""
+        free = _STRIP_SHARE * self._runtime.free_memory()
+        elements = min(_MOST_ELEMENTS, free / (_TEMPORARIES * self._itemsize(like)))
+        return int(max(1, min(elements // max(1, width), _MOST_ROWS)))
+
+    def each_strip(self, function, n_rows, step):
+        """Call a function of (start, stop) for all rows, some at a time.
+
+        Where memory runs out all is done again in smaller strips, once.
+        """
+        try:
+            return super().each_strip(function, n_rows, step)
+        except self._runtime.out_of_memory:
+            self._runtime.release()
+        try:
+            super().each_strip(function, n_rows, max(1, step // _SMALLER))
+        except self._runtime.out_of_memory as error:
+            raise MemoryError(
+                f"The GPU's memory does not suffice, {gigabytes(self._free())} are "
+                f"free: {error} Fit on fewer rows, or pass device='cpu'."
+            ) from error
+
+    def _free(self):
+        self._runtime.release()
+        return self._runtime.free_memory()
+
+    def release(self):
+        """Give back the memory that nothing holds."""
+        self._runtime.release()
+
+    # -- algebra ----------------------------------------------------------------------
+
+    def invert_lower(self, factor):
+        """Return the inverse of a lower triangular matrix."""
+        return self._runtime.invert_lower(factor)
+
+    # -- pairs of rows ----------------------------------------------------------------
+
+    def square_distances(self, t, z, t_norms, z_norms):
+        """Return ‖t − z‖² of all pairs, from differences where they are near."""
+        u = t @ z.T
+        (m, n), d = u.shape, t.shape[1]
+        grid = _ceil(n, _THREADS), min(m, _MOST_ROWS)
+        nearness = NEARNESS[8 * self._itemsize(u)]
+        arrays = u, *map(self.rows, (t, z, t_norms, z_norms))
+        self._launch("square_distances", grid, (_THREADS, 1), arrays, nearness, m, n, d)
+        return u
+
+    def power_sums(self, t, z, p):
+        """Return Σ |t_l − z_l|^p of all pairs."""
+        (m, d), n = t.shape, z.shape[0]
+        out = self.empty((m, n), t)
+        name = f"power_sums_{_INSTANCES.get(float(p), 0)}"
+        grid = _ceil(n, _PAIRS), _ceil(m, _PAIRS)
+        arrays = self.rows(t), self.rows(z), out
+        self._launch(name, grid, (16, 16), arrays, float(p), m, n, d)
+        return out
+
+    def values(self, kernel, u, bandwidth):
+        """Return the kernel of distance powers, which may be overwritten."""
+        profile = kernel.profile(bandwidth)
+        if profile is None:
+            return super().values(kernel, u, bandwidth)
+        self._by_number("values", (u,), *map(float, profile[:2]))
+        return u
+
+    def both(self, kernel, u, bandwidth):
+        """Return the kernel and the slopes of distance powers."""
+        profile = kernel.profile(bandwidth)
+        if profile is None:
+            return super().both(kernel, u, bandwidth)
+        w = self.xp.empty_like(u)
+        self._by_number("values_and_slopes", (u, w), *map(float, profile))
+        return u, w
+
+    def coordinate_gradients(self, t, z, slopes, coef, p):
+        """Return Σ_j slopes_ij coef_jo |δ|^(p−1) sign δ, δ = t_il − z_jl: (b, c, d)."""
+        (m, d), (n, c) = t.shape, coef.shape
+        out = self.empty((m, c, d), t)
+        name = f"gradients_{_INSTANCES.get(float(p), 0)}"
+        grid = _ceil(d, _COORDINATES), _ceil(m, _COORDINATES), _ceil(c, _OUTPUTS)
+        arrays = *map(self.rows, (t, z, slopes, coef)), out
+        self._launch(name, grid, (_COORDINATES, 8), arrays, float(p), m, n, d, c)
+        return out
+
+    def _by_number(self, name, arrays, *numbers):
+        """Run a kernel that takes number by number of arrays of one shape."""
+        count = arrays[0].size
+        grid = (min(_MOST_BLOCKS, _ceil(count, _THREADS)), 1)
+        self._launch(name, grid, (_THREADS, 1), arrays, *numbers, np.uint64(count))
+
+    def _launch(self, name, grid, block, arrays, *numbers):
+        """Run a kernel; floats become REAL, and Python's integers int."""
+        if 0 in grid:
+            return
+        real = np.float32 if self._itemsize(arrays[0]) == 4 else np.float64
+        kinds = {float: real, int: np.int32}
+        numbers = (kinds.get(type(a), type(a))(a) for a in numbers)
+        self._runtime.launch(name, grid, block, arrays[0], *arrays, *numbers)

@@ -1,0 +1,97 @@
+"""The GPU through CuPy: arrays, memory, and kernels compiled when they are asked for."""
+
+from functools import cache
+from importlib.resources import files
+
+
+from .._compat import cupy_namespace
+
+_OPTIONS = ("--std=c++14",)
+
+
+def source():
+    """Return the kernels in CUDA C++."""
+    return files(__package__).joinpath("pairs.cu").read_text("utf-8")
+
+
+@cache
+def _module(cupy, real):
+    """Return the compiled kernels for "float" or "double"."""
+    return cupy.RawModule(code=source(), options=(*_OPTIONS, f"-DREAL={real}"))
+
+
+class Runtime:
+    """The current GPU.
+
+    Attributes
+    ----------
+    xp : namespace
+        CuPy, as the array API has it.
+    device : cupy.cuda.Device
+    out_of_memory : type
+        The error of an allocation that does not fit.
+    """
+
+    def __init__(self, cupy):
+        self._cupy, self.xp = cupy, cupy_namespace()
+        self.device = cupy.cuda.Device()
+        self.out_of_memory = cupy.cuda.memory.OutOfMemoryError
+
+    def to_device(self, a):
+        """Return an array of NumPy or CuPy on the GPU."""
+        return self._cupy.asarray(a)
+
+    def to_host(self, a):
+        """Return an array as one of NumPy."""
+        return self._cupy.asnumpy(a)
+
+    def contiguous(self, a):
+        """Return an array in C order."""
+        return self._cupy.ascontiguousarray(a)
+
+    def launch(self, name, grid, block, like, *arguments):
+        """Run a kernel in the precision of an array; numbers have NumPy types."""
+        real = {4: "float", 8: "double"}[like.dtype.itemsize]
+        kernel = _module(self._cupy, real).get_function(name)
+        kernel(grid, block, arguments)
+
+    def invert_lower(self, factor):
+        """Return the inverse of a lower triangular matrix."""
+        from cupyx.scipy.linalg import solve_triangular
+
+        eye = self._cupy.eye(len(factor), dtype=factor.dtype)
+        return solve_triangular(factor, eye, lower=True, overwrite_b=True)
+
+    def free_memory(self):
+        """Return the bytes that can be allocated now."""
+        free, _ = self._cupy.cuda.runtime.memGetInfo()
+        return free + self._cupy.get_default_memory_pool().free_bytes()
+
+    def release(self):
+        """Give back the memory that CuPy keeps for later."""
+        self._cupy.get_default_memory_pool().free_all_blocks()
+
+
+def find_runtime():
+    """Return the Runtime, or raise an error that says what is missing."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(
+            "Computing on a GPU takes CuPy: install skrfm[gpu-cuda12] or "
+            "skrfm[gpu-cuda13], by the CUDA version that `nvidia-smi` shows, or pass "
+            "device='cpu'."
+        ) from error
+    try:
+        found = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(
+            f"CuPy {cupy.__version__} reaches no GPU ({error}). Does `nvidia-smi` show "
+            "one, and a CUDA version as new as that of the CuPy package? Otherwise "
+            "pass device='cpu'."
+        ) from error
+    if not found:
+        raise RuntimeError("CuPy finds no GPU on this machine: pass device='cpu'.")
+    return Runtime(cupy)
+
+
