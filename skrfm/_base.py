@@ -18,7 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from ._atomic import unchanged_by_errors
 from ._backend import own_threads
 from ._compat import Interval, RealNotInt, StrOptions
-from ._fitted import fitted_attributes, warn_of_trouble
+from ._device import DEVICES, on_host, place_of, warn_of_jobs
+from ._fitted import ARRAYS, fitted_attributes, warn_of_trouble
 from ._progress import Progress
 from ._recursion import run
 from ._search import choose, drop_ridges, history_of
@@ -58,7 +59,7 @@ class BaseRFM(
         "center_gradients": ["boolean"],
         "max_agop_samples": [Interval(Integral, 1, None, closed="left"), None],
         "solver": [StrOptions({"auto", *SOLVERS})],
-        "device": [StrOptions({"cpu", "cuda"}), None],
+        "device": [StrOptions(set(DEVICES)), None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
@@ -178,39 +179,44 @@ class BaseRFM(
             return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     def _fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val):
-        data, keep, backend = validate_training(self, X, y, sample_weight)
+        data, keep, place = validate_training(self, X, y, sample_weight)
         validation_set = validate_validation_set(
-            self, X_val, y_val, sample_weight_val, backend
+            self, X_val, y_val, sample_weight_val, place
         )
+        backend = place.backend
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         recipes = [
             replace(recipe, widths=self._encoder.widths)
             for recipe in self._recipes(seed)
         ]
         labels = self._labels(backend.to_numpy(data.Y))
-        judging = validation_set or self._judging(len(recipes), labels, keep, seed)
+        n_jobs = warn_of_jobs(self.n_jobs, place, stacklevel=6)
+        judging = validation_set or self._judging(
+            len(recipes), labels, keep, seed, n_jobs
+        )
         n_runs = 1 + (len(recipes) if judging else 0)
         progress = Progress(
             self,
             n_runs,
-            lambda model: self._attributes(model, data, backend),
+            lambda model: self._attributes(model, data, place),
             {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}},
         )
-        with own_threads(data.X.shape[0]):
+        with own_threads(data.X.shape[0] if backend.threads else 0):
             model = self._choose_and_fit(data, recipes, judging, backend, progress)
-        attributes = self._attributes(model, data, backend)
+        attributes = self._attributes(model, data, place)
         for name, value in attributes.items():
             setattr(self, name, value)
         # stacklevel: the line that calls fit, past its two decorators
         warn_of_trouble(model, data, stacklevel=6)
         progress.end(attributes)
+        backend.release()
         return self
 
-    def _attributes(self, model, data, backend):
+    def _attributes(self, model, data, place):
         return fitted_attributes(
             model,
             data,
-            backend,
+            place,
             single_output=self._single_output,
             origins=self._encoder.origins,
         )
@@ -219,9 +225,9 @@ class BaseRFM(
         """Return the candidates."""
         return make_recipes(self.get_params(deep=False), seed)
 
-    def _judging(self, n_recipes, labels, keep, seed):
+    def _judging(self, n_recipes, labels, keep, seed, n_jobs):
         """Return how they are judged, or None where nothing is open."""
-        params = self.get_params(deep=False)
+        params = self.get_params(deep=False) | {"n_jobs": n_jobs}
         return make_judging(
             params, n_recipes, labels, keep, seed, calibrate=self._calibrates
         )
@@ -238,9 +244,7 @@ class BaseRFM(
             choice = self._search(data, recipes, judging, backend, progress)
             recipe, model = choice.recipe, choice.model
             self.history_ = choice.history
-            unseen = choice.outputs_of_rows(data.X.shape[0])
-            if unseen is not None:
-                self._unseen_outputs = backend.asarray(unseen, data.X.dtype)
+            self._unseen_outputs = choice.outputs_of_rows(data.X.shape[0])
             self._learn_from(choice)
         if model is None:
             rounds = run(data, recipe, backend)
@@ -254,31 +258,67 @@ class BaseRFM(
     # -- after fit ----------------------------------------------------------------
 
     def _validate_rows(self, X, method):
-        """Return new rows and the backend, after the usual checks."""
+        """Return new rows and their Place, after the usual checks."""
         check_is_fitted(self)
         return validate_rows(self, X, method)
 
-    def _map(self, X, backend):
+    def _map(self, X, place):
         """Return rows as the kernel sees them: centred and mapped by the metric."""
-        X = backend.asarray(X, self.X_fit_.dtype) - self._center
-        return backend.rows(X @ self.components_.T)
+        backend, center = place.backend, place.bring(self._center)
+        X = backend.asarray(X, center.dtype) - center
+        return backend.rows(X @ place.bring(self.components_).T)
 
     def _outputs(self, X, method):
-        """Return the outputs (m, c) of the kernel machine, and the backend."""
-        X, backend = self._validate_rows(X, method)
-        coef = self.dual_coef_
+        """Return the outputs (m, c) of the kernel machine, and their Place."""
+        X, place = self._validate_rows(X, method)
+        backend, coef = place.backend, place.bring(self.dual_coef_)
         if coef.ndim == 1:
             coef = backend.xp.reshape(coef, (-1, 1))
-        with own_threads(self.X_fit_.shape[0]):
+        with own_threads(self.X_fit_.shape[0] if backend.threads else 0):
             out = backend.cross_dot(
                 self.kernel_,
-                self._map(X, backend),
-                self._mapped_fit,
+                self._map(X, place),
+                place.bring(self._mapped_fit),
                 self.bandwidth_,
                 coef,
                 self._widths,
             )
-        return out + self.intercept_, backend
+        intercept = self.intercept_
+        out += intercept if isinstance(intercept, float) else place.bring(intercept)
+        return out, place
+
+    def to_device(self, device):
+        """Move a fitted model.
+
+        Predictions are computed on the device from then on. Pickles hold NumPy arrays:
+        a model comes out of them on the CPU.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+            What the parameter `device` becomes. With ``"cuda"`` fitted arrays become
+            those of CuPy, and stay on the GPU between calls; inputs of NumPy give such
+            outputs all the same.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        if device not in DEVICES:
+            names = ", ".join(map(repr, DEVICES))
+            raise ValueError(f"device must be one of {names}, got {device!r}.")
+        place = place_of(device, None)
+        for name in ARRAYS:
+            value = getattr(self, name)
+            if not isinstance(value, float):
+                setattr(self, name, place.bring(on_host(value)))
+        return self.set_params(device=device)
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        return state | {name: on_host(state[name]) for name in ARRAYS if name in state}
 
     def transform(self, X):
         """Map rows by the square root of the metric.
@@ -294,5 +334,6 @@ class BaseRFM(
         -------
         ndarray of shape (n_samples, n_components)
         """
-        X, backend = self._validate_rows(X, "transform")
-        return X @ backend.asarray(self.components_, X.dtype).T
+        X, place = self._validate_rows(X, "transform")
+        components = place.backend.asarray(self.components_, X.dtype)
+        return place.give(X @ components.T)

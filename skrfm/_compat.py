@@ -1,6 +1,7 @@
 """The only file with private imports from scikit-learn."""
 
 from sklearn.base import _clone_parametrized as clone_parametrized
+from sklearn.externals.array_api_compat import is_cupy_array as is_gpu_array
 from sklearn.utils._array_api import (
     check_same_namespace,
     get_namespace_and_device,
@@ -29,6 +30,7 @@ __all__ = [
     "clone_parametrized",
     "cupy_namespace",
     "get_namespace_and_device",
+    "is_gpu_array",
     "move_to",
     "output_container",
 ]

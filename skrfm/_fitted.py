@@ -9,8 +9,21 @@ from .exceptions import NumericalWarning
 # what an iterative solver may leave without a word
 LARGE_RESIDUAL = 1e-2
 
+#: attributes that are arrays where the results go, or numbers
+ARRAYS = (
+    "X_fit_",
+    "dual_coef_",
+    "intercept_",
+    "components_",
+    "metric_",
+    "feature_importances_",
+    "_center",
+    "_mapped_fit",
+    "_fit_weight",
+)
 
-def fitted_attributes(model, data, backend, *, single_output, origins):
+
+def fitted_attributes(model, data, place, *, single_output, origins):
     """Return the fitted attributes of a kernel machine, by name.
 
     Parameters
@@ -18,32 +31,37 @@ def fitted_attributes(model, data, backend, *, single_output, origins):
     model : Round
     data : Data
         The training rows.
-    backend : backend
+    place : Place
     single_output : bool
         Whether outputs are one-dimensional to the user.
     origins : ndarray of int
         The feature that each column of the rows comes from.
     """
-    dtype, d = data.X.dtype, data.X.shape[1]
+    d, backend = data.X.shape[1], place.backend
     components = model.metric.dense_components(d)
     metric = components.T @ components
     importances = np.bincount(origins, _importances(model, metric))
+
+    def give(a):
+        return place.give(backend.asarray(a, data.X.dtype))
+
+    coef, intercept = model.coef, model.intercept
     return {
-        "X_fit_": data.X,
-        "dual_coef_": model.coef[:, 0] if single_output else model.coef,
-        "intercept_": float(model.intercept[0]) if single_output else model.intercept,
+        "X_fit_": give(data.X),
+        "dual_coef_": give(coef[:, 0] if single_output else coef),
+        "intercept_": float(intercept[0]) if single_output else give(intercept),
         "bandwidth_": model.bandwidth,
         "alpha_": model.recipe.alpha,
         "kernel_": model.recipe.kernel,
         "best_iter_": model.number,
-        "components_": backend.asarray(components, dtype),
-        "metric_": backend.asarray(metric, dtype),
-        "feature_importances_": backend.asarray(importances, dtype),
+        "components_": give(components),
+        "metric_": give(metric),
+        "feature_importances_": give(importances),
         "_n_features_out": components.shape[0],
         "_widths": model.recipe.looked_up,
-        "_center": model.center,
-        "_mapped_fit": model.T,
-        "_fit_weight": data.weight,
+        "_center": give(model.center),
+        "_mapped_fit": give(model.T),
+        "_fit_weight": give(data.weight),
     }
 
 

@@ -8,37 +8,30 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ._backend import get_backend
 from ._compat import (
     check_categorical_features,
-    check_same_namespace,
     check_sample_weight,
     get_namespace_and_device,
-    move_to,
 )
+from ._device import on_host, place_of, require_same_place
 from ._recursion import Data
 from ._search import ValidationSet
 from ._table import TableEncoder, TableReader
 
 
 def validate_training(estimator, X, y, sample_weight):
-    """Return the Data of the rows that have a weight, their mask, and the backend.
+    """Return the Data of the rows that have a weight, their mask, and the Place.
 
     What is learned of the table on the way is set on the estimator.
     """
-    if estimator.device == "cuda":
-        raise ValueError(
-            "device='cuda' is not available: this version computes on the CPU. "
-            "Pass device=None or device='cpu'."
-        )
-    X, y = _on_device(estimator, X), _on_host(y)
+    place = place_of(estimator.device, X)
+    X, y = place.read(X), on_host(y)
     X, y, weight = read_training(
         estimator, X, y, sample_weight, estimator.categorical_features
     )
-    xp, _, device = get_namespace_and_device(X)
     Y, weight = estimator._encode(y, weight)
-    backend = get_backend(xp, device)
-    data = _make_data(X, Y, weight, backend)
+    reader = place.reader
+    data = _make_data(X, Y, weight, reader)
     keep = weight > 0
     if not keep.all():
         rows = np.flatnonzero(keep)
@@ -47,11 +40,11 @@ def validate_training(estimator, X, y, sample_weight):
                 f"{type(estimator).__name__} needs at least 2 rows of positive "
                 f"sample_weight, got {len(rows)}."
             )
-        data = data.subset(rows, backend)
+        data = data.subset(rows, reader)
     estimator._encoder = TableEncoder.fit(
-        data.X, estimator.is_categorical_, data.weight, estimator.scaling, backend.xp
+        data.X, estimator.is_categorical_, data.weight, estimator.scaling, reader.xp
     )
-    return _encoded(estimator, data, backend), keep, backend
+    return _encoded(estimator, data, place), keep, place
 
 
 def read_training(estimator, X, y, sample_weight, categorical_features):
@@ -109,14 +102,15 @@ def _float_options(X):
     return {"dtype": [xp.float64, xp.float32], "ensure_all_finite": finite}
 
 
-def _encoded(estimator, data, backend):
-    """Return data whose rows are a kernel's."""
+def _encoded(estimator, data, place):
+    """Return data whose rows are a kernel's, where it is computed with."""
     encoder = estimator._encoder
-    X = encoder.transform(data.X, backend.xp)
-    return Data(backend.rows(X), data.Y, data.weight, sum(encoder.widths))
+    X = encoder.transform(data.X, place.reader.xp)
+    X, Y, weight = (place.bring(a) for a in (X, data.Y, data.weight))
+    return Data(place.backend.rows(X), Y, weight, sum(encoder.widths))
 
 
-def validate_validation_set(estimator, X_val, y_val, sample_weight_val, backend):
+def validate_validation_set(estimator, X_val, y_val, sample_weight_val, place):
     """Return the user's ValidationSet, or None where there is none."""
     if X_val is None and y_val is None:
         if sample_weight_val is not None:
@@ -130,10 +124,10 @@ def validate_validation_set(estimator, X_val, y_val, sample_weight_val, backend)
             "X_val is given, but validation=None keeps the last round whatever its "
             "score. Leave validation at 'auto', or do not pass X_val."
         )
-    X_val = _on_device(estimator, X_val)
+    X_val = place.read(X_val)
     try:
         X_val = read_rows(estimator, X_val)
-        y_val = _on_host(y_val)
+        y_val = on_host(y_val)
         check_consistent_length(X_val, y_val)
     except ValueError as error:
         raise ValueError(f"X_val and y_val do not fit X and y: {error}") from error
@@ -142,40 +136,25 @@ def validate_validation_set(estimator, X_val, y_val, sample_weight_val, backend)
     except ValueError as error:
         raise ValueError(f"sample_weight_val: {error}") from error
     Y, weight = estimator._encode_more(y_val, weight)
-    data = _make_data(X_val, Y, weight, backend)
-    return ValidationSet(_encoded(estimator, data, backend))
+    data = _make_data(X_val, Y, weight, place.reader)
+    return ValidationSet(_encoded(estimator, data, place))
 
 
 def validate_rows(estimator, X, method):
-    """Return new rows as a kernel's, and their backend."""
-    X = _on_device(estimator, X)
-    check_same_namespace(X, estimator, attribute="X_fit_", method=method)
-    X = read_rows(estimator, X)
-    xp, _, device = get_namespace_and_device(X)
-    backend = get_backend(xp, device)
-    return estimator._encoder.transform(X, backend.xp), backend
+    """Return new rows as a kernel's, and their Place."""
+    require_same_place(X, estimator, method)
+    place = place_of(estimator.device, X)
+    X = read_rows(estimator, place.read(X))
+    return place.bring(estimator._encoder.transform(X, place.reader.xp)), place
 
 
-def _make_data(X, Y, weight, backend):
+def _make_data(X, Y, weight, reader):
     """Return the Data with targets and weights beside X, in its precision."""
-    return Data(X, *(backend.asarray(a, X.dtype) for a in (Y, weight)))
+    return Data(X, *(reader.asarray(a, X.dtype) for a in (Y, weight)))
 
 
 def _validate_weight(sample_weight, y):
     """Return float64 weights, ones by default."""
     return check_sample_weight(
-        _on_host(sample_weight), y, dtype=np.float64, ensure_non_negative=True
+        on_host(sample_weight), y, dtype=np.float64, ensure_non_negative=True
     )
-
-
-def _on_device(estimator, X):
-    """Return X where `device` asks for it; None follows X."""
-    return _on_host(X) if estimator.device == "cpu" else X
-
-
-def _on_host(a):
-    """Return an array as it is, or as NumPy if it is another library's."""
-    if a is None:
-        return None
-    xp, is_array_api, _ = get_namespace_and_device(a)
-    return move_to(a, xp=np, device="cpu") if is_array_api and xp is not np else a

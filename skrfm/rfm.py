@@ -214,24 +214,20 @@ class RFMRegressor(RegressorMixin, BaseRFM):
         std : ndarray of the same shape
             Their standard deviations; only with `return_std=True`.
         """
-        out, backend = self._outputs(X, "predict")
-        out = out[:, 0] if self._single_output else out
+        out, place = self._outputs(X, "predict")
+        out = place.give(out[:, 0] if self._single_output else out)
         if not return_std:
             return out
-        X, backend = self._validate_rows(X, "predict")
-        with own_threads(self.X_fit_.shape[0]):
-            variance = self._variance(X, backend)
-        std = backend.xp.sqrt(variance)
-        return out, (std[:, 0] if self._single_output else std)
+        X, place = self._validate_rows(X, "predict")
+        with own_threads(self.X_fit_.shape[0] if place.backend.threads else 0):
+            variance = self._variance(X, place)
+        std = place.backend.xp.sqrt(variance)
+        return out, place.give(std[:, 0] if self._single_output else std)
 
-    def _variance(self, X, backend):
-        T, Z, kernel, L = (
-            self._map(X, backend),
-            self._mapped_fit,
-            self.kernel_,
-            self.bandwidth_,
-        )
-        coef = backend.xp.reshape(self.dual_coef_, (Z.shape[0], -1))
+    def _variance(self, X, place):
+        backend, kernel, L = place.backend, self.kernel_, self.bandwidth_
+        T, Z = self._map(X, place), place.bring(self._mapped_fit)
+        coef = backend.xp.reshape(place.bring(self.dual_coef_), (Z.shape[0], -1))
         edges = [*range(0, T.shape[0], _VARIANCE_ROWS), T.shape[0]]
         parts = (T[start:stop, :] for start, stop in pairwise(edges))
         blocks = (
@@ -244,7 +240,7 @@ class RFMRegressor(RegressorMixin, BaseRFM):
         return predictive_variance(
             backend.gram(kernel, Z, L, widths=self._widths),
             coef,
-            self._fit_weight,
+            place.bring(self._fit_weight),
             self.alpha_,
             blocks,
             backend.xp,
@@ -517,8 +513,8 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
             One score per class; for two classes the score of the second, whose sign
             is the prediction.
         """
-        out, _ = self._outputs(X, "decision_function")
-        return out[:, 0] if self._single_output else out
+        out, place = self._outputs(X, "decision_function")
+        return place.give(out[:, 0] if self._single_output else out)
 
     def predict(self, X):
         """Predict class labels.
@@ -531,11 +527,11 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         -------
         ndarray of shape (n_samples,)
         """
-        out, backend = self._outputs(X, "predict")
-        out = backend.to_numpy(out)
+        out, place = self._outputs(X, "predict")
+        out = place.backend.to_numpy(out)
         codes = (out[:, 0] > 0).astype(int) if self._single_output else out.argmax(1)
         labels = self.classes_[codes]
-        return backend.asarray(labels) if labels.dtype.kind in "biuf" else labels
+        return place.give(labels) if labels.dtype.kind in "biuf" else labels
 
     def predict_proba(self, X):
         """Predict class probabilities.
@@ -554,6 +550,6 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        out, backend = self._outputs(X, "predict_proba")
-        proba = probabilities(backend.to_numpy(out), self._temperature)
-        return backend.asarray(proba, out.dtype)
+        out, place = self._outputs(X, "predict_proba")
+        proba = probabilities(place.backend.to_numpy(out), self._temperature)
+        return place.give(place.backend.asarray(proba, out.dtype))

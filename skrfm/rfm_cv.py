@@ -85,8 +85,8 @@ class SearchCV:
         shared["seed"] = seed
         return random_recipes(self.n_candidates, seed, self._first_kernels, shared)
 
-    def _judging(self, n_recipes, labels, keep, seed):
-        return HoldOut(make_folds(self.cv, labels, keep, seed), self.n_jobs)
+    def _judging(self, n_recipes, labels, keep, seed, n_jobs):
+        return HoldOut(make_folds(self.cv, labels, keep, seed), n_jobs)
 
     def _search(self, data, recipes, judging, backend, progress):
         budget = self.time_budget

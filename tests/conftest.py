@@ -3,7 +3,6 @@
 import array_api_strict
 import numpy as np
 import pytest
-
 from cuda_host import host_backend, needs_compiler
 
 from skrfm._backend import ArrayAPIBackend, NumpyBackend

@@ -43,14 +43,22 @@ static std::vector<Thread> threads;
 static Thread *current;
 static void (*body)(void **);
 static void **body_arguments;
+static bool waited, direct, broken;
 
-inline void wait() { swapcontext(&current->context, &scheduler); }
+inline void wait()
+{
+    waited = true;
+    if (direct)
+        broken = true;
+    else
+        swapcontext(&current->context, &scheduler);
+}
 
 inline void run()
 {
     body(body_arguments);
     current->ended = true;
-    wait();
+    swapcontext(&current->context, &scheduler);
 }
 
 inline void start_block()
@@ -92,9 +100,21 @@ inline bool run_block()
     }
 }
 
+// The same for kernels whose first block came to no barrier: no coroutines.
+inline void run_threads()
+{
+    for (unsigned z = 0; z < blockDim.z; ++z)
+        for (unsigned y = 0; y < blockDim.y; ++y)
+            for (unsigned x = 0; x < blockDim.x; ++x) {
+                threadIdx = {x, y, z};
+                body(body_arguments);
+            }
+}
+
 inline int launch(void (*function)(void **), const unsigned *grid,
                   const unsigned *block, void **arguments)
 {
+    waited = direct = broken = false;
     body = function;
     body_arguments = arguments;
     blockDim = {block[0], block[1], block[2]};
@@ -104,10 +124,13 @@ inline int launch(void (*function)(void **), const unsigned *grid,
         for (unsigned y = 0; y < gridDim.y; ++y)
             for (unsigned x = 0; x < gridDim.x; ++x) {
                 blockIdx = {x, y, z};
-                if (!run_block())
+                if (direct)
+                    run_threads();
+                else if (!run_block())
                     return 1;
+                direct = !waited;
             }
-    return 0;
+    return broken;
 }
 
 template <class... A, size_t... I>

@@ -122,7 +122,7 @@ def test_kernels_of_other_rows(kernel, dtype, arrays):
     close(arrays.self_values(kernel, theirs[1], BANDWIDTH), own, arrays)
 
 
-@of_distances
+@every_kernel
 def test_distance_powers(kernel, arrays):
     T, _, _ = data()
     found = arrays.distance_powers(kernel, arrays.asarray(T))

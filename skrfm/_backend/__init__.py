@@ -8,17 +8,20 @@ A backend offers, for a kernel object and rows already mapped by the metric,
     self_values(kernel, T, bandwidth)       the kernel of each row with itself
     distance_powers(kernel, T)              ‖t_i − t_j‖_p^p of all pairs
 
-and a few conversions. All but `self_values` take `widths` as well: the numbers of
-levels of categories whose columns come last, one entry in a row and category, which
-may be looked up. `get_backend` picks one by the array it is given.
+and conversions, pieces of algebra and what memory there is. All but `self_values` take
+`widths` as well: the numbers of levels of categories whose columns come last, one entry
+in a row and category, which may be looked up. `get_backend` picks one by the array it
+is given.
 """
 
 from ._array_api import ArrayAPIBackend
+from ._cuda import CudaBackend
 from ._numpy import NumpyBackend
 from ._threads import for_each, own_threads
 
 __all__ = [
     "ArrayAPIBackend",
+    "CudaBackend",
     "NumpyBackend",
     "for_each",
     "get_backend",

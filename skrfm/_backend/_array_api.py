@@ -12,7 +12,7 @@ from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
 from ._array_gram import HeldGram, StreamedArrayGram
 from ._memory import DIRECT_ROWS, fits_in_memory, require_memory
-from ._pairs import pairs_of
+from ._pairs import DistancePairs, pairs_of
 from ._tiles import NEARNESS, cuts
 
 _ELEMENTS = 1 << 22  # of the largest temporary
@@ -23,6 +23,9 @@ class ArrayAPIBackend:
 
     Levels of categories (`widths`) are columns as all others here.
     """
+
+    #: whether it computes in threads of this package
+    threads = False
 
     def __init__(self, xp, device=None):
         self.xp, self.device = xp, device
@@ -82,6 +85,9 @@ class ArrayAPIBackend:
         """Call a function of (start, stop) for all rows, some at a time."""
         for start, stop in cuts(n_rows, step):
             function(start, stop)
+
+    def release(self):
+        """Give back the memory that nothing holds."""
 
     # -- algebra ----------------------------------------------------------------------
 
@@ -165,7 +171,7 @@ class ArrayAPIBackend:
     def distance_powers(self, kernel, T, widths=()):
         """Return ‖t_i − t_j‖_p^p of all pairs of rows."""
         every = slice(None)
-        return pairs_of(kernel, T, T, None, self).powers(every, every)
+        return DistancePairs(kernel, T, T, None, self).powers(every, every)
 
     def cross(self, kernel, T, Z, bandwidth, widths=()):
         """Return the kernel matrix between the rows of T and of Z."""

@@ -1,4 +1,4 @@
-"""The backend of GPUs: the array code, with kernels of its own where loops are fused."""
+"""The backend of GPUs: the array code, with kernels of its own for fused loops."""
 
 import numpy as np
 
@@ -74,8 +74,8 @@ class CudaBackend(ArrayAPIBackend):
         if itemsize * n_rows**2 > free:
             raise MemoryError(
                 f"The kernel matrix of {n_rows} rows needs "
-                f"{gigabytes(itemsize * n_rows**2)}, and {gigabytes(free)} of the GPU's "
-                f"memory are free. Fit on fewer rows (about "
+                f"{gigabytes(itemsize * n_rows**2)}, and {gigabytes(free)} of the "
+                f"GPU's memory are free. Fit on fewer rows (about "
                 f"{int((free / itemsize) ** 0.5)} fit), pass solver='pcg', which for a "
                 "kernel of a distance does not hold it, or grow a tree with "
                 "XRFMRegressor or XRFMClassifier"

@@ -17,6 +17,8 @@ class NumpyBackend:
 
     xp = np
     device = None
+    #: whether it computes in threads of this package
+    threads = True
 
     def asarray(self, a, dtype=None):
         """Return `a` as an array of this backend."""
@@ -45,6 +47,9 @@ class NumpyBackend:
     def direct_rows(self, T):
         """Return up to how many rows like those of T to factorise is best."""
         return DIRECT_ROWS
+
+    def release(self):
+        """Give back the memory that nothing holds, which NumPy does by itself."""
 
     def diagonal_matrix(self, values):
         """Return a diagonal matrix."""

@@ -1,8 +1,7 @@
-"""The GPU through CuPy: arrays, memory, and kernels compiled when they are asked for."""
+"""The GPU through CuPy: arrays, memory, and kernels, compiled when they are used."""
 
 from functools import cache
 from importlib.resources import files
-
 
 from .._compat import cupy_namespace
 
@@ -93,5 +92,3 @@ def find_runtime():
     if not found:
         raise RuntimeError("CuPy finds no GPU on this machine: pass device='cpu'.")
     return Runtime(cupy)
-
-

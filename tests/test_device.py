@@ -1,0 +1,305 @@
+"""Estimators on a GPU: which device computes, and what comes back.
+
+Where there is no GPU, the stand-in of `cuda_host` takes its place: kernels run on the
+host, in arrays that do not mix with those of NumPy.
+"""
+
+import builtins
+import pickle
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from cuda_host import HostRuntime, OutOfMemory, needs_compiler
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV
+from skrfm._backend import CudaBackend, _cuda
+from skrfm._cuda import find_runtime
+from skrfm.kernels import Laplace
+
+KERNELS = ["laplace", "l1_laplace", "lpq_laplace", "ntk"]
+FAST = {"alpha": 0.1, "max_iter": 2, "random_state": 0}
+
+every_kernel = pytest.mark.parametrize("kernel", KERNELS)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """The stand-in, as what is found when a GPU is looked for."""
+    runtime = HostRuntime()
+    monkeypatch.setattr("skrfm._device.find_runtime", lambda: runtime)
+    monkeypatch.setattr("skrfm._device.is_gpu_array", runtime.owns)
+    return runtime
+
+
+def same(got, expected, tolerance=1e-8):
+    assert isinstance(got, np.ndarray)
+    assert got.dtype == expected.dtype
+    assert_allclose(got, expected, atol=tolerance * np.abs(expected).max())
+
+
+@needs_compiler
+@every_kernel
+@pytest.mark.parametrize("validation", [None, "holdout", "loo"])
+def test_device_cuda_gives_the_numbers_of_the_cpu(kernel, validation, table, gpu):
+    X, y = table
+    machine = RFMRegressor(kernel=kernel, validation=validation, **FAST)
+    there = clone(machine).set_params(device="cuda").fit(X, y)
+    assert gpu.launches or kernel == "ntk"
+    here = machine.fit(X, y)
+    assert there.best_iter_ == here.best_iter_
+    for name in ("metric_", "feature_importances_", "dual_coef_", "X_fit_"):
+        same(getattr(there, name), getattr(here, name), 1e-6)
+    same(there.predict(X), here.predict(X))
+    same(there.transform(X), here.transform(X), 1e-6)
+    for got, expected in zip(
+        there.predict(X, return_std=True),
+        here.predict(X, return_std=True),
+        strict=True,
+    ):
+        same(got, expected, 1e-6)
+
+
+@needs_compiler
+def test_a_classifier_and_float32(classes, gpu):
+    X, y = classes
+    X = X.astype(np.float32)
+    machine = RFMClassifier(kernel="laplace", validation="holdout", **FAST)
+    there = clone(machine).set_params(device="cuda").fit(X, y)
+    here = machine.fit(X, y)
+    same(there.predict_proba(X), here.predict_proba(X), 1e-4)
+    same(there.decision_function(X), here.decision_function(X), 1e-4)
+    assert_array_equal(there.predict(X), here.predict(X))
+    assert there.dual_coef_.dtype == np.float32
+
+
+@needs_compiler
+def test_tables_are_read_on_the_host(rng, gpu):
+    X = pd.DataFrame(
+        {
+            "number": rng.normal(size=80),
+            "kind": pd.Categorical(rng.choice(list("abc"), 80)),
+        }
+    )
+    X.loc[::7, "number"] = np.nan
+    y = np.where(X["kind"] == "a", 1.0, X["number"].fillna(0))
+    machine = RFMRegressor(kernel="l1_laplace", validation=None, **FAST)
+    there = clone(machine).set_params(device="cuda").fit(X, y)
+    same(there.predict(X), machine.fit(X, y).predict(X))
+
+
+@needs_compiler
+@pytest.mark.parametrize("solver", ["pcg", "eigenpro", "eigh"])
+def test_solvers(solver, rng, gpu):
+    X = rng.normal(size=(1100, 3))
+    y = np.sin(2 * X[:, 0]) + X[:, 1]
+    machine = RFMRegressor(
+        kernel="laplace", validation=None, solver=solver, alpha=0.1, max_iter=1
+    ).set_params(random_state=0)
+    there = clone(machine).set_params(device="cuda").fit(X, y)
+    same(there.predict(X[:50]), machine.fit(X, y).predict(X[:50]), 1e-5)
+
+
+@needs_compiler
+def test_pipelines_and_searches_just_work(table, gpu):
+    X, y = table
+    machine = RFMRegressor(kernel="laplace", validation=None, device="cuda", **FAST)
+    grid = {"rfmregressor__alpha": [0.1, 10.0]}
+    search = GridSearchCV(make_pipeline(StandardScaler(), machine), grid, cv=3)
+    assert search.fit(X, y).best_params_ == {"rfmregressor__alpha": 0.1}
+    model = RFMRegressorCV(n_candidates=3, max_iter=1, device="cuda", random_state=0)
+    here = clone(model).set_params(device=None).fit(X, y)
+    same(model.fit(X, y).predict(X), here.predict(X), 1e-6)
+
+
+# -- input on the GPU -----------------------------------------------------------------
+
+
+@needs_compiler
+def test_gpu_arrays_in_and_out(table, classes, gpu):
+    X, y = table
+    there = gpu.to_device(X)
+    machine = RFMRegressor(kernel="laplace", validation=None, **FAST)
+    expected = clone(machine).fit(X, y)
+    for targets in (y, gpu.to_device(y)):
+        model = clone(machine).fit(there, targets)
+        got = model.predict(there)
+        assert gpu.owns(got)
+        assert gpu.owns(model.metric_)
+        same(gpu.to_host(got), expected.predict(X))
+    X, y = classes
+    model = RFMClassifier(kernel="laplace", validation="holdout", **FAST)
+    expected = clone(model).fit(X, y)
+    model.fit(gpu.to_device(X), y)
+    got = model.predict_proba(gpu.to_device(X))
+    assert gpu.owns(got)
+    same(gpu.to_host(got), expected.predict_proba(X))
+    assert_array_equal(model.predict(gpu.to_device(X)), expected.predict(X))
+
+
+@needs_compiler
+def test_device_cpu_takes_gpu_arrays_to_the_host(table, gpu):
+    X, y = table
+    machine = RFMRegressor(kernel="laplace", device="cpu", validation=None, **FAST)
+    got = machine.fit(gpu.to_device(X), gpu.to_device(y)).predict(gpu.to_device(X))
+    assert isinstance(got, np.ndarray)
+    assert not gpu.launches
+
+
+@needs_compiler
+@pytest.mark.parametrize("fitted_there", [False, True])
+def test_models_and_inputs_in_different_places_are_told_apart(fitted_there, table, gpu):
+    X, y = table
+    places = [X, gpu.to_device(X)]
+    machine = RFMRegressor(kernel="laplace", validation=None, **FAST)
+    machine.fit(places[fitted_there], y)
+    before = dict(vars(machine))
+    device = "cpu" if fitted_there else "cuda"
+    with pytest.raises(ValueError, match=rf"Move the model by to_device\('{device}'\)"):
+        machine.predict(places[not fitted_there])
+    assert vars(machine) == before
+
+
+# -- moving models --------------------------------------------------------------------
+
+
+@needs_compiler
+def test_to_device_and_back(table, gpu):
+    X, y = table
+    machine = RFMRegressor(kernel="laplace", validation=None, **FAST).fit(X, y)
+    expected = machine.predict(X)
+    assert machine.to_device("cuda") is machine
+    assert gpu.owns(machine.dual_coef_)
+    gpu.launches.clear()
+    same(machine.predict(X), expected)
+    assert gpu.launches
+    got = machine.predict(gpu.to_device(X))
+    assert gpu.owns(got)
+    gpu.launches.clear()
+    machine.to_device("cpu")
+    assert_array_equal(machine.predict(X), expected)
+    assert not gpu.launches
+
+
+@needs_compiler
+def test_pickles_hold_arrays_of_numpy(table, gpu):
+    X, y = table
+    machine = RFMRegressor(kernel="laplace", validation=None, **FAST)
+    machine.fit(gpu.to_device(X), y)
+    expected = gpu.to_host(machine.predict(gpu.to_device(X)))
+    found = pickle.loads(pickle.dumps(machine))
+    gpu.launches.clear()
+    same(found.predict(X), expected)
+    assert not gpu.launches
+    assert gpu.owns(machine.dual_coef_)
+    same(found.to_device("cuda").predict(X), expected)
+
+
+def test_to_device_wants_a_fitted_model_and_a_device(table):
+    machine = RFMRegressor(kernel="laplace", validation=None, **FAST)
+    with pytest.raises(ValueError, match="not fitted"):
+        machine.to_device("cpu")
+    with pytest.raises(ValueError, match="device must be one of 'cpu', 'cuda'"):
+        machine.fit(*table).to_device("tpu")
+
+
+# -- memory ---------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_memory_that_runs_out_makes_strips_smaller_once():
+    runtime = HostRuntime()
+    backend = CudaBackend(runtime)
+    sizes = []
+
+    def strip(start, stop):
+        sizes.append(stop - start)
+        if stop - start > limit:
+            raise OutOfMemory("1,000,000 bytes.")
+
+    limit = 20
+    backend.each_strip(strip, 100, 100)
+    assert sizes == [100] + 8 * [12] + [4]
+    assert runtime.released == 1
+    limit = 10
+    with pytest.raises(MemoryError, match="4 GB are free: 1,000,000 bytes"):
+        backend.each_strip(strip, 100, 100)
+
+
+@needs_compiler
+def test_a_kernel_matrix_that_does_not_fit():
+    backend = CudaBackend(HostRuntime(memory=1e6))
+    T = backend.asarray(np.zeros((400, 2)))
+    with pytest.raises(MemoryError, match=r"400 rows needs .*of the GPU's .*about 353"):
+        backend.gram(Laplace(), T, 1.0)
+    assert backend.direct_rows(T) == 335
+    assert not backend.fits_in_memory(T)
+    assert backend.fits_in_memory(T[:300, :])
+
+
+@needs_compiler
+def test_strips_follow_the_free_memory():
+    def rows(memory, width):
+        backend = CudaBackend(HostRuntime(memory=memory))
+        return backend.rows_of_strip(width, backend.asarray(np.zeros(1)))
+
+    assert [rows(1.28e8, 1000), rows(2.56e8, 1000)] == [1000, 2000]
+    most = min(_cuda._MOST_ROWS, _cuda._MOST_ELEMENTS // 1000)
+    assert rows(1e15, 1000) == most
+    assert rows(1e15, 10**12) == 1
+
+
+@needs_compiler
+def test_a_fit_keeps_no_memory_for_later(table, gpu):
+    RFMRegressor(kernel="laplace", validation=None, device="cuda", **FAST).fit(*table)
+    assert gpu.released
+
+
+@needs_compiler
+def test_several_jobs_share_no_gpu(table, gpu):
+    machine = RFMRegressor(kernel="laplace", device="cuda", n_jobs=2, **FAST)
+    with pytest.warns(UserWarning, match="n_jobs=2 has no effect on a GPU") as caught:
+        machine.fit(*table)
+    assert caught[0].filename == __file__
+
+
+# -- what is missing ------------------------------------------------------------------
+
+
+def test_without_cupy_it_is_said_what_to_install(monkeypatch, table):
+    real = builtins.__import__
+
+    def no_cupy(name, *rest):
+        if name == "cupy":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", no_cupy)
+    machine = RFMRegressor(device="cuda")
+    before = dict(vars(machine))
+    with pytest.raises(ImportError, match=r"install skrfm\[gpu-cuda12\] or .*'cpu'"):
+        machine.fit(*table)
+    assert vars(machine) == before
+
+
+@pytest.mark.parametrize("found", [0, None])
+def test_without_a_gpu_it_is_said_too(found, monkeypatch):
+    class Broken(RuntimeError):
+        pass
+
+    def count():
+        if found is None:
+            raise Broken("the driver is too old")
+        return found
+
+    runtime = SimpleNamespace(getDeviceCount=count, CUDARuntimeError=Broken)
+    cupy = SimpleNamespace(__version__="14", cuda=SimpleNamespace(runtime=runtime))
+    monkeypatch.setitem(__import__("sys").modules, "cupy", cupy)
+    with pytest.raises(RuntimeError, match="pass device='cpu'"):
+        find_runtime()
