@@ -4,6 +4,8 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.base import is_classifier
+from sklearn.metrics import accuracy_score, r2_score
 
 from ._backend import CudaBackend, NumpyBackend, get_backend
 from ._compat import (
@@ -43,6 +45,15 @@ class Place:
             a = self.backend.to_numpy(a)
         return self.home.asarray(a)
 
+    def give_labels(self, labels):
+        """Return labels of classes where results go; what are no numbers stay here."""
+        return self.give(labels) if labels.dtype.kind in "biuf" else labels
+
+    @property
+    def on_gpu(self):
+        """Whether a GPU computes."""
+        return isinstance(self.backend, CudaBackend)
+
 
 def place_of(device, X):
     """Return the Place of input X for an estimator's `device`.
@@ -60,6 +71,18 @@ def place_of(device, X):
     return Place(backend, backend, backend)
 
 
+def outer_place_of(device, X):
+    """Return the Place of input X for an estimator whose inner ones compute.
+
+    It reads and works with NumPy itself.
+    """
+    host, gpu = NumpyBackend(), is_gpu_array(X)
+    if device == "cuda" or (device is None and gpu):
+        place = place_of("cuda", X)
+        return Place(host, place.backend, place.home)
+    return Place(host, host, host)
+
+
 def on_host(a):
     """Return an array as it is, or as NumPy if it is another library's."""
     if a is None or isinstance(a, np.ndarray):
@@ -70,12 +93,33 @@ def on_host(a):
     return move_to(a, xp=np, device="cpu") if is_array_api and xp is not np else a
 
 
+class HostScoreMixin:
+    """Mixin of estimators that score predictions on the host, wherever they are."""
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy of a classifier, or R² of a regressor.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        score = accuracy_score if is_classifier(self) else r2_score
+        found, y, weight = map(on_host, (self.predict(X), y, sample_weight))
+        return score(y, found, sample_weight=weight)
+
+
 def warn_of_jobs(n_jobs, place, stacklevel):
     """Warn where several jobs would share one GPU; return how many there are to be."""
-    if n_jobs in (None, 1) or not isinstance(place.backend, CudaBackend):
+    if n_jobs in (None, 1) or not place.on_gpu:
         return n_jobs
     warnings.warn(
-        f"n_jobs={n_jobs} has no effect on a GPU, which computes one fold after the "
+        f"n_jobs={n_jobs} has no effect on a GPU, which computes one fit after the "
         "other: pass n_jobs=None.",
         UserWarning,
         stacklevel=stacklevel,

@@ -16,13 +16,14 @@ from ._criteria import (
     RegressionCriterion,
     probabilities,
 )
+from ._device import HostScoreMixin
 from .solvers import predictive_variance
 
 # rows whose variance is computed together
 _VARIANCE_ROWS = 1024
 
 
-class RFMRegressor(RegressorMixin, BaseRFM):
+class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
     """Kernel ridge regression with a learned feature metric.
 
     A Recursive Feature Machine [1]_ alternates between kernel ridge regression and a
@@ -247,7 +248,7 @@ class RFMRegressor(RegressorMixin, BaseRFM):
         )
 
 
-class RFMClassifier(ClassifierMixin, BaseRFM):
+class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     """Least squares kernel classification with a learned feature metric.
 
     A Recursive Feature Machine [1]_ fitted to class indicators: one output of ±1 for
@@ -531,7 +532,7 @@ class RFMClassifier(ClassifierMixin, BaseRFM):
         out = place.backend.to_numpy(out)
         codes = (out[:, 0] > 0).astype(int) if self._single_output else out.argmax(1)
         labels = self.classes_[codes]
-        return place.give(labels) if labels.dtype.kind in "biuf" else labels
+        return place.give_labels(labels)
 
     def predict_proba(self, X):
         """Predict class probabilities.

@@ -10,7 +10,6 @@ from sklearn.base import (
 )
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
@@ -18,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._atomic import unchanged_by_errors
 from ._compat import HasMethods, StrOptions, check_sample_weight, clone_parametrized
+from ._device import DEVICES, HostScoreMixin, on_host, outer_place_of
 from ._source import (
     RESPONSES,
     Balance,
@@ -53,7 +53,7 @@ def _target_has(name):
     return check
 
 
-class TransferKernel(MetaEstimatorMixin, BaseEstimator):
+class TransferKernel(HostScoreMixin, MetaEstimatorMixin, BaseEstimator):
     """Transfer learning: a model of a source task helps with a target task.
 
     The source is any fitted estimator. On the target rows it is used in one of these
@@ -93,6 +93,10 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
             "predict"}, default="auto"
         The method of the source whose results are features of the target. "auto" is
         the first of "decision_function", "predict_proba" and "predict" that there is.
+    device : {"cpu", "cuda", None}, default=None
+        Where the target's model is computed, if it has a parameter `device`: ``"cuda"``
+        on a GPU, by CuPy. None is the device of `target_estimator`, or follows arrays
+        of CuPy. Results are such arrays for such rows.
     random_state : int, RandomState instance or None, default=None
         Seeds the folds, and the default target.
 
@@ -139,6 +143,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         "cv": ["cv_object"],
         "feature_scale": [StrOptions({"balance"}), None],
         "response": [StrOptions({"auto", *RESPONSES})],
+        "device": [StrOptions(set(DEVICES)), None],
         "random_state": ["random_state"],
     }
 
@@ -151,6 +156,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         cv=5,
         feature_scale="balance",
         response="auto",
+        device=None,
         random_state=None,
     ):
         self.source_estimator = source_estimator
@@ -159,6 +165,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         self.cv = cv
         self.feature_scale = feature_scale
         self.response = response
+        self.device = device
         self.random_state = random_state
 
     def __sklearn_clone__(self):
@@ -177,6 +184,14 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         classifies = source is not None and is_classifier(source)
         kind = RFMClassifier if classifies else RFMRegressor
         return kind(scaling=None, random_state=self.random_state)
+
+    def _target_on(self, place):
+        """Return the model of the target, to be computed at a Place."""
+        target = self._target()
+        device = "cuda" if place.on_gpu else self.device
+        if device is None or "device" not in target.get_params(deep=False):
+            return target
+        return clone(target).set_params(device=device)
 
     def _classifies(self):
         return is_classifier(self._target())
@@ -215,7 +230,9 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
             The fitted estimator.
         """
         with unchanged_by_errors(self):
-            target, given = self._target(), X
+            place = outer_place_of(self.device, X)
+            X, y, sample_weight = place.read(X), on_host(y), on_host(sample_weight)
+            target, given = self._target_on(place), X
             classifies = is_classifier(target)
             X, y = validate_data(
                 self,
@@ -230,7 +247,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
             keep = np.ones(len(y), dtype=bool) if weight is None else weight > 0
             if classifies:
                 self._set_classes(y[keep])
-            self.source_estimator_ = self._source(X_source, y_source, X)
+            self.source_estimator_ = self._source(X_source, y_source, X, place)
             self.target_estimator_, self._single_output = target, y.ndim == 1
             rows, y = self._source_says(given, X, y, weight), y[keep]
             weight = None if weight is None else weight[keep]
@@ -257,7 +274,7 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
             sample_weight, X, dtype=X.dtype, ensure_non_negative=True
         )
 
-    def _source(self, X_source, y_source, X):
+    def _source(self, X_source, y_source, X, place):
         """Return the fitted source, or None."""
         source = self.source_estimator
         if (X_source is None) != (y_source is None):
@@ -267,7 +284,8 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
                 raise ValueError(
                     "source_estimator is frozen: leave X_source and y_source out."
                 )
-            source = clone(self._target() if source is None else source)
+            source = clone(self._target_on(place) if source is None else source)
+            X_source, y_source = on_host(X_source), on_host(y_source)
             source = source.fit(X_source, y_source)
             warn_of_shared_rows(np.asarray(X_source), X, stacklevel=5)
         elif source is not None and not _is_fitted(source):
@@ -371,16 +389,18 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         self.method_, self._model = methods[best], models[best]
 
     def _new_rows(self, given):
-        """Return new rows with what the source says of them."""
+        """Return new rows with what the source says of them, and their Place."""
         check_is_fitted(self)
+        place = outer_place_of(self.device, given)
+        given = place.read(given)
         X = validate_data(self, given, dtype=[np.float64, np.float32], reset=False)
         if self.source_estimator_ is None:
-            return Rows.without_source(X)
-        return self._rows(X, Responses(self.source_estimator_, given, X))
+            return Rows.without_source(X), place
+        return self._rows(X, Responses(self.source_estimator_, given, X)), place
 
     def _outputs(self, X):
-        rows = self._new_rows(X)
-        return self._model.outputs(rows)
+        rows, place = self._new_rows(X)
+        return self._model.outputs(rows), place
 
     def predict(self, X):
         """Predict targets.
@@ -393,10 +413,10 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        outputs = self._outputs(X)
+        outputs, place = self._outputs(X)
         if is_classifier(self.target_estimator_):
-            return self.classes_[outputs.argmax(axis=1)]
-        return outputs[:, 0] if self._single_output else outputs
+            return place.give_labels(self.classes_[outputs.argmax(axis=1)])
+        return place.give(outputs[:, 0] if self._single_output else outputs)
 
     @available_if(_target_has("predict_proba"))
     def predict_proba(self, X):
@@ -410,7 +430,8 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        return self._outputs(X)
+        outputs, place = self._outputs(X)
+        return place.give(outputs)
 
     @available_if(_target_has("decision_function"))
     def decision_function(self, X):
@@ -424,21 +445,5 @@ class TransferKernel(MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
         """
-        rows = self._new_rows(X)
-        return self._model.decision_function(rows)
-
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy of a classifier, or R² of a regressor.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        float
-        """
-        score = accuracy_score if self._classifies() else r2_score
-        return score(y, self.predict(X), sample_weight=sample_weight)
+        rows, place = self._new_rows(X)
+        return place.give(self._model.decision_function(rows))

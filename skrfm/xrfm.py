@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._atomic import unchanged_by_errors
 from ._compat import Interval, StrOptions
+from ._device import DEVICES, HostScoreMixin, on_host, outer_place_of, warn_of_jobs
 from ._parallel import run_jobs
 from ._table import Coding, TableEncoder
 from ._tree import Direction, grow, principal_directions, route
@@ -40,6 +41,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
         "temperature": [Interval(Real, 0, None, closed="left")],
         "max_split_samples": [Interval(Integral, 2, None, closed="left")],
         "n_trees": [Interval(Integral, 1, None, closed="left")],
+        "device": [StrOptions(set(DEVICES)), None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
@@ -63,6 +65,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
         temperature=0.1,
         max_split_samples=1000,
         n_trees=1,
+        device=None,
         n_jobs=None,
         random_state=None,
     ):
@@ -73,6 +76,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
         self.temperature = temperature
         self.max_split_samples = max_split_samples
         self.n_trees = n_trees
+        self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -104,8 +108,16 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
         """
         with unchanged_by_errors(self):
             leaf = self._kind() if self.estimator is None else clone(self.estimator)
+            place = outer_place_of(self.device, X)
+            if place.on_gpu or self.device is not None:
+                leaf.set_params(device="cuda" if place.on_gpu else "cpu")
+            self._n_jobs = warn_of_jobs(self.n_jobs, place, stacklevel=4)
             X, y, weight = read_training(
-                self, X, y, sample_weight, leaf.categorical_features
+                self,
+                place.read(X),
+                on_host(y),
+                on_host(sample_weight),
+                leaf.categorical_features,
             )
             if not weight.all():
                 keep = weight > 0
@@ -140,7 +152,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
                 delayed(_fit_leaf)(leaf, X[r], y[r], weight[r], s)
                 for r, s in zip(rows, _seeds(rng, len(rows)), strict=True)
             ]
-            models = run_jobs(jobs, self.n_jobs)
+            models = run_jobs(jobs, self._n_jobs)
             self._roots.append(root)
             self.estimators_.append(models)
             for model, r in zip(models, rows, strict=True):
@@ -180,7 +192,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
                 delayed(_directions)(splitter, X[r], y[r], weight[r], s)
                 for r, s in zip(rows, seeds, strict=True)
             ]
-            return run_jobs(jobs, self.n_jobs)
+            return run_jobs(jobs, self._n_jobs)
 
         return grow(X, weight, self._most(X), directions_of)
 
@@ -188,7 +200,7 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
         """Return the largest number of rows of a leaf."""
         if self.memory_budget is None:
             return self.max_leaf_size
-        each = self.memory_budget * 1e9 / effective_n_jobs(self.n_jobs)
+        each = self.memory_budget * 1e9 / effective_n_jobs(self._n_jobs)
         rows = int((each / X.dtype.itemsize) ** 0.5)
         if rows < _LEAST_ROWS:
             raise ValueError(
@@ -205,15 +217,36 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
         return np.sort(rng.choice(rows, self.max_split_samples, replace=False))
 
     def _outputs(self, X):
-        """Return the outputs (n, c) of the leaves, by their weights, over the trees."""
+        """Return the outputs (n, c) of the leaves over the trees, and their Place."""
         check_is_fitted(self)
-        X = self._columns(read_rows(self, X))
+        place = outer_place_of(self.device, X)
+        X = self._columns(read_rows(self, place.read(X)))
         total = np.zeros((len(X), self._n_outputs), dtype=X.dtype)
         for root, models in zip(self._roots, self.estimators_, strict=True):
             for number, rows, weight in route(root, X, self.temperature):
                 outputs = self._leaf_outputs(models[number], X[rows])
                 total[rows] += (weight[:, None] * outputs).astype(X.dtype)
-        return total / len(self._roots)
+        return total / len(self._roots), place
+
+    def to_device(self, device):
+        """Have the leaves compute on another device.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+            What the parameter `device` becomes.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        for models in self.estimators_:
+            for model in models:
+                if not isinstance(model, Constant):
+                    model.to_device(device)
+        return self.set_params(device=device)
 
 
 class Constant:
@@ -250,7 +283,7 @@ def _directions(splitter, X, y, weight, seed):
     return [Direction(vector, coding) for vector in vectors]
 
 
-class XRFMRegressor(RegressorMixin, BaseXRFM):
+class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     """Regression by a tree with a Recursive Feature Machine in each leaf.
 
     For tables with more rows than one kernel matrix holds. Each node of the tree parts
@@ -284,6 +317,9 @@ class XRFMRegressor(RegressorMixin, BaseXRFM):
         The most rows that the direction of a node is found from.
     n_trees : int, default=1
         Number of trees, of other random rows, whose predictions are averaged.
+    device : {"cpu", "cuda", None}, default=None
+        Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
+        estimator, or follows arrays of CuPy. Predictions are such arrays for such rows.
     n_jobs : int, default=None
         Number of leaves that are fitted at the same time, by joblib: in processes, or
         as ``joblib.parallel_config`` says, on a Dask cluster for instance.
@@ -362,11 +398,11 @@ class XRFMRegressor(RegressorMixin, BaseXRFM):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        outputs = self._outputs(X)
-        return outputs[:, 0] if self._single_output else outputs
+        outputs, place = self._outputs(X)
+        return place.give(outputs[:, 0] if self._single_output else outputs)
 
 
-class XRFMClassifier(ClassifierMixin, BaseXRFM):
+class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     """Classification by a tree with a Recursive Feature Machine in each leaf.
 
     For tables with more rows than one kernel matrix holds. Each node of the tree parts
@@ -400,6 +436,9 @@ class XRFMClassifier(ClassifierMixin, BaseXRFM):
         The most rows that the direction of a node is found from.
     n_trees : int, default=1
         Number of trees, of other random rows, whose probabilities are averaged.
+    device : {"cpu", "cuda", None}, default=None
+        Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
+        estimator, or follows arrays of CuPy. Predictions are such arrays for such rows.
     n_jobs : int, default=None
         Number of leaves that are fitted at the same time, by joblib: in processes, or
         as ``joblib.parallel_config`` says, on a Dask cluster for instance.
@@ -482,7 +521,8 @@ class XRFMClassifier(ClassifierMixin, BaseXRFM):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        return self._outputs(X)
+        outputs, place = self._outputs(X)
+        return place.give(outputs)
 
     def predict(self, X):
         """Predict class labels.
@@ -495,5 +535,5 @@ class XRFMClassifier(ClassifierMixin, BaseXRFM):
         -------
         ndarray of shape (n_samples,)
         """
-        outputs = self._outputs(X)
-        return self.classes_[outputs.argmax(axis=1)]
+        outputs, place = self._outputs(X)
+        return place.give_labels(self.classes_[outputs.argmax(axis=1)])

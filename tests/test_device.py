@@ -18,7 +18,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV
+from skrfm import (
+    RFMClassifier,
+    RFMRegressor,
+    RFMRegressorCV,
+    TransferKernel,
+    XRFMClassifier,
+    XRFMRegressor,
+)
 from skrfm._backend import CudaBackend, _cuda
 from skrfm._cuda import find_runtime
 from skrfm.kernels import Laplace
@@ -164,6 +171,57 @@ def test_models_and_inputs_in_different_places_are_told_apart(fitted_there, tabl
     with pytest.raises(ValueError, match=rf"Move the model by to_device\('{device}'\)"):
         machine.predict(places[not fitted_there])
     assert vars(machine) == before
+
+
+# -- trees and transfer ---------------------------------------------------------------
+
+
+@needs_compiler
+def test_a_tree_on_the_gpu(rng, gpu):
+    X = rng.normal(size=(90, 3))
+    y = X[:, 0] + np.sin(2 * X[:, 1])
+    leaf = RFMRegressor(kernel="laplace", validation=None, alpha=0.1, max_iter=1)
+    tree = XRFMRegressor(leaf, max_leaf_size=40, random_state=0)
+    here = clone(tree).fit(X, y)
+    there = clone(tree).set_params(device="cuda").fit(X, y)
+    assert gpu.launches
+    same(there.predict(X), here.predict(X))
+    there.to_device("cpu")
+    gpu.launches.clear()
+    same(there.predict(X), here.predict(X))
+    assert not gpu.launches
+    follower = clone(tree).fit(gpu.to_device(X), gpu.to_device(y))
+    got = follower.predict(gpu.to_device(X))
+    assert gpu.owns(got)
+    same(gpu.to_host(got), here.predict(X))
+    labels = np.where(y > 0, "up", "down")
+    leaf = RFMClassifier(kernel="laplace", validation=None, alpha=0.1, max_iter=1)
+    tree = XRFMClassifier(leaf, max_leaf_size=40, device="cuda", random_state=0)
+    here = clone(tree).set_params(device=None).fit(X, labels)
+    assert_array_equal(tree.fit(X, labels).predict(X), here.predict(X))
+    same(tree.predict_proba(X), here.predict_proba(X))
+    with pytest.warns(UserWarning, match="n_jobs=2 has no effect") as caught:
+        tree.set_params(n_jobs=2).fit(X, labels)
+    assert caught[0].filename == __file__
+
+
+@needs_compiler
+def test_transfer_on_the_gpu(table, gpu):
+    X, y = table
+    source = RFMRegressor(kernel="laplace", validation=None, **FAST).fit(X, y)
+    target = RFMRegressor(kernel="laplace", validation=None, **FAST)
+    model = TransferKernel(source, target, method="projection", random_state=0)
+    here = clone(model).fit(X[:30], y[:30] + X[:30, 2])
+    gpu.launches.clear()
+    there = clone(model).set_params(device="cuda").fit(X[:30], y[:30] + X[:30, 2])
+    assert gpu.launches
+    assert target.device is None
+    same(there.predict(X), here.predict(X))
+    got = clone(model).fit(gpu.to_device(X[:30]), y[:30] + X[:30, 2])
+    assert gpu.owns(got.predict(gpu.to_device(X)))
+    assert got.score(gpu.to_device(X), gpu.to_device(y)) == pytest.approx(
+        here.score(X, y)
+    )
 
 
 # -- moving models --------------------------------------------------------------------
