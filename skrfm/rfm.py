@@ -101,13 +101,16 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         0.001 of the targets; ``"eigenpro"`` takes stochastic steps that stop early,
         which smooths. Both compute the kernel matrix anew where it does not fit in
         memory. ``"auto"`` is ``"cholesky"`` up to 10 000 rows, ``"pcg"`` above.
-    device : {"cpu", None}, default=None
-        None computes where X is: NumPy input on the CPU, and input of another array
-        library, with scikit-learn's ``array_api_dispatch``, by that library's own
-        functions. ``"cpu"`` always computes with NumPy.
+    device : {"cpu", "cuda", None}, default=None
+        Where to compute. ``"cuda"`` takes arrays of NumPy and data frames to a GPU, by
+        CuPy, and returns arrays of NumPy. ``"cpu"`` always computes with NumPy. None
+        computes where X is: NumPy input on the CPU; arrays of CuPy on the GPU, where
+        results stay; input of another array library, with scikit-learn's
+        ``array_api_dispatch``, by that library's own functions.
     n_jobs : int or None, default=None
         Number of folds that are fitted at the same time, in threads. The algebra of a
-        single fit uses the threads that BLAS may use in any case.
+        single fit uses the threads that BLAS may use in any case. On a GPU one fold is
+        fitted after the other.
     random_state : int, RandomState or None, default=None
         Seeds folds and subsamples.
 
@@ -326,13 +329,16 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         0.001 of the targets; ``"eigenpro"`` takes stochastic steps that stop early,
         which smooths. Both compute the kernel matrix anew where it does not fit in
         memory. ``"auto"`` is ``"cholesky"`` up to 10 000 rows, ``"pcg"`` above.
-    device : {"cpu", None}, default=None
-        None computes where X is: NumPy input on the CPU, and input of another array
-        library, with scikit-learn's ``array_api_dispatch``, by that library's own
-        functions. ``"cpu"`` always computes with NumPy.
+    device : {"cpu", "cuda", None}, default=None
+        Where to compute. ``"cuda"`` takes arrays of NumPy and data frames to a GPU, by
+        CuPy, and returns arrays of NumPy. ``"cpu"`` always computes with NumPy. None
+        computes where X is: NumPy input on the CPU; arrays of CuPy on the GPU, where
+        results stay; input of another array library, with scikit-learn's
+        ``array_api_dispatch``, by that library's own functions.
     n_jobs : int or None, default=None
         Number of folds that are fitted at the same time, in threads. The algebra of a
-        single fit uses the threads that BLAS may use in any case.
+        single fit uses the threads that BLAS may use in any case. On a GPU one fold is
+        fitted after the other.
     random_state : int, RandomState or None, default=None
         Seeds folds and subsamples.
 

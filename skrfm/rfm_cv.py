@@ -168,7 +168,7 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
         Average the outer products over a random subsample of at most so many rows.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         As in `RFMRegressor`.
-    device : {"cpu", None}, default=None
+    device : {"cpu", "cuda", None}, default=None
         As in `RFMRegressor`.
     n_jobs : int or None, default=None
         Number of folds that are fitted at the same time, in threads.
@@ -246,7 +246,7 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         Average the outer products over a random subsample of at most so many rows.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         As in `RFMClassifier`.
-    device : {"cpu", None}, default=None
+    device : {"cpu", "cuda", None}, default=None
         As in `RFMClassifier`.
     n_jobs : int or None, default=None
         Number of folds that are fitted at the same time, in threads.

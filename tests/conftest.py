@@ -1,32 +1,31 @@
-"""What several test files share: the two backends, and small tables."""
+"""What several test files share: the backends, and small tables."""
 
 import array_api_strict
 import numpy as np
 import pytest
-from cuda_host import host_backend, needs_compiler
+from gpu import RUNTIMES, runtimes
 
-from skrfm._backend import ArrayAPIBackend, NumpyBackend
+from skrfm._backend import ArrayAPIBackend, CudaBackend, NumpyBackend
 
 BACKENDS = {
     "numpy": NumpyBackend,
     "array_api_strict": lambda: ArrayAPIBackend(
         array_api_strict, array_api_strict.Device("CPU_DEVICE")
     ),
-    "cuda_on_host": host_backend,
+    "cuda_host": lambda: CudaBackend(RUNTIMES["host"]()),
+    "cuda_gpu": lambda: CudaBackend(RUNTIMES["gpu"]()),
 }
 
 
 def backends(*without):
     """Return the names of backends as parameters of tests."""
-    return [
-        pytest.param(name, marks=needs_compiler if "cuda" in name else ())
-        for name in sorted(set(BACKENDS) - set(without))
-    ]
+    portable = {"numpy", "array_api_strict"} - set(without)
+    return [*sorted(portable), *runtimes("cuda_")]
 
 
 @pytest.fixture(params=backends())
 def backend(request):
-    """The compiled backend, the portable one, and that of GPUs on the host."""
+    """The compiled backend, the portable one, and that of GPUs."""
     return BACKENDS[request.param]()
 
 

@@ -1,7 +1,7 @@
 """Estimators on a GPU: which device computes, and what comes back.
 
-Where there is no GPU, the stand-in of `cuda_host` takes its place: kernels run on the
-host, in arrays that do not mix with those of NumPy.
+All tests run on a stand-in, whose kernels run on the host, in arrays that do not mix
+with those of NumPy, and where there is a GPU on that as well.
 """
 
 import builtins
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from cuda_host import HostRuntime, OutOfMemory, needs_compiler
+from gpu import RUNTIMES, HostRuntime, OutOfMemory, has_gpu, runtimes
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -36,13 +36,19 @@ FAST = {"alpha": 0.1, "max_iter": 2, "random_state": 0}
 every_kernel = pytest.mark.parametrize("kernel", KERNELS)
 
 
-@pytest.fixture
-def gpu(monkeypatch):
-    """The stand-in, as what is found when a GPU is looked for."""
-    runtime = HostRuntime()
+@pytest.fixture(params=runtimes())
+def gpu(request, monkeypatch):
+    """What is found when a GPU is looked for."""
+    runtime = RUNTIMES[request.param]()
     monkeypatch.setattr("skrfm._device.find_runtime", lambda: runtime)
     monkeypatch.setattr("skrfm._device.is_gpu_array", runtime.owns)
     return runtime
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_gpu(), reason="there is no GPU with CuPy")
+def test_the_gpu_is_tested():
+    assert [param.values for param in runtimes()] == [("host",), ("gpu",)]
 
 
 def same(got, expected, tolerance=1e-8):
@@ -51,7 +57,6 @@ def same(got, expected, tolerance=1e-8):
     assert_allclose(got, expected, atol=tolerance * np.abs(expected).max())
 
 
-@needs_compiler
 @every_kernel
 @pytest.mark.parametrize("validation", [None, "holdout", "loo"])
 def test_device_cuda_gives_the_numbers_of_the_cpu(kernel, validation, table, gpu):
@@ -73,7 +78,6 @@ def test_device_cuda_gives_the_numbers_of_the_cpu(kernel, validation, table, gpu
         same(got, expected, 1e-6)
 
 
-@needs_compiler
 def test_a_classifier_and_float32(classes, gpu):
     X, y = classes
     X = X.astype(np.float32)
@@ -86,7 +90,6 @@ def test_a_classifier_and_float32(classes, gpu):
     assert there.dual_coef_.dtype == np.float32
 
 
-@needs_compiler
 def test_tables_are_read_on_the_host(rng, gpu):
     X = pd.DataFrame(
         {
@@ -101,7 +104,6 @@ def test_tables_are_read_on_the_host(rng, gpu):
     same(there.predict(X), machine.fit(X, y).predict(X))
 
 
-@needs_compiler
 @pytest.mark.parametrize("solver", ["pcg", "eigenpro", "eigh"])
 def test_solvers(solver, rng, gpu):
     X = rng.normal(size=(1100, 3))
@@ -113,7 +115,6 @@ def test_solvers(solver, rng, gpu):
     same(there.predict(X[:50]), machine.fit(X, y).predict(X[:50]), 1e-5)
 
 
-@needs_compiler
 def test_pipelines_and_searches_just_work(table, gpu):
     X, y = table
     machine = RFMRegressor(kernel="laplace", validation=None, device="cuda", **FAST)
@@ -128,7 +129,6 @@ def test_pipelines_and_searches_just_work(table, gpu):
 # -- input on the GPU -----------------------------------------------------------------
 
 
-@needs_compiler
 def test_gpu_arrays_in_and_out(table, classes, gpu):
     X, y = table
     there = gpu.to_device(X)
@@ -150,7 +150,6 @@ def test_gpu_arrays_in_and_out(table, classes, gpu):
     assert_array_equal(model.predict(gpu.to_device(X)), expected.predict(X))
 
 
-@needs_compiler
 def test_device_cpu_takes_gpu_arrays_to_the_host(table, gpu):
     X, y = table
     machine = RFMRegressor(kernel="laplace", device="cpu", validation=None, **FAST)
@@ -159,7 +158,6 @@ def test_device_cpu_takes_gpu_arrays_to_the_host(table, gpu):
     assert not gpu.launches
 
 
-@needs_compiler
 @pytest.mark.parametrize("fitted_there", [False, True])
 def test_models_and_inputs_in_different_places_are_told_apart(fitted_there, table, gpu):
     X, y = table
@@ -176,7 +174,6 @@ def test_models_and_inputs_in_different_places_are_told_apart(fitted_there, tabl
 # -- trees and transfer ---------------------------------------------------------------
 
 
-@needs_compiler
 def test_a_tree_on_the_gpu(rng, gpu):
     X = rng.normal(size=(90, 3))
     y = X[:, 0] + np.sin(2 * X[:, 1])
@@ -205,7 +202,6 @@ def test_a_tree_on_the_gpu(rng, gpu):
     assert caught[0].filename == __file__
 
 
-@needs_compiler
 def test_transfer_on_the_gpu(table, gpu):
     X, y = table
     source = RFMRegressor(kernel="laplace", validation=None, **FAST).fit(X, y)
@@ -227,7 +223,6 @@ def test_transfer_on_the_gpu(table, gpu):
 # -- moving models --------------------------------------------------------------------
 
 
-@needs_compiler
 def test_to_device_and_back(table, gpu):
     X, y = table
     machine = RFMRegressor(kernel="laplace", validation=None, **FAST).fit(X, y)
@@ -245,7 +240,6 @@ def test_to_device_and_back(table, gpu):
     assert not gpu.launches
 
 
-@needs_compiler
 def test_pickles_hold_arrays_of_numpy(table, gpu):
     X, y = table
     machine = RFMRegressor(kernel="laplace", validation=None, **FAST)
@@ -270,7 +264,6 @@ def test_to_device_wants_a_fitted_model_and_a_device(table):
 # -- memory ---------------------------------------------------------------------------
 
 
-@needs_compiler
 def test_memory_that_runs_out_makes_strips_smaller_once():
     runtime = HostRuntime()
     backend = CudaBackend(runtime)
@@ -290,7 +283,6 @@ def test_memory_that_runs_out_makes_strips_smaller_once():
         backend.each_strip(strip, 100, 100)
 
 
-@needs_compiler
 def test_a_kernel_matrix_that_does_not_fit():
     backend = CudaBackend(HostRuntime(memory=1e6))
     T = backend.asarray(np.zeros((400, 2)))
@@ -301,7 +293,6 @@ def test_a_kernel_matrix_that_does_not_fit():
     assert backend.fits_in_memory(T[:300, :])
 
 
-@needs_compiler
 def test_strips_follow_the_free_memory():
     def rows(memory, width):
         backend = CudaBackend(HostRuntime(memory=memory))
@@ -313,13 +304,11 @@ def test_strips_follow_the_free_memory():
     assert rows(1e15, 10**12) == 1
 
 
-@needs_compiler
 def test_a_fit_keeps_no_memory_for_later(table, gpu):
     RFMRegressor(kernel="laplace", validation=None, device="cuda", **FAST).fit(*table)
     assert gpu.released
 
 
-@needs_compiler
 def test_several_jobs_share_no_gpu(table, gpu):
     machine = RFMRegressor(kernel="laplace", device="cuda", n_jobs=2, **FAST)
     with pytest.warns(UserWarning, match="n_jobs=2 has no effect on a GPU") as caught:

@@ -1,7 +1,8 @@
-"""A stand-in for the GPU: its kernels compiled for the host, its memory apart.
+"""The GPU, where there is one, and a stand-in for it that is everywhere.
 
-Arrays are those of array_api_strict on a device of their own, so that code which mixes
-them with NumPy's fails as it does on a GPU.
+The stand-in has the kernels compiled for the host, and its memory apart: arrays are
+those of array_api_strict on a device of their own, so that code which mixes them with
+NumPy's fails as it does on a GPU.
 """
 
 import ctypes
@@ -17,8 +18,7 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_triangular
 
-from skrfm._backend._cuda import CudaBackend
-from skrfm._cuda import source
+from skrfm._cuda import Runtime, find_runtime, source
 
 _HERE = Path(__file__).parent
 _KERNEL = re.compile(r'extern "C" __global__ void\s+(\w+)(?:##ORDER)?\(')
@@ -47,7 +47,7 @@ def _library(real):
     exported = "\n".join(f"HOST_KERNEL({name})" for name in kernel_names())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernels.cpp"
-        path.write_text(f'#include "cuda_host.hpp"\n{source()}\n{exported}\n')
+        path.write_text(f'#include "gpu.hpp"\n{source()}\n{exported}\n')
         options = ["-std=c++17", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra"]
         output = path.with_suffix(".so")
         subprocess.run(
@@ -129,6 +129,43 @@ class HostRuntime:
         assert [a.itemsize for a in held] == list(sizes[:count]), name
 
 
-def host_backend(**options):
-    """Return the backend of GPUs on the stand-in."""
-    return CudaBackend(HostRuntime(**options))
+class GpuRuntime(Runtime):
+    """The GPU; it notes what is launched, as the stand-in does."""
+
+    def __init__(self):
+        import cupy
+
+        super().__init__(cupy)
+        self.launches, self.released = [], 0
+
+    def owns(self, a):
+        return isinstance(a, self._cupy.ndarray)
+
+    def launch(self, name, *arguments):
+        self.launches.append(name)
+        super().launch(name, *arguments)
+
+    def release(self):
+        self.released += 1
+        super().release()
+
+
+@cache
+def has_gpu():
+    """Return whether there is a GPU that CuPy reaches."""
+    try:
+        find_runtime()
+    except (ImportError, RuntimeError):
+        return False
+    return True
+
+
+RUNTIMES = {"host": HostRuntime, "gpu": GpuRuntime}
+
+
+def runtimes(prefix=""):
+    """Return the names of those that are there, as parameters of tests."""
+    found = [pytest.param(f"{prefix}host", marks=needs_compiler)]
+    if has_gpu():
+        found.append(pytest.param(f"{prefix}gpu", marks=pytest.mark.gpu))
+    return found
