@@ -203,6 +203,9 @@ class BaseRFM(
         )
         with own_threads(data.X.shape[0] if backend.threads else 0):
             model = self._choose_and_fit(data, recipes, judging, backend, progress)
+        if self._unseen_outputs is not None:
+            unseen = backend.asarray(self._unseen_outputs, data.X.dtype)
+            self._unseen_outputs = place.give(unseen)
         attributes = self._attributes(model, data, place)
         for name, value in attributes.items():
             setattr(self, name, value)
@@ -312,7 +315,7 @@ class BaseRFM(
         place = place_of(device, None)
         for name in ARRAYS:
             value = getattr(self, name)
-            if not isinstance(value, float):
+            if value is not None and not isinstance(value, float):
                 setattr(self, name, place.bring(on_host(value)))
         return self.set_params(device=device)
 

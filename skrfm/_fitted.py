@@ -9,7 +9,7 @@ from .exceptions import NumericalWarning
 # what an iterative solver may leave without a word
 LARGE_RESIDUAL = 1e-2
 
-#: attributes that are arrays where the results go, or numbers
+#: attributes that are arrays where the results go, or numbers, or None
 ARRAYS = (
     "X_fit_",
     "dual_coef_",
@@ -20,6 +20,7 @@ ARRAYS = (
     "_center",
     "_mapped_fit",
     "_fit_weight",
+    "_unseen_outputs",
 )
 
 

@@ -138,12 +138,14 @@ def test_gpu_arrays_in_and_out(table, classes, gpu):
         model = clone(machine).fit(there, targets)
         got = model.predict(there)
         assert gpu.owns(got)
-        assert gpu.owns(model.metric_)
+        arrays = [a for a in vars(model).values() if hasattr(a, "shape")]
+        assert all(map(gpu.owns, arrays))
         same(gpu.to_host(got), expected.predict(X))
     X, y = classes
     model = RFMClassifier(kernel="laplace", validation="holdout", **FAST)
     expected = clone(model).fit(X, y)
     model.fit(gpu.to_device(X), y)
+    assert gpu.owns(model._unseen_outputs)
     got = model.predict_proba(gpu.to_device(X))
     assert gpu.owns(got)
     same(gpu.to_host(got), expected.predict_proba(X))
