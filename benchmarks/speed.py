@@ -74,6 +74,7 @@ def fit_skrfm(case, X, Y):
         fit_intercept=False,
         scaling=None,
         max_agop_samples=None,
+        device=case.get("device", "cpu"),
     )
     return model.fit(X, Y).predict
 
@@ -83,7 +84,7 @@ def fit_xrfm(case, X, Y):
     import torch
     from xrfm.rfm_src import RFM
 
-    order = ORDERS.get(case["kernel"])
+    order, device = ORDERS.get(case["kernel"]), case.get("device", "cpu")
     names = {"laplace": "l2", "l1_laplace": "l1"}
     shape = {"norm_p": order} if order else {}
     model = RFM(
@@ -92,11 +93,11 @@ def fit_xrfm(case, X, Y):
         exponent=1.0,
         iters=case["rounds"],
         diag=case["kernel"] != "laplace",
-        device="cpu",
+        device=device,
         verbose=False,
         **shape,
     )
-    X, Y = torch.from_numpy(X), torch.from_numpy(Y)
+    X, Y = torch.from_numpy(X).to(device), torch.from_numpy(Y).to(device)
     model.fit(
         (X, Y),
         (X[:2], Y[:2]),
@@ -105,7 +106,7 @@ def fit_xrfm(case, X, Y):
         return_best_params=False,
         verbose=False,
     )
-    return lambda Z: model.predict(torch.from_numpy(Z)).numpy()
+    return lambda Z: model.predict(torch.from_numpy(Z).to(device)).cpu().numpy()
 
 
 def time_floor(case):
