@@ -1,9 +1,13 @@
 """Iteratively reweighted least squares for sparse linear regression."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
+from scipy.linalg import LinAlgError, eigh
+
+from ._backend import NumpyBackend
+from .exceptions import NotPositiveDefiniteError
 
 # ε starts at the largest coefficient and falls by this factor to this share of it
 _DECAY = 0.7
@@ -22,12 +26,22 @@ _LEAST_RIDGE = 10
 
 @dataclass(frozen=True)
 class Path:
-    """A regression problem: weighted rows, targets, groups of columns and the power."""
+    """A regression problem: weighted rows, targets, groups of columns and the power.
+
+    It is solved by the backend, with coefficients and weights of NumPy.
+    """
 
     X: np.ndarray
     Y: np.ndarray
     groups: np.ndarray
     power: float
+    backend: object = field(default_factory=NumpyBackend)
+
+    @cached_property
+    def arrays(self):
+        """X, transposed, and Y, as arrays of the backend."""
+        X = np.ascontiguousarray(self.X.T)
+        return self.backend.asarray(X), self.backend.asarray(self.Y)
 
     @property
     def order(self):
@@ -150,28 +164,29 @@ _ZERO = 10
 
 def _reweighted(path, metric, active, penalty):
     """Return argmin ½‖Y − Xw‖² + λ/2 Σ w² / s over the active columns."""
-    root = np.sqrt(metric[active])
-    Z = path.X[:, active] * root
+    backend, (X, Y) = path.backend, path.arrays
+    root = np.sqrt(metric[active])[:, None]
+    Z = backend.take(X, active) * backend.asarray(root)
     coef = np.zeros((path.X.shape[1], path.Y.shape[1]), dtype=path.X.dtype)
-    if len(active) < len(Z):
-        v = _solve_ridge(Z.T @ Z, Z.T @ path.Y, penalty)
+    if len(active) < Z.shape[1]:
+        v = _solve_ridge(Z @ Z.T, Z @ Y, penalty, backend)
     else:
-        v = Z.T @ _solve_ridge(Z @ Z.T, path.Y, penalty)
-    coef[active] = root[:, None] * v
+        v = Z @ _solve_ridge(Z.T @ Z, Y, penalty, backend)
+    coef[active] = root * backend.to_numpy(v)
     return coef
 
 
-def _solve_ridge(A, B, penalty):
+def _solve_ridge(A, B, penalty, backend):
     """Return (A + λI)⁻¹ B, with a ridge of rounding size where A needs one."""
-    n, unit = len(A), np.finfo(A.dtype).eps
-    if n == 0:
+    xp = backend.xp
+    if A.shape[0] == 0:
         return B
-    least = _LEAST_RIDGE * unit * float(np.diagonal(A).max())
+    top = float(xp.max(xp.linalg.diagonal(A)))
+    least = _LEAST_RIDGE * float(xp.finfo(A.dtype).eps) * top
     ridge = max(penalty, least) or 1.0
     for _ in range(20):
         try:
-            factor = cho_factor(A + ridge * np.eye(n, dtype=A.dtype), lower=True)
-            return cho_solve(factor, B)
-        except LinAlgError:
+            return backend.solve_positive(A, B, float(ridge))
+        except NotPositiveDefiniteError:
             ridge *= 10
     raise LinAlgError("X has entries too large or too small to solve with; scale it.")

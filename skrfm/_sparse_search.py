@@ -27,6 +27,7 @@ class Regression:
     fit_intercept: bool
     max_iter: int
     tol: float
+    backend: object
 
     def select(self, rows):
         """Return the Regression on some of the rows."""
@@ -37,7 +38,7 @@ class Regression:
         x_mean, y_mean = self.means()
         root = np.sqrt(self.weight)[:, None]
         X, Y = root * (self.X - x_mean), root * (self.Y - y_mean)
-        return Path(X, Y, self.groups, self.power)
+        return Path(X, Y, self.groups, self.power, self.backend)
 
     def means(self):
         """Return the means of X and Y, zeros without an intercept."""

@@ -12,11 +12,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._atomic import unchanged_by_errors
 from ._backend import own_threads
 from ._compat import Interval, StrOptions, check_sample_weight
+from ._device import DEVICES, HostScoreMixin, on_host, outer_place_of
 from ._folds import make_folds
 from ._sparse_search import Regression, alpha_grid, by_folds, by_leave_one_out
 
 
-class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Sparse linear regression by a linear Recursive Feature Machine.
 
     For a linear predictor the AGOP is w wᵀ, and a diagonal one as the metric of the
@@ -65,6 +66,9 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Whether `fit` begins with the coefficients of the fit before, at a smoothing
         of a tenth of the largest. On a path of alphas that saves iterations; where the
         penalty is not convex it may also end in another local minimum.
+    device : {"cpu", "cuda", None}, default=None
+        Where the least squares problems are solved: ``"cuda"`` on a GPU, by CuPy. None
+        follows arrays of CuPy; predictions are such arrays for such rows.
     random_state : int, RandomState or None, default=None
         Seeds the folds.
 
@@ -113,6 +117,7 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
+        "device": [StrOptions(set(DEVICES)), None],
         "random_state": ["random_state"],
     }
 
@@ -129,6 +134,7 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         max_iter=5000,
         tol=1e-6,
         warm_start=False,
+        device=None,
         random_state=None,
     ):
         self.power = power
@@ -141,6 +147,7 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.max_iter = max_iter
         self.tol = tol
         self.warm_start = warm_start
+        self.device = device
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -163,16 +170,17 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         with unchanged_by_errors(self):
             start = vars(self).get("coef_") if self.warm_start else None
+            place = outer_place_of(self.device, X)
             X, y = validate_data(
                 self,
-                X,
-                y,
+                place.read(X),
+                on_host(y),
                 dtype=[np.float64, np.float32],
                 multi_output=True,
                 y_numeric=True,
             )
             weight = check_sample_weight(
-                sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+                on_host(sample_weight), X, dtype=X.dtype, ensure_non_negative=True
             )
             kept = weight > 0
             regression = Regression(
@@ -184,6 +192,7 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 self.fit_intercept,
                 self.max_iter,
                 self.tol,
+                place.backend,
             )
             with own_threads(0):  # the solves are small: more threads only wait
                 self._fit(regression, kept, start)
@@ -250,5 +259,7 @@ class LinRFMRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
         check_is_fitted(self)
+        place = outer_place_of(self.device, X)
+        X = place.read(X)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return X @ self.coef_.T + self.intercept_
+        return place.give(X @ self.coef_.T + self.intercept_)

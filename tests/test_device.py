@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skrfm import (
+    LinRFMRegressor,
     RFMClassifier,
     RFMRegressor,
     RFMRegressorCV,
@@ -220,6 +221,27 @@ def test_transfer_on_the_gpu(table, gpu):
     assert got.score(gpu.to_device(X), gpu.to_device(y)) == pytest.approx(
         here.score(X, y)
     )
+
+
+# -- sparse regression ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(60, 20), (30, 90)])
+@pytest.mark.parametrize("alpha", ["auto", 0.05, 0.0])
+def test_sparse_regression_on_the_gpu(shape, alpha, rng, gpu):
+    X = rng.normal(size=shape)
+    y = np.stack([3 * X[:, 1] - 2 * X[:, 7], X[:, 7]], axis=1)
+    y += 0.1 * rng.normal(size=y.shape)
+    machine = LinRFMRegressor(alpha=alpha, alphas=5, random_state=0)
+    here = clone(machine).fit(X, y)
+    there = clone(machine).set_params(device="cuda").fit(X, y)
+    assert there.alpha_ == pytest.approx(here.alpha_)
+    same(there.coef_, here.coef_, 1e-5)
+    same(there.predict(X), here.predict(X), 1e-5)
+    follower = machine.fit(gpu.to_device(X), gpu.to_device(y))
+    got = follower.predict(gpu.to_device(X))
+    assert gpu.owns(got)
+    same(gpu.to_host(got), here.predict(X), 1e-5)
 
 
 # -- moving models --------------------------------------------------------------------

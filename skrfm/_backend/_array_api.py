@@ -11,6 +11,7 @@ from .._compat import move_to
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
 from ._array_gram import HeldGram, StreamedArrayGram
+from ._blocked import Factor
 from ._memory import DIRECT_ROWS, fits_in_memory, require_memory
 from ._pairs import DistancePairs, pairs_of
 from ._tiles import NEARNESS, cuts
@@ -100,6 +101,11 @@ class ArrayAPIBackend:
         if not bool(self.xp.all(self.xp.isfinite(factor))):
             raise NotPositiveDefiniteError(row)
         return factor
+
+    def solve_positive(self, A, B, ridge):
+        """Return (A + ridge I)⁻¹ B for a symmetric A."""
+        diagonal = self.xp.linalg.diagonal(A) + ridge
+        return Factor(self.xp.asarray(A, copy=True), diagonal, self).solve(B)
 
     def invert_lower(self, factor):
         """Return the inverse of a lower triangular matrix."""

@@ -1,7 +1,7 @@
 """The NumPy backend: BLAS for the algebra, Numba for what is fused."""
 
 import numpy as np
-from scipy.linalg import cholesky, eigh, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, cholesky, eigh, solve_triangular
 
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
@@ -61,6 +61,14 @@ class NumpyBackend:
             return cholesky(block, lower=True)
         except np.linalg.LinAlgError as error:
             raise NotPositiveDefiniteError(row) from error
+
+    def solve_positive(self, A, B, ridge):
+        """Return (A + ridge I)⁻¹ B for a symmetric A."""
+        try:
+            factor = cho_factor(A + ridge * np.eye(len(A), dtype=A.dtype), lower=True)
+        except np.linalg.LinAlgError as error:
+            raise NotPositiveDefiniteError(0) from error
+        return cho_solve(factor, B)
 
     def invert_lower(self, factor):
         """Return the inverse of a lower triangular matrix."""
