@@ -43,11 +43,10 @@ static std::vector<Thread> threads;
 static Thread *current;
 static void (*body)(void **);
 static void **body_arguments;
-static bool waited, direct, broken;
+static bool direct, broken;
 
 inline void wait()
 {
-    waited = true;
     if (direct)
         broken = true;
     else
@@ -61,60 +60,66 @@ inline void run()
     swapcontext(&current->context, &scheduler);
 }
 
-inline void start_block()
+inline dim3 place_of(unsigned number)
 {
-    size_t number = 0;
-    for (unsigned z = 0; z < blockDim.z; ++z)
-        for (unsigned y = 0; y < blockDim.y; ++y)
-            for (unsigned x = 0; x < blockDim.x; ++x, ++number) {
-                Thread &thread = threads[number];
-                thread.stack.resize(STACK);
-                thread.place = {x, y, z};
-                thread.ended = false;
-                getcontext(&thread.context);
-                thread.context.uc_stack.ss_sp = thread.stack.data();
-                thread.context.uc_stack.ss_size = STACK;
-                thread.context.uc_link = nullptr;
-                makecontext(&thread.context, run, 0);
-            }
+    const unsigned rest = number / blockDim.x;
+    return {number % blockDim.x, rest % blockDim.y, rest / blockDim.y};
 }
 
-// Runs one block; false where some threads wait for others that have ended.
+inline void start(unsigned number)
+{
+    Thread &thread = threads[number];
+    thread.stack.resize(STACK);
+    thread.place = place_of(number);
+    thread.ended = false;
+    getcontext(&thread.context);
+    thread.context.uc_stack.ss_sp = thread.stack.data();
+    thread.context.uc_stack.ss_size = STACK;
+    thread.context.uc_link = nullptr;
+    makecontext(&thread.context, run, 0);
+}
+
+inline void proceed(Thread &thread)
+{
+    current = &thread;
+    threadIdx = thread.place;
+    swapcontext(&scheduler, &thread.context);
+}
+
+// Runs one block; false where some threads wait for others that have ended. Where the
+// first thread comes to no barrier, the others need not be coroutines.
 inline bool run_block()
 {
-    start_block();
+    start(0);
+    proceed(threads[0]);
+    direct = threads[0].ended;
+    for (unsigned number = 1; number < threads.size(); ++number)
+        if (direct) {
+            threadIdx = place_of(number);
+            body(body_arguments);
+        } else {
+            start(number);
+            proceed(threads[number]);
+        }
+    if (direct) {
+        direct = false;
+        return !broken;
+    }
     for (;;) {
         size_t ended = 0;
-        for (Thread &thread : threads) {
-            if (!thread.ended) {
-                current = &thread;
-                threadIdx = thread.place;
-                swapcontext(&scheduler, &thread.context);
-            }
+        for (Thread &thread : threads)
             ended += thread.ended;
-        }
-        if (ended == threads.size())
-            return true;
         if (ended)
-            return false;
+            return ended == threads.size();
+        for (Thread &thread : threads)
+            proceed(thread);
     }
-}
-
-// The same for kernels whose first block came to no barrier: no coroutines.
-inline void run_threads()
-{
-    for (unsigned z = 0; z < blockDim.z; ++z)
-        for (unsigned y = 0; y < blockDim.y; ++y)
-            for (unsigned x = 0; x < blockDim.x; ++x) {
-                threadIdx = {x, y, z};
-                body(body_arguments);
-            }
 }
 
 inline int launch(void (*function)(void **), const unsigned *grid,
                   const unsigned *block, void **arguments)
 {
-    waited = direct = broken = false;
+    direct = broken = false;
     body = function;
     body_arguments = arguments;
     blockDim = {block[0], block[1], block[2]};
@@ -124,13 +129,10 @@ inline int launch(void (*function)(void **), const unsigned *grid,
         for (unsigned y = 0; y < gridDim.y; ++y)
             for (unsigned x = 0; x < gridDim.x; ++x) {
                 blockIdx = {x, y, z};
-                if (direct)
-                    run_threads();
-                else if (!run_block())
+                if (!run_block())
                     return 1;
-                direct = !waited;
             }
-    return broken;
+    return 0;
 }
 
 template <class... A, size_t... I>

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_triangular
 
-from skrfm._cuda import Runtime, find_runtime, source
+from skrfm._cuda import REALS, Runtime, find_runtime, source
 
 _HERE = Path(__file__).parent
 _KERNEL = re.compile(r'extern "C" __global__ void\s+(\w+)(?:##ORDER)?\(')
@@ -32,22 +32,22 @@ class OutOfMemory(MemoryError):
     """What the stand-in raises where CuPy raises its OutOfMemoryError."""
 
 
-def kernel_names():
-    """Return the names of all kernels."""
+def kernel_names(file):
+    """Return the names of all kernels of a file."""
     names = []
-    for name in _KERNEL.findall(source()):
-        instances = _OF_ORDER.findall(source()) if name.endswith("_") else [""]
+    for name in _KERNEL.findall(source(file)):
+        instances = _OF_ORDER.findall(source(file)) if name.endswith("_") else [""]
         names += [name + instance for instance in instances]
     return names
 
 
 @cache
-def _library(real):
-    """Return the kernels for "float" or "double", compiled for the host."""
-    exported = "\n".join(f"HOST_KERNEL({name})" for name in kernel_names())
+def _library(file, real):
+    """Return the kernels of a file for "float" or "double", compiled for the host."""
+    exported = "\n".join(f"HOST_KERNEL({name})" for name in kernel_names(file))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernels.cpp"
-        path.write_text(f'#include "gpu.hpp"\n{source()}\n{exported}\n')
+        path.write_text(f'#include "gpu.hpp"\n{source(file)}\n{exported}\n')
         options = ["-std=c++17", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra"]
         output = path.with_suffix(".so")
         subprocess.run(
@@ -96,9 +96,9 @@ class HostRuntime:
     def release(self):
         self.released += 1
 
-    def launch(self, name, grid, block, like, *arguments):
-        itemsize = like._array.itemsize
-        library = _library({4: "float", 8: "double"}[itemsize])
+    def launch(self, name, grid, block, itemsize, *arguments):
+        file, name = name.split(".")
+        library = _library(file, REALS[itemsize])
         held = [self._argument(a, itemsize) for a in arguments]
         self._check_sizes(library, name, held)
         pointers = (ctypes.c_void_p * len(held))(*(a.ctypes.data for a in held))
@@ -119,7 +119,7 @@ class HostRuntime:
             return np.array([a])
         assert a.device == self.device
         assert a._array.flags.c_contiguous
-        assert a._array.itemsize == itemsize
+        assert a._array.itemsize == itemsize or a._array.dtype.kind in "iu"
         return np.array([a._array.ctypes.data], dtype=np.uintp)
 
     @staticmethod
@@ -127,6 +127,104 @@ class HostRuntime:
         sizes = (ctypes.c_int * 32)()
         count = getattr(library, f"sizes_{name}")(sizes)
         assert [a.itemsize for a in held] == list(sizes[:count]), name
+
+
+class Guarded(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array of NumPy that does not mix with others, as one of CuPy does not."""
+
+    device = "guarded"
+
+    def __init__(self, array):
+        self._array = array
+
+    def __array__(self, *_, **__):
+        raise TypeError("arrays do not leave the GPU by themselves")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        assert method == "__call__"
+        return _guard(getattr(ufunc, method)(*_bare(inputs), **_bare(options)))
+
+    def __array_function__(self, function, _, arguments, options):
+        return _guard(function(*_bare(arguments), **_bare(options)))
+
+    def __getitem__(self, key):
+        return _guard(self._array[_bare(key)])
+
+    def __setitem__(self, key, value):
+        self._array[_bare(key)] = _bare(value)
+
+    def __len__(self):
+        return len(self._array)
+
+    def __bool__(self):
+        return bool(self._array)
+
+    def __float__(self):
+        return float(self._array)
+
+    def __int__(self):
+        return int(self._array)
+
+    __index__ = __int__
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = getattr(self._array, name)
+        if not callable(found):
+            return _guard(found)
+        return lambda *a, **options: _guard(found(*_bare(a), **_bare(options)))
+
+
+def _guard(a):
+    """Return what came of guarded arrays, guarded; numbers too, as in CuPy."""
+    if isinstance(a, tuple):
+        return (
+            type(a)(*map(_guard, a)) if hasattr(a, "_fields") else tuple(map(_guard, a))
+        )
+    if isinstance(a, np.ndarray | np.generic):
+        return Guarded(np.asarray(a))
+    return a
+
+
+def _bare(a):
+    """Return guarded arrays as those of NumPy, which must not be among them."""
+    if isinstance(a, tuple | list):
+        return type(a)(map(_bare, a))
+    if isinstance(a, dict):
+        return {name: _bare(value) for name, value in a.items()}
+    if isinstance(a, np.ndarray):
+        raise TypeError("an array of the host among those of the GPU")
+    return a._array if isinstance(a, Guarded) else a
+
+
+class GuardedRuntime(HostRuntime):
+    """The stand-in for code that calls functions of NumPy, as CuPy allows."""
+
+    class xp:
+        finfo = np.finfo
+
+        @staticmethod
+        def empty(shape, dtype, device):
+            assert device == Guarded.device
+            return Guarded(np.full(shape, np.nan, dtype))
+
+        @staticmethod
+        def astype(a, dtype, copy):
+            return a.astype(dtype, copy=copy)
+
+    def __init__(self, memory=4e9):
+        super().__init__(memory)
+        self.device = Guarded.device
+
+    def owns(self, a):
+        return isinstance(a, Guarded)
+
+    def to_device(self, a):
+        return a if isinstance(a, Guarded) else Guarded(np.array(a))
+
+    def contiguous(self, a):
+        return Guarded(np.ascontiguousarray(a._array))
 
 
 class GpuRuntime(Runtime):
@@ -160,12 +258,12 @@ def has_gpu():
     return True
 
 
-RUNTIMES = {"host": HostRuntime, "gpu": GpuRuntime}
+RUNTIMES = {"host": HostRuntime, "guarded": GuardedRuntime, "gpu": GpuRuntime}
 
 
-def runtimes(prefix=""):
+def runtimes(prefix="", standin="host"):
     """Return the names of those that are there, as parameters of tests."""
-    found = [pytest.param(f"{prefix}host", marks=needs_compiler)]
+    found = [pytest.param(f"{prefix}{standin}", marks=needs_compiler)]
     if has_gpu():
         found.append(pytest.param(f"{prefix}gpu", marks=pytest.mark.gpu))
     return found

@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skrfm import (
+    LinRFMCompleter,
     LinRFMRegressor,
     RFMClassifier,
     RFMRegressor,
@@ -29,6 +30,8 @@ from skrfm import (
 )
 from skrfm._backend import CudaBackend, _cuda
 from skrfm._cuda import find_runtime
+from skrfm.completion._entries import ObservedEntries
+from skrfm.completion._gpu_entries import GpuEntries
 from skrfm.kernels import Laplace
 
 KERNELS = ["laplace", "l1_laplace", "lpq_laplace", "ntk"]
@@ -242,6 +245,110 @@ def test_sparse_regression_on_the_gpu(shape, alpha, rng, gpu):
     got = follower.predict(gpu.to_device(X))
     assert gpu.owns(got)
     same(gpu.to_host(got), here.predict(X), 1e-5)
+
+
+# -- completion -----------------------------------------------------------------------
+
+
+@pytest.fixture(params=runtimes(standin="guarded"))
+def numpy_gpu(request, monkeypatch):
+    """The same for code that calls functions of NumPy on arrays of the GPU."""
+    runtime = RUNTIMES[request.param]()
+    monkeypatch.setattr("skrfm._device.find_runtime", lambda: runtime)
+    monkeypatch.setattr("skrfm._device.is_gpu_array", runtime.owns)
+    return runtime
+
+
+def low_rank(rng, noise, shape=(40, 30), share=0.6):
+    """A matrix of rank two, with missing entries."""
+    X = rng.normal(size=(shape[0], 2)) @ rng.normal(size=(2, shape[1]))
+    X += noise * rng.normal(size=shape)
+    X[rng.random(shape) > share] = np.nan
+    return X
+
+
+COMPLETERS = [
+    LinRFMCompleter(random_state=0),
+    LinRFMCompleter(random_state=0, max_rank=4, center=True),
+    LinRFMCompleter(random_state=0, loss="huber", max_rank=4),
+    LinRFMCompleter(random_state=0, alpha=0.01),
+    LinRFMCompleter(random_state=0, solver="alternating", max_rank=3),
+    LinRFMCompleter(random_state=0, solver="exact", max_iter=30, tol=1e-4),
+]
+
+
+@pytest.mark.parametrize("completer", COMPLETERS, ids=repr)
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::skrfm.exceptions.NumericalWarning")
+def test_completion_on_the_gpu(completer, noise, rng, numpy_gpu):
+    gpu, X = numpy_gpu, low_rank(rng, noise)
+    here = clone(completer).fit(X)
+    there = clone(completer).set_params(device="cuda").fit(X)
+    assert gpu.launches
+    assert there.rank_ == here.rank_
+    assert there.n_iter_ == pytest.approx(here.n_iter_, abs=2)
+    same(there.transform(X), here.transform(X), 1e-5)
+    same(there.transform(X[:5]), here.transform(X[:5]), 1e-5)
+    assert there.score(X) == pytest.approx(here.score(X), abs=1e-5)
+    rows, cols = np.arange(30), np.arange(30)[::-1]
+    same(there.predict_entries(rows, cols), here.predict_entries(rows, cols), 1e-5)
+
+
+def test_completion_of_gpu_arrays(rng, numpy_gpu):
+    gpu, X = numpy_gpu, low_rank(rng, 0.1).astype(np.float32)
+    here = LinRFMCompleter(max_rank=3, random_state=0).fit(X)
+    there = clone(here).fit(gpu.to_device(X))
+    got = there.transform(gpu.to_device(X))
+    assert gpu.owns(got)
+    same(gpu.to_host(got), here.transform(X), 1e-3)
+    assert isinstance(there.factors_[0], np.ndarray)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("k", [1, 7, 70])
+def test_sums_over_entries_on_the_gpu(dtype, k, rng, numpy_gpu, monkeypatch):
+    """Rows without entries, rows of more entries than a block has threads."""
+    m, n = 50, 150
+    X = rng.normal(size=(m, n)).astype(dtype)
+    keep = rng.random((m, n)) < np.linspace(0, 1, m)[:, None] ** 2
+    rows, cols = np.nonzero(keep)
+    weight = rng.uniform(0.5, 2, size=len(rows))
+    here = ObservedEntries(rows, cols, X[rows, cols], (m, n), weight)
+    there = GpuEntries(here, CudaBackend(numpy_gpu))
+    L, R = (rng.normal(size=(size, k)).astype(dtype) for size in (m, n))
+    penalty = rng.uniform(0.5, 1, size=k).astype(dtype)
+    part = slice(k // 3, None)
+    tolerance = {np.float64: 1e-10, np.float32: 1e-4}[dtype]
+    P = (R @ R.T + np.eye(n)).astype(dtype)
+
+    def check(name, *arrays, columns=()):
+        given = [there.asarray(a) for a in arrays]
+        expected = getattr(here, name)(*arrays, *columns)
+        same(gpu_host(getattr(there, name)(*given, *columns)), expected, tolerance)
+
+    gpu_host = numpy_gpu.to_host
+    check("products", L, R)
+    check("row_sums", here.values, R)
+    check("column_sums", here.values, L)
+    check("normal_row_sums", here.weight, L, R, columns=(part,))
+    by_column = here.by_column(here.weight)
+    check("normal_column_sums", by_column, L, R, columns=(part,))
+    check("row_solves", R, penalty, here.weight)
+    check("dual_solves", P, 1 / here.weight)
+    monkeypatch.setattr(_cuda, "_MOST_ELEMENTS", 20_000)  # several rows at a time
+    check("dual_solves", P, 1 / here.weight)
+    monkeypatch.setattr(ObservedEntries, "_has_short_rows", lambda *_: False)
+    check("row_solves", R, penalty, here.weight)
+    check("column_means")
+    check("dense")
+    check("row_maxima", np.abs(here.values))
+    other, turned = there.transposed(), here.transposed()
+    same(
+        gpu_host(other.row_sums(other.values, there.asarray(L))),
+        turned.row_sums(turned.values, L),
+        tolerance,
+    )
 
 
 # -- moving models --------------------------------------------------------------------

@@ -78,9 +78,13 @@ class ArrayAPIBackend:
         """Raise MemoryError where a square matrix does not fit."""
         require_memory(n_rows, self._itemsize(like))
 
+    def elements_of_strip(self, like):
+        """Return how many elements are computed at a time."""
+        return _ELEMENTS
+
     def rows_of_strip(self, width, like):
         """Return how many rows of so many elements are computed at a time."""
-        return max(1, _ELEMENTS // max(1, width))
+        return max(1, self.elements_of_strip(like) // max(1, width))
 
     def each_strip(self, function, n_rows, step):
         """Call a function of (start, stop) for all rows, some at a time."""

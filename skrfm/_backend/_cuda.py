@@ -82,11 +82,14 @@ class CudaBackend(ArrayAPIBackend):
                 + ("; X in float32 halves it." if itemsize == 8 else ".")
             )
 
+    def elements_of_strip(self, like):
+        """Return how many elements are computed at a time."""
+        free = _STRIP_SHARE * self._runtime.free_memory()
+        return int(min(_MOST_ELEMENTS, free / (_TEMPORARIES * self._itemsize(like))))
+
     def rows_of_strip(self, width, like):
         """Return how many rows of so many elements are computed at a time."""
-        free = _STRIP_SHARE * self._runtime.free_memory()
-        elements = min(_MOST_ELEMENTS, free / (_TEMPORARIES * self._itemsize(like)))
-        return int(max(1, min(elements // max(1, width), _MOST_ROWS)))
+        return min(_MOST_ROWS, super().rows_of_strip(width, like))
 
     def each_strip(self, function, n_rows, step):
         """Call a function of (start, stop) for all rows, some at a time.
@@ -128,17 +131,20 @@ class CudaBackend(ArrayAPIBackend):
         grid = _ceil(n, _THREADS), min(m, _MOST_ROWS)
         nearness = NEARNESS[8 * self._itemsize(u)]
         arrays = u, *map(self.rows, (t, z, t_norms, z_norms))
-        self._launch("square_distances", grid, (_THREADS, 1), arrays, nearness, m, n, d)
+        numbers = nearness, m, n, d
+        self.launch(
+            "pairs.square_distances", grid, (_THREADS, 1), *arrays, *numbers, like=u
+        )
         return u
 
     def power_sums(self, t, z, p):
         """Return Σ |t_l − z_l|^p of all pairs."""
         (m, d), n = t.shape, z.shape[0]
         out = self.empty((m, n), t)
-        name = f"power_sums_{_INSTANCES.get(float(p), 0)}"
+        name = f"pairs.power_sums_{_INSTANCES.get(float(p), 0)}"
         grid = _ceil(n, _PAIRS), _ceil(m, _PAIRS)
         arrays = self.rows(t), self.rows(z), out
-        self._launch(name, grid, (16, 16), arrays, float(p), m, n, d)
+        self.launch(name, grid, (16, 16), *arrays, float(p), m, n, d, like=t)
         return out
 
     def values(self, kernel, u, bandwidth):
@@ -146,7 +152,7 @@ class CudaBackend(ArrayAPIBackend):
         profile = kernel.profile(bandwidth)
         if profile is None:
             return super().values(kernel, u, bandwidth)
-        self._by_number("values", (u,), *map(float, profile[:2]))
+        self._by_number("pairs.values", (u,), *map(float, profile[:2]))
         return u
 
     def both(self, kernel, u, bandwidth):
@@ -155,30 +161,35 @@ class CudaBackend(ArrayAPIBackend):
         if profile is None:
             return super().both(kernel, u, bandwidth)
         w = self.xp.empty_like(u)
-        self._by_number("values_and_slopes", (u, w), *map(float, profile))
+        self._by_number("pairs.values_and_slopes", (u, w), *map(float, profile))
         return u, w
 
     def coordinate_gradients(self, t, z, slopes, coef, p):
         """Return Σ_j slopes_ij coef_jo |δ|^(p−1) sign δ, δ = t_il − z_jl: (b, c, d)."""
         (m, d), (n, c) = t.shape, coef.shape
         out = self.empty((m, c, d), t)
-        name = f"gradients_{_INSTANCES.get(float(p), 0)}"
+        name = f"pairs.gradients_{_INSTANCES.get(float(p), 0)}"
         grid = _ceil(d, _COORDINATES), _ceil(m, _COORDINATES), _ceil(c, _OUTPUTS)
         arrays = *map(self.rows, (t, z, slopes, coef)), out
-        self._launch(name, grid, (_COORDINATES, 8), arrays, float(p), m, n, d, c)
+        numbers = float(p), m, n, d, c
+        self.launch(name, grid, (_COORDINATES, 8), *arrays, *numbers, like=t)
         return out
 
     def _by_number(self, name, arrays, *numbers):
         """Run a kernel that takes number by number of arrays of one shape."""
         count = arrays[0].size
         grid = (min(_MOST_BLOCKS, _ceil(count, _THREADS)), 1)
-        self._launch(name, grid, (_THREADS, 1), arrays, *numbers, np.uint64(count))
+        block, arguments = (_THREADS, 1), (*arrays, *numbers, np.uint64(count))
+        self.launch(name, grid, block, *arguments, like=arrays[0])
 
-    def _launch(self, name, grid, block, arrays, *numbers):
-        """Run a kernel; floats become REAL, and Python's integers int."""
+    def launch(self, name, grid, block, *arguments, like):
+        """Run a kernel by its file and name, in the precision of an array.
+
+        Python's floats become REAL, and its integers int.
+        """
         if 0 in grid:
             return
-        real = np.float32 if self._itemsize(arrays[0]) == 4 else np.float64
-        kinds = {float: real, int: np.int32}
-        numbers = (kinds.get(type(a), type(a))(a) for a in numbers)
-        self._runtime.launch(name, grid, block, arrays[0], *arrays, *numbers)
+        itemsize = self._itemsize(like)
+        kinds = {float: {4: np.float32, 8: np.float64}[itemsize], int: np.int32}
+        arguments = [kinds[type(a)](a) if type(a) in kinds else a for a in arguments]
+        self._runtime.launch(name, grid, block, itemsize, *arguments)

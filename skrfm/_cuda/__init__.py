@@ -1,5 +1,5 @@
 """What runs on a GPU of NVIDIA: kernels in CUDA C++, and CuPy around them."""
 
-from ._runtime import Runtime, find_runtime, source
+from ._runtime import REALS, Runtime, find_runtime, source
 
-__all__ = ["Runtime", "find_runtime", "source"]
+__all__ = ["REALS", "Runtime", "find_runtime", "source"]

@@ -6,17 +6,20 @@ from importlib.resources import files
 from .._compat import cupy_namespace
 
 _OPTIONS = ("--std=c++14",)
+#: what REAL is, by its bytes
+REALS = {4: "float", 8: "double"}
 
 
-def source():
-    """Return the kernels in CUDA C++."""
-    return files(__package__).joinpath("pairs.cu").read_text("utf-8")
+def source(name):
+    """Return the kernels of a file in CUDA C++."""
+    return files(__package__).joinpath(f"{name}.cu").read_text("utf-8")
 
 
 @cache
-def _module(cupy, real):
-    """Return the compiled kernels for "float" or "double"."""
-    return cupy.RawModule(code=source(), options=(*_OPTIONS, f"-DREAL={real}"))
+def _module(cupy, name, real):
+    """Return the compiled kernels of a file for "float" or "double"."""
+    options = (*_OPTIONS, f"-DREAL={real}")
+    return cupy.RawModule(code=source(name), options=options)
 
 
 class Runtime:
@@ -48,11 +51,14 @@ class Runtime:
         """Return an array in C order."""
         return self._cupy.ascontiguousarray(a)
 
-    def launch(self, name, grid, block, like, *arguments):
-        """Run a kernel in the precision of an array; numbers have NumPy types."""
-        real = {4: "float", 8: "double"}[like.dtype.itemsize]
-        kernel = _module(self._cupy, real).get_function(name)
-        kernel(grid, block, arguments)
+    def launch(self, name, grid, block, itemsize, *arguments):
+        """Run a kernel, "file.name", with REAL of so many bytes.
+
+        Numbers among the arguments have types of NumPy.
+        """
+        file, name = name.split(".")
+        module = _module(self._cupy, file, REALS[itemsize])
+        module.get_function(name)(grid, block, tuple(arguments))
 
     def invert_lower(self, factor):
         """Return the inverse of a lower triangular matrix."""

@@ -125,6 +125,26 @@ class ObservedEntries:
         other.column_order[self.column_order] = np.arange(len(self))
         return other
 
+    def asarray(self, a):
+        """Return an array of NumPy where the values of the entries are."""
+        return a
+
+    def to_numpy(self, a):
+        """Return an array that was computed from the entries as one of NumPy."""
+        return a
+
+    def dense(self):
+        """Return the matrix, zero where nothing is observed."""
+        out = np.zeros(self.shape, dtype=self.values.dtype)
+        out[self.rows, self.cols] = self.values
+        return out
+
+    def row_maxima(self, values):
+        """Return the largest of values that are positive in each row, zero without."""
+        out = np.zeros(self.shape[0], dtype=values.dtype)
+        np.maximum.at(out, self.rows, values)
+        return out
+
     def hide(self, share, random_state):
         """Return a mask of entries to hide: a random share of them, at least one."""
         hidden = np.zeros(len(self), dtype=bool)

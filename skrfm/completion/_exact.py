@@ -6,7 +6,6 @@ its entries for each row, then a new metric from the AGOP WᵀW.
 """
 
 import numpy as np
-from scipy.linalg import eigh, svd
 
 from ._iterates import Iterate, shrinkage
 from ._loss import reweighted
@@ -25,20 +24,20 @@ def exact(entries, smoothing, max_rank, loss, random_state, graded=False):
     """
     n, mean = entries.shape[1], entries.column_means() if graded else None
     entries = entries.less(mean) if graded else entries
-    dense = np.zeros(entries.shape, dtype=entries.values.dtype)
-    dense[entries.rows, entries.cols] = entries.values
-    spectrum = svd(dense, compute_uv=False)
+    dense = entries.dense()
+    spectrum = np.linalg.svd(dense, compute_uv=False)
     eps = smoothing.start(spectrum[: max_rank + 1])
     weight, number = entries.weight, 0
-    Vt, base = np.eye(n, dtype=dense.dtype), 0.0
-    powers = np.full(n, spectrum[0] ** (2 * smoothing.exponent), dtype=dense.dtype)
+    Vt = eye = entries.asarray(np.eye(n, dtype=dense.dtype))
+    base, top = 0.0, float(spectrum[0])
+    powers = np.full_like(Vt[0], top ** (2 * smoothing.exponent))
     P = powers * Vt
     while True:
         top = spectrum[0] if number else 0.0
         penalty = smoothing.penalty(eps, top)
         W = _solve_rows(entries, P, penalty, weight)
         metric = (Vt.T, shrinkage(powers, base, penalty)) if graded else None
-        U, spectrum, Vt = svd(W, full_matrices=False)
+        U, spectrum, Vt = np.linalg.svd(W, full_matrices=False)
         rank = max(1, int(np.count_nonzero(spectrum[:max_rank] > eps)))
         kept = len(spectrum) if graded else rank
         triplets = U[:, :kept], spectrum[:kept], Vt[:kept].T
@@ -52,14 +51,13 @@ def exact(entries, smoothing, max_rank, loss, random_state, graded=False):
         eps = smoothing.follow(number, eps, spectrum[:max_rank], rank)
         base = eps ** (2 * smoothing.exponent)
         powers = (spectrum**2 + eps**2) ** smoothing.exponent
-        P = _power(W.T @ W + eps**2 * np.eye(n, dtype=W.dtype), smoothing.exponent)
+        P = _power(W.T @ W + eps**2 * eye, smoothing.exponent)
 
 
 def _solve_rows(entries, P, penalty, weight):
     """Return W with the rows P_i (P_ii + λ / w)⁻¹ y_i."""
     diagonal = np.diagonal(P)[entries.cols]
-    largest = np.zeros(entries.shape[0], dtype=P.dtype)
-    np.maximum.at(largest, entries.rows, diagonal)
+    largest = entries.row_maxima(diagonal)
     least = _LEAST_RIDGE * np.finfo(P.dtype).eps * largest[entries.rows]
     noise = np.maximum(penalty / weight, least).astype(P.dtype)
     return entries.row_sums(entries.dual_solves(P, noise), P)
@@ -68,5 +66,5 @@ def _solve_rows(entries, P, penalty, weight):
 def _power(A, exponent):
     if exponent == 1:
         return A
-    values, vectors = eigh(A)
+    values, vectors = np.linalg.eigh(A)
     return (vectors * np.maximum(values, 0) ** exponent) @ vectors.T

@@ -135,7 +135,7 @@ class Iterate:
         """Return ‖W − W'‖ / ‖W‖ in the Frobenius norm."""
         left = np.linalg.qr(np.hstack([self.U * self.s, -other.U * other.s]), mode="r")
         right = np.linalg.qr(np.hstack([self.V, other.V]), mode="r")
-        size = max(np.linalg.norm(self.s), np.finfo(self.s.dtype).tiny)
+        size = max(float(np.linalg.norm(self.s)), float(np.finfo(self.s.dtype).tiny))
         return float(np.linalg.norm(left @ right.T) / size)
 
 
@@ -168,8 +168,8 @@ def entry_weights(weight, base, penalty):
 def zero_iterate(entries):
     """Return the Iterate of entries that are all zero: a matrix of rank 0."""
     m, n = entries.shape
-    empty = np.zeros((0,), dtype=entries.values.dtype)
-    factors = np.zeros((m, 0), empty.dtype), empty, np.zeros((n, 0), empty.dtype)
+    shapes = (m, 0), (0,), (n, 0)
+    factors = (entries.asarray(np.zeros(s, entries.values.dtype)) for s in shapes)
     return Iterate(0, *factors, 0.0, 0.0, entries.values, entries.weight, True, entries)
 
 
@@ -186,7 +186,7 @@ class Spectrum:
     def __init__(self, entries, max_rank, random_state):
         k = min(max_rank + self._EXTRA, *entries.shape)
         start = random_state.standard_normal((entries.shape[1], k))
-        self.V = _orthonormal(start.astype(entries.values.dtype))
+        self.V = _orthonormal(entries.asarray(start.astype(entries.values.dtype)))
         self.U, self.s = None, None
 
     def update(self, entries, values, L=None, R=None):

@@ -18,10 +18,12 @@ from sklearn.utils.validation import check_is_fitted
 from .._atomic import unchanged_by_errors
 from .._backend import own_threads
 from .._compat import Interval, StrOptions
+from .._device import DEVICES, on_host, outer_place_of
 from .._progress import Progress
 from ._alternating import alternating
 from ._exact import exact
 from ._frames import as_given
+from ._gpu_entries import entries_at
 from ._input import (
     check_indices,
     entries_from_triplets,
@@ -124,6 +126,9 @@ class LinRFMCompleter(
     keep_observed : bool, default=True
         Whether `transform` leaves observed entries as they are, as scikit-learn's
         imputers do, or puts their low-rank prediction in their place.
+    device : {"cpu", "cuda", None}, default=None
+        Where to compute: ``"cuda"`` on a GPU, by CuPy. None follows arrays of CuPy;
+        results are such arrays for such input.
     random_state : int, RandomState instance or None, default=None
         Determines what is hidden, and where the search for singular vectors starts.
 
@@ -190,6 +195,7 @@ class LinRFMCompleter(
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "missing_values": [Real],
         "keep_observed": ["boolean"],
+        "device": [StrOptions(set(DEVICES)), None],
         "random_state": ["random_state"],
     }
 
@@ -207,6 +213,7 @@ class LinRFMCompleter(
         validation_fraction=0.1,
         missing_values=np.nan,
         keep_observed=True,
+        device=None,
         random_state=None,
     ):
         self.power = power
@@ -220,6 +227,7 @@ class LinRFMCompleter(
         self.validation_fraction = validation_fraction
         self.missing_values = missing_values
         self.keep_observed = keep_observed
+        self.device = device
         self.random_state = random_state
 
     def __sklearn_tags__(self):
@@ -249,8 +257,9 @@ class LinRFMCompleter(
             The fitted completer.
         """
         with unchanged_by_errors(self):
-            entries = entries_of(self, X, reset=True)
-            return self._fit(entries, {"X": X, "y": None, "metadata": {}})
+            place = outer_place_of(self.device, X)
+            entries = entries_of(self, place.read(X), reset=True)
+            return self._fit(entries, place, {"X": X, "y": None, "metadata": {}})
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
@@ -274,20 +283,22 @@ class LinRFMCompleter(
             The fitted completer.
         """
         with unchanged_by_errors(self):
-            entries = entries_from_triplets(rows, cols, values, shape, sample_weight)
+            place = outer_place_of(self.device, values)
+            given = map(on_host, (rows, cols, values))
+            entries = entries_from_triplets(*given, shape, on_host(sample_weight))
             for name in ("feature_names_in_",):
                 vars(self).pop(name, None)
             self.n_features_in_ = entries.shape[1]
-            return self._fit(entries, {"X": None, "y": None, "metadata": {}})
+            return self._fit(entries, place, {"X": None, "y": None, "metadata": {}})
 
-    def _fit(self, entries, data):
+    def _fit(self, entries, place, data):
         require_entries(entries)
         problem = self._problem(entries)
         # stacklevel: the line that calls fit, past its two decorators
         warn_of_empty(entries, stacklevel=5)
         mean, scale = self._location(entries)
         centred = entries.less(mean)
-        centred = centred.with_values(centred.values / scale)
+        centred = entries_at(place, centred.with_values(centred.values / scale))
 
         def attributes(iterate):
             return self._fitted(iterate, mean, scale)
@@ -355,15 +366,19 @@ class LinRFMCompleter(
         """Return the attributes of a completer that ends with an iterate."""
         exponent = 2 * self.power
         model = row_model(iterate, exponent, self.loss)
-        Z = fitted_rows(iterate, exponent, model)
+        Z, to_numpy = fitted_rows(iterate, exponent, model), iterate.entries.to_numpy
         left, triangle = np.linalg.qr(Z)
         u, s, vt = np.linalg.svd(triangle, full_matrices=False)
+        factors, V, penalty = (left @ u, s, model[0] @ vt.T), *model[:2]
+        left, s, right = map(to_numpy, factors)
+        if iterate.mean is not None:
+            mean = mean + to_numpy(iterate.mean) * scale
         return {
-            "factors_": (left @ u, s * scale, model[0] @ vt.T),
+            "factors_": (left, s * scale, right),
             "rank_": iterate.rank,
-            "mean_": mean if iterate.mean is None else mean + iterate.mean * scale,
+            "mean_": mean,
             "_scale": scale,
-            "_row_model": model,
+            "_row_model": (to_numpy(V), to_numpy(penalty), model[2]),
         }
 
     def transform(self, X):
@@ -381,23 +396,27 @@ class LinRFMCompleter(
             entries stay as they are, unless `keep_observed` is False.
         """
         check_is_fitted(self)
-        entries = entries_of(self, X, reset=False)
-        completed = self._complete(entries)
+        place = outer_place_of(self.device, X)
+        given = place.read(X)
+        entries = entries_of(self, given, reset=False)
+        completed = self._complete(entries, place)
         if self.keep_observed:
             completed[entries.rows, entries.cols] = entries.values
-        return as_given(self, X, completed)
+        completed = as_given(self, given, completed)
+        whole = isinstance(completed, np.ndarray)
+        return place.give(completed) if whole else completed
 
-    def _complete(self, entries):
+    def _complete(self, entries, place):
         """Return the dense rows that the entries belong to."""
         dtype = entries.values.dtype
-        model = tuple(np.asarray(part, dtype=dtype) for part in self._row_model)
-        mean = self.mean_.astype(dtype)
-        scale = dtype.type(self._scale)
+        V, penalty = (part.astype(dtype) for part in self._row_model[:2])
+        mean, scale = self.mean_.astype(dtype), dtype.type(self._scale)
         centred = entries.less(mean)
-        centred = centred.with_values(centred.values / scale)
+        centred = entries_at(place, centred.with_values(centred.values / scale))
+        model = centred.asarray(V), centred.asarray(penalty), self._row_model[2]
         with own_threads(len(entries) // _ENTRIES_PER_ROW):
-            Z = new_rows(centred, model)
-        return (Z * scale) @ model[0].T + mean
+            Z = centred.to_numpy(new_rows(centred, model))
+        return (Z * scale) @ V.T + mean
 
     def predict_entries(self, rows, cols):
         """Return entries of the matrix that was fitted, without forming it.
@@ -413,12 +432,13 @@ class LinRFMCompleter(
         """
         check_is_fitted(self)
         U, s, V = self.factors_
-        rows, cols = check_indices(rows, cols, (len(U), len(V)))
+        place = outer_place_of(self.device, rows)
+        rows, cols = check_indices(on_host(rows), on_host(cols), (len(U), len(V)))
         out = np.empty(len(rows), dtype=U.dtype)
         for start in range(0, len(rows), _BLOCK):
             block = slice(start, start + _BLOCK)
             out[block] = np.einsum("ek,ek->e", U[rows[block]] * s, V[cols[block]])
-        return out + self.mean_[cols]
+        return place.give(out + self.mean_[cols])
 
     def score(self, X, y=None):
         """Return R² on observed entries that are hidden before the transform.
@@ -438,11 +458,12 @@ class LinRFMCompleter(
         float
         """
         check_is_fitted(self)
-        entries = entries_of(self, X, reset=False)
+        place = outer_place_of(self.device, X)
+        entries = entries_of(self, place.read(X), reset=False)
         require_entries(entries)
         random_state = check_random_state(self.random_state)
         hidden = entries.hide(self.validation_fraction, random_state)
-        completed = self._complete(entries.select(~hidden))
+        completed = self._complete(entries.select(~hidden), place)
         places = entries.rows[hidden], entries.cols[hidden]
         return float(r2_score(entries.values[hidden], completed[places]))
 

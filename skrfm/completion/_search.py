@@ -332,7 +332,8 @@ class _Predicting(_Judge):
 
     def r2(self, predicted):
         """Return R² of predictions of the hidden entries."""
-        values, weight = self.entries.values, self.entries.weight
+        arrays = self.entries.values, predicted, self.entries.weight
+        values, predicted, weight = map(self.entries.to_numpy, arrays)
         if np.ptp(values) == 0:
             return np.nan
         return r2_score(values, predicted, sample_weight=weight)

@@ -59,7 +59,7 @@ class _Step:
         powers = self.sigma**exponent
         # what the tangent part of the iterate before was, if this one equals it
         self.start = self.sigma * (1 - base / np.maximum(powers**2, base))
-        self.inner = shrinkage(np.multiply.outer(powers, powers), base, penalty)
+        self.inner = shrinkage(powers[:, None] * powers, base, penalty)
         self.outer = shrinkage(powers * eps**exponent, base, penalty)
         self.weight, self.remainder = entry_weights(weight, base, penalty)
         uniform = self.weight.min() == self.weight.max()
@@ -107,13 +107,8 @@ class _Step:
 
     def solve(self, values_by_column):
         """Return the solution, by conjugate gradients from the iterate before."""
-        (m, n), k = self.entries.shape, len(self.sigma)
         dtype = self.U.dtype
-        solution = (
-            np.diag(self.start),
-            np.zeros((m, k), dtype=dtype),
-            np.zeros((n, k), dtype=dtype),
-        )
+        solution = np.diag(self.start), np.zeros_like(self.U), np.zeros_like(self.V)
         right = self._tangent(
             self.entries.row_sums(self.weight * self.entries.values, self.V),
             self.entries.sums_by_column(
