@@ -186,7 +186,7 @@ def _solve_ridge(A, B, penalty, backend):
     ridge = max(penalty, least) or 1.0
     for _ in range(20):
         try:
-            return backend.solve_positive(A, B, float(ridge))
+            return backend.positive_solver(A, float(ridge))(B)
         except NotPositiveDefiniteError:
             ridge *= 10
     raise LinAlgError("X has entries too large or too small to solve with; scale it.")

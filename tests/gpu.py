@@ -198,20 +198,30 @@ def _bare(a):
     return a._array if isinstance(a, Guarded) else a
 
 
+class _GuardedNamespace:
+    """Functions of NumPy that take guarded arrays, and return them."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def __getattr__(self, name):
+        found = getattr(self._module, name)
+        if name == "linalg":
+            return _GuardedNamespace(found)
+        if name in ("finfo", "float32", "float64", "int64"):
+            return found
+
+        def function(*arguments, device=None, **options):
+            assert device in (None, Guarded.device)
+            return _guard(found(*_bare(arguments), **_bare(options)))
+
+        return function
+
+
 class GuardedRuntime(HostRuntime):
     """The stand-in for code that calls functions of NumPy, as CuPy allows."""
 
-    class xp:
-        finfo = np.finfo
-
-        @staticmethod
-        def empty(shape, dtype, device):
-            assert device == Guarded.device
-            return Guarded(np.full(shape, np.nan, dtype))
-
-        @staticmethod
-        def astype(a, dtype, copy):
-            return a.astype(dtype, copy=copy)
+    xp = _GuardedNamespace(np)
 
     def __init__(self, memory=4e9):
         super().__init__(memory)
@@ -225,6 +235,10 @@ class GuardedRuntime(HostRuntime):
 
     def contiguous(self, a):
         return Guarded(np.ascontiguousarray(a._array))
+
+    def invert_lower(self, factor):
+        eye = np.eye(len(factor), dtype=factor.dtype)
+        return Guarded(solve_triangular(factor._array, eye, lower=True))
 
 
 class GpuRuntime(Runtime):

@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from skrfm import (
     LinRFMCompleter,
     LinRFMRegressor,
+    NTKMatrixCompleter,
     RFMClassifier,
     RFMRegressor,
     RFMRegressorCV,
@@ -303,6 +304,35 @@ def test_completion_of_gpu_arrays(rng, numpy_gpu):
     assert gpu.owns(got)
     same(gpu.to_host(got), here.transform(X), 1e-3)
     assert isinstance(there.factors_[0], np.ndarray)
+
+
+@pytest.mark.parametrize("alpha", ["auto", 0.1, 0.0])
+@pytest.mark.parametrize("sides", [(), ("row",), ("row", "col")])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_kernel_completion_on_the_gpu(alpha, sides, rng, numpy_gpu):
+    gpu, X = numpy_gpu, low_rank(rng, 0.1, (30, 12))
+    features = {
+        f"{side}_features": rng.normal(size=(size, 3))
+        for side, size in zip(("row", "col"), X.shape, strict=True)
+        if side in sides
+    }
+    completer = NTKMatrixCompleter(alpha=alpha, random_state=0)
+    here = clone(completer).fit(X, **features)
+    there = clone(completer).set_params(device="cuda").fit(X, **features)
+    assert there.alpha_ == here.alpha_
+    same(there.transform(X), here.transform(X), 1e-6)
+    there = clone(completer).fit(
+        gpu.to_device(X), **{name: gpu.to_device(a) for name, a in features.items()}
+    )
+    got = there.transform(gpu.to_device(X))
+    assert gpu.owns(got)
+    same(gpu.to_host(got), here.transform(X), 1e-6)
+    if sides == ("row",):
+        new = rng.normal(size=(4, 3))
+        expected = here.predict(new, return_std=True)
+        got = there.predict(gpu.to_device(new), return_std=True)
+        for a, b in zip(got, expected, strict=True):
+            same(gpu.to_host(a), b, 1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -106,10 +106,10 @@ class ArrayAPIBackend:
             raise NotPositiveDefiniteError(row)
         return factor
 
-    def solve_positive(self, A, B, ridge):
-        """Return (A + ridge I)⁻¹ B for a symmetric A."""
+    def positive_solver(self, A, ridge):
+        """Return the function B → (A + ridge I)⁻¹ B for a symmetric A."""
         diagonal = self.xp.linalg.diagonal(A) + ridge
-        return Factor(self.xp.asarray(A, copy=True), diagonal, self).solve(B)
+        return Factor(self.xp.asarray(A, copy=True), diagonal, self).solve
 
     def invert_lower(self, factor):
         """Return the inverse of a lower triangular matrix."""

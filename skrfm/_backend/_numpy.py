@@ -62,13 +62,13 @@ class NumpyBackend:
         except np.linalg.LinAlgError as error:
             raise NotPositiveDefiniteError(row) from error
 
-    def solve_positive(self, A, B, ridge):
-        """Return (A + ridge I)⁻¹ B for a symmetric A."""
+    def positive_solver(self, A, ridge):
+        """Return the function B → (A + ridge I)⁻¹ B for a symmetric A."""
         try:
             factor = cho_factor(A + ridge * np.eye(len(A), dtype=A.dtype), lower=True)
         except np.linalg.LinAlgError as error:
             raise NotPositiveDefiniteError(0) from error
-        return cho_solve(factor, B)
+        return lambda B: cho_solve(factor, B)
 
     def invert_lower(self, factor):
         """Return the inverse of a lower triangular matrix."""

@@ -9,10 +9,9 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from .._backend import for_each, own_threads
-from ..exceptions import NumericalWarning
+from ..exceptions import NotPositiveDefiniteError, NumericalWarning
 
 # so many columns that are spread evenly choose the ridge, where each has its own kernel
 _VOTERS = 50
@@ -24,15 +23,29 @@ _MOSTLY = 0.3
 
 @dataclass
 class Group:
-    """Columns observed in the same rows, and the kernel between those rows."""
+    """Columns observed in the same rows, and the kernel between those rows.
+
+    `kernel` is a function, so that only those at work take memory. `gram` and `targets`
+    are arrays of the backend.
+    """
 
     rows: np.ndarray
     columns: np.ndarray
-    gram: object  # a function, so that only those at work take memory
-    targets: np.ndarray
+    kernel: object
+    host_targets: np.ndarray
+    backend: object
+
+    def gram(self):
+        """Return the kernel between the rows, which may be overwritten."""
+        return self.backend.asarray(self.kernel())
+
+    @property
+    def targets(self):
+        """What is observed, (n_rows, n_columns)."""
+        return self.backend.asarray(self.host_targets)
 
 
-def groups_of(observed, targets, gram, *, singly=False):
+def groups_of(observed, targets, gram, backend, *, singly=False):
     """Return the groups of columns of equal mask; columns without entries are left out.
 
     `gram(rows, columns)` is the kernel between some rows. With `singly` each column is
@@ -55,14 +68,14 @@ def groups_of(observed, targets, gram, *, singly=False):
                 return gram(rows, columns)
 
             here = targets[np.ix_(rows, columns)]
-            groups.append(Group(rows, columns, of_group, here))
+            groups.append(Group(rows, columns, of_group, here, backend))
     return groups
 
 
 def _each(function, groups):
     """Call a function on each group; BLAS has its threads where there is one group."""
-    if len(groups) == 1:
-        return [function(groups[0])]
+    if len(groups) == 1 or not groups[0].backend.threads:
+        return [function(group) for group in groups]
     with own_threads(sum(len(group.rows) for group in groups)):
         return for_each(function, groups)
 
@@ -76,7 +89,7 @@ def choose_alpha(groups, alphas, centred):
     if not able:
         return max(alphas), np.full(len(alphas), np.nan)
     sums = _each(lambda group: squared_errors(group, alphas, centred), able)
-    count = sum(group.targets.size for group in able)
+    count = sum(group.host_targets.size for group in able)
     errors = np.sum(sums, axis=0) / count
     return alphas[_last_of_least(errors)], errors
 
@@ -89,7 +102,8 @@ def _last_of_least(errors):
 def squared_errors(group, alphas, centred):
     """Return the sums of squared leave-one-out residuals, one for each ridge."""
     values, vectors = np.linalg.eigh(group.gram())
-    projected = vectors.T @ group.targets
+    targets = group.targets
+    projected = vectors.T @ targets
     ones, squares = vectors.sum(axis=0), vectors**2
     sums = []
     for alpha in alphas:
@@ -97,16 +111,16 @@ def squared_errors(group, alphas, centred):
         coef = vectors @ (inverse[:, None] * projected)
         if centred:  # the mean is another one without the entry
             shift = vectors @ (inverse * ones)
-            coef += group.targets / (len(values) - 1) * shift[:, None]
+            coef += targets / (len(values) - 1) * shift[:, None]
         residuals = coef / (squares @ inverse)[:, None]
-        sums.append(np.sum(residuals**2))
+        sums.append(float(np.sum(residuals**2)))
     return np.array(sums)
 
 
 def _inverse(values, alpha):
     """Return the inverse of eigenvalues plus a ridge; rounding errors count as 0."""
     values = values + alpha
-    cut = len(values) * np.finfo(values.dtype).eps * max(values[-1], 0)
+    cut = len(values) * float(np.finfo(values.dtype).eps) * max(float(values[-1]), 0)
     return np.where(values > cut, 1 / np.where(values > cut, values, 1), 0)
 
 
@@ -115,23 +129,23 @@ def solve_groups(groups, alpha, shape):
     out = np.zeros(shape)
 
     def fill(group):
-        solve = solver_of(group.gram(), alpha)
-        out[np.ix_(group.rows, group.columns)] = solve(group.targets)
+        backend = group.backend
+        solve = solver_of(group.gram(), alpha, backend)
+        solution = backend.to_numpy(solve(group.targets))
+        out[np.ix_(group.rows, group.columns)] = solution
 
     _each(fill, groups)
     return out
 
 
-def solver_of(K, alpha):
-    """Return a function that solves with K + alpha I; K is overwritten."""
-    K[np.diag_indices(len(K))] += alpha
+def solver_of(K, alpha, backend):
+    """Return a function that solves with K + alpha I."""
     try:
-        factor = cho_factor(K, lower=True)
-    except LinAlgError:  # without a ridge K may be singular
+        return backend.positive_solver(K, alpha)
+    except NotPositiveDefiniteError:  # without a ridge K may be singular
         values, vectors = np.linalg.eigh(K)
-        inverse = _inverse(values, 0.0)
+        inverse = _inverse(values, alpha)
         return lambda B: vectors @ (inverse[:, None] * (vectors.T @ B))
-    return lambda B: cho_solve(factor, B)
 
 
 def deviations(group, alpha, cross, own):
@@ -141,13 +155,14 @@ def deviations(group, alpha, cross, own):
     (m,) that of each new row with itself. The scale of a column is such that its
     leave-one-out residuals have the variance that they are predicted to have.
     """
-    solve = solver_of(group.gram(), alpha)
-    inverse = solve(np.eye(len(group.rows)))
-    coef = inverse @ group.targets
+    backend = group.backend
+    solve = solver_of(group.gram(), alpha, backend)
+    inverse = solve(backend.asarray(np.eye(len(group.rows))))
+    coef, (cross, own) = inverse @ group.targets, map(backend.asarray, (cross, own))
     explained = np.sum(cross @ inverse * cross, axis=1)
     left = np.maximum(own - explained, 0) + alpha
     scale = np.mean(coef**2 / np.diag(inverse)[:, None], axis=0)
-    return np.sqrt(left[:, None] * scale)
+    return backend.to_numpy(np.sqrt(left[:, None] * scale))
 
 
 def positive_semidefinite(K, name, stacklevel):
@@ -230,7 +245,7 @@ class MaskedSystem:
                 targets, observed & ~hidden, alphas[place], _SEARCH_TOL, max_iter
             )
             fitted = (self._rows @ A @ self._columns)[hidden]
-            errors[place] = np.mean((targets[hidden] - fitted) ** 2)
+            errors[place] = float(np.mean((targets[hidden] - fitted) ** 2))
             latest = errors[place : place + 3]
             if len(latest) == 3 and latest[0] > latest[1] > latest[2]:
                 break

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 
+from .._backend import NumpyBackend
 from ..exceptions import NumericalWarning
 from ._input import warn_of_empty
 from ._kernel_completion import (
@@ -53,34 +54,35 @@ class _Model:
 class Decoupled(_Model):
     """Columns that are independent of each other, given the kernel between rows."""
 
-    def solve(self, side, alpha, alphas):
+    def solve(self, side, alpha, alphas, backend):
         """Fit the coefficients; the ridge is chosen if it is "auto"."""
         self.side = side
-        groups = self.groups()
+        groups = self.groups(backend)
         tried = alphas if alpha == "auto" else [alpha]
         self.alpha, self.alpha_errors = choose_alpha(groups, tried, self.centred)
         self.coef = solve_groups(groups, self.alpha, self.targets.shape)
         side.forget()
 
-    def groups(self):
+    def groups(self, backend):
         """Return the columns by equal mask, or each alone where kernels differ."""
-        singly = self.side.by_column
-        return groups_of(self.observed, self.targets, self.side.gram, singly=singly)
+        what = self.observed, self.targets, self.side.gram, backend
+        return groups_of(*what, singly=self.side.by_column)
 
     def _part(self, cross):
         if not self.side.by_column:
             return cross.kernel @ self.coef
         out = np.zeros((len(cross), len(self.mean)))
         everyone = np.arange(len(out))
-        for group in self.groups():
-            (j,) = group.columns
-            kernel = cross.column(j, everyone, group.rows)
-            out[:, j] = kernel @ self.coef[group.rows, j]
+        for j, seen in enumerate(self.observed.T):
+            rows = np.flatnonzero(seen)
+            if len(rows):
+                kernel = cross.column(j, everyone, rows)
+                out[:, j] = kernel @ self.coef[rows, j]
         return out
 
-    def deviations(self, cross):
+    def deviations(self, cross, backend):
         """Return the standard deviations of predictions, noise included."""
-        groups = self.groups()
+        groups = self.groups(backend)
         out = np.full((len(cross), len(self.mean)), np.nan)
         everyone = np.arange(len(out))
         for group in groups:
@@ -108,13 +110,17 @@ class Coupled(_Model):
             return
         rows, K = np.flatnonzero(known), self.columns
         here = (self.mean[rows] - overall)[:, None]
-        group = Group(rows, np.array([0]), lambda: K[np.ix_(rows, rows)], here)
+        backend = NumpyBackend()
+        kernel = K[np.ix_(rows, rows)]
+        group = Group(rows, np.array([0]), kernel.copy, here, backend)
         alphas = np.geomspace(1e-3, 1e3, 13) * np.mean(np.diag(K))
         alpha, _ = choose_alpha([group], alphas, False)
-        coef = solver_of(group.gram(), alpha)(here)[:, 0]
+        coef = solver_of(kernel, alpha, backend)(here)[:, 0]
         self.mean[~known] = overall + K[~known][:, rows] @ coef
 
-    def solve(self, side, alpha, alphas, *, share, random_state, tol, max_iter):
+    def solve(
+        self, side, alpha, alphas, backend, *, share, random_state, tol, max_iter
+    ):
         """Fit the coefficients; the ridge is chosen if it is "auto"."""
         self.side, K = side, side.gram()
         self.alpha, self.alpha_errors = alpha, np.array([np.nan])
@@ -122,10 +128,11 @@ class Coupled(_Model):
         known = [self.observed.any(axis=axis) for axis in (1, 0)]
         box = np.ix_(*known)
         columns = self.columns[np.ix_(known[1], known[1])]
-        system = MaskedSystem(K[np.ix_(known[0], known[0])], columns)
-        targets, observed = self.targets[box], self.observed[box]
+        there = backend.asarray
+        system = MaskedSystem(there(K[np.ix_(known[0], known[0])]), there(columns))
+        targets, observed = there(self.targets[box]), there(self.observed[box])
         if alpha == "auto":
-            hidden = _hidden(observed, share, random_state)
+            hidden = there(_hidden(self.observed[box], share, random_state))
             self.alpha, self.alpha_errors = system.choose_alpha(
                 targets, observed, hidden, alphas, max_iter
             )
@@ -133,7 +140,7 @@ class Coupled(_Model):
             targets, observed, self.alpha, tol, max_iter
         )
         self.coef = np.zeros(self.targets.shape)
-        self.coef[box] = coef
+        self.coef[box] = backend.to_numpy(coef)
         self.n_iter = max(1, n_iter)
         side.forget()
 

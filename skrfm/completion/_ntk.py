@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from .._atomic import unchanged_by_errors
 from .._compat import HasMethods, Interval, StrOptions
+from .._device import DEVICES, on_host, outer_place_of
 from ..kernels import NTK
 from ._frames import as_given, index_of
 from ._input import entries_of, is_nan, require_entries
@@ -101,6 +102,9 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     keep_observed : bool, default=True
         Whether `transform` leaves observed entries as they are, or puts what is
         predicted in their place.
+    device : {"cpu", "cuda", None}, default=None
+        Where systems are solved: ``"cuda"`` on a GPU, by CuPy. None follows arrays of
+        CuPy; results are such arrays for such input.
     random_state : int, RandomState instance or None, default=None
         Determines what is hidden, from "auto" and from the first completer.
 
@@ -178,6 +182,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "missing_values": [Real],
         "keep_observed": ["boolean"],
+        "device": [StrOptions(set(DEVICES)), None],
         "random_state": ["random_state"],
     }
 
@@ -200,6 +205,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         validation_fraction=0.1,
         missing_values=np.nan,
         keep_observed=True,
+        device=None,
         random_state=None,
     ):
         self.depth = depth
@@ -218,6 +224,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.missing_values = missing_values
         self.keep_observed = keep_observed
+        self.device = device
         self.random_state = random_state
 
     def __sklearn_tags__(self):
@@ -271,6 +278,10 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Where all entries are missing, or features do not belong to X.
         """
         with unchanged_by_errors(self):
+            place = outer_place_of(self.device, X)
+            X, row_features, col_features, row_kernel, col_kernel = map(
+                on_host, (X, row_features, col_features, row_kernel, col_kernel)
+            )
             entries = entries_of(self, X, reset=True)
             require_entries(entries)
             sides = {
@@ -293,7 +304,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self._check_prior(rows, columns)
             self._index, self._n_rows = index_of(X), entries.shape[0]
             warn_of_unknown(entries, rows is not None, columns is not None, 3)
-            self._fit(self._rest(entries, rows, columns), rows, columns)
+            rest = self._rest(entries, rows, columns)
+            self._fit(rest, rows, columns, place.backend)
         return self
 
     def _rest(self, entries, rows, columns):
@@ -321,7 +333,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                     f"{name} was given to the constructor and to fit: give it once."
                 )
         return tuple(
-            getattr(self, name) if value is None else value for name, value in pairs
+            on_host(getattr(self, name)) if value is None else value
+            for name, value in pairs
         )
 
     def _side(self, name, features, kernel, labels, count):
@@ -369,7 +382,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
         self._takes_features = self._n_side_features > 0
 
-    def _fit(self, entries, rows, columns):
+    def _fit(self, entries, rows, columns, backend):
         """Fit the kind of model that the sides ask for."""
         if rows is None:
             nothing = np.zeros((entries.shape[0], 0))
@@ -379,13 +392,13 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             model = Coupled(entries, self.center, columns.gram())
             search = {"share": self.validation_fraction, "tol": self.tol}
             search |= {"random_state": self.random_state, "max_iter": self.max_iter}
-            model.solve(rows, self.alpha, alphas, **search)
+            model.solve(rows, self.alpha, alphas, backend, **search)
         else:
             model = Decoupled(entries, self.center)
             if self._entry_weight:
                 shape = (self._entry_weight, self.prior_identity, self._kernel)
                 rows = EntrySide(model.targets, rows.features, *shape)
-            model.solve(rows, self.alpha, alphas)
+            model.solve(rows, self.alpha, alphas, backend)
         warn_of_iterations(model, 4)
         self._model = model
         self.mean_ = model.mean.astype(entries.values.dtype)
@@ -440,12 +453,16 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             entries stay as they are, unless `keep_observed` is False.
         """
         check_is_fitted(self)
+        place = outer_place_of(self.device, X)
+        X, row_features = on_host(X), on_host(row_features)
         entries = entries_of(self, X, reset=False)
         completed = self._predicted(entries, X, row_features)
         completed = completed.astype(entries.values.dtype, copy=False)
         if self.keep_observed:
             completed[entries.rows, entries.cols] = entries.values
-        return as_given(self, X, completed)
+        completed = as_given(self, X, completed)
+        whole = isinstance(completed, np.ndarray)
+        return place.give(completed) if whole else completed
 
     def _predicted(self, entries, X, row_features):
         """Return all entries as they are predicted."""
@@ -551,7 +568,9 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "return_std=True needs columns that are independent: fit without "
                 "col_features and col_kernel."
             )
-        side, features = self._model.side, self._new_features(row_features)
+        place = outer_place_of(self.device, row_features)
+        side = self._model.side
+        features = self._new_features(on_host(row_features))
 
         def cross_of(part):
             if isinstance(side, EntrySide):
@@ -561,8 +580,9 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         mean = self._model.predict(cross_of, len(features))
         if not return_std:
-            return mean
-        return mean, self._model.deviations(cross_of(slice(None)))
+            return place.give(mean)
+        std = self._model.deviations(cross_of(slice(None)), place.backend)
+        return place.give(mean), place.give(std)
 
     def score(self, X, y=None, *, row_features=None):
         """Return R² of the predictions of observed entries.
@@ -584,6 +604,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         float
         """
         check_is_fitted(self)
+        X, row_features = on_host(X), on_host(row_features)
         entries = entries_of(self, X, reset=False)
         require_entries(entries)
         predicted = self._predicted(entries, X, row_features)
