@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+using std::atan2;
 using std::exp;
 using std::exp2;
 using std::fabs;

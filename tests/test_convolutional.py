@@ -183,7 +183,7 @@ def test_one_set_of_images(readout):
 def test_blocks_of_images(monkeypatch):
     images = np.random.default_rng(0).normal(size=(9, 6, 6, 2))
     whole = CNTK(2).kernel(images)
-    monkeypatch.setattr("skrfm.kernels._convolutional._SCRATCH", 2 * 36)
+    monkeypatch.setattr("skrfm.kernels._pixel_loops.HostLoops.most", 2 * 36)
     assert_allclose(CNTK(2).kernel(images), whole, rtol=1e-14)
 
 

@@ -33,7 +33,7 @@ from skrfm._backend import CudaBackend, _cuda
 from skrfm._cuda import find_runtime
 from skrfm.completion._entries import ObservedEntries
 from skrfm.completion._gpu_entries import GpuEntries
-from skrfm.kernels import Laplace
+from skrfm.kernels import CNTK, Laplace
 
 KERNELS = ["laplace", "l1_laplace", "lpq_laplace", "ntk"]
 FAST = {"alpha": 0.1, "max_iter": 2, "random_state": 0}
@@ -379,6 +379,29 @@ def test_sums_over_entries_on_the_gpu(dtype, k, rng, numpy_gpu, monkeypatch):
         turned.row_sums(turned.values, L),
         tolerance,
     )
+
+
+# -- images ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("readout", ["flatten", "mean"])
+@pytest.mark.parametrize("padding", ["same", "valid", "circular"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_kernels_of_images_on_the_gpu(readout, padding, stride, rng, numpy_gpu):
+    gpu = numpy_gpu
+    images, others = rng.normal(size=(4, 9, 8, 2)), rng.normal(size=(3, 9, 8, 2))
+    images[2] = images[1]
+    images[3, :, :3] = 0
+    kernel = CNTK(depth=2, readout=readout, padding=padding, stride=stride)
+    there = clone(kernel).set_params(device="cuda")
+    same(there.kernel(images), kernel.kernel(images), 1e-10)
+    assert gpu.launches
+    got = kernel.kernel(gpu.to_device(images), gpu.to_device(others))
+    assert gpu.owns(got)
+    same(gpu.to_host(got), kernel.kernel(images, others), 1e-10)
+    there.set_params(nngp=True)
+    kernel.set_params(nngp=True)
+    same(there.kernel(images, others), kernel.kernel(images, others), 1e-10)
 
 
 # -- moving models --------------------------------------------------------------------

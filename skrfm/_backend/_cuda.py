@@ -152,7 +152,7 @@ class CudaBackend(ArrayAPIBackend):
         profile = kernel.profile(bandwidth)
         if profile is None:
             return super().values(kernel, u, bandwidth)
-        self._by_number("pairs.values", (u,), *map(float, profile[:2]))
+        self.launch_by_number("pairs.values", u, u, *map(float, profile[:2]))
         return u
 
     def both(self, kernel, u, bandwidth):
@@ -161,7 +161,8 @@ class CudaBackend(ArrayAPIBackend):
         if profile is None:
             return super().both(kernel, u, bandwidth)
         w = self.xp.empty_like(u)
-        self._by_number("pairs.values_and_slopes", (u, w), *map(float, profile))
+        name = "pairs.values_and_slopes"
+        self.launch_by_number(name, u, u, w, *map(float, profile))
         return u, w
 
     def coordinate_gradients(self, t, z, slopes, coef, p):
@@ -175,12 +176,14 @@ class CudaBackend(ArrayAPIBackend):
         self.launch(name, grid, (_COORDINATES, 8), *arrays, *numbers, like=t)
         return out
 
-    def _by_number(self, name, arrays, *numbers):
-        """Run a kernel that takes number by number of arrays of one shape."""
-        count = arrays[0].size
-        grid = (min(_MOST_BLOCKS, _ceil(count, _THREADS)), 1)
-        block, arguments = (_THREADS, 1), (*arrays, *numbers, np.uint64(count))
-        self.launch(name, grid, block, *arguments, like=arrays[0])
+    def launch_by_number(self, name, out, *arguments):
+        """Run a kernel that has a thread for each number of `out`.
+
+        The last of its arguments is how many there are.
+        """
+        grid = (min(_MOST_BLOCKS, _ceil(out.size, _THREADS)), 1)
+        arguments = *arguments, np.uint64(out.size)
+        self.launch(name, grid, (_THREADS, 1), *arguments, like=out)
 
     def launch(self, name, grid, block, *arguments, like):
         """Run a kernel by its file and name, in the precision of an array.

@@ -4,9 +4,8 @@ import numpy as np
 
 from ._entries import ObservedEntries
 
-# threads of a block that has a row, as in the source, and of one that has entries
-_WIDTH, _THREADS = 64, 256
-_MOST_BLOCKS = 1 << 15
+# threads of a block, as in the source
+_WIDTH = 64
 
 
 class GpuEntries(ObservedEntries):
@@ -78,12 +77,8 @@ class GpuEntries(ObservedEntries):
         """Return L_i · R_j at the entries."""
         L, R = self._factors(L, R)
         out = self._backend.empty(len(self), L)
-        grid = (max(1, min(_MOST_BLOCKS, -(-len(self) // _THREADS))), 1)
-        arrays = self.rows, self.cols, L, R, out
-        numbers = L.shape[1], np.uint64(len(self))
-        self._backend.launch(
-            "entries.products", grid, (_THREADS, 1), *arrays, *numbers, like=L
-        )
+        arguments = self.rows, self.cols, L, R, out, L.shape[1]
+        self._backend.launch_by_number("entries.products", out, *arguments)
         return out
 
     def by_column(self, values):

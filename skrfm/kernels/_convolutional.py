@@ -7,10 +7,9 @@ from sklearn.base import BaseEstimator
 
 from .._backend import for_each, own_threads
 from .._compat import Interval, StrOptions
-from .._jit._patches import column_windows, relu_layer, row_windows
+from .._device import DEVICES, on_host, outer_place_of
+from ._pixel_loops import GpuLoops, HostLoops
 
-# numbers in one of the arrays that a thread works on
-_SCRATCH = 2**19
 # as much work as a row of a kernel machine, when threads are worth their while
 _PIXELS_PER_ROW = 500
 # the axes of rows and columns, as in _jit/_patches.py
@@ -44,6 +43,9 @@ class CNTK(BaseEstimator):
     nngp : bool, default=False
         Whether to return the kernel of the Gaussian process that the network is at
         initialisation, in place of the tangent kernel.
+    device : {"cpu", "cuda", None}, default=None
+        Where to compute: ``"cuda"`` on a GPU, by CuPy. None follows arrays of CuPy;
+        the kernel matrix is such an array for such images.
 
     References
     ----------
@@ -70,6 +72,7 @@ class CNTK(BaseEstimator):
         "activation": [StrOptions({"relu"})],
         "stride": [Interval(Integral, 1, None, closed="left")],
         "nngp": ["boolean"],
+        "device": [StrOptions(set(DEVICES)), None],
     }
 
     def __init__(
@@ -81,6 +84,7 @@ class CNTK(BaseEstimator):
         activation="relu",
         stride=1,
         nngp=False,
+        device=None,
     ):
         self.depth = depth
         self.filter_size = filter_size
@@ -89,6 +93,7 @@ class CNTK(BaseEstimator):
         self.activation = activation
         self.stride = stride
         self.nngp = nngp
+        self.device = device
 
     def kernel(self, I, J=None):  # noqa: E741
         """Return the kernel matrix between two sets of images.
@@ -106,14 +111,23 @@ class CNTK(BaseEstimator):
             In float32 where both `I` and `J` are, in float64 otherwise.
         """
         self._validate_params()
-        left, dtype = _check_images(I, "I")
+        place = outer_place_of(self.device, I)
+        left, dtype = _check_images(on_host(I), "I")
         right, same = left, J is None
         if not same:
-            right, other = _check_images(J, "J")
+            right, other = _check_images(on_host(J), "J")
             dtype = np.promote_types(dtype, other)
             _check_alike(left, right)
+        out = self._kernel(left, right, same, place)
+        return place.give(out.astype(dtype, copy=False))
+
+    def _kernel(self, left, right, same, place):
+        """Return the kernel of checked images, as NumPy."""
+        backend = place.backend
+        left, right = backend.asarray(left), backend.asarray(right)
+        loops = GpuLoops(backend, left) if place.on_gpu else HostLoops()
         layers = self._layers(left.shape[1:3])
-        a, c = self._variances(left, layers), self._variances(right, layers)
+        a, c = (self._variances(images, layers, loops) for images in (left, right))
         out = np.empty((len(left), len(right)))
 
         def fill(task):
@@ -121,20 +135,19 @@ class CNTK(BaseEstimator):
             part = slice(start, stop)
             others = right[part], [variance[part] for variance in c]
             own = left[i], [variance[i] for variance in a]
-            out[i, part] = self._row(own, others, layers)
+            out[i, part] = backend.to_numpy(self._row(own, others, layers, loops))
 
         pixels = left[0, ..., 0].size ** (2 if self.readout == "mean" else 1)
-        size = max(_SCRATCH // pixels, 1)
+        size = max(loops.most // pixels, 1)
         tasks = [
             (i, start, min(start + size, len(right)))
             for i in range(len(left))
             for start in range(i if same else 0, len(right), size)
         ]
-        with own_threads(out.size * pixels * self.depth // _PIXELS_PER_ROW):
+        work = out.size * pixels * self.depth // _PIXELS_PER_ROW
+        with own_threads(work if backend.threads else 0):
             for_each(fill, tasks)
-        if same:
-            out = np.triu(out) + np.triu(out, 1).T
-        return out.astype(dtype, copy=False)
+        return np.triu(out) + np.triu(out, 1).T if same else out
 
     def _layers(self, shape):
         """Return, per layer, which rows and which columns its windows read."""
@@ -154,16 +167,16 @@ class CNTK(BaseEstimator):
             shape = tuple(map(len, taps))
         return layers
 
-    def _variances(self, images, layers):
+    def _variances(self, images, layers, loops):
         """Return the variance of each pixel that enters a layer, and of the result."""
         variances = [np.mean(np.square(images), axis=3)]
         for taps in layers:
             square = _add_zero(variances[-1][:, :, None, :, None], _OWN)
-            square = _convolve(square, taps, pairs=False)
+            square = loops.convolve(square, taps, pairs=False)
             variances.append(square[:, :, 0, :, 0])  # the activation keeps it
         return variances
 
-    def _row(self, own, others, layers):
+    def _row(self, own, others, layers, loops):
         """Return the kernel of one image with some others."""
         pairs = self.readout == "mean"
         theirs = _THEIRS if pairs else _OWN
@@ -173,11 +186,11 @@ class CNTK(BaseEstimator):
         for taps, *variances in zip(layers, own[1][1:], others[1][1:], strict=True):
             wide = (_add_zero(a, _OWN) + _add_zero(c, theirs)) / 2
             wide[tuple(map(slice, gap.shape))] = gap
-            gap = _convolve(wide, taps, pairs)
+            gap = loops.convolve(wide, taps, pairs)
             tangent = _add_zero(tangent, {*_OWN, *theirs})
-            tangent = _convolve(tangent, taps, pairs)
+            tangent = loops.convolve(tangent, taps, pairs)
             a, c = _spread(*variances, pairs)
-            relu_layer(gap, tangent, *(np.broadcast_to(x, gap.shape) for x in (a, c)))
+            loops.relu(gap, tangent, a, c, pairs)
         covariance = _mean((a + c) / 2) - _mean(gap)
         return covariance if self.nngp else covariance + _mean(tangent)
 
@@ -251,15 +264,3 @@ def _add_zero(x, axes):
 def _mean(x):
     """Return the mean over pixels."""
     return x.mean(axis=(1, 2, 3, 4))
-
-
-def _convolve(x, taps, pairs):
-    """Return the means of the windows of equal offset."""
-    rows, columns = taps
-    alone = np.zeros((1, rows.shape[1]), dtype=rows.dtype)
-    rows2, columns2 = (rows, columns) if pairs else (alone, alone)
-    half = np.empty((len(x), len(rows), len(rows2), *x.shape[3:]))
-    row_windows(x, rows, rows2, half)
-    out = np.empty((*half.shape[:3], len(columns), len(columns2)))
-    column_windows(half, columns, columns2, 1 / rows.shape[1] ** 2, out)
-    return out

@@ -1,0 +1,96 @@
+// Layers of convolutional kernels: windows of covariances, and the ReLU.
+//
+// REAL is float or double. Covariances of pixels of one image with pixels of others come
+// as arrays of shape (others, rows, rows', columns, columns'), in C order, the primed
+// axes being those of the others. A thread has one element at a time.
+
+typedef unsigned long long place;
+
+#define EACH(at, count)                                                                \
+    for (place at = (place)blockIdx.x * blockDim.x + threadIdx.x; at < count;          \
+         at += (place)gridDim.x * blockDim.x)
+
+// out[j, p, q, i] = sum over d of x[j, left[p, d], right[q, d], i], with x of shape
+// (others, height, height', inner) and out of (others, rows, rows', inner)
+extern "C" __global__ void row_windows(
+    const REAL *x, const int *left, const int *right, REAL *out, int size, int rows,
+    int rows2, int height, int height2, place inner, place count)
+{
+    EACH(at, count)
+    {
+        const place i = at % inner, rest = at / inner;
+        const int q = (int)(rest % rows2), p = (int)(rest / rows2 % rows);
+        const place j = rest / rows2 / rows;
+        REAL total = 0;
+        for (int d = 0; d < size; ++d) {
+            const place row = j * height + left[p * size + d];
+            total += x[(row * height2 + right[q * size + d]) * inner + i];
+        }
+        out[at] = total;
+    }
+}
+
+// out[r, v, w] = factor times the sum over d of x[r, left[v, d], right[w, d]], with x of
+// shape (outer, width, width') and out of (outer, columns, columns')
+extern "C" __global__ void column_windows(
+    const REAL *x, const int *left, const int *right, REAL *out, REAL factor, int size,
+    int columns, int columns2, int width, int width2, place count)
+{
+    EACH(at, count)
+    {
+        const int w = (int)(at % columns2), v = (int)(at / columns2 % columns);
+        const place r = at / columns2 / columns;
+        REAL total = 0;
+        for (int d = 0; d < size; ++d) {
+            const place column = r * width + left[v * size + d];
+            total += x[column * width2 + right[w * size + d]];
+        }
+        out[at] = factor * total;
+    }
+}
+
+// 1 - cos after a ReLU, and its slope, where it is `om` before
+__device__ REAL relu_angle(REAL om, REAL *slope)
+{
+    const REAL pi = (REAL)3.141592653589793238;
+    om = om > 0 ? (om < 2 ? om : (REAL)2) : (REAL)0;
+    const REAL cosine = 1 - om, sine = sqrt(om * (2 - om));
+    const REAL theta = atan2(sine, cosine);
+    const REAL bend = theta < (REAL)0.01
+        ? theta * theta * theta * (theta * theta / 30 - (REAL)1 / 3)
+        : theta * cosine - sine;
+    *slope = 1 - theta / pi;
+    return om + bend / pi;
+}
+
+// Applies a ReLU in place, given the variances a (rows, columns) of the pixels of the
+// one image and c (others, rows', columns') of the others. `gap` is (a + c) / 2 less the
+// covariance; `tangent` first gets the covariance before the ReLU added. Without `pairs`
+// pixels of equal position are compared, and the primed axes have length 1.
+extern "C" __global__ void relu_layer(
+    REAL *gap, REAL *tangent, const REAL *a, const REAL *c, int rows, int rows2,
+    int columns, int columns2, int pairs, place count)
+{
+    EACH(at, count)
+    {
+        const int w = (int)(at % columns2), v = (int)(at / columns2 % columns);
+        const place rest = at / columns2 / columns;
+        const int q = (int)(rest % rows2), p = (int)(rest / rows2 % rows);
+        const place j = rest / rows2 / rows;
+        const REAL x = a[(place)p * columns + v];
+        const REAL z = pairs ? c[(j * rows2 + q) * columns2 + w]
+                             : c[(j * rows + p) * columns + v];
+        const REAL r = sqrt(x * z), between = sqrt(x) - sqrt(z);
+        const REAL apart = between * between / 2;
+        if (r == 0) {
+            gap[at] = apart;
+            tangent[at] = 0;
+            continue;
+        }
+        const REAL covariance = (x + z) / 2 - gap[at];
+        REAL slope;
+        const REAL om = relu_angle((gap[at] - apart) / r, &slope);
+        gap[at] = apart + r * om;
+        tangent[at] = (tangent[at] + covariance) * slope;
+    }
+}
