@@ -19,6 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skrfm import (
+    CNTKInpainter,
+    EntryRegressor,
     LinRFMCompleter,
     LinRFMRegressor,
     NTKMatrixCompleter,
@@ -296,6 +298,20 @@ def test_completion_on_the_gpu(completer, noise, rng, numpy_gpu):
     same(there.predict_entries(rows, cols), here.predict_entries(rows, cols), 1e-5)
 
 
+def test_entries_on_the_gpu(rng, numpy_gpu):
+    gpu, X = numpy_gpu, low_rank(rng, 0.1)
+    pairs = np.argwhere(~np.isnan(X))
+    y = X[tuple(pairs.T)]
+    machine = EntryRegressor(LinRFMCompleter(max_rank=3, device="cuda", random_state=0))
+    there, targets = gpu.to_device(pairs), gpu.to_device(y)
+    got = machine.fit(there, targets).predict(there)
+    assert gpu.owns(got)
+    score = machine.score(there, targets)
+    machine.set_params(completer__device=None)
+    same(gpu.to_host(got), machine.fit(pairs, y).predict(pairs), 1e-5)
+    assert score == pytest.approx(machine.score(pairs, y))
+
+
 def test_completion_of_gpu_arrays(rng, numpy_gpu):
     gpu, X = numpy_gpu, low_rank(rng, 0.1).astype(np.float32)
     here = LinRFMCompleter(max_rank=3, random_state=0).fit(X)
@@ -402,6 +418,19 @@ def test_kernels_of_images_on_the_gpu(readout, padding, stride, rng, numpy_gpu):
     there.set_params(nngp=True)
     kernel.set_params(nngp=True)
     same(there.kernel(images, others), kernel.kernel(images, others), 1e-10)
+
+
+@pytest.mark.parametrize("max_dense", [0, 500])
+def test_inpainting_on_the_gpu(max_dense, rng, numpy_gpu):
+    gpu, image = numpy_gpu, rng.normal(size=(12, 14, 2)).cumsum(axis=0)
+    image[rng.random(image.shape) < 0.4] = np.nan
+    painter = CNTKInpainter(n_levels=2, max_dense=max_dense, random_state=0)
+    expected = clone(painter).fit_transform(image)
+    there = clone(painter).set_params(device="cuda")
+    same(there.fit_transform(image), expected, 1e-6)
+    got = painter.fit_transform(gpu.to_device(image))
+    assert gpu.owns(got)
+    same(gpu.to_host(got), expected, 1e-6)
 
 
 # -- moving models --------------------------------------------------------------------

@@ -8,10 +8,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
+from skrfm._backend import NumpyBackend
 from skrfm.completion import CNTKInpainter
 from skrfm.completion._gaps import fill_by_cholesky, fill_by_iterations
 from skrfm.completion._image_kernel import image_kernel, torus_kernel
 from skrfm.completion._inpainting import hidden_pixels
+
+NUMPY = NumpyBackend()
 
 every_upsampling = pytest.mark.parametrize("upsampling", ["bilinear", "nearest"])
 
@@ -137,8 +140,10 @@ def test_iterations_agree_with_dense_algebra(alpha, upsampling):
     values = rng.normal(size=(observed.sum(), 2))
     values[:, 1] = 0
     _, kernel = torus_kernel(observed.shape, 2, 1, 3, upsampling)
-    found, converged = fill_by_iterations(values, observed, kernel, alpha, 1e-12, 2000)
-    expected = fill_by_cholesky(values, observed, kernel, alpha)
+    found, converged = fill_by_iterations(
+        values, observed, kernel, alpha, 1e-12, 2000, NUMPY
+    )
+    expected = fill_by_cholesky(values, observed, kernel, alpha, NUMPY)
     assert converged
     assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
     assert_array_equal(found[:, 1], 0)
@@ -155,7 +160,7 @@ def test_cholesky_is_kernel_regression():
     expected = K[np.ix_(m, o)] @ np.linalg.solve(
         K[np.ix_(o, o)] + 0.1 * np.eye(o.sum()), values
     )
-    assert_allclose(fill_by_cholesky(values, observed, kernel, 0.1), expected)
+    assert_allclose(fill_by_cholesky(values, observed, kernel, 0.1, NUMPY), expected)
 
 
 # -- the estimator ----------------------------------------------------------------

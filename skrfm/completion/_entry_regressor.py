@@ -6,9 +6,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._atomic import unchanged_by_errors
 from .._compat import HasMethods
+from .._device import HostScoreMixin, on_host, outer_place_of
 
 
-class EntryRegressor(RegressorMixin, BaseEstimator):
+class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
     """A completer as a regressor: X has pairs (row, column), y the entries there.
 
     Cross-validation, GridSearchCV and learning curves split the rows of X; here those
@@ -74,6 +75,7 @@ class EntryRegressor(RegressorMixin, BaseEstimator):
             The fitted regressor.
         """
         with unchanged_by_errors(self):
+            X, y, sample_weight = map(on_host, (X, y, sample_weight))
             X, y = validate_data(self, X, y, dtype=None, y_numeric=True)
             rows, cols = _pairs(X)
             shape = self.shape
@@ -98,8 +100,9 @@ class EntryRegressor(RegressorMixin, BaseEstimator):
         ndarray of shape (n_entries,)
         """
         check_is_fitted(self)
-        rows, cols = _pairs(validate_data(self, X, dtype=None, reset=False))
-        return self.completer_.predict_entries(rows, cols)
+        place = outer_place_of(None, X)
+        given = validate_data(self, place.read(X), dtype=None, reset=False)
+        return place.give(self.completer_.predict_entries(*_pairs(given)))
 
 
 def _pairs(X):

@@ -7,20 +7,19 @@ of the holes, which are small: there conjugate gradients need few steps.
 """
 
 import numpy as np
-from scipy.fft import irfft2, rfft2
-from scipy.linalg import cho_factor, cho_solve
 
 
-def fill_by_cholesky(values, observed, kernel, alpha):
+def fill_by_cholesky(values, observed, kernel, alpha, backend):
     """Return predictions at the missing pixels, by a dense factorisation.
 
-    `values` has a column for each channel, and a row for each observed pixel.
+    `values` has a column for each channel, and a row for each observed pixel. All
+    arrays are those of NumPy; the backend solves.
     """
     seen, missing = np.argwhere(observed), np.argwhere(~observed)
-    K = _gather(kernel, seen, seen)
-    K[np.diag_indices_from(K)] += alpha * kernel[0, 0]
-    factor = cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
-    return _gather(kernel, missing, seen) @ cho_solve(factor, values)
+    K = backend.asarray(_gather(kernel, seen, seen))
+    solve = backend.positive_solver(K, float(alpha * kernel[0, 0]))
+    coef = backend.to_numpy(solve(backend.asarray(values)))
+    return _gather(kernel, missing, seen) @ coef
 
 
 def _gather(kernel, first, second):
@@ -29,26 +28,27 @@ def _gather(kernel, first, second):
     return kernel[rows, cols]
 
 
-def fill_by_iterations(values, observed, kernel, alpha, tol, max_iter):
+def fill_by_iterations(values, observed, kernel, alpha, tol, max_iter, backend):
     """Return the same by conjugate gradients, and whether they converged."""
-    known = np.zeros(kernel.shape, dtype=bool)
     inside = tuple(map(slice, observed.shape))
-    known[inside] = observed
-    spectrum = rfft2(kernel).real
+    unknown, start = np.ones(kernel.shape), np.zeros((values.shape[1], *kernel.shape))
+    unknown[inside] = ~observed
+    start[:, unknown == 0] = values.T
+    unknown, start, there = map(backend.asarray, (unknown, start, kernel))
+    spectrum = np.fft.rfft2(there).real
     # rounding leaves small negative numbers in place of small positive ones
-    spectrum = np.maximum(spectrum, 0) + alpha * kernel[0, 0]
+    spectrum = np.maximum(spectrum, 0) + float(alpha * kernel[0, 0])
     precision = spectrum.min() / spectrum
 
     def apply(x):
         """Return Λ x on the missing pixels of the torus."""
-        out = irfft2(rfft2(x) * precision, s=kernel.shape)
-        out[:, known] = 0
+        out = np.fft.irfft2(np.fft.rfft2(x) * precision, s=kernel.shape)
+        out *= unknown
         return out
 
-    start = np.zeros((values.shape[1], *kernel.shape))
-    start[:, known] = values.T
     x, converged = _conjugate_gradients(apply, -apply(start), tol, max_iter)
-    return x[(slice(None), *inside)][:, ~observed].T, converged
+    found = backend.to_numpy(x)[(slice(None), *inside)]
+    return found[:, ~observed].T, converged
 
 
 def _conjugate_gradients(apply, b, tol, max_iter):
@@ -76,4 +76,4 @@ def _dots(x, y):
 
 def _ratio(a, b):
     """Return a / b, and 0 for slices that are solved exactly."""
-    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
+    return np.where(b > 0, a / np.where(b > 0, b, 1), 0)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._atomic import unchanged_by_errors
 from .._compat import Interval, StrOptions
+from .._device import DEVICES, on_host, outer_place_of
 from ._gaps import fill_by_cholesky, fill_by_iterations
 from ._image_kernel import torus_kernel
 
@@ -72,6 +73,9 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
         The most iterations.
     clip : bool, default=True
         Whether predictions are kept within the range of the observed pixels.
+    device : {"cpu", "cuda", None}, default=None
+        Where systems are solved: ``"cuda"`` on a GPU, by CuPy. None follows arrays of
+        CuPy; results are such arrays for such input.
     random_state : int, RandomState instance or None, default=None
         Determines which observed pixels "auto" hides to choose by.
 
@@ -112,6 +116,7 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
         "tol": [Interval(Real, 0, 1, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "clip": ["boolean"],
+        "device": [StrOptions(set(DEVICES)), None],
         "random_state": ["random_state"],
     }
 
@@ -128,6 +133,7 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
         tol=1e-4,
         max_iter=2000,
         clip=True,
+        device=None,
         random_state=None,
     ):
         self.n_levels = n_levels
@@ -140,6 +146,7 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
         self.tol = tol
         self.max_iter = max_iter
         self.clip = clip
+        self.device = device
         self.random_state = random_state
 
     def __sklearn_tags__(self):
@@ -168,12 +175,13 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
             The fitted inpainter.
         """
         with unchanged_by_errors(self):
-            image = check_image(X)
+            backend = outer_place_of(self.device, X).backend
+            image = check_image(on_host(X))
             choices = self._choices()
             if len(choices) == 1:
                 self.weights_, self.validation_scores_ = {choices[0]: 1.0}, {}
             else:
-                self._compare(image, choices)
+                self._compare(image, choices, backend)
         return self
 
     def _choices(self):
@@ -182,7 +190,7 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
         tangent = _TANGENT if self.tangent == "auto" else (float(self.tangent),)
         return list(product(upsampling, tangent))
 
-    def _compare(self, image, choices):
+    def _compare(self, image, choices, backend):
         """Weigh the predictions of all choices, on pixels that are hidden."""
         random_state = check_random_state(self.random_state)
         hidden = hidden_pixels(~np.isnan(image), random_state)
@@ -192,7 +200,8 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
         many = np.sum(~np.isnan(image[:, :, 0])) >= _MANY_PIXELS
         tol = max(self.tol, _ROUGH_TOL) if many else self.tol
         found = [
-            self._fill(partial, choice, tol)[0][hidden] - centre for choice in choices
+            self._fill(partial, choice, tol, backend)[0][hidden] - centre
+            for choice in choices
         ]
         weights = nnls(np.column_stack(found), y)[0]
         if not weights.any():
@@ -222,12 +231,13 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
             The observed pixels as they are, and predictions of the others.
         """
         check_is_fitted(self)
+        place, X = outer_place_of(self.device, X), on_host(X)
         image = check_image(X)
         observed = ~np.isnan(image)
         means = _means(image)
         total, ended = np.zeros_like(image), True
         for choice, weight in self.weights_.items():
-            filled, converged = self._fill(image, choice, self.tol)
+            filled, converged = self._fill(image, choice, self.tol, place.backend)
             total += weight * (filled - means)
             ended &= converged
         total += means
@@ -241,9 +251,10 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=3,  # past the wrapper of set_output
             )
-        return total.reshape(np.shape(X)).astype(_dtype(X), copy=False)
+        total = total.reshape(np.shape(X)).astype(_dtype(X), copy=False)
+        return place.give(total)
 
-    def _fill(self, image, choice, tol):
+    def _fill(self, image, choice, tol, backend):
         """Return an image of three axes without gaps, and whether iterations ended."""
         upsampling, tangent = choice
         sizes = self.n_levels, self.n_layers, self.filter_size
@@ -253,20 +264,21 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
         for mask, channels in equal_masks(~np.isnan(image)):
             part = image[:, :, channels]
             mean = part[mask].mean(axis=0)
-            found, converged = self._solve(part[mask] - mean, mask, kernel, tol)
+            given = part[mask] - mean, mask, kernel
+            found, converged = self._solve(*given, tol, backend)
             part[~mask] = found + mean
             filled[:, :, channels] = part
             ended &= converged
         return filled, ended
 
-    def _solve(self, values, mask, kernel, tol):
+    def _solve(self, values, mask, kernel, tol, backend):
         """Return predictions at the missing pixels, and whether iterations ended."""
         if mask.all():
             return np.zeros((0, values.shape[1])), True
         if len(values) <= self.max_dense:
-            return fill_by_cholesky(values, mask, kernel, self.alpha), True
+            return fill_by_cholesky(values, mask, kernel, self.alpha, backend), True
         options = self.alpha, tol, self.max_iter
-        return fill_by_iterations(values, mask, kernel, *options)
+        return fill_by_iterations(values, mask, kernel, *options, backend)
 
 
 def check_image(X):
