@@ -85,6 +85,9 @@ class HostRuntime:
     def contiguous(self, a):
         return self.xp.asarray(np.ascontiguousarray(a._array), device=self.device)
 
+    def cholesky(self, A):
+        return self.xp.linalg.cholesky(A)
+
     def invert_lower(self, factor):
         eye = np.eye(factor.shape[0], dtype=factor._array.dtype)
         out = solve_triangular(factor._array, eye, lower=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..exceptions import NotPositiveDefiniteError
 from ._array_api import ArrayAPIBackend
 from ._memory import gigabytes
 from ._tiles import NEARNESS
@@ -117,6 +118,13 @@ class CudaBackend(ArrayAPIBackend):
         self._runtime.release()
 
     # -- algebra ----------------------------------------------------------------------
+
+    def cholesky(self, block, row):
+        """Return the lower factor of a block that starts at some row."""
+        try:
+            return self._runtime.cholesky(block)
+        except np.linalg.LinAlgError as error:
+            raise NotPositiveDefiniteError(row) from error
 
     def invert_lower(self, factor):
         """Return the inverse of a lower triangular matrix."""

@@ -60,6 +60,13 @@ class Runtime:
         module = _module(self._cupy, file, REALS[itemsize])
         module.get_function(name)(grid, block, tuple(arguments))
 
+    def cholesky(self, A):
+        """Return the lower factor of a matrix, or raise LinAlgError."""
+        import cupyx
+
+        with cupyx.errstate(linalg="raise"):  # by itself CuPy returns what it has
+            return self._cupy.linalg.cholesky(A)
+
     def invert_lower(self, factor):
         """Return the inverse of a lower triangular matrix."""
         from cupyx.scipy.linalg import solve_triangular
