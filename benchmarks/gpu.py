@@ -1,4 +1,4 @@
-"""RFM on one GPU: fits, kernels, an epoch of EigenPro and predictions, with floors.
+"""RFM on one GPU: fits, kernels, EigenPro, predictions and a completion, with floors.
 
     python benchmarks/gpu.py [--sizes 5000 10000 20000 50000 100000] [--parts fit ...]
 
@@ -174,11 +174,33 @@ def measure_predictions(args, machine, note):
     note("predict", n, d, "rows", 10 * n / machine.seconds(lambda: predict(Z)), "/s")
 
 
+def measure_completion(args, machine, note):
+    """Note the seconds of a completion from 8 % of the entries, and over the CPU's."""
+    from skrfm import LinRFMCompleter
+
+    n, rank, rng = args.matrix_rows, 10, np.random.default_rng(0)
+    L, R = rng.standard_normal((2, n, rank))
+    flat = rng.choice(n * n, n * n * 8 // 100, replace=False)
+    rows, cols = np.divmod(flat, n)
+    values, seconds = np.einsum("ek,ek->e", L[rows], R[cols]), {}
+    for device in dict.fromkeys([args.device, "cpu"]):
+        model = LinRFMCompleter(device=device, random_state=0)
+
+        def fit(model=model):
+            model.fit_entries(rows, cols, values, (n, n))
+
+        seconds[device] = machine.seconds(fit, 1)
+    note("completion", n, rank, "LinRFMCompleter", seconds[args.device], "s")
+    ratio = seconds[args.device] / seconds["cpu"]
+    note("completion", n, rank, "over CPU", ratio, "")
+
+
 PARTS = {
     "fit": measure_fits,
     "kernel": measure_kernels,
     "epoch": measure_epoch,
     "predict": measure_predictions,
+    "completion": measure_completion,
 }
 
 
@@ -191,6 +213,7 @@ def main():
     parser.add_argument("--cpu-rows", type=int, default=10_000)
     parser.add_argument("--rows", type=int, default=20_000, help="of kernel, predict")
     parser.add_argument("--epoch-rows", type=int, default=1_000_000)
+    parser.add_argument("--matrix-rows", type=int, default=5000)
     parser.add_argument("--rate-rows", type=int, default=8192)
     results = Path(__file__).parent / "results" / "gpu.csv"
     parser.add_argument("--results", default=results, type=Path)
