@@ -46,7 +46,7 @@ def fit(X, Y, solver, alpha):
     solver, streamed = choose_solver(solver, KERNEL, X, BACKEND)
     make = BACKEND.streamed_gram if streamed else BACKEND.gram
     ridge = np.full(len(X), alpha, dtype=X.dtype)
-    return solve(make(KERNEL, X, BANDWIDTH), Y, ridge, np, solver=solver).coef
+    return solve(make(KERNEL, X, BANDWIDTH), Y, ridge, BACKEND, solver=solver).coef
 
 
 def measure(queue, n, solver, alpha):
