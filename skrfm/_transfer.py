@@ -59,6 +59,10 @@ class Direct:
         )
         return self
 
+    def models(self):
+        """Return the fitted estimators."""
+        return [self.model]
+
     def outputs(self, rows):
         """Return outputs in the coding of the task."""
         return self.kind.read(self.model, rows.inputs(self.method))
@@ -122,6 +126,11 @@ class Translation:
         raw = np.full_like(first, np.nan)
         raw[known] = first[known] + rest
         return raw
+
+    def models(self):
+        """Return the fitted estimators."""
+        first = [] if self.first is None else self.first.models()
+        return first if self.model is None else [*first, self.model]
 
     def raw(self, rows):
         """Return the sum of the two."""

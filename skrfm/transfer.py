@@ -418,6 +418,25 @@ class TransferKernel(HostScoreMixin, MetaEstimatorMixin, BaseEstimator):
             return place.give_labels(self.classes_[outputs.argmax(axis=1)])
         return place.give(outputs[:, 0] if self._single_output else outputs)
 
+    def to_device(self, device):
+        """Have the target's model compute on another device, if it can.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+            What the parameter `device` becomes.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        for model in self._model.models():
+            if hasattr(model, "to_device"):
+                model.to_device(device)
+        return self.set_params(device=device)
+
     @available_if(_target_has("predict_proba"))
     def predict_proba(self, X):
         """Return the probabilities of the classes.

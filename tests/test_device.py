@@ -211,17 +211,22 @@ def test_a_tree_on_the_gpu(rng, gpu):
     assert caught[0].filename == __file__
 
 
-def test_transfer_on_the_gpu(table, gpu):
+@pytest.mark.parametrize("method", ["projection", "translation", "both"])
+def test_transfer_on_the_gpu(method, table, gpu):
     X, y = table
     source = RFMRegressor(kernel="laplace", validation=None, **FAST).fit(X, y)
     target = RFMRegressor(kernel="laplace", validation=None, **FAST)
-    model = TransferKernel(source, target, method="projection", random_state=0)
+    model = TransferKernel(source, target, method=method, random_state=0)
     here = clone(model).fit(X[:30], y[:30] + X[:30, 2])
     gpu.launches.clear()
     there = clone(model).set_params(device="cuda").fit(X[:30], y[:30] + X[:30, 2])
     assert gpu.launches
     assert target.device is None
     same(there.predict(X), here.predict(X))
+    expected = there.predict(X)
+    gpu.launches.clear()
+    same(there.to_device("cpu").predict(X), expected)
+    assert not gpu.launches
     got = clone(model).fit(gpu.to_device(X[:30]), y[:30] + X[:30, 2])
     assert gpu.owns(got.predict(gpu.to_device(X)))
     assert got.score(gpu.to_device(X), gpu.to_device(y)) == pytest.approx(
