@@ -68,6 +68,8 @@ class HeldGram(ArrayGram):
         if spent is not None and spent._packed.shape == (n, n):
             self._packed = spent._packed
         else:
+            if spent is not None:
+                spent._packed = None  # its memory comes back first
             backend.require_memory(n, T)
             self._packed = backend.empty((n, n), T)
         self.refill()

@@ -50,6 +50,8 @@ class PackedGram(Gram):
         if spent is not None and spent._packed.shape == (n, n):
             self._packed = spent._packed
         else:
+            if spent is not None:
+                spent._packed = None  # its memory comes back first
             require_memory(n, T.dtype.itemsize)
             self._packed = np.empty((n, n), dtype=T.dtype)
         self.diagonal = np.ones(n, dtype=T.dtype)
