@@ -196,6 +196,7 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
             )
             with own_threads(0):  # the solves are small: more threads only wait
                 self._fit(regression, kept, start)
+            place.backend.release()
             if y.ndim == 1:
                 self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
         return self

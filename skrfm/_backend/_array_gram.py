@@ -50,7 +50,8 @@ class ArrayGram:
     def coordinate_gradients(self, rows, coef):
         """Yield (positions, gradients): the (b, c, d) gradients of blocks of rows."""
         backend, p = self._backend, self.kernel.norm_order
-        step = backend.rows_of_strip(self.T.shape[0], self.T)
+        n, d = self.T.shape
+        step = backend.rows_of_strip(n + coef.shape[1] * d, self.T)
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
             pairs = self._pairs.of_rows(block)

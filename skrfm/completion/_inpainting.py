@@ -182,6 +182,7 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
                 self.weights_, self.validation_scores_ = {choices[0]: 1.0}, {}
             else:
                 self._compare(image, choices, backend)
+            backend.release()
         return self
 
     def _choices(self):

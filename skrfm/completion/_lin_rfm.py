@@ -308,6 +308,7 @@ class LinRFMCompleter(
         with own_threads(len(entries) // _ENTRIES_PER_ROW):
             found = complete(centred, problem, progress)
             fitted = attributes(found.iterate) | _report(found)
+        place.backend.release()
         for name, value in fitted.items():
             setattr(self, name, value)
         warn_of_trouble(found, entries, stacklevel=5)

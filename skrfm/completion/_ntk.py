@@ -399,6 +399,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 shape = (self._entry_weight, self.prior_identity, self._kernel)
                 rows = EntrySide(model.targets, rows.features, *shape)
             model.solve(rows, self.alpha, alphas, backend)
+        backend.release()
         warn_of_iterations(model, 4)
         self._model = model
         self.mean_ = model.mean.astype(entries.values.dtype)

@@ -147,6 +147,7 @@ class CNTK(BaseEstimator):
         work = out.size * pixels * self.depth // _PIXELS_PER_ROW
         with own_threads(work if backend.threads else 0):
             for_each(fill, tasks)
+        backend.release()
         return np.triu(out) + np.triu(out, 1).T if same else out
 
     def _layers(self, shape):
