@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from ._atomic import unchanged_by_errors
 from ._backend import own_threads
 from ._compat import Interval, RealNotInt, StrOptions
-from ._device import DEVICES, on_host, place_of, warn_of_jobs
-from ._fitted import ARRAYS, fitted_attributes, warn_of_trouble
+from ._device import DEVICES, warn_of_jobs
+from ._fitted import MovableMixin, fitted_attributes, warn_of_trouble
 from ._progress import Progress
 from ._recursion import run
 from ._search import choose, drop_ridges, history_of
@@ -31,6 +31,7 @@ from .solvers import SOLVERS
 
 
 class BaseRFM(
+    MovableMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -289,39 +290,6 @@ class BaseRFM(
         intercept = self.intercept_
         out += intercept if isinstance(intercept, float) else place.bring(intercept)
         return out, place
-
-    def to_device(self, device):
-        """Move a fitted model.
-
-        Predictions are computed on the device from then on. Pickles hold NumPy arrays:
-        a model comes out of them on the CPU.
-
-        Parameters
-        ----------
-        device : {"cpu", "cuda"}
-            What the parameter `device` becomes. With ``"cuda"`` fitted arrays become
-            those of CuPy, and stay on the GPU between calls; inputs of NumPy give such
-            outputs all the same.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        check_is_fitted(self)
-        if device not in DEVICES:
-            names = ", ".join(map(repr, DEVICES))
-            raise ValueError(f"device must be one of {names}, got {device!r}.")
-        place = place_of(device, None)
-        for name in ARRAYS:
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, float):
-                setattr(self, name, place.bring(on_host(value)))
-        return self.set_params(device=device)
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        return state | {name: on_host(state[name]) for name in ARRAYS if name in state}
 
     def transform(self, X):
         """Map rows by the square root of the metric.

@@ -83,12 +83,16 @@ def outer_place_of(device, X):
     return Place(host, host, host)
 
 
+def off_gpu(a):
+    """Return an array as it is, or as NumPy if it is on the GPU."""
+    return find_runtime().to_host(a) if is_gpu_array(a) else a
+
+
 def on_host(a):
     """Return an array as it is, or as NumPy if it is another library's."""
+    a = off_gpu(a)
     if a is None or isinstance(a, np.ndarray):
         return a
-    if is_gpu_array(a):
-        return find_runtime().to_host(a)
     xp, is_array_api, _ = get_namespace_and_device(a)
     return move_to(a, xp=np, device="cpu") if is_array_api and xp is not np else a
 

@@ -3,7 +3,9 @@
 import warnings
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
+from ._device import DEVICES, off_gpu, on_host, place_of
 from .exceptions import NumericalWarning
 
 # what an iterative solver may leave without a word
@@ -22,6 +24,43 @@ ARRAYS = (
     "_fit_weight",
     "_unseen_outputs",
 )
+
+
+class MovableMixin:
+    """Mixin of estimators whose fitted arrays move between devices."""
+
+    def to_device(self, device):
+        """Move a fitted model.
+
+        Predictions are computed on the device from then on. Pickles hold NumPy arrays:
+        a model comes out of them on the CPU.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+            What the parameter `device` becomes. With ``"cuda"`` fitted arrays become
+            those of CuPy, and stay on the GPU between calls; inputs of NumPy give such
+            outputs all the same.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        if device not in DEVICES:
+            names = ", ".join(map(repr, DEVICES))
+            raise ValueError(f"device must be one of {names}, got {device!r}.")
+        place = place_of(device, None)
+        for name in ARRAYS:
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, float):
+                setattr(self, name, place.bring(on_host(value)))
+        return self.set_params(device=device)
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        return state | {name: off_gpu(state[name]) for name in ARRAYS if name in state}
 
 
 def fitted_attributes(model, data, place, *, single_output, origins):
