@@ -140,8 +140,10 @@ class StreamedArrayGram(ArrayGram):
         def strip(start, stop):
             block = slice(rows.start + start, rows.start + stop)
             K = self._pairs.values(block, _ALL)
-            out[start:stop, :] = K @ V
-            kept[start:stop, :] = K[:, :n_kept]
+            if V.shape[1]:
+                out[start:stop, :] = K @ V
+            if n_kept:
+                kept[start:stop, :] = K[:, :n_kept]
 
         step = backend.rows_of_strip(self.T.shape[0], self.T)
         backend.each_strip(strip, n_rows, step)

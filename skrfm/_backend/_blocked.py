@@ -45,17 +45,22 @@ class Factor:
         inverse = backend.invert_lower(factor)
         above = xp.triu(A[start:stop, start:stop], k=1)
         A[start:stop, start:stop] = xp.tril(factor, k=-1) + above
-        A[stop:, start:stop] = here[size:, :] @ inverse.T
+        if stop < A.shape[0]:
+            A[stop:, start:stop] = here[size:, :] @ inverse.T
         self._inverses.append(inverse)
 
     def solve(self, B):
         """Return the inverse of the matrix by B."""
         A, X = self._A, self._backend.xp.asarray(B, copy=True)
         for (start, stop), inverse in self._by_block():
-            left = X[start:stop, :] - A[start:stop, :start] @ X[:start, :]
+            left = X[start:stop, :]
+            if start:
+                left = left - A[start:stop, :start] @ X[:start, :]
             X[start:stop, :] = inverse @ left
         for (start, stop), inverse in reversed(self._by_block()):
-            left = X[start:stop, :] - A[stop:, start:stop].T @ X[stop:, :]
+            left = X[start:stop, :]
+            if stop < A.shape[0]:
+                left = left - A[stop:, start:stop].T @ X[stop:, :]
             X[start:stop, :] = inverse.T @ left
         return X
 
@@ -88,9 +93,13 @@ def product(A, diagonal, V, backend, *, upper):
 
     def strip(i, j):
         block = xp.triu(high[i:j, i:j], k=1)
-        own = block @ V[i:j, :] + block.T @ V[i:j, :] + diagonal[i:j, None] * V[i:j, :]
-        rest = low[i:j, :i] @ V[:i, :] + high[i:j, j:] @ V[j:, :]
-        out[i:j, :] = own + rest
+        part = V[i:j, :]
+        total = block @ part + block.T @ part + diagonal[i:j, None] * part
+        if i:
+            total += low[i:j, :i] @ V[:i, :]
+        if j < n:
+            total += high[i:j, j:] @ V[j:, :]
+        out[i:j, :] = total
 
     backend.each_strip(strip, n, BLOCK)
     return out
