@@ -229,7 +229,12 @@ def fit_round(
     T = prepared.mapped(metric, backend)
     bandwidth = _bandwidth(recipe, T, prepared.weight, backend)
     solver, streamed = choose_solver(
-        recipe.solver, recipe.kernel, T, backend, want_diagonal=loo
+        recipe.solver,
+        recipe.kernel,
+        T,
+        backend,
+        want_diagonal=loo,
+        spent=workspace.gram,
     )
     what = recipe.kernel, T, bandwidth
     if streamed:

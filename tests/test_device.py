@@ -36,6 +36,7 @@ from skrfm._cuda import find_runtime
 from skrfm.completion._entries import ObservedEntries
 from skrfm.completion._gpu_entries import GpuEntries
 from skrfm.kernels import CNTK, Laplace
+from skrfm.solvers import choose_solver
 
 KERNELS = ["laplace", "l1_laplace", "lpq_laplace", "ntk"]
 FAST = {"alpha": 0.1, "max_iter": 2, "random_state": 0}
@@ -509,6 +510,19 @@ def test_a_kernel_matrix_that_does_not_fit():
     assert backend.direct_rows(T) == 335
     assert not backend.fits_in_memory(T)
     assert backend.fits_in_memory(T[:300, :])
+    assert backend.fits_in_memory(T, held=1_000_000)
+
+
+def test_later_rounds_have_the_memory_of_the_first():
+    """A kernel matrix that fits once fits again, in the place of the one before."""
+    backend = CudaBackend(HostRuntime(memory=10e6))
+    T = backend.asarray(np.random.default_rng(0).normal(size=(1000, 2)))
+    assert choose_solver("auto", Laplace(), T, backend) == ("cholesky", False)
+    gram = backend.gram(Laplace(), T, 1.0)
+    backend._runtime.memory -= gram.nbytes
+    assert choose_solver("auto", Laplace(), T, backend) == ("pcg", True)
+    held = choose_solver("auto", Laplace(), T, backend, spent=gram)
+    assert held == ("cholesky", False)
 
 
 def test_strips_follow_the_free_memory():

@@ -1,6 +1,7 @@
 """Solvers that only multiply by the kernel matrix, held or computed anew each time."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -224,6 +225,9 @@ def test_auto_factorises_where_it_can(monkeypatch):
     assert wanted == ("cholesky", False)
     monkeypatch.setattr("skrfm._backend._memory.available_memory", lambda: 1e8)
     assert choose_solver("auto", Laplace(), many, BACKEND) == ("pcg", True)
+    spent = SimpleNamespace(nbytes=2 * 8 * 10_001**2)
+    found = choose_solver("auto", Laplace(), many, BACKEND, spent=spent)
+    assert found == ("pcg", False)
     assert choose_solver("cholesky", Laplace(), many, BACKEND) == ("cholesky", False)
     # a few rows are factorised whatever was asked for
     assert choose_solver("pcg", Laplace(), few[:999], BACKEND) == ("cholesky", False)

@@ -63,11 +63,14 @@ class ArrayAPIBackend:
 
     # -- memory -----------------------------------------------------------------------
 
-    def fits_in_memory(self, T):
-        """Return whether the kernel matrix of T leaves room for the rest."""
-        return fits_in_memory(T.shape[0], self._itemsize(T))
+    def fits_in_memory(self, T, held=0):
+        """Return whether the kernel matrix of T leaves room for the rest.
 
-    def direct_rows(self, T):
+        So many bytes as are `held` can be had beside what is free.
+        """
+        return fits_in_memory(T.shape[0], self._itemsize(T), held)
+
+    def direct_rows(self, T, held=0):
         """Return up to how many rows like those of T to factorise is best."""
         return DIRECT_ROWS
 

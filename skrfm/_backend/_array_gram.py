@@ -75,6 +75,12 @@ class HeldGram(ArrayGram):
             self._packed = backend.empty((n, n), T)
         self.refill()
 
+    @property
+    def nbytes(self):
+        """The bytes of its buffer."""
+        bits = self._backend.xp.finfo(self._packed.dtype).bits
+        return self._packed.size * bits // 8
+
     def refill(self):
         """Compute K and W; whatever overwrote K is gone."""
         backend, A, n = self._backend, self._packed, self.T.shape[0]

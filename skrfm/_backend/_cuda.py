@@ -59,13 +59,16 @@ class CudaBackend(ArrayAPIBackend):
 
     # -- memory -----------------------------------------------------------------------
 
-    def fits_in_memory(self, T):
-        """Return whether the kernel matrix of T leaves room for the rest."""
-        return T.shape[0] <= self.direct_rows(T)
+    def fits_in_memory(self, T, held=0):
+        """Return whether the kernel matrix of T leaves room for the rest.
 
-    def direct_rows(self, T):
+        So many bytes as are `held` can be had beside what is free.
+        """
+        return T.shape[0] <= self.direct_rows(T, held)
+
+    def direct_rows(self, T, held=0):
         """Return up to how many rows like those of T to factorise is best."""
-        free = _MATRIX_SHARE * self._runtime.free_memory()
+        free = _MATRIX_SHARE * (self._runtime.free_memory() + held)
         return int((free / self._itemsize(T)) ** 0.5)
 
     def require_memory(self, n_rows, like):

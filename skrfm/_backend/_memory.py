@@ -44,10 +44,13 @@ DIRECT_ROWS = 10_000
 _SHARE = 0.6
 
 
-def fits_in_memory(n_rows, itemsize):
-    """Return whether a matrix of n_rows x n_rows leaves room for the rest."""
+def fits_in_memory(n_rows, itemsize, held):
+    """Return whether a matrix of n_rows x n_rows leaves room for the rest.
+
+    So many bytes as are `held` can be had beside what is free.
+    """
     free = available_memory()
-    return free is None or itemsize * n_rows**2 <= _SHARE * free
+    return free is None or itemsize * n_rows**2 <= _SHARE * (free + held)
 
 
 def require_memory(n_rows, itemsize, copies=1):

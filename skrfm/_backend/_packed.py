@@ -61,6 +61,11 @@ class PackedGram(Gram):
             self.diagonal, self._slope_diagonal = pairs
         self.refill()
 
+    @property
+    def nbytes(self):
+        """The bytes of its buffer."""
+        return self._packed.nbytes
+
     def refill(self):
         """Compute K and W; whatever overwrote K is gone."""
         n = self.T.shape[0]

@@ -14,7 +14,7 @@ SOLVERS = (*DIRECT, *ITERATIVE)
 _ITERATED_ROWS = 1000
 
 
-def choose_solver(name, kernel, T, backend, *, want_diagonal=False):
+def choose_solver(name, kernel, T, backend, *, want_diagonal=False, spent=None):
     """Return the name of the solver, and whether K is streamed.
 
     Parameters
@@ -27,10 +27,12 @@ def choose_solver(name, kernel, T, backend, *, want_diagonal=False):
     backend : backend
     want_diagonal : bool
         Whether the diagonal of the inverse is wanted, which takes a factor.
+    spent : Gram, default=None
+        A kernel matrix whose memory can be had.
     """
-    n = T.shape[0]
+    n, held = T.shape[0], 0 if spent is None else spent.nbytes
     if name == "auto":
-        direct = want_diagonal or n <= backend.direct_rows(T)
+        direct = want_diagonal or n <= backend.direct_rows(T, held)
         name = "cholesky" if direct else "pcg"
     if name in DIRECT:
         return name, False
@@ -43,7 +45,7 @@ def choose_solver(name, kernel, T, backend, *, want_diagonal=False):
                 "function of a distance: pass solver='pcg'."
             )
         return name, False
-    return name, name == "eigenpro" or not backend.fits_in_memory(T)
+    return name, name == "eigenpro" or not backend.fits_in_memory(T, held)
 
 
 def solve(gram, Y, ridge, backend, *, solver="cholesky", want_diagonal=False, seed=0):
