@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.validation import check_is_fitted
 
 from ._backend import CudaBackend, NumpyBackend, get_backend
 from ._compat import (
@@ -95,6 +96,29 @@ def on_host(a):
         return a
     xp, is_array_api, _ = get_namespace_and_device(a)
     return move_to(a, xp=np, device="cpu") if is_array_api and xp is not np else a
+
+
+class InnerDeviceMixin:
+    """Mixin of estimators whose inner ones, `_inner_models`, compute."""
+
+    def to_device(self, device):
+        """Have what is fitted inside compute on another device, if it can.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+            What the parameter `device` becomes.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        for model in self._inner_models():
+            if hasattr(model, "to_device"):
+                model.to_device(device)
+        return self.set_params(device=device)
 
 
 class HostScoreMixin:

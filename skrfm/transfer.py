@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._atomic import unchanged_by_errors
 from ._compat import HasMethods, StrOptions, check_sample_weight, clone_parametrized
-from ._device import DEVICES, HostScoreMixin, on_host, outer_place_of
+from ._device import DEVICES, HostScoreMixin, InnerDeviceMixin, on_host, outer_place_of
 from ._source import (
     RESPONSES,
     Balance,
@@ -53,7 +53,9 @@ def _target_has(name):
     return check
 
 
-class TransferKernel(HostScoreMixin, MetaEstimatorMixin, BaseEstimator):
+class TransferKernel(
+    InnerDeviceMixin, HostScoreMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Transfer learning: a model of a source task helps with a target task.
 
     The source is any fitted estimator. On the target rows it is used in one of these
@@ -418,24 +420,9 @@ class TransferKernel(HostScoreMixin, MetaEstimatorMixin, BaseEstimator):
             return place.give_labels(self.classes_[outputs.argmax(axis=1)])
         return place.give(outputs[:, 0] if self._single_output else outputs)
 
-    def to_device(self, device):
-        """Have the target's model compute on another device, if it can.
-
-        Parameters
-        ----------
-        device : {"cpu", "cuda"}
-            What the parameter `device` becomes.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        check_is_fitted(self)
-        for model in self._model.models():
-            if hasattr(model, "to_device"):
-                model.to_device(device)
-        return self.set_params(device=device)
+    def _inner_models(self):
+        """Return the fitted models of the target."""
+        return self._model.models()
 
     @available_if(_target_has("predict_proba"))
     def predict_proba(self, X):

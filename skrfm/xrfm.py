@@ -1,5 +1,6 @@
 """XRFM: a tree of Recursive Feature Machines for large tables."""
 
+from itertools import chain
 from numbers import Integral, Real
 
 import numpy as np
@@ -18,7 +19,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._atomic import unchanged_by_errors
 from ._compat import Interval, StrOptions
-from ._device import DEVICES, HostScoreMixin, on_host, outer_place_of, warn_of_jobs
+from ._device import (
+    DEVICES,
+    HostScoreMixin,
+    InnerDeviceMixin,
+    on_host,
+    outer_place_of,
+    warn_of_jobs,
+)
 from ._parallel import run_jobs
 from ._table import Coding, TableEncoder
 from ._tree import Direction, grow, principal_directions, route
@@ -31,7 +39,7 @@ _SPLIT_ALPHA = 0.1
 _LEAST_ROWS = 10
 
 
-class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
+class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
     """The tree; a subclass codes the targets, and says what leaves predict."""
 
     _parameter_constraints = {
@@ -228,25 +236,9 @@ class BaseXRFM(MetaEstimatorMixin, BaseEstimator):
                 total[rows] += (weight[:, None] * outputs).astype(X.dtype)
         return total / len(self._roots), place
 
-    def to_device(self, device):
-        """Have the leaves compute on another device.
-
-        Parameters
-        ----------
-        device : {"cpu", "cuda"}
-            What the parameter `device` becomes.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        check_is_fitted(self)
-        for models in self.estimators_:
-            for model in models:
-                if not isinstance(model, Constant):
-                    model.to_device(device)
-        return self.set_params(device=device)
+    def _inner_models(self):
+        """Return the models of all leaves."""
+        return chain.from_iterable(self.estimators_)
 
 
 class Constant:

@@ -49,15 +49,25 @@ class ArrayGram:
 
     def coordinate_gradients(self, rows, coef):
         """Yield (positions, gradients): the (b, c, d) gradients of blocks of rows."""
-        backend, p = self._backend, self.kernel.norm_order
         n, d = self.T.shape
-        step = backend.rows_of_strip(n + coef.shape[1] * d, self.T)
+        step = self._backend.rows_of_strip(n + coef.shape[1] * d, self.T)
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
-            pairs = self._pairs.of_rows(block)
+            yield slice(start, start + len(block)), self._gradients(block, coef)
+
+    def _gradients(self, rows, coef):
+        """Return the gradients (b, c, d) at some rows."""
+        backend, p = self._backend, self.kernel.norm_order
+        out = backend.empty((len(rows), coef.shape[1], self.T.shape[1]), self.T)
+
+        def strip(start, stop):
+            pairs = self._pairs.of_rows(rows[start:stop])
             slopes = pairs.slopes(_ALL, _ALL)
-            gradients = backend.coordinate_gradients(pairs.T, self.T, slopes, coef, p)
-            yield slice(start, start + len(block)), gradients
+            found = backend.coordinate_gradients(pairs.T, self.T, slopes, coef, p)
+            out[start:stop, :, :] = found
+
+        backend.each_strip(strip, len(rows), len(rows))
+        return out
 
 
 class HeldGram(ArrayGram):

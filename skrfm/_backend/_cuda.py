@@ -4,7 +4,7 @@ import numpy as np
 
 from ..exceptions import NotPositiveDefiniteError
 from ._array_api import ArrayAPIBackend
-from ._memory import gigabytes
+from ._memory import gigabytes, require_free
 from ._tiles import NEARNESS
 
 # threads of a block for what is done number by number
@@ -74,17 +74,8 @@ class CudaBackend(ArrayAPIBackend):
     def require_memory(self, n_rows, like):
         """Raise MemoryError where a square matrix does not fit."""
         self._runtime.release()
-        free, itemsize = self._runtime.free_memory(), self._itemsize(like)
-        if itemsize * n_rows**2 > free:
-            raise MemoryError(
-                f"The kernel matrix of {n_rows} rows needs "
-                f"{gigabytes(itemsize * n_rows**2)}, and {gigabytes(free)} of the "
-                f"GPU's memory are free. Fit on fewer rows (about "
-                f"{int((free / itemsize) ** 0.5)} fit), pass solver='pcg', which for a "
-                "kernel of a distance does not hold it, or grow a tree with "
-                "XRFMRegressor or XRFMClassifier"
-                + ("; X in float32 halves it." if itemsize == 8 else ".")
-            )
+        free = self._runtime.free_memory()
+        require_free(n_rows, self._itemsize(like), free, " of the GPU's memory")
 
     def elements_of_strip(self, like):
         """Return how many elements are computed at a time."""
@@ -103,7 +94,8 @@ class CudaBackend(ArrayAPIBackend):
         try:
             return super().each_strip(function, n_rows, step)
         except self._runtime.out_of_memory:
-            self._runtime.release()
+            pass  # its traceback holds arrays: they are gone once it is
+        self._runtime.release()
         try:
             super().each_strip(function, n_rows, max(1, step // _SMALLER))
         except self._runtime.out_of_memory as error:

@@ -53,16 +53,23 @@ def fits_in_memory(n_rows, itemsize, held):
     return free is None or itemsize * n_rows**2 <= _SHARE * (free + held)
 
 
-def require_memory(n_rows, itemsize, copies=1):
-    """Raise MemoryError if `copies` matrices of n_rows x n_rows do not fit."""
-    needed = copies * itemsize * n_rows**2
-    free = available_memory()
+def require_memory(n_rows, itemsize):
+    """Raise MemoryError if a matrix of n_rows x n_rows does not fit."""
+    require_free(n_rows, itemsize, available_memory())
+
+
+def require_free(n_rows, itemsize, free, where=""):
+    """Raise MemoryError if it does not fit in so many free bytes (None: unknown).
+
+    `where` says what memory they are of.
+    """
+    needed = itemsize * n_rows**2
     if free is None or needed <= free:
         return
     raise MemoryError(
         f"The kernel matrix of {n_rows} rows needs {gigabytes(needed)}, and "
-        f"{gigabytes(free)} are free. Fit on fewer rows (about "
-        f"{int((free / copies / itemsize) ** 0.5)} fit), pass solver='pcg', which for "
+        f"{gigabytes(free)}{where} are free. Fit on fewer rows (about "
+        f"{int((free / itemsize) ** 0.5)} fit), pass solver='pcg', which for "
         "a kernel of a distance does not hold it, or grow a tree with XRFMRegressor or "
         "XRFMClassifier" + ("; X in float32 halves it." if itemsize == 8 else ".")
     )

@@ -1,5 +1,7 @@
 """The observed entries of a matrix on a GPU."""
 
+from functools import partial
+
 import numpy as np
 
 from ._entries import ObservedEntries
@@ -110,11 +112,14 @@ class GpuEntries(ObservedEntries):
             return self.row_sums(self.dual_solves(scaled @ V.T, 1 / weight), scaled)
         out = self._backend.empty((self.shape[0], k), V)
         arrays = self._factors(weight, self.values, V, penalty, out)
+
+        def solve(first, stop):
+            room = self._backend.empty((stop - first) * (k * k + k), V)
+            rest = room, _unit(V), k, first
+            self._by_row.launch("row_solves", stop - first, *arrays, *rest)
+
         step = self._backend.rows_of_strip(k * k + k, V)
-        room = self._backend.empty(min(step, self.shape[0]) * (k * k + k), V)
-        for first in range(0, self.shape[0], step):
-            count = min(step, self.shape[0] - first)
-            self._by_row.launch("row_solves", count, *arrays, room, _unit(V), k, first)
+        self._backend.each_strip(solve, self.shape[0], step)
         return out
 
     def dual_solves(self, P, noise):
@@ -126,14 +131,19 @@ class GpuEntries(ObservedEntries):
         arrays = self._factors(self.values, noise, P, out)
         counts = self.row_counts().astype(np.uint64)
         ends = np.cumsum(counts * counts + counts)
-        for first, stop in self._batches(ends, P):
+
+        def solve(first, stop):
             start = ends[first - 1] if first else np.uint64(0)
             places = np.concatenate([[start], ends[first : stop - 1]]) - start
             room = self._backend.empty(int(ends[stop - 1] - start), P)
             where = self.asarray(places.astype(np.uint64)), _unit(P), P.shape[1]
-            self._by_row.launch(
-                "dual_solves", stop - first, *arrays, room, *where, first
-            )
+            rest = *arrays, room, *where, first
+            self._by_row.launch("dual_solves", stop - first, *rest)
+
+        for first, stop in self._batches(ends, P):
+            count = stop - first
+            part = partial(_shifted, solve, first)
+            self._backend.each_strip(part, count, count)
         return out
 
     def _batches(self, ends, like):
@@ -186,6 +196,11 @@ class _GpuLayout:
         self._backend.launch(
             f"entries.{name}", grid, block, *where, first, *rest, like=first
         )
+
+
+def _shifted(function, first, start, stop):
+    """Call a function of (start, stop), counted from `first` on."""
+    function(first + start, first + stop)
 
 
 def _unit(like):

@@ -5,7 +5,6 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .._backend import for_each, own_threads
 from .._compat import Interval, StrOptions
 from .._device import DEVICES, on_host, outer_place_of
 from ._pixel_loops import GpuLoops, HostLoops
@@ -130,8 +129,7 @@ class CNTK(BaseEstimator):
         a, c = (self._variances(images, layers, loops) for images in (left, right))
         out = np.empty((len(left), len(right)))
 
-        def fill(task):
-            i, start, stop = task
+        def fill(i, start, stop):
             part = slice(start, stop)
             others = right[part], [variance[part] for variance in c]
             own = left[i], [variance[i] for variance in a]
@@ -145,8 +143,7 @@ class CNTK(BaseEstimator):
             for start in range(i if same else 0, len(right), size)
         ]
         work = out.size * pixels * self.depth // _PIXELS_PER_ROW
-        with own_threads(work if backend.threads else 0):
-            for_each(fill, tasks)
+        loops.run(fill, tasks, work)
         backend.release()
         return np.triu(out) + np.triu(out, 1).T if same else out
 

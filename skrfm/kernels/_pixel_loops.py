@@ -6,6 +6,7 @@ and for columns, what each of them reads.
 
 import numpy as np
 
+from .._backend import for_each, own_threads
 from .._jit._patches import column_windows, relu_layer, row_windows
 
 # numbers in one of the arrays that a thread works on
@@ -19,6 +20,11 @@ class HostLoops:
 
     #: the most elements of an array
     most = _SCRATCH
+
+    def run(self, function, tasks, n_rows):
+        """Call a function of (i, start, stop) on each task; n_rows is their work."""
+        with own_threads(n_rows):
+            for_each(lambda task: function(*task), tasks)
 
     def convolve(self, x, taps, pairs):
         """Return the means of the windows of equal offset."""
@@ -40,6 +46,15 @@ class GpuLoops:
     def __init__(self, backend, like):
         self._backend, self._taps = backend, {}
         self.most = max(1, backend.elements_of_strip(like) // _SHARE)
+
+    def run(self, function, tasks, n_rows):
+        """Call a function of (i, start, stop) on each task, one after the other."""
+        for i, first, last in tasks:
+
+            def strip(start, stop, i=i, first=first):
+                function(i, first + start, first + stop)
+
+            self._backend.each_strip(strip, last - first, last - first)
 
     def convolve(self, x, taps, pairs):
         """Return the means of the windows of equal offset."""
