@@ -97,7 +97,8 @@ class CudaBackend(ArrayAPIBackend):
             pass  # its traceback holds arrays: they are gone once it is
         self._runtime.release()
         try:
-            super().each_strip(function, n_rows, max(1, step // _SMALLER))
+            smaller = max(1, min(step, n_rows) // _SMALLER)
+            super().each_strip(function, n_rows, smaller)
         except self._runtime.out_of_memory as error:
             raise MemoryError(
                 f"The GPU's memory does not suffice, {gigabytes(self._free())} are "
