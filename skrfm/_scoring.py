@@ -4,8 +4,6 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import check_scoring
 
-from ._criteria import probabilities
-
 
 class PartCriterion:
     """Scores pooled outputs part by part, as cross-validation does."""
@@ -70,8 +68,8 @@ class UnseenRegressor(RegressorMixin, _Unseen):
 
 
 class UnseenClassifier(ClassifierMixin, _Unseen):
-    def __init__(self, outputs, classes, temperature):
-        self.outputs, self.classes_, self.temperature = outputs, classes, temperature
+    def __init__(self, outputs, classes, calibration):
+        self.outputs, self.classes_, self.calibration = outputs, classes, calibration
 
     def predict(self, X):
         """Return labels of the rows."""
@@ -79,7 +77,7 @@ class UnseenClassifier(ClassifierMixin, _Unseen):
 
     def predict_proba(self, X):
         """Return probabilities of the rows."""
-        return probabilities(self._of(X), self.temperature)
+        return self.calibration.probabilities(self._of(X))
 
     def decision_function(self, X):
         """Return outputs of the rows."""

@@ -8,7 +8,6 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
 from ._base import BaseRFM
-from ._criteria import probabilities
 from ._folds import hold_out, make_folds
 from .rfm import RFMClassifier, RFMRegressor
 
@@ -132,7 +131,7 @@ class Labels:
 
     def unseen(self, model):
         """Return what an RFM has said of the rows of its folds."""
-        return probabilities(model._unseen_outputs, model._temperature)
+        return model._calibration.probabilities(model._unseen_outputs)
 
     def constant(self, y):
         """Return the outputs of a fold with one class, or None."""

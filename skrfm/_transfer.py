@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._criteria import ClassificationCriterion, probabilities
+from ._calibration import Calibration
 from ._target import Labels, Values, fit_model, residual_regressor
 
 METHODS = ("none", "projection", "concat", "translation", "both")
@@ -86,7 +86,7 @@ class Translation:
     def fit(self, task, rows, y, weight, *, leave_out):
         """Fit the correction; with `leave_out`, set the outputs `unseen`.
 
-        Classes need those for the temperature of probabilities in any case.
+        Classes need those for the calibration of probabilities in any case.
         """
         first, leave_out = rows.S, leave_out or self.classifies
         known = np.ones(len(y), dtype=bool)
@@ -100,9 +100,9 @@ class Translation:
         if self.classifies:
             judged = np.isfinite(raw).all(axis=1)
             Y, one = task.code(y)[judged], np.ones(judged.sum())
-            self.temperature = ClassificationCriterion().temperature(
-                _logs(raw[judged]), Y, one if weight is None else weight[judged]
-            )
+            part = one if weight is None else weight[judged]
+            logs = _logs(raw[judged])
+            self.calibration = Calibration.fit(logs, Y, part, softnesses=(np.inf,))
             self.unseen = self._probabilities(raw)
         return self
 
@@ -150,7 +150,7 @@ class Translation:
         return self._probabilities(raw) if self.classifies else raw
 
     def _probabilities(self, raw):
-        return probabilities(_logs(raw), self.temperature)
+        return self.calibration.probabilities(_logs(raw))
 
 
 def _logs(raw):

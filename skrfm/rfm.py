@@ -10,12 +10,9 @@ from sklearn.utils.validation import check_array, column_or_1d
 
 from ._backend import own_threads
 from ._base import BaseRFM
+from ._calibration import Calibration
 from ._compat import StrOptions
-from ._criteria import (
-    ClassificationCriterion,
-    RegressionCriterion,
-    probabilities,
-)
+from ._criteria import ClassificationCriterion, RegressionCriterion
 from ._device import HostScoreMixin
 from .solvers import predictive_variance
 
@@ -256,8 +253,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
 
     A Recursive Feature Machine [1]_ fitted to class indicators: one output of ±1 for
     two classes, one output per class for more. Class probabilities come from the
-    outputs by one temperature that is fitted on rows a fit has not seen. Round, ridge
-    and kernel are chosen by the log-loss of these probabilities.
+    outputs by a calibration that is fitted on rows a fit has not seen. Round, ridge and
+    kernel are chosen by the log-loss of these probabilities.
 
     Parameters
     ----------
@@ -372,7 +369,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         Rounds that were run, at least 1.
     history_ : dict of ndarrays
         Columns ``kernel``, ``alpha``, ``iter`` and ``score`` of all that was compared
-        (minus the log-loss at the best temperature; NaN where nothing was).
+        (minus the log-loss at the best calibration; NaN where nothing was).
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     is_categorical_ : ndarray of bool of shape (n_features,) or None
@@ -466,7 +463,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
                 f"{type(self).__name__} needs at least 2 classes; the rows of positive "
                 f"weight have one class only: {self.classes_.tolist()[0]!r}."
             )
-        self._temperature = 1.0
+        self._calibration = Calibration()
         self._single_output = len(self.classes_) == 2
         present = weight > 0
         factors = compute_class_weight(
@@ -503,7 +500,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
 
     def _learn_from(self, choice):
         judges = choice.judges
-        self._temperature = self._criterion.temperature(
+        self._calibration = Calibration.fit(
             choice.outputs, judges.targets, judges.weight
         )
 
@@ -543,11 +540,12 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     def predict_proba(self, X):
         """Predict class probabilities.
 
-        Outputs are turned into probabilities by a softmax (for two classes, a
-        logistic function) with one temperature, fitted on the outputs that the
-        choice of the round had on unseen rows. So the order of the classes is that
-        of `decision_function`. With ``validation=None`` the temperature is fitted on
-        leave-one-out outputs, which is optimistic, for the metric has seen all rows.
+        Least squares estimates the probabilities of the classes. The softmax of these
+        estimates or of something like their logarithms is taken, with one temperature,
+        whichever fits best the outputs that the choice of the round had on unseen rows.
+        The order of the classes is that of `decision_function`. With
+        ``validation=None`` leave-one-out outputs are fitted, which is optimistic, for
+        the metric has seen all rows.
 
         Parameters
         ----------
@@ -558,5 +556,5 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         ndarray of shape (n_samples, n_classes)
         """
         out, place = self._outputs(X, "predict_proba")
-        proba = probabilities(place.backend.to_numpy(out), self._temperature)
+        proba = self._calibration.probabilities(place.backend.to_numpy(out))
         return place.give(place.backend.asarray(proba, out.dtype))

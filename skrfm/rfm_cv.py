@@ -8,8 +8,8 @@ from scipy.stats import rankdata
 from sklearn.metrics import get_scorer_names
 
 from ._base import BaseRFM
+from ._calibration import Calibration
 from ._compat import Interval, StrOptions
-from ._criteria import ClassificationCriterion
 from ._folds import make_folds
 from ._scoring import PartCriterion, UnseenClassifier, UnseenRegressor
 from ._search import HoldOut, choose, halve
@@ -322,7 +322,7 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         self.class_weight = class_weight
 
     def _unseen(self, outputs, targets, weight):
-        temperature = ClassificationCriterion().temperature(outputs, targets, weight)
+        calibration = Calibration.fit(outputs, targets, weight)
         codes = self._labels(targets).astype(int)
-        unseen = UnseenClassifier(outputs, self.classes_, temperature)
+        unseen = UnseenClassifier(outputs, self.classes_, calibration)
         return unseen, self.classes_[codes]

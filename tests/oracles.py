@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from scipy.special import expit, softmax
 
 # -- kernels ----------------------------------------------------------------------
 
@@ -313,3 +314,19 @@ def leave_one_out(K, Y, alpha, weight, *, mean="anew", unit=False):
         coef = np.linalg.solve(matrix, Y[rows] - center)
         residuals[i] = Y[i] - center - K[i, rows] @ coef
     return residuals
+
+
+# -- probabilities ----------------------------------------------------------------
+
+SOFTNESSES = (0.05, 0.2, np.inf)
+
+
+def calibrated(outputs, factor, softness=np.inf):
+    """Probabilities of classes, of two from one output for ±1."""
+    if np.isfinite(softness):
+        q = outputs if outputs.shape[1] > 1 else (1 + outputs * [-1, 1]) / 2
+        return softmax(factor * np.log(np.log1p(np.exp(q / softness))), axis=1)
+    if outputs.shape[1] > 1:
+        return softmax(factor * outputs, axis=1)
+    positive = expit(factor * outputs[:, 0])
+    return np.column_stack([1 - positive, positive])

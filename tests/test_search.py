@@ -7,8 +7,8 @@ that were fitted on the rows that the score says it comes from.
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from oracles import SOFTNESSES, calibrated
 from scipy.optimize import minimize_scalar
-from scipy.special import softmax
 from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import KFold, RepeatedKFold, StratifiedKFold
 
@@ -93,7 +93,7 @@ def test_the_chosen_machine_is_refitted_on_all_rows(table, folds):
     assert_allclose(machine.metric_, expected.metric_, rtol=1e-9, atol=1e-14)
 
 
-def test_classification_scores_and_temperature_are_out_of_fold(classes):
+def test_classification_scores_and_calibration_are_out_of_fold(classes):
     X, labels = classes
     folds = list(StratifiedKFold(3, shuffle=True, random_state=1).split(X, labels))
     machine = RFMClassifier(
@@ -107,14 +107,22 @@ def test_classification_scores_and_temperature_are_out_of_fold(classes):
 
     n = len(labels)
 
-    def loss(log_factor, outputs):
+    def loss(log_factor, outputs, softness):
         """With one row more, a share of which is of each class."""
-        proba = softmax(np.exp(log_factor) * outputs, axis=1)
+        proba = calibrated(outputs, np.exp(log_factor), softness)
         plain = log_loss(labels, proba, labels=machine.classes_)
         return (n * plain - np.log(proba).mean()) / (n + 1)
 
-    def proba_of(best, outputs):
-        return softmax(np.exp(best.x) * outputs, axis=1)
+    def best_calibration(outputs):
+        """The function from outputs to probabilities with the least loss."""
+        found = [
+            minimize_scalar(loss, args=(outputs, softness), bounds=(-2.3, 4.6))
+            for softness in SOFTNESSES
+        ]
+        best = int(np.argmin([result.fun for result in found]))
+        return lambda scores: calibrated(
+            scores, np.exp(found[best].x), SOFTNESSES[best]
+        )
 
     for row in rows_of(machine.history_):
         outputs = np.empty((len(labels), 3))
@@ -123,12 +131,11 @@ def test_classification_scores_and_temperature_are_out_of_fold(classes):
                 X[train], labels[train]
             )
             outputs[test] = part.decision_function(X[test])
-        best = minimize_scalar(loss, args=(outputs,), bounds=(-2, 4.6))
-        plain = ((n + 1) * best.fun + np.log(proba_of(best, outputs)).mean()) / n
-        assert row[3] == pytest.approx(-plain, abs=1e-5)
+        proba_of = best_calibration(outputs)
+        assert row[3] == pytest.approx(-log_loss(labels, proba_of(outputs)), abs=1e-5)
         if row == best_of(machine.history_):
             scores = machine.decision_function(X)
-            expected = proba_of(best, scores)
+            expected = proba_of(scores)
             assert_allclose(machine.predict_proba(X), expected, atol=5e-4)
     assert_chosen(machine)
 
@@ -274,8 +281,9 @@ def test_probabilities_are_calibrated_on_the_rows_of_the_user(classes):
     assert machine.history_["score"].max() == pytest.approx(-loss, abs=1e-9)
     scores = machine.decision_function(X[40:])
     others = [
-        log_loss(labels[40:], softmax(factor * scores, axis=1))
+        log_loss(labels[40:], calibrated(scores, factor, softness))
         for factor in np.geomspace(0.2, 90, 200)
+        for softness in SOFTNESSES
     ]
     # but for the doubt of one row in as many
     assert min(others) - 1e-6 <= loss <= min(others) + 0.05 / len(scores)
