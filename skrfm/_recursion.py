@@ -1,17 +1,15 @@
 """The recursion: fit, average the gradient outer products, reweight, repeat."""
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ._distances import Distances, median_distance, parse_bandwidth
 from .agop import AgopOptions, FeatureMetric, average_gradient_outer_product
 from .solvers import choose_solver, leave_one_out_residuals, solve
 
-_MEDIAN_ROWS = 1000
 # levels of a category that a full metric mixes with other columns
 MIXED_LEVELS = 32
-_MEDIAN = re.compile(r"\s*(?:(?P<multiple>[^*]+?)\s*\*)?\s*median\s*")
 
 
 @dataclass(frozen=True)
@@ -94,61 +92,6 @@ class Round:
         return out + self.intercept
 
 
-def parse_bandwidth(bandwidth):
-    """Return (value, None) for a number and (None, multiple) for "multiple*median"."""
-    if isinstance(bandwidth, str):
-        match = _MEDIAN.fullmatch(bandwidth)
-        try:
-            multiple = float(match["multiple"] or 1) if match else 0.0
-        except ValueError:
-            multiple = 0.0
-        if multiple > 0 and np.isfinite(multiple):
-            return None, multiple
-    elif 0 < bandwidth < np.inf:
-        return float(bandwidth), None
-    raise ValueError(
-        'bandwidth must be a positive number, "median", or a positive multiple of it '
-        f'such as "2*median"; got {bandwidth!r}.'
-    )
-
-
-def median_distance(kernel, T, weight, backend, seed, widths=()):
-    """Return the weighted median distance of the rows of T, in the kernel's norm.
-
-    Pairs have weight w_i w_j; zero distances are left out. Beyond 1000 rows, a
-    seeded subsample of 1000 is taken. 1 if all rows are equal. The last columns of T
-    are categories of so many levels as `widths` says.
-    """
-    n = T.shape[0]
-    if n > _MEDIAN_ROWS:
-        rng = np.random.default_rng(seed)
-        rows = np.sort(rng.choice(n, _MEDIAN_ROWS, replace=False))
-        T, weight = backend.take(T, rows), backend.take(weight, rows)
-    powers = backend.to_numpy(backend.distance_powers(kernel, T, widths))
-    weight = backend.to_numpy(weight).astype(np.float64)
-    pairs = (powers > 0) & np.tri(len(weight), k=-1, dtype=bool)
-    if not pairs.any():
-        return 1.0
-    pair_weight = None
-    if weight.min() < weight.max():
-        pair_weight = np.multiply.outer(weight, weight)[pairs]
-    median = _weighted_median(powers[pairs], pair_weight)
-    return float(median) ** (1 / kernel.norm_order)
-
-
-def _weighted_median(values, weights):
-    """Return the smallest value at which half of the weight is reached.
-
-    Weights of None are all equal.
-    """
-    if weights is None:
-        middle = (values.size + 1) // 2 - 1
-        return np.partition(values, middle)[middle]
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order])
-    return values[order][np.searchsorted(reached, reached[-1] / 2)]
-
-
 @dataclass(frozen=True)
 class Prepared:
     """Training rows made ready once for all rounds: centred, with their means."""
@@ -160,6 +103,7 @@ class Prepared:
     intercept: object
     # where a row first occurs, or None if no two rows are equal
     first: np.ndarray | None = None
+    distances: Distances = field(default_factory=Distances)
 
     @classmethod
     def of(cls, data, fit_intercept, backend):
@@ -227,7 +171,9 @@ def fit_round(
     Round
     """
     T = prepared.mapped(metric, backend)
-    bandwidth = _bandwidth(recipe, T, prepared.weight, backend)
+    mapped = T is not prepared.X
+    powers = prepared.distances.of(recipe, T, backend, mapped=mapped)
+    bandwidth = _bandwidth(recipe, T, prepared.weight, backend, powers)
     solver, streamed = choose_solver(
         recipe.solver,
         recipe.kernel,
@@ -240,7 +186,7 @@ def fit_round(
     if streamed:
         gram = backend.streamed_gram(*what, recipe.looked_up)
     else:
-        gram = backend.gram(*what, workspace.gram, recipe.looked_up)
+        gram = backend.gram(*what, workspace.gram, recipe.looked_up, powers)
         workspace.gram = gram
     solution, residuals = _solve(gram, prepared, recipe, backend, loo, solver)
     G = None
@@ -311,11 +257,11 @@ def _center_targets(data, fit_intercept, xp):
     return mean, data.Y - mean
 
 
-def _bandwidth(recipe, T, weight, backend):
+def _bandwidth(recipe, T, weight, backend, powers):
     value, multiple = parse_bandwidth(recipe.bandwidth)
     if value is not None:
         return value
-    where = backend, recipe.seed, recipe.looked_up
+    where = backend, recipe.seed, recipe.looked_up, powers
     return multiple * median_distance(recipe.kernel, T, weight, *where)
 
 

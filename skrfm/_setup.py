@@ -4,8 +4,9 @@ from numbers import Integral
 
 import numpy as np
 
+from ._distances import parse_bandwidth
 from ._folds import hold_out, make_folds
-from ._recursion import Recipe, parse_bandwidth
+from ._recursion import Recipe
 from ._search import HoldOut, LeaveOneOut
 from .kernels import get_kernel
 from .solvers import ITERATIVE

@@ -9,6 +9,8 @@ from .kernels import GeneralizedLaplace, LpqLaplace
 _BANDWIDTH = (0.3, 30.0)
 _RIDGE = (1e-6, 10.0)
 _EXPONENT = (0.7, 1.4)
+# powers of them need no logarithm, and kernels of one order share distances
+_ORDERS = (1.0, 1.25, 1.5, 1.75, 2.0)
 # share of kernels of the Lp distance, and of full metrics among the others
 _COORDINATEWISE = 0.8
 _FULL = 0.5
@@ -18,6 +20,8 @@ _FIRST_RIDGES = (1.0, 0.1, 0.01, 0.001)
 
 def random_recipes(count, seed, first_kernels, shared):
     """Return candidates: a few that are good on most tables, and random ones.
+
+    Of both, those of one distance follow each other, and share its computation.
 
     Parameters
     ----------
@@ -39,13 +43,17 @@ def random_recipes(count, seed, first_kernels, shared):
         for kernel in first_kernels
     ]
     drawn = [_draw(rng, shared) for _ in range(count - len(first))]
-    return (first + drawn)[:count]
+    return sorted(first[:count], key=_distance) + sorted(drawn, key=_distance)
+
+
+def _distance(recipe):
+    return recipe.kernel.norm_order, recipe.kernel.coordinatewise
 
 
 def _draw(rng, shared):
     q = round(rng.uniform(*_EXPONENT), 3)
     if rng.random() < _COORDINATEWISE:
-        p = round(rng.uniform(max(q, 1.0), 2.0), 3)
+        p = float(rng.choice([order for order in _ORDERS if order >= q]))
         kernel, diagonal = LpqLaplace(p=p, q=q), True
     else:
         kernel, diagonal = GeneralizedLaplace(exponent=q), rng.random() >= _FULL

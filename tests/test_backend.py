@@ -203,6 +203,21 @@ def test_a_spent_gram_gives_its_memory_and_nothing_else():
     assert_allclose(gram.solve(problem.B), expected, rtol=1e-9, atol=1e-10)
 
 
+@every_kernel
+def test_distances_may_be_given(kernel, backend):
+    problem = Problem(kernel, 300)
+    expected, T = problem.gram(backend), backend.asarray(problem.T)
+    powers = backend.distance_powers(kernel, T)
+    gram = backend.gram(kernel, T, BANDWIDTH, powers=powers)
+    for again in (False, True):
+        if again:
+            gram.refill()  # what was given is as it was
+        B = backend.asarray(problem.B)
+        for name in ("product", "slope_product"):
+            both = [getattr(each, name)(B) for each in (gram, expected)]
+            assert_array_equal(*map(backend.to_numpy, both))
+
+
 def test_a_spent_gram_of_another_size_is_not_reused():
     problem = Problem(Laplace(), 40)
     gram = problem.gram(spent=Problem(Laplace(), 41).gram())
@@ -260,7 +275,7 @@ def test_coordinate_gradients(n, threads):
     assert_allclose(J, expected[rows], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("p", [1.3, 1.5, 2.0])
+@pytest.mark.parametrize("p", [1.25, 1.3, 1.5, 1.75, 2.0])
 def test_coordinate_gradients_of_other_norms(p, backend):
     problem = Problem(LpqLaplace(p=p), 20)
     gram = problem.gram(backend)

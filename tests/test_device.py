@@ -507,7 +507,7 @@ def test_a_fit_that_runs_out_of_memory_goes_on(table, gpu, monkeypatch):
     X, y = table
     machine = RFMRegressor(kernel="l1_laplace", bandwidth=2.0, validation=None, **FAST)
     expected = clone(machine).fit(X, y).predict(X)
-    place, launch, refused = {"power_sums_1": -3, "gradients_1": -4}, gpu.launch, set()
+    place, launch, refused = {"power_sums_4": -3, "gradients_4": -4}, gpu.launch, set()
 
     def limited(name, *arguments):
         kernel = name.split(".")[1]
@@ -518,7 +518,7 @@ def test_a_fit_that_runs_out_of_memory_goes_on(table, gpu, monkeypatch):
 
     monkeypatch.setattr(gpu, "launch", limited)
     same(machine.set_params(device="cuda").fit(X, y).predict(X), expected)
-    assert refused == {"power_sums_1"}  # whose strips the gradients share
+    assert refused == {"power_sums_4"}  # whose strips the gradients share
 
 
 def test_completion_that_runs_out_of_memory_goes_on(rng, numpy_gpu, monkeypatch):

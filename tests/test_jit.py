@@ -84,7 +84,7 @@ def test_powers_out_of_range_are_clipped(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("p", [1.0, 1.3, 1.5, 2.0])
+@pytest.mark.parametrize("p", [1.0, 1.25, 1.3, 1.5, 1.75, 2.0])
 @pytest.mark.parametrize("d", [1, 3, 4, 6, 9])
 def test_power_sums_at_every_width(dtype, p, d, rng):
     t, z = rng.normal(size=(3, d)).astype(dtype), rng.normal(size=(5, d)).astype(dtype)

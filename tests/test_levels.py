@@ -49,7 +49,7 @@ def test_kernel_values_are_those_of_columns(kernel, d, dtype, rng):
     assert_allclose(product, looked_up @ A, rtol=1e-4, atol=1e-4)
     powers = backend.distance_powers(kernel, Z, WIDTHS)
     expected = backend.distance_powers(kernel, Z)
-    assert_allclose(powers, expected, rtol=1e-5, atol=1e-5)
+    assert_allclose(np.tril(powers), np.tril(expected), rtol=1e-5, atol=1e-5)
 
 
 @every_kernel

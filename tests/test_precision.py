@@ -83,7 +83,7 @@ def test_no_distance_is_lost_or_negative(make, kernel, backend, rng):
     X = make(rng).astype(np.float32)
     got = backend.to_numpy(backend.distance_powers(kernel, backend.asarray(X)))
     assert got.dtype == np.float32
-    exact = exact_powers(kernel, X)
+    got, exact = np.tril(got), np.tril(exact_powers(kernel, X))
     assert_array_equal(got[exact == 0], 0)
     assert (got[exact > 0] > 0).all()
     assert_allclose(got, exact, rtol=1e-4)

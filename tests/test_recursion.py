@@ -19,16 +19,16 @@ from oracles import (
 from sklearn.datasets import make_friedman1
 from sklearn.kernel_ridge import KernelRidge
 
-import skrfm._recursion as recursion
+import skrfm._distances as distances
 from skrfm import RFMRegressor
 from skrfm._backend import NumpyBackend
+from skrfm._distances import parse_bandwidth
 from skrfm._recursion import (
     Data,
     Prepared,
     Recipe,
     Workspace,
     fit_round,
-    parse_bandwidth,
     run,
 )
 from skrfm.agop import FeatureMetric
@@ -339,7 +339,7 @@ def test_the_weighted_median_counts_repeats_and_leaves_out_ties(rng):
     T[3] = T[4]
     counts = rng.integers(1, 5, size=12)
     for kernel in (Laplace(), L1Laplace()):
-        got = recursion.median_distance(
+        got = distances.median_distance(
             kernel, T, counts.astype(float), NumpyBackend(), 0
         )
         assert got == pytest.approx(median_distance(kernel, T, counts), rel=1e-12)
@@ -349,22 +349,22 @@ def test_the_weighted_median_counts_repeats_and_leaves_out_ties(rng):
 def test_weighted_medians(size, rng):
     values = rng.permutation(size) / 3
     for weights in (np.ones(size, dtype=int), rng.integers(1, 6, size=size)):
-        got = recursion._weighted_median(values, weights.astype(float))
+        got = distances._weighted_median(values, weights.astype(float))
         assert got == median_by_repetition(values, weights)
 
 
 def test_the_median_of_equal_rows_is_1():
     T = np.ones((4, 3))
     args = (T, np.ones(4), NumpyBackend(), 0)
-    assert recursion.median_distance(Laplace(), *args) == 1
+    assert distances.median_distance(Laplace(), *args) == 1
 
 
 def test_the_median_of_many_rows_is_that_of_a_subsample(rng, monkeypatch):
-    monkeypatch.setattr(recursion, "_MEDIAN_ROWS", 200)
+    monkeypatch.setattr(distances, "_MEDIAN_ROWS", 200)
     T, ones = rng.normal(size=(600, 3)), np.ones(600)
 
     def median(seed):
-        return recursion.median_distance(Laplace(), T, ones, NumpyBackend(), seed)
+        return distances.median_distance(Laplace(), T, ones, NumpyBackend(), seed)
 
     assert median(0) == median(0) != median(1)
     exact = median_distance(Laplace(), T[:150], ones[:150])

@@ -9,7 +9,9 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.preprocessing import scale
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import skrfm._distances as distances
 from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
+from skrfm._backend import NumpyBackend
 from skrfm._recursion import Recipe
 from skrfm._search import halve
 from skrfm._space import parameters_of, random_recipes
@@ -111,8 +113,30 @@ def test_the_search_is_at_least_as_good_as_the_default_candidates(table):
     few = RFMRegressorCV(n_candidates=6, random_state=0).fit(X, y)
     many = RFMRegressorCV(n_candidates=12, random_state=0).fit(X, y)
     assert many.best_score_ >= few.best_score_
-    names = [repr(kernel) for kernel in many.cv_results_["param_kernel"][:2]]
-    assert names == ["Laplace()", "L1Laplace()"]
+    names = {repr(kernel) for kernel in few.cv_results_["param_kernel"]}
+    assert names == {"Laplace()", "L1Laplace()", "NTK(bias=0.5)"}
+
+
+def test_candidates_of_one_distance_share_it(table, monkeypatch):
+    """Of rows that no metric has mapped, once in each fold."""
+    X, y = table
+    search = RFMRegressorCV(n_candidates=24, cv=3, max_iter=0, random_state=0)
+    expected = search.fit(X, y).cv_results_["mean_test_score"]
+    compute, calls = NumpyBackend.distance_powers, []
+
+    def counted(self, kernel, T, widths=()):
+        calls.append((kernel.norm_order, kernel.coordinatewise))
+        return compute(self, kernel, T, widths)
+
+    monkeypatch.setattr(NumpyBackend, "distance_powers", counted)
+    kernels = search.fit(X, y).cv_results_["param_kernel"]
+    norms = {(kernel.norm_order, kernel.coordinatewise) for kernel in kernels}
+    assert len(norms) > 4
+    again = {(1, True), (2, False)} & set(norms)  # the first candidates and random ones
+    assert len(calls) == 3 * (len(norms) + len(again)) + 1  # the model
+    monkeypatch.setattr(distances, "_MOST_HELD_ROWS", 0)
+    got = search.fit(X, y).cv_results_["mean_test_score"]
+    assert_allclose(got, expected, rtol=1e-8)
 
 
 def test_a_seed_gives_the_same_search(table):

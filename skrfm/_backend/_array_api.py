@@ -173,9 +173,12 @@ class ArrayAPIBackend:
 
     # -- kernel matrices --------------------------------------------------------------
 
-    def gram(self, kernel, T, bandwidth, spent=None, widths=()):
-        """Return the Gram object of the rows of T, in the memory of a `spent` one."""
-        return HeldGram(self, kernel, T, bandwidth, spent)
+    def gram(self, kernel, T, bandwidth, spent=None, widths=(), powers=None):
+        """Return the Gram object of the rows of T, in the memory of a `spent` one.
+
+        `powers` are what `distance_powers` returns, if it is there.
+        """
+        return HeldGram(self, kernel, T, bandwidth, spent, powers)
 
     def streamed_gram(self, kernel, T, bandwidth, widths=()):
         """Return the same with nothing held, for kernels of a distance."""

@@ -73,8 +73,9 @@ class ArrayGram:
 class HeldGram(ArrayGram):
     """K below and W above the diagonal of one square buffer, factorised in place."""
 
-    def __init__(self, backend, kernel, T, bandwidth, spent=None):
+    def __init__(self, backend, kernel, T, bandwidth, spent=None, powers=None):
         super().__init__(backend, kernel, T, bandwidth)
+        self._powers = powers
         n = T.shape[0]
         if spent is not None and spent._packed.shape == (n, n):
             self._packed = spent._packed
@@ -97,7 +98,7 @@ class HeldGram(ArrayGram):
         xp = backend.xp
 
         def strip(i, j):
-            K, W = self._pairs.both(slice(i, j), slice(0, j))
+            K, W = self._pairs.both(slice(i, j), slice(0, j), self._powers)
             A[i:j, :i] = K[:, :i]
             A[:i, i:j] = W[:, :i].T
             A[i:j, i:j] = xp.tril(K[:, i:], k=-1) + xp.triu(W[:, i:], k=1)

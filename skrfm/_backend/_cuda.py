@@ -14,8 +14,8 @@ _MOST_BLOCKS = 1 << 15
 _MOST_ROWS = 65535
 # pairs, coordinates and outputs of a block, as in the source
 _PAIRS, _COORDINATES, _OUTPUTS = 64, 32, 4
-# the instance of a kernel for an order p; any other order has number 0
-_INSTANCES = {1.0: 1, 2.0: 2, 1.5: 3}
+# the instances of kernels of an order p have the number 4 p, that of any other order 0
+_INSTANCES = {number / 4: number for number in range(4, 9)}
 # the share of the free memory that a strip may take, its temporaries included, and
 # the most elements that are of use
 _STRIP_SHARE, _TEMPORARIES = 0.25, 4

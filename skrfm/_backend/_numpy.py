@@ -9,7 +9,7 @@ from ._memory import DIRECT_ROWS, fits_in_memory
 from ._packed import PackedGram
 from ._streamed import StreamedGram
 from ._threads import for_each
-from ._tiles import PairTiles, cuts, pair_tiles
+from ._tiles import PairTiles, cuts, lower_strips, pair_tiles
 
 
 class NumpyBackend:
@@ -85,19 +85,30 @@ class NumpyBackend:
         values, vectors = eigh(A, subset_by_index=[n - count, n - 1])
         return values[::-1], vectors[:, ::-1]
 
-    def gram(self, kernel, T, bandwidth, spent=None, widths=()):
-        """Return the Gram object of the rows of T, in the memory of a `spent` one."""
-        return PackedGram(kernel, T, bandwidth, spent, widths)
+    def gram(self, kernel, T, bandwidth, spent=None, widths=(), powers=None):
+        """Return the Gram object of the rows of T, in the memory of a `spent` one.
+
+        `powers` are what `distance_powers` returns, if it is there.
+        """
+        return PackedGram(kernel, T, bandwidth, spent, widths, powers)
 
     def streamed_gram(self, kernel, T, bandwidth, widths=()):
         """Return the same with nothing held, for kernels of a distance."""
         return StreamedGram(kernel, T, bandwidth, widths)
 
     def distance_powers(self, kernel, T, widths=()):
-        """Return ‖t_i − t_j‖_p^p of all pairs of rows."""
+        """Return ‖t_i − t_j‖_p^p of the pairs i >= j of rows; above may be anything."""
         n = T.shape[0]
         tiles = PairTiles(kernel, T, T, widths=widths)
-        return tiles.distance_powers(0, n, 0, n)
+        out = np.empty((n, n), dtype=T.dtype)
+
+        def strip(edge):
+            for j0, j1 in cuts(edge[1]):
+                powers = tiles.distance_powers(*edge, j0, j1)
+                out[edge[0] : edge[1], j0:j1] = powers
+
+        for_each(strip, lower_strips(n))
+        return out
 
     def cross(self, kernel, T, Z, bandwidth, widths=()):
         """Return the kernel matrix between the rows of T and of Z."""

@@ -18,7 +18,7 @@ from ._blas import Matrix
 from ._gram import Gram
 from ._memory import require_memory
 from ._threads import for_each
-from ._tiles import TILE, cuts, pair_tiles
+from ._tiles import cuts, lower_strips, pair_tiles
 
 # rows of a panel in the Cholesky factorisation
 _PANEL = 384
@@ -41,11 +41,11 @@ class PackedGram(Gram):
     `refill` makes K anew.
     """
 
-    def __init__(self, kernel, T, bandwidth, spent=None, widths=()):
+    def __init__(self, kernel, T, bandwidth, spent=None, widths=(), powers=None):
         n = T.shape[0]
         self.T = T
         self.kernel = kernel
-        self._rest = bandwidth, widths
+        self._rest, self._powers = (bandwidth, widths), powers
         self._tiles = pair_tiles(kernel, T, T, bandwidth, widths)
         if spent is not None and spent._packed.shape == (n, n):
             self._packed = spent._packed
@@ -68,15 +68,13 @@ class PackedGram(Gram):
 
     def refill(self):
         """Compute K and W; whatever overwrote K is gone."""
-        n = self.T.shape[0]
-        rows = cuts(n, max(32, min(TILE, n // 8)))
 
         def strip(row):
             i0, i1 = row
             for j0, j1 in cuts(i1):
-                self._tiles.pack(self._packed, i0, i1, j0, j1)
+                self._tiles.pack(self._packed, i0, i1, j0, j1, self._powers)
 
-        for_each(strip, rows[::-1])  # the longest strips first
+        for_each(strip, lower_strips(self.T.shape[0]))
 
     def factorize(self, ridge):
         """Cholesky of K + diag(ridge), in the place of K.

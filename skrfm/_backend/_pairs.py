@@ -35,9 +35,16 @@ class DistancePairs:
         """Kernel values of two slices of rows."""
         return self._backend.values(self.kernel, self.powers(i, j), self.bandwidth)
 
-    def both(self, i, j):
-        """Kernel values and slopes of two slices of rows."""
-        return self._backend.both(self.kernel, self.powers(i, j), self.bandwidth)
+    def both(self, i, j, powers=None):
+        """Kernel values and slopes of two slices of rows.
+
+        `powers` are the distance powers of all pairs, if they are there.
+        """
+        if powers is None:
+            u = self.powers(i, j)
+        else:
+            u = self._backend.xp.asarray(powers[i, j], copy=True)
+        return self._backend.both(self.kernel, u, self.bandwidth)
 
     def slopes(self, i, j):
         """Slopes of two slices of rows."""
@@ -71,7 +78,7 @@ class AnglePairs:
         t, z, xp = self.t.part(i), self._z.part(j), self._backend.xp
         return inner_gradients(self.kernel, t, z, self.bandwidth, xp)
 
-    def both(self, i, j):
+    def both(self, i, j, powers=None):
         """Kernel values and W of two slices of rows."""
         return self.gradients(i, j)[:2]
 

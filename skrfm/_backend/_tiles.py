@@ -22,6 +22,11 @@ def cuts(n, tile=TILE):
     return list(pairwise(edges))
 
 
+def lower_strips(n):
+    """Return the edges of strips of the lower triangle, the longest strips first."""
+    return cuts(n, max(32, min(TILE, n // 8)))[::-1]
+
+
 class PairTiles:
     """Distance powers and kernel values of tiles of pairs (rows of T, rows of Z).
 
@@ -103,9 +108,15 @@ class PairTiles:
         _jit.value_tile(u, self.profile)
         return u
 
-    def pack(self, packed, i0, i1, j0, j1):
-        """Write one tile's values below and slopes above the diagonal."""
-        u = self.distance_powers(i0, i1, j0, j1)
+    def pack(self, packed, i0, i1, j0, j1, powers=None):
+        """Write one tile's values below and slopes above the diagonal.
+
+        `powers` are the distance powers of all pairs, if they are there.
+        """
+        if powers is None:
+            u = self.distance_powers(i0, i1, j0, j1)
+        else:
+            u = np.ascontiguousarray(powers[i0:i1, j0:j1])
         if self.profile is None:
             k = self.kernel.value(u, self.bandwidth, np)
             w = self.kernel.slope(u, k, self.bandwidth, np)
@@ -158,7 +169,7 @@ class AnglePairTiles(PairTiles):
         _jit.network_gradients(k, *rest, float(self.bandwidth) ** -2, W, D)
         return k, W, D
 
-    def pack(self, packed, i0, i1, j0, j1):
+    def pack(self, packed, i0, i1, j0, j1, powers=None):
         """Write one tile's values below and slopes W above the diagonal."""
         k, w, _ = self.gradients(i0, i1, j0, j1)
         _jit.pack_values(k, packed, i0, j0, False)

@@ -73,27 +73,34 @@ extern "C" __global__ void values_and_slopes(
 
 // -- kernels of the L1 and Lp distances -----------------------------------------------
 
-// |x|^p for x >= 0: p is 1, 2 or 3/2 where ORDER is 1, 2 or 3, and any where it is 0
+// |x|^p for x >= 0: p is ORDER / 4, and any where that is 0
 template <int ORDER> __device__ REAL power(REAL x, REAL p)
 {
-    if (ORDER == 1)
+    if (ORDER == 4)
         return x;
-    if (ORDER == 2)
+    if (ORDER == 8)
         return x * x;
-    if (ORDER == 3)
-        return x * sqrt(x);
-    return exp2(p * log2(x));
+    if (ORDER == 0)
+        return exp2(p * log2(x));
+    const REAL root = sqrt(x);
+    if (ORDER == 6)
+        return x * root;
+    return ORDER == 5 ? x * sqrt(root) : x * (root * sqrt(root));
 }
 
 // |x|^(p - 1) sign(x)
 template <int ORDER> __device__ REAL signed_power(REAL x, REAL p)
 {
-    if (ORDER == 2)
+    if (ORDER == 8)
         return x;
-    const REAL size = fabs(x);
+    const REAL size = fabs(x), root = sqrt(size);
     REAL out = 1;
-    if (ORDER == 3)
-        out = sqrt(size);
+    if (ORDER == 5)
+        out = sqrt(root);
+    if (ORDER == 6)
+        out = root;
+    if (ORDER == 7)
+        out = root * sqrt(root);
     if (ORDER == 0)
         out = exp2((p - 1) * log2(size));
     return x > 0 ? out : (x < 0 ? -out : (REAL)0);
@@ -201,6 +208,8 @@ __device__ void add_gradients(
     }
 
 OF_ORDER(0)
-OF_ORDER(1)
-OF_ORDER(2)
-OF_ORDER(3)
+OF_ORDER(4)
+OF_ORDER(5)
+OF_ORDER(6)
+OF_ORDER(7)
+OF_ORDER(8)

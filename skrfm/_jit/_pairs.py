@@ -82,6 +82,33 @@ def square_distances(u, t, z, t_norm, z_norm, nearness):
 
 
 @jit
+def _add_powers(a, z, p, out):
+    """Add |a - z_j|**p; multiples of 1/4 need no logarithm."""
+    tiny = np.finfo(out.dtype).tiny
+    if p == 2:
+        for j in range(z.size):
+            out[j] += (a - z[j]) * (a - z[j])
+    elif p == 1.25:
+        for j in range(z.size):
+            delta = abs(a - z[j])
+            out[j] += delta * np.sqrt(np.sqrt(delta))
+    elif p == 1.5:
+        for j in range(z.size):
+            delta = abs(a - z[j])
+            out[j] += delta * np.sqrt(delta)
+    elif p == 1.75:
+        for j in range(z.size):
+            delta = abs(a - z[j])
+            root = np.sqrt(delta)
+            out[j] += delta * (root * np.sqrt(root))
+    else:
+        for j in range(z.size):
+            delta = abs(a - z[j])
+            power = power_of(max(delta, tiny), p)
+            out[j] += power if delta > 0 else delta
+
+
+@jit
 def power_sums(t, z_columns, j0, p, out):
     """out_ij = sum over c of |t_ic - z_(j0+j)c|**p; z_columns is z transposed.
 
@@ -90,7 +117,6 @@ def power_sums(t, z_columns, j0, p, out):
     """
     d, j1 = t.shape[1], j0 + out.shape[1]
     m = out.shape[1]
-    tiny = np.finfo(out.dtype).tiny
     for i in range(out.shape[0]):
         row = out[i]
         row[:] = 0
@@ -107,24 +133,9 @@ def power_sums(t, z_columns, j0, p, out):
                 a, zc = t[i, c], z_columns[c, j0:j1]
                 for j in range(m):
                     row[j] += abs(a - zc[j])
-        elif p == 2:
-            for c in range(d):
-                a, zc = t[i, c], z_columns[c, j0:j1]
-                for j in range(m):
-                    row[j] += (a - zc[j]) * (a - zc[j])
-        elif p == 1.5:  # the default order of LpqLaplace needs no logarithm
-            for c in range(d):
-                a, zc = t[i, c], z_columns[c, j0:j1]
-                for j in range(m):
-                    delta = abs(a - zc[j])
-                    row[j] += delta * np.sqrt(delta)
         else:
             for c in range(d):
-                a, zc = t[i, c], z_columns[c, j0:j1]
-                for j in range(m):
-                    delta = abs(a - zc[j])
-                    power = power_of(max(delta, tiny), p)
-                    row[j] += power if delta > 0 else delta
+                _add_powers(t[i, c], z_columns[c, j0:j1], p, row)
 
 
 @jit
@@ -204,10 +215,21 @@ def _signed_power_row(a, z, exponent, out):
     elif exponent == 1:
         for j in range(z.size):
             out[j] = a - z[j]
+    elif exponent == 0.25:
+        for j in range(z.size):
+            delta = a - z[j]
+            root = np.sqrt(np.sqrt(abs(delta)))
+            out[j] = root if delta > zero else -root
     elif exponent == 0.5:
         for j in range(z.size):
             delta = a - z[j]
             root = np.sqrt(abs(delta))
+            out[j] = root if delta > zero else -root
+    elif exponent == 0.75:
+        for j in range(z.size):
+            delta = a - z[j]
+            root = np.sqrt(abs(delta))
+            root *= np.sqrt(root)
             out[j] = root if delta > zero else -root
     else:
         for j in range(z.size):

@@ -1,0 +1,94 @@
+"""Distances of the training rows: held for more than one use, and their median."""
+
+import re
+
+import numpy as np
+
+_MEDIAN_ROWS = 1000
+# with more rows than these, distances are a small part of the work
+_MOST_HELD_ROWS = 2500
+_MEDIAN = re.compile(r"\s*(?:(?P<multiple>[^*]+?)\s*\*)?\s*median\s*")
+
+
+class Distances:
+    """Distance powers of all pairs of rows, held where they serve more than once."""
+
+    def __init__(self):
+        self._norm = self._powers = None
+
+    def of(self, recipe, T, backend, *, mapped):
+        """Return ‖t_i − t_j‖_p^p for i >= j, or None where that gains nothing.
+
+        Those of rows that no metric has `mapped` are kept for all recipes of the same
+        norm that come next, of any bandwidth, exponent and ridge.
+        """
+        kernel, widths = recipe.kernel, recipe.looked_up
+        if T.shape[0] > _MOST_HELD_ROWS or (mapped and kernel.of_inner_products):
+            return None
+        if mapped:
+            return backend.distance_powers(kernel, T, widths)
+        norm = kernel.norm_order, kernel.coordinatewise, widths
+        if norm != self._norm:
+            self._norm = self._powers = None  # its memory comes back first
+            self._powers = backend.distance_powers(kernel, T, widths)
+            self._norm = norm
+        return self._powers
+
+
+def parse_bandwidth(bandwidth):
+    """Return (value, None) for a number and (None, multiple) for "multiple*median"."""
+    if isinstance(bandwidth, str):
+        match = _MEDIAN.fullmatch(bandwidth)
+        try:
+            multiple = float(match["multiple"] or 1) if match else 0.0
+        except ValueError:
+            multiple = 0.0
+        if multiple > 0 and np.isfinite(multiple):
+            return None, multiple
+    elif 0 < bandwidth < np.inf:
+        return float(bandwidth), None
+    raise ValueError(
+        'bandwidth must be a positive number, "median", or a positive multiple of it '
+        f'such as "2*median"; got {bandwidth!r}.'
+    )
+
+
+def median_distance(kernel, T, weight, backend, seed, widths=(), powers=None):
+    """Return the weighted median distance of the rows of T, in the kernel's norm.
+
+    Pairs have weight w_i w_j; zero distances are left out. Beyond 1000 rows, a
+    seeded subsample of 1000 is taken. 1 if all rows are equal. The last columns of T
+    are categories of so many levels as `widths` says; `powers` are the distance powers
+    of all pairs of rows, if they are there.
+    """
+    if T.shape[0] > _MEDIAN_ROWS:
+        rng = np.random.default_rng(seed)
+        rows = np.sort(rng.choice(T.shape[0], _MEDIAN_ROWS, replace=False))
+        T, weight = backend.take(T, rows), backend.take(weight, rows)
+        if powers is not None:
+            powers = backend.to_numpy(backend.take(powers, rows))[:, rows]
+    if powers is None:
+        powers = backend.distance_powers(kernel, T, widths)
+    powers = backend.to_numpy(powers)
+    weight = backend.to_numpy(weight).astype(np.float64)
+    pairs = (powers > 0) & np.tri(len(weight), k=-1, dtype=bool)
+    if not pairs.any():
+        return 1.0
+    pair_weight = None
+    if weight.min() < weight.max():
+        pair_weight = np.multiply.outer(weight, weight)[pairs]
+    median = _weighted_median(powers[pairs], pair_weight)
+    return float(median) ** (1 / kernel.norm_order)
+
+
+def _weighted_median(values, weights):
+    """Return the smallest value at which half of the weight is reached.
+
+    Weights of None are all equal.
+    """
+    if weights is None:
+        middle = (values.size + 1) // 2 - 1
+        return np.partition(values, middle)[middle]
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    return values[order][np.searchsorted(reached, reached[-1] / 2)]
