@@ -23,7 +23,9 @@ class Distances:
         norm that come next, of any bandwidth, exponent and ridge.
         """
         kernel, widths = recipe.kernel, recipe.looked_up
-        if T.shape[0] > _MOST_HELD_ROWS or (mapped and kernel.of_inner_products):
+        of_median = parse_bandwidth(recipe.bandwidth)[1] is not None
+        once = not of_median or (mapped and kernel.of_inner_products)
+        if once or T.shape[0] > _MOST_HELD_ROWS:
             return None
         if mapped:
             return backend.distance_powers(kernel, T, widths)
