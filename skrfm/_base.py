@@ -1,7 +1,6 @@
 """What the kernel RFM estimators share: validation, the fit, transform and features."""
 
 from collections import deque
-from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -23,7 +22,7 @@ from ._fitted import MovableMixin, fitted_attributes, warn_of_trouble
 from ._progress import Progress
 from ._recursion import run
 from ._search import choose, drop_ridges, history_of
-from ._setup import make_judging, make_recipes
+from ._setup import make_candidates, make_judging
 from ._table import SCALINGS
 from ._validation import validate_rows, validate_training, validate_validation_set
 from .kernels import Kernel
@@ -186,16 +185,13 @@ class BaseRFM(
         )
         backend = place.backend
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        recipes = [
-            replace(recipe, widths=self._encoder.widths)
-            for recipe in self._recipes(seed)
-        ]
+        candidates = self._candidates(seed, self._encoder.widths)
         labels = self._labels(backend.to_numpy(data.Y))
         n_jobs = warn_of_jobs(self.n_jobs, place, stacklevel=6)
         judging = validation_set or self._judging(
-            len(recipes), labels, keep, seed, n_jobs
+            candidates.count, labels, keep, seed, n_jobs
         )
-        n_runs = 1 + (len(recipes) if judging else 0)
+        n_runs = 1 + (candidates.count if judging else 0)
         progress = Progress(
             self,
             n_runs,
@@ -203,7 +199,7 @@ class BaseRFM(
             {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}},
         )
         with own_threads(data.X.shape[0] if backend.threads else 0):
-            model = self._choose_and_fit(data, recipes, judging, backend, progress)
+            model = self._choose_and_fit(data, candidates, judging, backend, progress)
         if self._unseen_outputs is not None:
             unseen = backend.asarray(self._unseen_outputs, data.X.dtype)
             self._unseen_outputs = place.give(unseen)
@@ -225,27 +221,27 @@ class BaseRFM(
             origins=self._encoder.origins,
         )
 
-    def _recipes(self, seed):
-        """Return the candidates."""
-        return make_recipes(self.get_params(deep=False), seed)
+    def _candidates(self, seed, widths):
+        """Return what there is to choose from."""
+        return make_candidates(self.get_params(deep=False), seed, widths)
 
-    def _judging(self, n_recipes, labels, keep, seed, n_jobs):
+    def _judging(self, n_candidates, labels, keep, seed, n_jobs):
         """Return how they are judged, or None where nothing is open."""
         params = self.get_params(deep=False) | {"n_jobs": n_jobs}
         return make_judging(
-            params, n_recipes, labels, keep, seed, calibrate=self._calibrates
+            params, n_candidates, labels, keep, seed, calibrate=self._calibrates
         )
 
-    def _search(self, data, recipes, judging, backend, progress):
+    def _search(self, data, candidates, judging, *where):
         """Return the Choice among the candidates."""
         criterion = self._criterion
-        return choose(data, recipes, judging, criterion, backend, progress, drop_ridges)
+        return choose(data, candidates, judging, criterion, *where, drop_ridges)
 
-    def _choose_and_fit(self, data, recipes, judging, backend, progress):
+    def _choose_and_fit(self, data, candidates, judging, backend, progress):
         """Return the final Round; what the choice tells is set on the way."""
-        recipe, model, self._unseen_outputs = recipes[0], None, None
+        recipe, model, self._unseen_outputs = candidates.first[0], None, None
         if judging is not None:
-            choice = self._search(data, recipes, judging, backend, progress)
+            choice = self._search(data, candidates, judging, backend, progress)
             recipe, model = choice.recipe, choice.model
             self.history_ = choice.history
             self._unseen_outputs = choice.outputs_of_rows(data.X.shape[0])

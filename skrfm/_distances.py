@@ -5,8 +5,8 @@ import re
 import numpy as np
 
 _MEDIAN_ROWS = 1000
-# with more rows than these, distances are a small part of the work
-_MOST_HELD_ROWS = 2500
+# where they take more, distances are a small part of the work
+_MOST_BYTES = 1 << 26
 _MEDIAN = re.compile(r"\s*(?:(?P<multiple>[^*]+?)\s*\*)?\s*median\s*")
 
 
@@ -25,7 +25,8 @@ class Distances:
         kernel, widths = recipe.kernel, recipe.looked_up
         of_median = parse_bandwidth(recipe.bandwidth)[1] is not None
         once = not of_median or (mapped and kernel.of_inner_products)
-        if once or T.shape[0] > _MOST_HELD_ROWS:
+        n_bytes = T.shape[0] ** 2 * backend.xp.finfo(T.dtype).bits // 8
+        if once or n_bytes > _MOST_BYTES:
             return None
         if mapped:
             return backend.distance_powers(kernel, T, widths)

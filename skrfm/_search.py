@@ -6,13 +6,14 @@ no chance is spared: of the ridges of a kernel the two best at round 0 go on, an
 recipe ends after two rounds without a better score.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
-from joblib import Parallel, delayed
 
-from ._recursion import FeatureMetric, Prepared, Workspace, fit_round, next_metric
+from ._judging import Judges
+from .agop import FeatureMetric
 
 _RIDGES_AFTER_ROUND_0 = 2
 _PATIENCE = 2
@@ -21,17 +22,16 @@ _LEAST_RIVALS = 4
 
 
 @dataclass(frozen=True)
-class Judges:
-    """The rows that judge: targets and weights as NumPy float64, and which they are."""
+class Candidates:
+    """What there is to choose from.
 
-    targets: np.ndarray
-    weight: np.ndarray
-    rows: np.ndarray | None = None
+    The `first` recipes, the number of all that there may be, and `more`: a function of
+    the recipes so far, the best first, that returns others to go on with, if any.
+    """
 
-    @classmethod
-    def of(cls, data, backend, rows=None):
-        """Return the judges of some data; `rows` are their places in what is fitted."""
-        return cls(*(_host(a, backend) for a in (data.Y, data.weight)), rows)
+    first: list
+    count: int
+    more: Callable = lambda recipes: []
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Choice:
     """The chosen recipe (its `max_iter` is the chosen round) and why.
 
     `model` is the fitted Round where it was fitted on all rows, else None. `candidates`
-    has the number of the recipe of each row of the history.
+    has the number of the recipe, among all `recipes`, of each row of the history.
     """
 
     recipe: object
@@ -48,6 +48,7 @@ class Choice:
     model: object = None
     history: dict = field(default_factory=dict)
     candidates: np.ndarray | None = None
+    recipes: list = field(default_factory=list)
 
     def outputs_of_rows(self, n):
         """Return the outputs (n, c) of all rows: NaN of those that did not judge.
@@ -61,111 +62,6 @@ class Choice:
         np.add.at(count, self.judges.rows, 1)
         count[count == 0] = np.nan
         return total / count[:, None]
-
-
-def _host(a, backend):
-    return backend.to_numpy(a).astype(np.float64)
-
-
-class HoldOut:
-    """Judged out of fold: each (train, test) pair learns a metric of its own."""
-
-    def __init__(self, folds, n_jobs=None):
-        self.folds, self.n_jobs = folds, n_jobs
-
-    def start(self, data, fit_intercept, backend):
-        """Prepare the folds; return the judges and the number of parts."""
-        self._parts = [
-            (
-                Prepared.of(data.subset(train, backend), fit_intercept, backend),
-                backend.take(data.X, test),
-            )
-            for train, test in self.folds
-        ]
-        self._workspace = Workspace()
-        every = np.concatenate([test for _, test in self.folds])
-        judges = Judges.of(data.subset(every, backend), backend, every)
-        return judges, len(self.folds)
-
-    def step(self, recipe, number, metrics, backend):
-        """Return the pooled outputs of a round, the next metrics, and no model."""
-        pairs = zip(self._parts, metrics, strict=True)
-        if self.n_jobs in (None, 1):
-            results = [
-                _fold(*pair, recipe, number, backend, self._workspace) for pair in pairs
-            ]
-        else:
-            results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(_fold)(*pair, recipe, number, backend, Workspace())
-                for pair in pairs
-            )
-        outputs, following = zip(*results, strict=True)
-        return np.concatenate(outputs), list(following), None
-
-
-def _fold(part, metric, recipe, number, backend, workspace):
-    """Return the outputs of one fold on its test rows, and its next metric."""
-    prepared, X = part
-    result = fit_round(prepared, recipe, metric, number, backend, workspace)
-    outputs = _host(result.predict(X, backend), backend)
-    return outputs, next_metric(result, backend)
-
-
-class _OnAllRows:
-    """What judges a machine that is fitted on all rows, and so is the model itself."""
-
-    def _prepare(self, data, fit_intercept, backend):
-        self._prepared = Prepared.of(data, fit_intercept, backend)
-        self._workspace = Workspace()
-
-    def _fit(self, recipe, number, metrics, backend, loo=False):
-        # round 0 has an AGOP even if it is the last: importances come from it
-        agop = number == 0 or None
-        where = backend, self._workspace
-        return fit_round(
-            self._prepared, recipe, *metrics, number, *where, loo=loo, agop=agop
-        )
-
-
-class LeaveOneOut(_OnAllRows):
-    """Judged by leave-one-out residuals in closed form; the metric has seen all rows.
-
-    With `last_only` the recipes are compared by their last round.
-    """
-
-    def __init__(self, last_only=False):
-        self.last_only = last_only
-
-    def start(self, data, fit_intercept, backend):
-        """Prepare the rows; return the judges and the number of parts."""
-        self._data = data
-        self._prepare(data, fit_intercept, backend)
-        return Judges.of(data, backend, np.arange(data.X.shape[0])), 1
-
-    def step(self, recipe, number, metrics, backend):
-        """Return the leave-one-out outputs, the next metric, and the model."""
-        loo = not self.last_only or number == recipe.max_iter
-        result = self._fit(recipe, number, metrics, backend, loo)
-        outputs = _host(self._data.Y - result.loo_residuals, backend) if loo else None
-        return outputs, [next_metric(result, backend)], result
-
-
-class ValidationSet(_OnAllRows):
-    """Judged on rows that the user gave."""
-
-    def __init__(self, data):
-        self.data = data
-
-    def start(self, data, fit_intercept, backend):
-        """Prepare the rows; return the judges and the number of parts."""
-        self._prepare(data, fit_intercept, backend)
-        return Judges.of(self.data, backend), 1
-
-    def step(self, recipe, number, metrics, backend):
-        """Return the outputs on the user's rows, the next metric, and the model."""
-        result = self._fit(recipe, number, metrics, backend)
-        outputs = _host(result.predict(self.data.X, backend), backend)
-        return outputs, [next_metric(result, backend)], result
 
 
 class _Path:
@@ -201,7 +97,66 @@ class _Path:
         self.alive = self.alive and since_best < _PATIENCE
 
 
-def choose(data, recipes, judging, criterion, backend, progress, prune, deadline=None):
+class _Race:
+    """Recipes fitted side by side in one or more heats, and the best so far."""
+
+    def __init__(self, data, fit_intercept, judging, criterion, backend, progress):
+        self.judging, self.criterion = judging, criterion
+        self.backend, self.progress = backend, progress
+        self.judges, self.n_parts = judging.start(data, fit_intercept, backend)
+        self.paths, self.best, self.best_score, self.history = [], None, -np.inf, []
+
+    def heat(self, recipes, prune, deadline):
+        """Fit more recipes round by round."""
+        first, n_rounds = len(self.paths), recipes[0].max_iter + 1
+        for recipe in recipes:
+            task = self.progress.open("candidate", n_rounds)
+            self.paths.append(_Path(recipe, self.n_parts, task))
+        rivals = self.paths[first:]
+        for number in range(n_rounds):
+            for candidate, path in enumerate(rivals, first):
+                if path.alive and not self.is_over(deadline):
+                    self._step(candidate, path, number)
+            prune(rivals, number)
+        for path in rivals:
+            path.task.close()
+
+    def is_over(self, deadline):
+        """Return whether the time is, and there is a score."""
+        late = deadline is not None and perf_counter() > deadline
+        return late and self.best is not None
+
+    def _step(self, candidate, path, number):
+        outputs, model = path.step(number, self.judging, self.backend)
+        if outputs is None and not path.alive:
+            outputs, model = path.score_now(number, model, self.judging, self.backend)
+        if outputs is None:
+            return
+        judges = self.judges
+        score = self.criterion.score(outputs, judges.targets, judges.weight)
+        path.record(score)
+        self.history.append((candidate, _row(path.recipe, number, score)))
+        if self.best is None or score > self.best_score:
+            self.best_score = score
+            chosen = replace(path.recipe, max_iter=number)
+            self.best = Choice(chosen, outputs, judges, model)
+
+    def leaders(self):
+        """Return all recipes that have a score, the best first."""
+        scored = [path for path in self.paths if path.scores]
+        return [path.recipe for path in sorted(scored, key=_best_score_first)]
+
+    def end(self):
+        """Return the Choice."""
+        candidates, rows = zip(*self.history, strict=True)
+        self.best.recipes = [path.recipe for path in self.paths]
+        self.best.history, self.best.candidates = _table(rows), np.array(candidates)
+        return self.best
+
+
+def choose(
+    data, candidates, judging, criterion, backend, progress, prune, deadline=None
+):
     """Return the Choice with the best score over recipes and rounds.
 
     Of equal scores the earlier round, and then the earlier recipe, wins. All recipes
@@ -210,7 +165,7 @@ def choose(data, recipes, judging, criterion, backend, progress, prune, deadline
     Parameters
     ----------
     data : Data
-    recipes : list of Recipe
+    candidates : Candidates or RandomCandidates
     judging : HoldOut, LeaveOneOut or ValidationSet
     criterion : object
         Its ``score(outputs, targets, weight)`` is to be large.
@@ -221,35 +176,13 @@ def choose(data, recipes, judging, criterion, backend, progress, prune, deadline
     deadline : float, default=None
         When to stop, by ``time.perf_counter``, once there is a score.
     """
-    judges, n_parts = judging.start(data, recipes[0].fit_intercept, backend)
-    paths = [
-        _Path(recipe, n_parts, progress.open("candidate", recipe.max_iter + 1))
-        for recipe in recipes
-    ]
-    best, best_score, history = None, -np.inf, []
-    for number in range(recipes[0].max_iter + 1):
-        for candidate, path in enumerate(paths):
-            late = best is not None and deadline is not None
-            if not path.alive or (late and perf_counter() > deadline):
-                continue
-            outputs, model = path.step(number, judging, backend)
-            if outputs is None and not path.alive:
-                outputs, model = path.score_now(number, model, judging, backend)
-            if outputs is None:
-                continue
-            score = criterion.score(outputs, judges.targets, judges.weight)
-            path.record(score)
-            history.append((candidate, _row(path.recipe, number, score)))
-            if best is None or score > best_score:
-                best_score = score
-                chosen = replace(path.recipe, max_iter=number)
-                best = Choice(chosen, outputs, judges, model)
-        prune(paths, number)
-    for path in paths:
-        path.task.close()
-    candidates, rows = zip(*history, strict=True)
-    best.history, best.candidates = _table(rows), np.array(candidates)
-    return best
+    recipes = candidates.first
+    intercept = recipes[0].fit_intercept
+    race = _Race(data, intercept, judging, criterion, backend, progress)
+    while recipes and not race.is_over(deadline):
+        race.heat(recipes, prune, deadline)
+        recipes = candidates.more(race.leaders())
+    return race.end()
 
 
 def drop_ridges(paths, number):
@@ -277,9 +210,12 @@ def halve(paths, number):
 
 def _keep(rivals, count):
     """End all but so many of the rivals with the best scores."""
-    rivals = sorted(rivals, key=lambda path: -max(path.scores))
-    for path in rivals[count:]:
+    for path in sorted(rivals, key=_best_score_first)[count:]:
         path.alive = False
+
+
+def _best_score_first(path):
+    return -max(path.scores)
 
 
 def history_of(recipe, last):

@@ -6,8 +6,9 @@ import numpy as np
 
 from ._distances import parse_bandwidth
 from ._folds import hold_out, make_folds
+from ._judging import HoldOut, LeaveOneOut
 from ._recursion import Recipe
-from ._search import HoldOut, LeaveOneOut
+from ._search import Candidates
 from .kernels import get_kernel
 from .solvers import ITERATIVE
 
@@ -17,8 +18,8 @@ _AUTO_KERNELS = ("laplace", "l1_laplace")
 CV_ROWS = 2500
 
 
-def make_recipes(params, seed):
-    """Return every recipe that the parameters leave open, simplest first.
+def make_candidates(params, seed, widths):
+    """Return the Candidates: what the parameters leave open, simplest first.
 
     Parameters
     ----------
@@ -26,6 +27,8 @@ def make_recipes(params, seed):
         The parameters of an RFM estimator.
     seed : int
         Seed of the row subsamples.
+    widths : tuple of int
+        Numbers of levels of the categories.
     """
     parse_bandwidth(params["bandwidth"])
     kernels = _kernels(params["kernel"], params["metric_type"])
@@ -38,14 +41,16 @@ def make_recipes(params, seed):
         "max_agop_samples": params["max_agop_samples"],
         "solver": params["solver"],
         "seed": seed,
+        "widths": widths,
     }
     alphas = _alphas(params["alpha"], params["alphas"])
     diagonal = [_diagonal(kernel, params["metric_type"]) for kernel in kernels]
-    return [
+    recipes = [
         Recipe(kernel, alpha, diagonal=only_diagonal, **shared)
         for kernel, only_diagonal in zip(kernels, diagonal, strict=True)
         for alpha in alphas
     ]
+    return Candidates(recipes, len(recipes))
 
 
 def _kernels(kernel, metric_type):
@@ -128,4 +133,4 @@ def _require_factor(params):
         )
 
 
-__all__ = ["CV_ROWS", "make_judging", "make_recipes"]
+__all__ = ["CV_ROWS", "make_candidates", "make_judging"]

@@ -1,7 +1,10 @@
-"""Random candidates: kernels, bandwidths, ridges and kinds of metric."""
+"""The candidates of a random search: kernels, bandwidths, ridges, kinds of metric."""
+
+from dataclasses import replace
 
 import numpy as np
 
+from ._distances import parse_bandwidth
 from ._recursion import Recipe
 from .kernels import GeneralizedLaplace, LpqLaplace
 
@@ -16,54 +19,107 @@ _COORDINATEWISE = 0.8
 _FULL = 0.5
 # ridges of the kernels that come first
 _FIRST_RIDGES = (1.0, 0.1, 0.01, 0.001)
+# the share of candidates that are drawn near the best so far, in how many heats, near
+# how many; and standard deviations from those of bandwidth and ridge, in powers of e,
+# and of the exponent
+_NEAR, _HEATS, _LEADERS = 0.4, 2, 3
+_BANDWIDTH_STEP, _RIDGE_STEP, _EXPONENT_STEP = 0.5, 1.2, 0.15
 
 
-def random_recipes(count, seed, first_kernels, shared):
-    """Return candidates: a few that are good on most tables, and random ones.
+class RandomCandidates:
+    """Candidates in heats: a few that are good on most tables, random ones, near ones.
 
-    Of both, those of one distance follow each other, and share its computation.
+    Of a heat those of one distance follow each other, and share its computation.
 
     Parameters
     ----------
     count : int
+        How many there are in all heats.
     seed : int
     first_kernels : iterable of Kernel
-        Kernels of the first candidates.
+        Kernels of the very first candidates.
     shared : dict
         What all of them have in common, by the names of `Recipe`.
 
-    Returns
-    -------
-    list of Recipe
+    Attributes
+    ----------
+    first : list of Recipe
+        The first heat.
     """
-    rng = np.random.default_rng(seed)
-    first = [
-        Recipe(kernel, alpha, "3*median", diagonal=kernel.coordinatewise, **shared)
-        for alpha in _FIRST_RIDGES
-        for kernel in first_kernels
-    ]
-    drawn = [_draw(rng, shared) for _ in range(count - len(first))]
-    return sorted(first[:count], key=_distance) + sorted(drawn, key=_distance)
+
+    def __init__(self, count, seed, first_kernels, shared):
+        self.count, self._rng = count, np.random.default_rng(seed)
+        known = [
+            Recipe(kernel, alpha, "3*median", diagonal=kernel.coordinatewise, **shared)
+            for alpha in _FIRST_RIDGES
+            for kernel in first_kernels
+        ][:count]
+        n_drawn = max(0, round(count * (1 - _NEAR)) - len(known))
+        drawn = [_draw(self._rng, shared) for _ in range(n_drawn)]
+        self.first = sorted(known, key=_distance) + sorted(drawn, key=_distance)
+        self._left = count - len(self.first)
+        self._per_heat = -(-self._left // _HEATS)
+
+    def more(self, recipes):
+        """Return the next heat, near the best of the recipes; they come best first."""
+        count = min(self._per_heat, self._left)
+        self._left -= count
+        leaders = recipes[:_LEADERS]
+        parents = [leaders[number % len(leaders)] for number in range(count)]
+        return sorted((_near(self._rng, parent) for parent in parents), key=_distance)
 
 
 def _distance(recipe):
     return recipe.kernel.norm_order, recipe.kernel.coordinatewise
 
 
+# -- drawing --------------------------------------------------------------------------
+
+
 def _draw(rng, shared):
+    """Return a candidate from the whole space."""
     q = round(rng.uniform(*_EXPONENT), 3)
     if rng.random() < _COORDINATEWISE:
         p = float(rng.choice([order for order in _ORDERS if order >= q]))
         kernel, diagonal = LpqLaplace(p=p, q=q), True
     else:
         kernel, diagonal = GeneralizedLaplace(exponent=q), rng.random() >= _FULL
-    bandwidth = f"{_log_uniform(rng, *_BANDWIDTH):.4g}*median"
-    alpha = float(f"{_log_uniform(rng, *_RIDGE):.4g}")
-    return Recipe(kernel, alpha, bandwidth, diagonal=diagonal, **shared)
+    multiple, alpha = _log_uniform(rng, *_BANDWIDTH), _log_uniform(rng, *_RIDGE)
+    recipe = Recipe(kernel, alpha, diagonal=diagonal, **shared)
+    return _with_numbers(recipe, multiple, alpha)
 
 
 def _log_uniform(rng, low, high):
     return np.exp(rng.uniform(np.log(low), np.log(high)))
+
+
+def _near(rng, recipe):
+    """Return a candidate near another one, with the same kind of metric."""
+    kernel = recipe.kernel
+    if not kernel.of_inner_products:
+        recipe = replace(recipe, kernel=_near_kernel(rng, kernel))
+    _, multiple = parse_bandwidth(recipe.bandwidth)
+    return _with_numbers(
+        recipe,
+        np.clip(multiple * rng.lognormal(0, _BANDWIDTH_STEP), *_BANDWIDTH),
+        np.clip(recipe.alpha * rng.lognormal(0, _RIDGE_STEP), *_RIDGE),
+    )
+
+
+def _near_kernel(rng, kernel):
+    p, q = kernel.norm_order, kernel.profile(1.0)[2]
+    q = round(float(np.clip(rng.normal(q, _EXPONENT_STEP), *_EXPONENT)), 3)
+    if not kernel.coordinatewise:
+        return GeneralizedLaplace(exponent=q)
+    orders = [order for order in _ORDERS if order >= q]
+    near = [order for order in orders if abs(order - p) <= 0.25] or orders[:1]
+    return LpqLaplace(p=float(rng.choice(near)), q=q)
+
+
+def _with_numbers(recipe, multiple, alpha):
+    """Return a recipe with a bandwidth and a ridge of four digits."""
+    alpha = float(f"{alpha:.4g}")
+    return replace(recipe, bandwidth=f"{multiple:.4g}*median", alpha=alpha)
 
 
 def parameters_of(recipe):

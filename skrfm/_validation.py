@@ -14,8 +14,8 @@ from ._compat import (
     get_namespace_and_device,
 )
 from ._device import on_host, place_of, require_same_place
+from ._judging import ValidationSet
 from ._recursion import Data
-from ._search import ValidationSet
 from ._table import TableEncoder, TableReader
 
 

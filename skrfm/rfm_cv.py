@@ -11,9 +11,10 @@ from ._base import BaseRFM
 from ._calibration import Calibration
 from ._compat import Interval, StrOptions
 from ._folds import make_folds
+from ._judging import HoldOut
 from ._scoring import PartCriterion, UnseenClassifier, UnseenRegressor
-from ._search import HoldOut, choose, halve
-from ._space import parameters_of, random_recipes
+from ._search import choose, halve
+from ._space import RandomCandidates, parameters_of
 from .kernels import NTK, L1Laplace, Laplace
 from .rfm import RFMClassifier, RFMRegressor
 
@@ -80,32 +81,31 @@ class SearchCV:
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _recipes(self, seed):
+    def _candidates(self, seed, widths):
         shared = {name: getattr(self, name) for name in _SHARED}
-        shared["seed"] = seed
-        return random_recipes(self.n_candidates, seed, self._first_kernels, shared)
+        shared |= {"seed": seed, "widths": widths}
+        first = self._first_kernels
+        return RandomCandidates(self.n_candidates, seed, first, shared)
 
-    def _judging(self, n_recipes, labels, keep, seed, n_jobs):
+    def _judging(self, n_candidates, labels, keep, seed, n_jobs):
         return HoldOut(make_folds(self.cv, labels, keep, seed), n_jobs)
 
-    def _search(self, data, recipes, judging, backend, progress):
+    def _search(self, data, candidates, judging, *where):
         budget = self.time_budget
         deadline = None if budget is None else perf_counter() + budget
         criterion = PartCriterion(self, judging)
-        choice = choose(
-            data, recipes, judging, criterion, backend, progress, halve, deadline
-        )
-        self._set_results(recipes, choice, np.array(criterion.scores))
+        choice = choose(data, candidates, judging, criterion, *where, halve, deadline)
+        self._set_results(choice, np.array(criterion.scores))
         return choice
 
-    def _set_results(self, recipes, choice, scores):
+    def _set_results(self, choice, scores):
         """Set what the search has found, a row for each candidate."""
         means = scores.mean(axis=1)
         rows = [
             max(np.flatnonzero(choice.candidates == number), key=lambda i: means[i])
             for number in np.unique(choice.candidates)
         ]
-        params = [parameters_of(recipes[choice.candidates[row]]) for row in rows]
+        params = [parameters_of(choice.recipes[choice.candidates[row]]) for row in rows]
         self.cv_results_ = {
             **{
                 f"param_{name}": np.array([p[name] for p in params], dtype=object)
@@ -130,15 +130,17 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     Random kernels, bandwidths, ridges and kinds of metric are fitted side by side in
     folds, round by round. After each round but the first, which is before any metric,
     the worse half of the candidates is given up, down to four, and so is one without a
-    better score for two rounds. The best candidate at its best round is fitted again on
-    all rows.
+    better score for two rounds. Two more heats follow, of candidates near the best
+    three. The best candidate at its best round is fitted again on all rows.
 
-    Kernels are those of the Lp distance, ``LpqLaplace`` with p from q to 2 and a
-    diagonal metric, in four cases of five, else ``GeneralizedLaplace`` with a diagonal
-    or a full one. Exponents are uniform from 0.7 to 1.4, bandwidths log-uniform from
-    0.3 to 30 median distances, and ridges from 1e-6 to 10. The first twelve candidates
-    are the kernels and the bandwidth of `RFMRegressor`, and ``NTK(bias=0.5)``, with
-    ridges of 1, 0.1, 0.01 and 0.001.
+    The first twelve candidates are the kernels and the bandwidth of `RFMRegressor`, and
+    ``NTK(bias=0.5)``, with ridges of 1, 0.1, 0.01 and 0.001. Others, up to 60 % of all,
+    are drawn at random: kernels are those of the Lp distance, ``LpqLaplace`` with p in
+    quarters from q to 2 and a diagonal metric, in four cases of five, else
+    ``GeneralizedLaplace`` with a diagonal or a full one; exponents are uniform from 0.7
+    to 1.4, bandwidths log-uniform from 0.3 to 30 median distances, and ridges from 1e-6
+    to 10. The last 40 % are those of the two heats, within the same limits. Candidates
+    of one distance share its computation before a metric is learned.
 
     Parameters
     ----------
@@ -214,7 +216,8 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
 
     As `RFMRegressorCV`: random kernels, bandwidths, ridges and kinds of metric are
     fitted side by side in folds, round by round, and the worse half of them is given up
-    after each round. The best candidate at its best round is fitted again on all rows.
+    after each round; then come two heats of others near the best. The best candidate at
+    its best round is fitted again on all rows.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
 from skrfm._backend import NumpyBackend
 from skrfm._recursion import Recipe
 from skrfm._search import halve
-from skrfm._space import parameters_of, random_recipes
-from skrfm.kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
+from skrfm._space import RandomCandidates, parameters_of
+from skrfm.kernels import NTK, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
 
 SMALL = {"n_candidates": 3, "max_iter": 1, "random_state": 0}
 
@@ -134,7 +134,7 @@ def test_candidates_of_one_distance_share_it(table, monkeypatch):
     assert len(norms) > 4
     again = {(1, True), (2, False)} & set(norms)  # the first candidates and random ones
     assert len(calls) == 3 * (len(norms) + len(again)) + 1  # the model
-    monkeypatch.setattr(distances, "_MOST_HELD_ROWS", 0)
+    monkeypatch.setattr(distances, "_MOST_BYTES", 0)
     got = search.fit(X, y).cv_results_["mean_test_score"]
     assert_allclose(got, expected, rtol=1e-8)
 
@@ -172,24 +172,78 @@ def test_the_worse_half_is_given_up():
     assert [p.scores[0] for p in paths if p.alive] == [0.9, 0.8, 0.7, 0.6]
 
 
+def assert_in_the_space(recipe):
+    recipe.kernel.validate()
+    multiple = float(recipe.bandwidth.removesuffix("*median"))
+    assert 0.3 <= multiple <= 30 and 1e-6 <= recipe.alpha <= 10
+    parameters = parameters_of(recipe)
+    if isinstance(recipe.kernel, LpqLaplace):
+        assert parameters["metric_type"] == "diag"
+        assert 0.7 <= recipe.kernel.q <= recipe.kernel.p <= 2
+    else:
+        assert isinstance(recipe.kernel, GeneralizedLaplace)
+
+
 def test_candidates_are_of_the_space():
-    recipes = random_recipes(300, 0, (Laplace(), L1Laplace()), {"max_iter": 2})
+    first = (Laplace(), L1Laplace())
+    recipes = RandomCandidates(500, 0, first, {"max_iter": 2}).first
+    assert len(recipes) == 300
     assert all(isinstance(recipe, Recipe) for recipe in recipes)
+    known = [
+        recipe for recipe in recipes[:8] if repr(recipe.kernel) in map(repr, first)
+    ]
+    assert [recipe.alpha for recipe in known] == 2 * [1.0, 0.1, 0.01, 0.001]
     drawn = recipes[8:]
     lpq = [r for r in drawn if isinstance(r.kernel, LpqLaplace)]
     assert 0.7 < len(lpq) / len(drawn) < 0.9
     for recipe in drawn:
-        recipe.kernel.validate()
-        multiple = float(recipe.bandwidth.removesuffix("*median"))
-        assert 0.3 <= multiple <= 30 and 1e-6 <= recipe.alpha <= 10
-        parameters = parameters_of(recipe)
-        if isinstance(recipe.kernel, LpqLaplace):
-            assert parameters["metric_type"] == "diag"
-            assert 0.7 <= recipe.kernel.q <= recipe.kernel.p <= 2
-        else:
-            assert isinstance(recipe.kernel, GeneralizedLaplace)
+        assert_in_the_space(recipe)
     metrics = {r.diagonal for r in drawn if isinstance(r.kernel, GeneralizedLaplace)}
     assert metrics == {True, False}
+
+
+@pytest.mark.parametrize("count", [1, 5, 12, 13, 21, 30])
+def test_candidates_are_as_many_as_asked_for(count):
+    candidates = RandomCandidates(count, 0, (Laplace(), L1Laplace(), NTK()), {})
+    heats = [candidates.first]
+    while heats[-1]:
+        heats.append(candidates.more(heats[0]))
+    sizes = [len(heat) for heat in heats]
+    assert sum(sizes) == candidates.count == count
+    assert sizes[0] >= min(count, 12) and len(sizes) <= 4
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [Laplace(), GeneralizedLaplace(0.75), L1Laplace(), LpqLaplace(1.5, 1.38), NTK()],
+    ids=repr,
+)
+def test_later_candidates_are_near_the_best(kernel):
+    best = Recipe(kernel, 5e-6, "29*median", diagonal=kernel.coordinatewise)
+    worst = Recipe(Laplace(), 10, "0.3*median")
+    candidates = RandomCandidates(2000, 0, (), {})
+    near = candidates.more([best, best, best, worst])
+    assert len(near) == 400
+    for recipe in near:
+        assert recipe.diagonal == best.diagonal
+        assert (recipe.kernel.of_inner_products) == kernel.of_inner_products
+        if not kernel.of_inner_products:
+            assert_in_the_space(recipe)
+            assert abs(recipe.kernel.norm_order - kernel.norm_order) <= 0.25
+    bandwidths = [float(r.bandwidth.removesuffix("*median")) for r in near]
+    assert min(bandwidths) > 29 * np.exp(-2) and max(bandwidths) == 30
+    ratios = np.log([recipe.alpha / 5e-6 for recipe in near])
+    assert ratios.min() == pytest.approx(np.log(0.2)) and 0.5 < ratios.std() < 1.3
+
+
+def test_later_candidates_are_better(table):
+    """The best of the first heats, of a search without them, is not the best."""
+    X, y = table
+    many = RFMRegressorCV(n_candidates=30, cv=3, random_state=0).fit(X, y)
+    scores = many.cv_results_["mean_test_score"]
+    assert len(scores) == 30
+    assert many.best_index_ >= 18
+    assert np.median(scores[18:]) > np.median(scores[:18])
 
 
 def test_rows_of_the_user_may_judge(table):
