@@ -189,10 +189,8 @@ def test_candidates_are_of_the_space():
     recipes = RandomCandidates(500, 0, first, {"max_iter": 2}).first
     assert len(recipes) == 300
     assert all(isinstance(recipe, Recipe) for recipe in recipes)
-    known = [
-        recipe for recipe in recipes[:8] if repr(recipe.kernel) in map(repr, first)
-    ]
-    assert [recipe.alpha for recipe in known] == 2 * [1.0, 0.1, 0.01, 0.001]
+    assert {repr(recipe.kernel) for recipe in recipes[:8]} == set(map(repr, first))
+    assert [recipe.alpha for recipe in recipes[:8]] == 2 * [1.0, 0.1, 0.01, 0.001]
     drawn = recipes[8:]
     lpq = [r for r in drawn if isinstance(r.kernel, LpqLaplace)]
     assert 0.7 < len(lpq) / len(drawn) < 0.9
@@ -229,7 +227,8 @@ def test_later_candidates_are_near_the_best(kernel):
         assert (recipe.kernel.of_inner_products) == kernel.of_inner_products
         if not kernel.of_inner_products:
             assert_in_the_space(recipe)
-            assert abs(recipe.kernel.norm_order - kernel.norm_order) <= 0.25
+            p, q = recipe.kernel.norm_order, recipe.kernel.profile(1.0)[2]
+            assert abs(p - kernel.norm_order) <= 0.25 or p - q < 0.25
     bandwidths = [float(r.bandwidth.removesuffix("*median")) for r in near]
     assert min(bandwidths) > 29 * np.exp(-2) and max(bandwidths) == 30
     ratios = np.log([recipe.alpha / 5e-6 for recipe in near])
