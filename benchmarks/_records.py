@@ -155,6 +155,27 @@ def print_metric(rows, models, metric, title):
     print(format_table(header, summary))
 
 
+def print_overall(rows, models):
+    """Print mean ranks over regression and classification tables together."""
+    lines = [[model] for model in models]
+    for metric in ("accuracy", "log_loss"):
+        tables = {**_gains(rows, models, "r2"), **_gains(rows, models, metric)}
+        ranks = rankdata([[-gain for gain in row] for row in tables.values()], axis=1)
+        for line, rank in zip(lines, ranks.mean(axis=0), strict=True):
+            line.append(float(rank))
+    print(f"\nMean rank over the {len(tables)} tables that all models have\n")
+    print(format_table(["model", "R², accuracy", "R², log-loss"], lines))
+
+
+def _gains(rows, models, metric):
+    """Return ``{table: the larger the better, of each model}``."""
+    means, sign = fold_means(rows, metric), -1 if metric == "log_loss" else 1
+    return {
+        table: [sign * means[table][model] for model in models]
+        for table in complete_tables(means, models)
+    }
+
+
 def print_seconds(rows, models):
     """Print the seconds of fitting and predicting per model."""
     fit, predict = (fold_means(rows, f"{k}_seconds") for k in ("fit", "predict"))
@@ -197,6 +218,8 @@ def print_report(rows, models):
     print_metric(rows, models, "r2", "Regression, R²")
     print_metric(rows, models, "accuracy", "Classification, accuracy")
     print_metric(rows, models, "log_loss", "Classification, log-loss")
+    if {row["task"] for row in rows} == {"reg", "clf"}:
+        print_overall(rows, models)
     print_seconds(rows, models)
     print_losses(rows)
     errors = [row for row in rows if row["error"]]
