@@ -334,6 +334,31 @@ def test_kernel_auto_chooses_by_score(rng):
     assert isinstance(RFMRegressor(**shared).fit(X, jumps).kernel_, L1Laplace)
 
 
+def test_the_worse_are_given_up(table):
+    X, y = table
+    for validation in ("cv", "holdout", "loo"):
+        machine = RFMRegressor(max_iter=5, validation=validation, random_state=0)
+        history = machine.fit(X, y).history_
+        paths = {}
+        for kernel, alpha, number, score in rows_of(history):
+            paths.setdefault((kernel, alpha), {})[number] = score
+        assert len(paths) == 2 * len(machine.alphas)
+        at_first = [key for key, path in paths.items() if len(path) > 1]
+        for kernel in KERNELS:
+            of_kernel = {
+                key: path[0] for key, path in paths.items() if key[0] == kernel
+            }
+            best = sorted(of_kernel, key=of_kernel.get)[-2:]
+            assert sorted(best) == sorted(key for key in at_first if key[0] == kernel)
+        so_far = {
+            key: max(score for number, score in paths[key].items() if number <= 2)
+            for key in at_first
+        }
+        best = sorted(so_far, key=so_far.get)[-2:]
+        at_last = [key for key, path in paths.items() if max(path) > 2]
+        assert at_last and set(at_last) <= set(best)
+
+
 def test_kernel_auto_with_a_full_metric_tries_radial_kernels_only(table):
     X, y = table
     machine = RFMRegressor(metric_type="full", alpha=0.1, cv=2, max_iter=1).fit(X, y)
