@@ -21,7 +21,7 @@ from ._device import DEVICES, warn_of_jobs
 from ._fitted import MovableMixin, fitted_attributes, warn_of_trouble
 from ._progress import Progress
 from ._recursion import run
-from ._search import choose, drop_the_worse, history_of
+from ._search import choose, drop_ridges, history_of
 from ._setup import make_candidates, make_judging
 from ._table import SCALINGS
 from ._validation import validate_rows, validate_training, validate_validation_set
@@ -235,7 +235,7 @@ class BaseRFM(
     def _search(self, data, candidates, judging, *where):
         """Return the Choice among the candidates."""
         criterion = self._criterion
-        return choose(data, candidates, judging, criterion, *where, drop_the_worse)
+        return choose(data, candidates, judging, criterion, *where, drop_ridges)
 
     def _choose_and_fit(self, data, candidates, judging, backend, progress):
         """Return the final Round; what the choice tells is set on the way."""

@@ -2,8 +2,8 @@
 
 All recipes are fitted side by side, round by round, on one or more parts of the
 data, and their outputs on unseen rows are scored together. To go on with what has
-no chance is spared: of the ridges of a kernel the two best at round 0 go on, of all
-the two best at round 2, and a recipe ends after two rounds without a better score.
+no chance is spared: of the ridges of a kernel the two best at round 0 go on, and a
+recipe ends after two rounds without a better score.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,6 @@ from ._judging import Judges
 from .agop import FeatureMetric
 
 _RIDGES_AFTER_ROUND_0 = 2
-_RIVALS_AFTER_ROUND_2 = 2
 _PATIENCE = 2
 # of many candidates the search halves them down to so many
 _LEAST_RIVALS = 4
@@ -186,17 +185,16 @@ def choose(
     return race.end()
 
 
-def drop_the_worse(paths, number):
-    """End all but the best, of each kernel after round 0 and of all after round 2."""
-    scored = [path for path in paths if path.scores]
-    if number == 0:
-        by_kernel = {}
-        for path in scored:
+def drop_ridges(paths, number):
+    """End all but the best ridges of each kernel after round 0."""
+    if number > 0:
+        return
+    by_kernel = {}
+    for path in paths:
+        if path.scores:
             by_kernel.setdefault(id(path.recipe.kernel), []).append(path)
-        for rivals in by_kernel.values():
-            _keep(rivals, _RIDGES_AFTER_ROUND_0)
-    elif number == 2:
-        _keep(scored, _RIVALS_AFTER_ROUND_2)
+    for rivals in by_kernel.values():
+        _keep(rivals, _RIDGES_AFTER_ROUND_0)
 
 
 def halve(paths, number):
