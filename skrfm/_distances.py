@@ -5,15 +5,24 @@ import re
 import numpy as np
 
 _MEDIAN_ROWS = 1000
-# where they take more, distances are a small part of the work
-_MOST_BYTES = 1 << 26
+# more rows than these gain nothing from distances that serve one kernel matrix and its
+# median; and where they take more bytes, they are a small part of the work
+_MOST_ROWS_OF_ONE = 2000
+_MOST_BYTES = 1 << 25
 _MEDIAN = re.compile(r"\s*(?:(?P<multiple>[^*]+?)\s*\*)?\s*median\s*")
 
 
 class Distances:
-    """Distance powers of all pairs of rows, held where they serve more than once."""
+    """Distance powers of all pairs of rows, held where they serve more than once.
 
-    def __init__(self):
+    Parameters
+    ----------
+    shared : bool, default=False
+        Whether several kernels will ask for those of the same rows.
+    """
+
+    def __init__(self, shared=False):
+        self._shared = shared
         self._norm = self._powers = None
 
     def of(self, recipe, T, backend, *, mapped):
@@ -22,13 +31,11 @@ class Distances:
         Those of rows that no metric has `mapped` are kept for all recipes of the same
         norm that come next, of any bandwidth, exponent and ridge.
         """
-        kernel, widths = recipe.kernel, recipe.looked_up
-        of_median = parse_bandwidth(recipe.bandwidth)[1] is not None
-        once = not of_median or (mapped and kernel.of_inner_products)
-        n_bytes = T.shape[0] ** 2 * backend.xp.finfo(T.dtype).bits // 8
-        if once or n_bytes > _MOST_BYTES:
+        kept = self._shared and not mapped
+        if not self._gain(recipe, T, backend, kept):
             return None
-        if mapped:
+        kernel, widths = recipe.kernel, recipe.looked_up
+        if not kept:
             return backend.distance_powers(kernel, T, widths)
         norm = kernel.norm_order, kernel.coordinatewise, widths
         if norm != self._norm:
@@ -36,6 +43,15 @@ class Distances:
             self._powers = backend.distance_powers(kernel, T, widths)
             self._norm = norm
         return self._powers
+
+    def _gain(self, recipe, T, backend, kept):
+        """Return whether distances that are held are used twice, and are not many."""
+        if parse_bandwidth(recipe.bandwidth)[1] is None:
+            return False
+        n = T.shape[0]
+        if kept:
+            return n**2 * backend.xp.finfo(T.dtype).bits <= 8 * _MOST_BYTES
+        return n <= _MOST_ROWS_OF_ONE and not recipe.kernel.of_inner_products
 
 
 def parse_bandwidth(bandwidth):

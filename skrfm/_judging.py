@@ -40,7 +40,9 @@ class HoldOut:
         """Prepare the folds; return the judges and the number of parts."""
         self._parts = [
             (
-                Prepared.of(data.subset(train, backend), fit_intercept, backend),
+                Prepared.of(
+                    data.subset(train, backend), fit_intercept, backend, shared=True
+                ),
                 backend.take(data.X, test),
             )
             for train, test in self.folds
@@ -78,7 +80,7 @@ class _OnAllRows:
     """What judges a machine that is fitted on all rows, and so is the model itself."""
 
     def _prepare(self, data, fit_intercept, backend):
-        self._prepared = Prepared.of(data, fit_intercept, backend)
+        self._prepared = Prepared.of(data, fit_intercept, backend, shared=True)
         self._workspace = Workspace()
 
     def _fit(self, recipe, number, metrics, backend, loo=False):

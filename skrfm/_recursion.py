@@ -101,15 +101,16 @@ class Prepared:
     weight: object
     center: object
     intercept: object
+    distances: Distances
     # where a row first occurs, or None if no two rows are equal
     first: np.ndarray | None = None
-    distances: Distances = field(default_factory=Distances)
 
     @classmethod
-    def of(cls, data, fit_intercept, backend):
+    def of(cls, data, fit_intercept, backend, *, shared=False):
         """Centre the rows and, with an intercept, the targets.
 
         Columns of categories stay as they are: zeros where a row has another level.
+        Distances are `shared` by the recipes that are fitted to these rows, if several.
         """
         xp = backend.xp
         share = data.weight / xp.sum(data.weight)
@@ -119,7 +120,8 @@ class Prepared:
         intercept, Y = _center_targets(data, fit_intercept, xp)
         X = backend.rows(data.X - center)
         first = _first_of_equals(backend.to_numpy(X))
-        return cls(X, Y, data.weight, center, intercept, first)
+        distances = Distances(shared)
+        return cls(X, Y, data.weight, center, intercept, distances, first)
 
     def mapped(self, metric, backend):
         """Return the rows that a metric has mapped; equal rows stay equal to the bit.

@@ -135,6 +135,7 @@ def test_candidates_of_one_distance_share_it(table, monkeypatch):
     again = {(1, True), (2, False)} & set(norms)  # the first candidates and random ones
     assert len(calls) == 3 * (len(norms) + len(again)) + 1  # the model
     monkeypatch.setattr(distances, "_MOST_BYTES", 0)
+    monkeypatch.setattr(distances, "_MOST_ROWS_OF_ONE", 0)
     got = search.fit(X, y).cv_results_["mean_test_score"]
     assert_allclose(got, expected, rtol=1e-8)
 
