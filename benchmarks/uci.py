@@ -11,7 +11,8 @@ kernel, gradient boosting and xRFM, whose package needs torch, have 30 candidate
 a random forest 12. The report has mean accuracy, mean (Friedman) rank, the share of
 sets where a model has at least 90 or 95 % of the best accuracy (P90, P95), and the mean
 percentage of the best accuracy (PMA).
-Figures that are in the CSV file are not run again.
+Figures that are in the CSV file are not run again. The report is on the sets that have
+figures of all ``--models``.
 """
 
 import argparse
@@ -204,11 +205,14 @@ def run_one(records, table_name, name, table):
         )
 
 
-def report(records):
-    """Print the comparison over the sets that all models have."""
-    models = [m for m in MODELS if any(row["model"] == m for row in records.rows)]
+def report(records, names):
+    """Print the comparison over the sets that all of the models have."""
+    models = [m for m in names if any(row["model"] == m for row in records.rows)]
     means = fold_means(records.rows, "accuracy")
     tables = complete_tables(means, models)
+    if not tables:
+        print(f"no set has figures of all of {models}")
+        return
     scores = np.array([[means[table][model] for model in models] for table in tables])
     best = scores.max(axis=1, keepdims=True)
     columns = {
@@ -242,7 +246,7 @@ def main():
             parser.error("--data is needed, except for --report")
         warnings.simplefilter("ignore", NumericalWarning)
         run_all(records, args.data, args.models, args.max_rows)
-    report(records)
+    report(records, args.models)
 
 
 if __name__ == "__main__":
