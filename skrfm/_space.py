@@ -19,10 +19,9 @@ _COORDINATEWISE = 0.8
 _FULL = 0.5
 # ridges of the kernels that come first
 _FIRST_RIDGES = (1.0, 0.1, 0.01, 0.001)
-# the share of candidates that are drawn near the best so far, in how many heats, near
-# how many; and standard deviations from those of bandwidth and ridge, in powers of e,
-# and of the exponent
+# the share of candidates near the best so far, in how many heats, near how many
 _NEAR, _HEATS, _LEADERS = 0.4, 2, 3
+# standard deviations of bandwidths and ridges, in powers of e, and of exponents
 _BANDWIDTH_STEP, _RIDGE_STEP, _EXPONENT_STEP = 0.5, 1.2, 0.15
 
 
