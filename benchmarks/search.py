@@ -1,6 +1,6 @@
 """What candidates of a search gain from shared work.
 
-    python benchmarks/search.py [--rows 2000] [--columns 20]
+    python benchmarks/search.py [--rows 2000] [--columns 20] [--max-iter 5]
 
 Seconds of RFMRegressorCV with 30 candidates in three folds where distances are shared
 and where each kernel matrix computes its own; and of a kernel matrix, its Cholesky
@@ -10,17 +10,17 @@ kernel. Each is the least of three turns that alternate.
 
 import argparse
 from time import perf_counter
+from unittest.mock import patch
 
 import numpy as np
 from _records import format_table
 from sklearn.datasets import make_friedman1
 
-from skrfm import RFMRegressorCV, _distances
+from skrfm import RFMRegressorCV, _distances, _recursion
 from skrfm._backend import NumpyBackend
 from skrfm.kernels import L1Laplace, Laplace, LpqLaplace
 
 TURNS = 3
-LIMITS = ("_MOST_BYTES", "_MOST_ROWS_OF_ONE")
 
 
 def seconds_of(functions):
@@ -34,20 +34,26 @@ def seconds_of(functions):
     return least
 
 
-def compare_searches(X, y):
+class Unshared(_distances.Distances):
+    """Nothing is held: each kernel matrix and each median computes its distances."""
+
+    def median(self, recipe, T, weight, backend, *, mapped):
+        """Return the median, computed anew."""
+        return super().median(recipe, T, weight, backend, mapped=True)
+
+    def powers(self, recipe, T, backend, *, mapped):
+        """Return nothing."""
+
+
+def compare_searches(X, y, max_iter):
     """Return lines of the search with and without shared distances."""
-    model = RFMRegressorCV(n_candidates=30, cv=3, random_state=0)
+    search = {"n_candidates": 30, "cv": 3, "max_iter": max_iter, "random_state": 0}
+    model = RFMRegressorCV(**search)
     model.fit(X[:200], y[:200])  # compiled before it is measured
-    limits = {name: getattr(_distances, name) for name in LIMITS}
 
     def alone():
-        try:
-            for name in LIMITS:
-                setattr(_distances, name, 0)
+        with patch.object(_recursion, "Distances", Unshared):
             model.fit(X, y)
-        finally:
-            for name, value in limits.items():
-                setattr(_distances, name, value)
 
     least = seconds_of({"shared": lambda: model.fit(X, y), "alone": alone})
     return [[name, value, value / least["shared"]] for name, value in least.items()]
@@ -76,6 +82,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--columns", type=int, default=20)
+    parser.add_argument("--max-iter", type=int, default=5)
     args = parser.parse_args()
     X, y = make_friedman1(args.rows, args.columns, noise=1.0, random_state=0)
     kernels = Laplace(), L1Laplace(), LpqLaplace(1.25), LpqLaplace(1.3)
@@ -84,7 +91,8 @@ def main():
     print(f"{args.rows} rows; in seconds of a Cholesky factor\n")
     print(format_table(header, lines))
     print("\n30 candidates\n")
-    print(format_table(["distances", "s", "of shared"], compare_searches(X, y)))
+    lines = compare_searches(X, y, args.max_iter)
+    print(format_table(["distances", "s", "of shared"], lines))
 
 
 if __name__ == "__main__":

@@ -186,12 +186,14 @@ def run_one(records, table_name, name, table):
     train, val = table["tune_train"], table["tune_val"]
     start = perf_counter()
     model = MODELS[name](X[train], y[train], X[val], y[val])
+    print(table_name, " ".join(repr(model).split()), flush=True)
     scores = []
     for fold in range(4):
         train, test = table[f"kfold_train_{fold}"], table[f"kfold_test_{fold}"]
         scores.append(
             float(clone(model).fit(X[train], y[train]).score(X[test], y[test]))
         )
+        print(table_name, name, fold, scores[-1], flush=True)
     seconds = round(perf_counter() - start, 2)
     print(table_name, name, round(float(np.mean(scores)), 4), seconds, flush=True)
     for fold, accuracy in enumerate(scores):

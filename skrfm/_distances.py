@@ -1,57 +1,70 @@
-"""Distances of the training rows: held for more than one use, and their median."""
+"""Distances of the training rows: their median, and what recipes share of them."""
 
 import re
 
 import numpy as np
 
 _MEDIAN_ROWS = 1000
-# more rows than these gain nothing from distances that serve one kernel matrix and its
-# median; and where they take more bytes, they are a small part of the work
-_MOST_ROWS_OF_ONE = 2000
-_MOST_BYTES = 1 << 25
+# the most memory that distances of the rows of one part of the data may take
+_MOST_BYTES = 1 << 26
 _MEDIAN = re.compile(r"\s*(?:(?P<multiple>[^*]+?)\s*\*)?\s*median\s*")
 
 
 class Distances:
-    """Distance powers of all pairs of rows, held where they serve more than once.
+    """What all recipes of one distance share of rows that no metric has mapped.
+
+    Their median, of any multiple of it, and the distances themselves, for any
+    bandwidth, exponent and ridge, where to compute them takes longer than to read.
 
     Parameters
     ----------
     shared : bool, default=False
-        Whether several kernels will ask for those of the same rows.
+        Whether there are several recipes.
     """
 
     def __init__(self, shared=False):
         self._shared = shared
+        self._medians = {}
         self._norm = self._powers = None
 
-    def of(self, recipe, T, backend, *, mapped):
+    def median(self, recipe, T, weight, backend, *, mapped):
+        """Return the median distance of the rows of T."""
+        norm, kernel = _norm(recipe), recipe.kernel
+        if not mapped and norm in self._medians:
+            return self._medians[norm]
+        where = backend, recipe.seed, recipe.looked_up
+        median = median_distance(kernel, T, weight, *where)
+        if not mapped:
+            self._medians[norm] = median
+        return median
+
+    def powers(self, recipe, T, backend, *, mapped):
         """Return ‖t_i − t_j‖_p^p for i >= j, or None where that gains nothing.
 
-        Those of rows that no metric has `mapped` are kept for all recipes of the same
-        norm that come next, of any bandwidth, exponent and ridge.
+        Those of one distance are held at a time: recipes that have it follow each
+        other.
         """
-        kept = self._shared and not mapped
-        if not self._gain(recipe, T, backend, kept):
+        if mapped or not self._shared or not _gains(recipe.kernel, T, backend):
             return None
-        kernel, widths = recipe.kernel, recipe.looked_up
-        if not kept:
-            return backend.distance_powers(kernel, T, widths)
-        norm = kernel.norm_order, kernel.coordinatewise, widths
+        norm = _norm(recipe)
         if norm != self._norm:
             self._norm = self._powers = None  # its memory comes back first
-            self._powers = backend.distance_powers(kernel, T, widths)
+            widths = recipe.looked_up
+            self._powers = backend.distance_powers(recipe.kernel, T, widths)
             self._norm = norm
         return self._powers
 
-    def _gain(self, recipe, T, backend, kept):
-        """Return whether distances that are held are used twice, and are not many."""
-        if parse_bandwidth(recipe.bandwidth)[1] is None:
-            return False
-        n = T.shape[0]
-        if kept:
-            return n**2 * backend.xp.finfo(T.dtype).bits <= 8 * _MOST_BYTES
-        return n <= _MOST_ROWS_OF_ONE and not recipe.kernel.of_inner_products
+
+def _norm(recipe):
+    kernel = recipe.kernel
+    return kernel.norm_order, kernel.coordinatewise, recipe.looked_up
+
+
+def _gains(kernel, T, backend):
+    """Return whether distances are slow to compute, with roots, and not too many."""
+    rooted = kernel.coordinatewise and kernel.norm_order not in (1, 2)
+    size = T.shape[0] ** 2 * backend.xp.finfo(T.dtype).bits // 8
+    return rooted and size <= _MOST_BYTES
 
 
 def parse_bandwidth(bandwidth):
@@ -72,23 +85,18 @@ def parse_bandwidth(bandwidth):
     )
 
 
-def median_distance(kernel, T, weight, backend, seed, widths=(), powers=None):
+def median_distance(kernel, T, weight, backend, seed, widths=()):
     """Return the weighted median distance of the rows of T, in the kernel's norm.
 
     Pairs have weight w_i w_j; zero distances are left out. Beyond 1000 rows, a
     seeded subsample of 1000 is taken. 1 if all rows are equal. The last columns of T
-    are categories of so many levels as `widths` says; `powers` are the distance powers
-    of all pairs of rows, if they are there.
+    are categories of so many levels as `widths` says.
     """
     if T.shape[0] > _MEDIAN_ROWS:
         rng = np.random.default_rng(seed)
         rows = np.sort(rng.choice(T.shape[0], _MEDIAN_ROWS, replace=False))
         T, weight = backend.take(T, rows), backend.take(weight, rows)
-        if powers is not None:
-            powers = backend.to_numpy(backend.take(powers, rows))[:, rows]
-    if powers is None:
-        powers = backend.distance_powers(kernel, T, widths)
-    powers = backend.to_numpy(powers)
+    powers = backend.to_numpy(backend.distance_powers(kernel, T, widths))
     weight = backend.to_numpy(weight).astype(np.float64)
     pairs = (powers > 0) & np.tri(len(weight), k=-1, dtype=bool)
     if not pairs.any():

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ._distances import Distances, median_distance, parse_bandwidth
+from ._distances import Distances, parse_bandwidth
 from .agop import AgopOptions, FeatureMetric, average_gradient_outer_product
 from .solvers import choose_solver, leave_one_out_residuals, solve
 
@@ -174,8 +174,8 @@ def fit_round(
     """
     T = prepared.mapped(metric, backend)
     mapped = T is not prepared.X
-    powers = prepared.distances.of(recipe, T, backend, mapped=mapped)
-    bandwidth = _bandwidth(recipe, T, prepared.weight, backend, powers)
+    powers = prepared.distances.powers(recipe, T, backend, mapped=mapped)
+    bandwidth = _bandwidth(recipe, T, prepared, backend, mapped)
     solver, streamed = choose_solver(
         recipe.solver,
         recipe.kernel,
@@ -259,12 +259,12 @@ def _center_targets(data, fit_intercept, xp):
     return mean, data.Y - mean
 
 
-def _bandwidth(recipe, T, weight, backend, powers):
+def _bandwidth(recipe, T, prepared, backend, mapped):
     value, multiple = parse_bandwidth(recipe.bandwidth)
     if value is not None:
         return value
-    where = backend, recipe.seed, recipe.looked_up, powers
-    return multiple * median_distance(recipe.kernel, T, weight, *where)
+    where = T, prepared.weight, backend
+    return multiple * prepared.distances.median(recipe, *where, mapped=mapped)
 
 
 def _agop_options(n, recipe):
