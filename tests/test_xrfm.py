@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
 from skrfm._parallel import run_jobs
 from skrfm._tree import route
-from skrfm.xrfm import Constant
+from skrfm._xrfm import Constant
 
 QUICK = RFMRegressor(
     kernel="laplace", alpha=0.1, max_iter=1, validation=None, scaling=None
@@ -104,13 +104,53 @@ def test_the_root_chooses_for_all_leaves(table):
     X, y = table
     model = XRFMRegressor(max_leaf_size=150, random_state=0).fit(X, y)
     root = model.root_estimator_
-    assert len(root.X_fit_) == 150 and len(root.history_["score"]) > 1
+    assert len(root.X_fit_) == len(X) // 2 and len(root.history_["score"]) > 1
     for leaf in model.estimators_[0]:
         assert repr(leaf.kernel_) == repr(root.kernel_)
         assert (leaf.alpha_, leaf.best_iter_) == (root.alpha_, root.best_iter_)
     each = XRFMRegressor(max_leaf_size=150, search="leaves", random_state=0).fit(X, y)
     assert each.root_estimator_ is None
     assert all(len(leaf.history_["score"]) > 1 for leaf in each.estimators_[0])
+
+
+@pytest.mark.parametrize(
+    ("leaf", "fitted", "judging"), [(1200, 600, 1400), (700, 500, 1400)]
+)
+def test_the_root_is_judged_on_other_rows(leaf, fitted, judging, rng, monkeypatch):
+    X = rng.normal(size=(2000, 3))
+    y = np.sin(2 * X[:, 0]) + 0.1 * rng.normal(size=2000)
+    fit, calls = RFMRegressor.fit, []
+
+    def watched(self, X, y, weight, **validation):
+        calls.append((y, validation.get("y_val")))
+        return fit(self, X, y, weight, **validation)
+
+    monkeypatch.setattr(RFMRegressor, "fit", watched)
+    XRFMRegressor(max_leaf_size=leaf, random_state=0).fit(X, y)
+    (searched, judges), *leaves = calls
+    assert (len(searched), len(judges)) == (fitted, judging)
+    assert not np.isin(judges, searched).any()
+    assert all(judges is None for _, judges in leaves)
+
+
+@pytest.mark.parametrize("validation", ["loo", None])
+def test_an_estimator_may_choose_by_its_own_rule(validation, table):
+    X, y = table
+    estimator = RFMRegressor(validation=validation, max_iter=2)
+    model = XRFMRegressor(estimator, max_leaf_size=150, random_state=0).fit(X, y)
+    root = model.root_estimator_
+    assert len(root.X_fit_) == 150
+    if validation is None:
+        assert root.best_iter_ == 2
+
+
+def test_a_class_that_only_judges_know_is_no_trouble(rng):
+    X = rng.normal(size=(1500, 3))
+    y = np.where(X[:, 0] > 0, "a", "b")
+    y[rng.choice(1500, 3)] = "c"
+    model = XRFMClassifier(max_leaf_size=400, random_state=0).fit(X, y)
+    assert set(model.classes_) == {"a", "b", "c"}
+    assert model.score(X, y) > 0.95
 
 
 def test_soft_leaves_are_better_than_hard_ones(rng):
