@@ -19,7 +19,8 @@ from _tables import find_tables, load_table
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from skrfm._backend import get_backend, own_threads
-from skrfm._criteria import ClassificationCriterion, RegressionCriterion, probabilities
+from skrfm._calibration import Calibration
+from skrfm._criteria import ClassificationCriterion, RegressionCriterion
 from skrfm._recursion import Data, Recipe, run
 from skrfm.kernels import L1Laplace, Laplace
 
@@ -41,14 +42,11 @@ def encode(y, classes):
     return np.eye(len(classes))[codes]
 
 
-def test_score(task, criterion, outputs, targets, temperature):
-    """Return R², or minus the log-loss at the temperature of cross-validation."""
-    if task == "reg":
+def test_score(criterion, outputs, targets, calibration):
+    """Return R², or minus the log-loss at the calibration of cross-validation."""
+    if calibration is None:
         return criterion.score(outputs, targets, np.ones(len(targets)))
-    proba = probabilities(outputs, temperature)
-    codes = targets[:, 0] > 0 if targets.shape[1] == 1 else targets.argmax(1)
-    chosen = proba[np.arange(len(proba)), codes.astype(int)]
-    return float(np.log(np.clip(chosen, 1e-15, 1)).mean())
+    return float(calibration.log_likelihood(outputs, targets).mean())
 
 
 def measure(table, recipe):
@@ -70,9 +68,9 @@ def measure(table, recipe):
         outputs = np.concatenate([p.predict(X[b], backend) for p, (_, b) in pairs])
         outputs = outputs.astype(np.float64)
         score = criterion.score(outputs, *judges)
-        factor = None if classes is None else criterion.temperature(outputs, *judges)
+        calibration = None if classes is None else Calibration.fit(outputs, *judges)
         predicted = model.predict(new, backend).astype(np.float64)
-        final = test_score(table.task, criterion, predicted, targets, factor)
+        final = test_score(criterion, predicted, targets, calibration)
         yield model.number, score, final
 
 

@@ -33,7 +33,7 @@ from ._validation import read_rows, read_training
 _SPLIT_ALPHA = 0.1
 # rows that machines are fitted to in the search at the root, as a share of the largest
 # leaf but at least so many, and rows that judge them, in largest leaves
-_SEARCH_SHARE, _SEARCH_ROWS, _JUDGES = 0.5, 500, 2
+_SEARCH_SHARE, _SEARCH_ROWS, _JUDGES = 0.375, 500, 2
 # leaves that a budget of memory would make smaller are an error
 _LEAST_ROWS = 10
 

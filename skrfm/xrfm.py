@@ -32,10 +32,10 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         Gigabytes that the kernel matrices of the leaves that are fitted at the same
         time may take. Leaves are smaller than `max_leaf_size` where that needs it.
     search : {"root", "leaves"}, default="root"
-        Where kernel, ridge and round are chosen: once, by machines fitted to half as
-        many rows as a leaf has and judged on others, or in each leaf anew, which takes
-        three or four times as long. An estimator whose ``validation`` is not ``"auto"``
-        is fitted to as many rows as a leaf has, and chooses by its own rule.
+        Where kernel, ridge and round are chosen: once, by machines fitted to fewer rows
+        than a leaf has and judged on others, or in each leaf anew, which takes three or
+        four times as long. An estimator whose ``validation`` is not ``"auto"`` is
+        fitted to as many rows as a leaf has, and chooses by its own rule.
     temperature : float, default=0.1
         How far leaves have a say beyond their thresholds: at a node the share of a side
         is a logistic function of the distance by the interquartile range of its rows
@@ -152,10 +152,10 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         Gigabytes that the kernel matrices of the leaves that are fitted at the same
         time may take. Leaves are smaller than `max_leaf_size` where that needs it.
     search : {"root", "leaves"}, default="root"
-        Where kernel, ridge and round are chosen: once, by machines fitted to half as
-        many rows as a leaf has and judged on others, or in each leaf anew, which takes
-        three or four times as long. An estimator whose ``validation`` is not ``"auto"``
-        is fitted to as many rows as a leaf has, and chooses by its own rule.
+        Where kernel, ridge and round are chosen: once, by machines fitted to fewer rows
+        than a leaf has and judged on others, or in each leaf anew, which takes three or
+        four times as long. An estimator whose ``validation`` is not ``"auto"`` is
+        fitted to as many rows as a leaf has, and chooses by its own rule.
     temperature : float, default=0.1
         How far leaves have a say beyond their thresholds: at a node the share of a side
         is a logistic function of the distance by the interquartile range of its rows

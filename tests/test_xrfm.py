@@ -114,7 +114,7 @@ def test_the_root_chooses_for_all_leaves(table):
 
 
 @pytest.mark.parametrize(
-    ("leaf", "fitted", "judging"), [(1200, 600, 1400), (700, 500, 1400)]
+    ("leaf", "fitted", "judging"), [(1600, 600, 1400), (700, 500, 1400)]
 )
 def test_the_root_is_judged_on_other_rows(leaf, fitted, judging, rng, monkeypatch):
     X = rng.normal(size=(2000, 3))
