@@ -174,7 +174,7 @@ def main():
     if not args.report:
         with tempfile.TemporaryDirectory() as folder:
             folder = args.folder or Path(folder)
-            write_tables(folder, args.sizes)
+            write_tables(folder, [*SIZES, *args.sizes])
             run_all(records, folder, args.sizes, args.models, args.leaf)
     report(records)
 
