@@ -19,9 +19,10 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skrfm import RFMRegressor
 from skrfm._backend import ArrayAPIBackend, NumpyBackend, _memory, get_backend
-from skrfm._backend._packed import _PANEL
+from skrfm._backend._packed import _FEW_COLUMNS, _PANEL
 from skrfm._backend._threads import for_each, own_threads
 from skrfm._backend._tiles import TILE
+from skrfm._jit._products import _COLUMNS, _ROWS
 from skrfm.exceptions import NotPositiveDefiniteError
 from skrfm.kernels import Gaussian, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
 
@@ -229,12 +230,33 @@ def test_a_spent_gram_of_another_size_is_not_reused():
 # -- slopes -------------------------------------------------------------------------
 
 
-@every_size
+@pytest.mark.parametrize("columns", [1, 5, _FEW_COLUMNS, _FEW_COLUMNS + 1])
+@pytest.mark.parametrize("n", [*SIZES, _COLUMNS + 2 * _ROWS + 7])
+def test_products(n, columns, threads):
+    """With the matrix below the diagonal and with its slopes, which are above."""
+    problem = Problem(Laplace(), n)
+    W = dense_slopes(problem.kernel, problem.T, BANDWIDTH)
+    V = np.random.default_rng(2).normal(size=(n, columns))
+    gram = problem.gram()
+    assert_allclose(gram.product(V), problem.K @ V, rtol=1e-9, atol=1e-11)
+    assert_allclose(gram.slope_product(V), W @ V, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("columns", [3, _FEW_COLUMNS + 1])
+def test_products_do_not_depend_on_the_threads(columns):
+    problem, found = Problem(Laplace(), 769), []
+    V = np.random.default_rng(2).normal(size=(769, columns))
+    for count in (1, 3):
+        with threadpool_limits(count, user_api="blas"), own_threads(10**6):
+            found.append(problem.gram().product(V))
+    assert_array_equal(*found)
+
+
 @pytest.mark.parametrize(
     "kernel", [k for k in KERNELS if not k.coordinatewise], ids=repr
 )
-def test_slope_product(kernel, n, threads):
-    problem = Problem(kernel, n)
+def test_slope_product(kernel):
+    problem = Problem(kernel, 257)
     W = dense_slopes(kernel, problem.T, BANDWIDTH)
     gram = problem.gram()
     assert_allclose(gram.slope_product(problem.B), W @ problem.B, rtol=1e-9, atol=1e-11)

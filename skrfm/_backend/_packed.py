@@ -24,6 +24,18 @@ from ._tiles import cuts, lower_strips, pair_tiles
 _PANEL = 384
 # rows that a thread updates at a time
 _STRIP = 256
+# a product with more columns is left to BLAS; one with fewer is in strips of rows, each
+# of which sums apart
+_FEW_COLUMNS, _PARTS = 32, 8
+
+
+def _equal_areas(n, upper):
+    """Return edges of strips of rows with as many entries each in a triangle.
+
+    They do not depend on the number of threads, for sums that do not.
+    """
+    below = (n * np.sqrt(np.linspace(0, 1, _PARTS + 1))).astype(int)
+    return list(pairwise((n - below[::-1] if upper else below).tolist()))
 
 
 def _solve_panel(matrix, k, size, strip):
@@ -132,6 +144,19 @@ class PackedGram(Gram):
         return self._symmetric_product(self._slope_diagonal, V, upper=True)
 
     def _symmetric_product(self, diagonal, V, *, upper):
+        if V.shape[1] > _FEW_COLUMNS:
+            return self._blas_product(diagonal, V, upper)
+        rows = np.ascontiguousarray(V.T)
+
+        def strip(edge):
+            out = np.zeros_like(rows)
+            _jit.triangle_product(self._packed, *edge, upper, rows, out)
+            return out
+
+        total = sum(for_each(strip, _equal_areas(len(diagonal), upper)))
+        return np.ascontiguousarray((total + diagonal * rows).T)
+
+    def _blas_product(self, diagonal, V, upper):
         np.fill_diagonal(self._packed, diagonal)
         matrix, V = Matrix(self._packed), np.ascontiguousarray(V)
         out = np.empty_like(V)

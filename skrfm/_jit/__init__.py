@@ -25,6 +25,7 @@ from ._pairs import (
     square_distances,
     value_tile,
 )
+from ._products import triangle_product
 
 __all__ = [
     "add_level_distances",
@@ -44,5 +45,6 @@ __all__ = [
     "slopes_of_powers",
     "square_distances",
     "subtract_level_sums",
+    "triangle_product",
     "value_tile",
 ]
