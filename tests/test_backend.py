@@ -282,13 +282,14 @@ def test_slopes_outlive_the_factorisation(n):
     assert_allclose(gram.slope_product(problem.B), W @ problem.B, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("order", [1, -1])
 @every_size
-def test_coordinate_gradients(n, threads):
+def test_coordinate_gradients(n, order, threads):
     """L1: the gradient is −Σ_j α_j k_ij sign(t_i − t_j) / L, axis by axis."""
     problem = Problem(L1Laplace(), n)
     gram = problem.gram()
     gram.factorize(problem.ridge)
-    rows = np.arange(n)[::-1]
+    rows = np.arange(n)[::order]
     J = np.empty((n, 2, 3))
     for position, block in gram.coordinate_gradients(rows, problem.B):
         J[position] = block
@@ -298,14 +299,23 @@ def test_coordinate_gradients(n, threads):
 
 
 @pytest.mark.parametrize("p", [1.25, 1.3, 1.5, 1.75, 2.0])
-def test_coordinate_gradients_of_other_norms(p, backend):
-    problem = Problem(LpqLaplace(p=p), 20)
+@pytest.mark.parametrize("n", [20, 120])
+def test_coordinate_gradients_of_other_norms(n, p, backend):
+    problem = Problem(LpqLaplace(p=p), n)
     gram = problem.gram(backend)
-    rows = np.arange(20)
-    blocks = gram.coordinate_gradients(rows, backend.asarray(problem.B))
+    blocks = gram.coordinate_gradients(np.arange(n), backend.asarray(problem.B))
     J = np.concatenate([backend.to_numpy(block) for _, block in blocks])
     expected = gradients(problem.kernel, problem.T, problem.B, BANDWIDTH)
     assert_allclose(J, expected, rtol=1e-10, atol=1e-13)
+
+
+def test_coordinate_gradients_do_not_depend_on_the_threads():
+    problem, found = Problem(LpqLaplace(p=1.25), 769), []
+    for count in (1, 3):
+        with threadpool_limits(count, user_api="blas"), own_threads(10**6):
+            blocks = problem.gram().coordinate_gradients(np.arange(769), problem.B)
+            found.append(np.concatenate([block for _, block in blocks]))
+    assert_array_equal(*found)
 
 
 # -- kernel matrices ----------------------------------------------------------------

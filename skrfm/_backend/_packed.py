@@ -176,6 +176,30 @@ class PackedGram(Gram):
         out += self._slope_diagonal[rows, None] * V[rows]
         return out
 
+    def coordinate_gradients(self, rows, coef):
+        """Yield (positions, gradients): of all rows, where that is asked for, at once.
+
+        Each pair of rows is looked at once then, in place of twice.
+        """
+        n, held = len(coef), coef.shape[1] * self.n_dense * _PARTS
+        if held > n or not np.array_equal(rows, np.arange(n)):
+            yield from super().coordinate_gradients(rows, coef)
+            return
+        tiles, alpha = self._tiles, np.ascontiguousarray(coef.T)
+
+        def strip(edge):
+            out = np.zeros((len(alpha), self.n_dense, n), dtype=self.T.dtype)
+            what = tiles.columns, *edge, alpha, tiles.p
+            _jit.pair_gradients(self._packed, *what, out)
+            return out
+
+        total = sum(for_each(strip, _equal_areas(n, upper=True)))
+        gradients = np.ascontiguousarray(total.transpose(2, 0, 1))
+        if tiles.t_levels is not None:
+            along = self.level_gradients(rows, coef)
+            gradients = np.concatenate([gradients, along], axis=2)
+        yield slice(0, n), gradients
+
     def _slopes_of(self, rows):
         def slopes(j0, j1):
             out = np.empty((len(rows), j1 - j0), dtype=self.T.dtype)

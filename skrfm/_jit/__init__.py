@@ -13,10 +13,10 @@ from ._entries import (
     row_sums,
     sampled_products,
 )
+from ._gradients import coordinate_gradients, pair_gradients
 from ._levels import add_level_distances, subtract_level_sums
 from ._networks import network_gradients, network_values
 from ._pairs import (
-    coordinate_gradients,
     pack_tile,
     pack_values,
     power_sums,
@@ -37,6 +37,7 @@ __all__ = [
     "normal_rows",
     "pack_tile",
     "pack_values",
+    "pair_gradients",
     "power_sums",
     "row_solves",
     "row_sums",
