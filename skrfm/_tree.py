@@ -1,8 +1,8 @@
 """A binary tree of the rows of a table: how it is grown, and where rows go.
 
-Each node parts its rows at a weighted quantile of one direction, the one in which a
-small kernel machine varies most: the median, or what makes leaves of equal size where
-their number is odd. Nothing here knows what is in the leaves.
+Each node parts its rows at a weighted quantile of one direction: the median, or what
+makes leaves of equal size where their number is odd. Nothing here knows what is in the
+leaves, nor where directions come from.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from math import ceil
 import numpy as np
 from scipy.special import expit
 
-# directions of a node that are tried before it becomes a leaf
-_DIRECTIONS = 5
+#: directions of a node that are tried before it becomes a leaf
+DIRECTIONS = 5
 # leaves of less than this share of a row's weight are left out
 _LEAST_WEIGHT = 1e-3
 # rows that a coding takes at a time
@@ -144,7 +144,7 @@ def _first_split(X, weight, rows, directions, most):
     n_leaves = ceil(len(rows) / most)
     # rounded down, for no row too many would go left
     share = (n_leaves // 2 / n_leaves) * (1 - 1e-9)
-    for direction in directions[:_DIRECTIONS]:
+    for direction in directions[:DIRECTIONS]:
         split = split_rows(part, part_weight, direction, share)
         if split is not None:
             return split

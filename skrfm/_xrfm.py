@@ -24,9 +24,10 @@ from ._device import (
     outer_place_of,
     warn_of_jobs,
 )
+from ._leaves import Constant, find_directions, fit_leaf
 from ._parallel import run_jobs
-from ._table import Coding, TableEncoder
-from ._tree import Direction, grow, principal_directions, route
+from ._table import TableEncoder
+from ._tree import grow, route
 from ._validation import read_rows, read_training
 
 # the ridge of the machines that find directions, where none has been searched for
@@ -70,7 +71,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         memory_budget=None,
         search="root",
         temperature=0.1,
-        max_split_samples=1000,
+        max_split_samples=2000,
         n_trees=1,
         device=None,
         n_jobs=None,
@@ -156,7 +157,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
             rng = np.random.RandomState(seed)
             root, rows = self._tree(X, y, weight, splitter, rng)
             jobs = [
-                delayed(_fit_leaf)(leaf, X[r], y[r], weight[r], s)
+                delayed(fit_leaf)(leaf, X[r], y[r], weight[r], s)
                 for r, s in zip(rows, _seeds(rng, len(rows)), strict=True)
             ]
             models = run_jobs(jobs, self._n_jobs)
@@ -198,7 +199,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         order = np.random.default_rng(seed).permutation(len(X))
         if leaf.validation != "auto":
             rows = np.sort(order[:most])
-            return _fit_leaf(leaf, X[rows], y[rows], weight[rows], seed)
+            return fit_leaf(leaf, X[rows], y[rows], weight[rows], seed)
         size = max(int(_SEARCH_SHARE * most), min(_SEARCH_ROWS, len(X) // 2))
         rows, judges = np.split(order[: size + _JUDGES * most], [size])
         if is_classifier(self):
@@ -209,7 +210,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
             "y_val": y[judges],
             "sample_weight_val": weight[judges],
         }
-        return _fit_leaf(leaf, X[rows], y[rows], weight[rows], seed, **validation)
+        return fit_leaf(leaf, X[rows], y[rows], weight[rows], seed, **validation)
 
     def _tree(self, X, y, weight, splitter, rng):
         """Return the root of a tree, and the rows of each of its leaves."""
@@ -218,7 +219,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
             seeds = _seeds(rng, len(nodes))
             rows = [self._some(r, s) for r, s in zip(nodes, seeds, strict=True)]
             jobs = [
-                delayed(_directions)(splitter, X[r], y[r], weight[r], s)
+                delayed(find_directions)(splitter, X[r], y[r], weight[r], s)
                 for r, s in zip(rows, seeds, strict=True)
             ]
             return run_jobs(jobs, self._n_jobs)
@@ -262,35 +263,5 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         return chain.from_iterable(self.estimators_)
 
 
-class Constant:
-    """The model of a leaf whose targets are all the same."""
-
-    def __init__(self, target, d):
-        self.target, self.feature_importances_ = target, np.zeros(d)
-
-
 def _seeds(random_state, count):
     return random_state.randint(np.iinfo(np.int32).max, size=count).tolist()
-
-
-def _fit_leaf(estimator, X, y, weight, seed, **judges):
-    """Return the model of a leaf."""
-    if (y == y[0]).all():
-        return Constant(y[0], X.shape[1])
-    return clone(estimator).set_params(random_state=seed).fit(X, y, weight, **judges)
-
-
-def _directions(splitter, X, y, weight, seed):
-    """Return Directions for a node, those of most variance for equal targets."""
-    model = _fit_leaf(splitter, X, y, weight, seed)
-    if not isinstance(model, Constant):
-        coding = Coding(model._reader, model._encoder)
-        vectors = principal_directions(model.metric_)
-    else:
-        coding = Coding.of(X, splitter.categorical_features, weight)
-        rows = coding.transform(X)
-        centred = rows - rows.mean(axis=0)
-        vectors = principal_directions(centred.T @ centred)
-    if splitter.categorical_features is None:
-        coding = None
-    return [Direction(vector, coding) for vector in vectors]

@@ -5,7 +5,8 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._device import HostScoreMixin
-from ._xrfm import BaseXRFM, Constant
+from ._leaves import Constant
+from ._xrfm import BaseXRFM
 from .rfm import RFMClassifier, RFMRegressor
 
 
@@ -13,10 +14,10 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     """Regression by a tree with a Recursive Feature Machine in each leaf.
 
     For tables with more rows than one kernel matrix holds. Each node of the tree parts
-    its rows along the direction in which a machine fitted to a few of them varies most,
-    so that leaves are as few as can be, and of equal size. Each leaf has a machine with
-    a metric of its own. Near the thresholds the leaves of both sides have a say. Time
-    grows with the number of rows.
+    its rows along a direction in which a machine fitted to some of them varies: that of
+    a few whose two sides are predicted best, each by itself. Leaves are as few as can
+    be, and of equal size. Each has a machine with a metric of its own. Near the
+    thresholds the leaves of both sides have a say. Time grows with the number of rows.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         How far leaves have a say beyond their thresholds: at a node the share of a side
         is a logistic function of the distance by the interquartile range of its rows
         and by the temperature. 0 sends a row to one leaf.
-    max_split_samples : int, default=1000
+    max_split_samples : int, default=2000
         The most rows that the direction of a node is found from.
     n_trees : int, default=1
         Number of trees, of other random rows, whose predictions are averaged.
@@ -77,7 +78,7 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     ----------
     D. Beaglehole, D. Holzmüller, A. Radhakrishnan and M. Belkin, "xRFM: accurate,
     scalable, and interpretable feature learning models for tabular data", 2025,
-    arXiv:2508.10053.
+    arXiv:2508.10053. There the direction of a node is the one of most variance.
 
     Examples
     --------
@@ -133,10 +134,10 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     """Classification by a tree with a Recursive Feature Machine in each leaf.
 
     For tables with more rows than one kernel matrix holds. Each node of the tree parts
-    its rows along the direction in which a machine fitted to a few of them varies most,
-    so that leaves are as few as can be, and of equal size. Each leaf has a machine with
-    a metric of its own, and says how likely classes are. Near the thresholds the leaves
-    of both sides have a say.
+    its rows along a direction in which a machine fitted to some of them varies: that of
+    a few whose two sides are predicted best, each by itself. Leaves are as few as can
+    be, and of equal size. Each has a machine with a metric of its own, and says how
+    likely classes are. Near the thresholds the leaves of both sides have a say.
 
     Parameters
     ----------
@@ -160,7 +161,7 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         How far leaves have a say beyond their thresholds: at a node the share of a side
         is a logistic function of the distance by the interquartile range of its rows
         and by the temperature. 0 sends a row to one leaf.
-    max_split_samples : int, default=1000
+    max_split_samples : int, default=2000
         The most rows that the direction of a node is found from.
     n_trees : int, default=1
         Number of trees, of other random rows, whose probabilities are averaged.
@@ -199,7 +200,7 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     ----------
     D. Beaglehole, D. Holzmüller, A. Radhakrishnan and M. Belkin, "xRFM: accurate,
     scalable, and interpretable feature learning models for tabular data", 2025,
-    arXiv:2508.10053.
+    arXiv:2508.10053. There the direction of a node is the one of most variance.
 
     Examples
     --------
