@@ -10,8 +10,8 @@ from ._table import Coding
 from ._tree import DIRECTIONS, Direction, principal_directions, split_rows
 from .agop import FeatureMetric
 
-# sides of fewer rows tell nothing
-_LEAST_SIDE = 10
+# sides of fewer rows tell nothing, and of a smaller share make too many leaves
+_LEAST_SIDE, _LEAST_SHARE = 10, 0.25
 
 
 class Constant:
@@ -66,23 +66,27 @@ def _by_their_sides(model, directions, X, y, weight):
     )
     first = directions[:DIRECTIONS]
     with own_threads(len(X) if backend.threads else 0):
-        errors = [
-            _error_of_sides(split_rows(X, weight, direction), data, recipe, backend)
+        ranks = [
+            _rank(split_rows(X, weight, direction), data, recipe, backend)
             for direction in first
         ]
-    order = np.argsort(errors, kind="stable")
+    order = sorted(range(len(first)), key=ranks.__getitem__)
     return [first[k] for k in order] + directions[len(first) :]
 
 
-def _error_of_sides(split, data, recipe, backend):
-    """Return the sum of squared leave-one-out residuals of both sides of a split."""
+def _rank(split, data, recipe, backend):
+    """Return what is small for a good split: squared residuals, then imbalance.
+
+    Residuals are those of both sides, of rows left out; infinite where a side is small.
+    """
     if split is None:
-        return np.inf
+        return np.inf, 0.0
     left = split[1]
-    if min(left.sum(), (~left).sum()) < _LEAST_SIDE:
-        return np.inf
+    smaller = min(left.sum(), (~left).sum())
+    if smaller < max(_LEAST_SIDE, _LEAST_SHARE * len(left)):
+        return np.inf, -smaller
     sides = (data.subset(np.flatnonzero(side), backend) for side in (left, ~left))
-    return sum(_error(side, recipe, backend) for side in sides)
+    return sum(_error(side, recipe, backend) for side in sides), -smaller
 
 
 def _error(data, recipe, backend):

@@ -78,15 +78,21 @@ def split_rows(X, weight, direction, share=0.5):
     `share` of the weight does. None if nothing would be left on one of the sides.
     """
     position = direction.positions(X)
-    low, threshold, high = weighted_quantiles(position, weight, (0.25, share, 0.75))
-    left = position <= threshold
+    low, middle, high = weighted_quantiles(position, weight, (0.25, share, 0.75))
+    left = position <= middle
     if left.all():  # as many rows are at the median as above it, or more
-        left = position < threshold
+        left = position < middle
         if not left.any():
             return None
-        threshold = position[left].max()
+    threshold = _between(position[left].max(), position[~left].min())
     width = high - low if high > low else position.max() - position.min()
     return Node(direction, float(threshold), float(width)), left
+
+
+def _between(low, high):
+    """Return what is between two numbers, as far from both as can be, or the lower."""
+    middle = low + (high - low) / 2
+    return middle if middle < high else low
 
 
 def principal_directions(metric):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import skrfm._leaves as leaves
 from skrfm import RFMClassifier, RFMRegressor
@@ -51,7 +52,7 @@ def test_errors_of_sides_are_those_of_rows_left_out(outputs, rng):
     weight = rng.uniform(0.5, 2, size=30)
     split = split_rows(X, weight, Direction(np.array([1.0, 0, 0])))
     recipe = Recipe(Laplace(), 0.1, 1.7, max_iter=0)
-    got = leaves._error_of_sides(split, Data(X, Y, weight), recipe, NumpyBackend())
+    got, _ = leaves._rank(split, Data(X, Y, weight), recipe, NumpyBackend())
     left = split[1]
     parts = [(X[side], Y[side], weight[side], 1.7) for side in (left, ~left)]
     assert got == pytest.approx(sum(left_out(*part) for part in parts), rel=1e-8)
@@ -62,8 +63,8 @@ def test_sides_of_few_rows_say_nothing(rng):
     weight, data = np.ones(12), Data(X, y[:, None], np.ones(12))
     split = split_rows(X, weight, Direction(np.ones(3)))
     where = data, Recipe(Laplace(), 0.1, 1.0), NumpyBackend()
-    assert leaves._error_of_sides(split, *where) == np.inf
-    assert leaves._error_of_sides(None, *where) == np.inf
+    assert leaves._rank(split, *where) == (np.inf, -6)
+    assert leaves._rank(None, *where) == (np.inf, 0)
     model = SPLITTER.fit(X, y)
     found = find_directions(SPLITTER, X, y, weight, None)
     largest = np.linalg.eigh(model.metric_)[1][:, -1]
@@ -77,6 +78,25 @@ def test_the_first_direction_is_across_the_parts_of_a_table(rng, monkeypatch):
     monkeypatch.setattr(leaves, "DIRECTIONS", 1)
     first = find_directions(SPLITTER, X, y, np.ones(1000), 0)[0]
     assert abs(first.vector[0]) < 0.5  # the one of most variance
+
+
+def test_a_few_rows_are_not_parted_from_the_others(rng):
+    X, y = in_parts(rng, 1000)
+    rare = rng.random(1000) < 0.04
+    X = np.column_stack([X, 5 * rare])
+    y = np.where(rare, 5 + 3 * np.sin(3 * X[:, 3]), y)
+    weight = np.ones(1000)
+    for direction in find_directions(SPLITTER, X, y, weight, 0)[:2]:
+        left = split_rows(X, weight, direction)[1]
+        assert 0.25 < left.mean() < 0.75
+
+
+def test_where_all_splits_are_lopsided_the_evenest_comes_first(rng):
+    X = (rng.random((400, 2)) < [0.06, 0.2]).astype(float)
+    y = 5 * X[:, 0] + X[:, 1] + 0.01 * rng.normal(size=400)
+    splitter = clone(SPLITTER).set_params(metric_type="diag")
+    first = find_directions(splitter, X, y, np.ones(400), 0)[0]
+    assert abs(first.vector[1]) > 0.9
 
 
 def test_classes_have_such_directions(rng):

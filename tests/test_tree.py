@@ -56,6 +56,18 @@ def test_ties_leave_something_on_both_sides(values):
     assert node.width > 0
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_threshold_is_between_the_rows(dtype):
+    """Else rows of a tie just above it would be shared out in halves."""
+    X = np.repeat([0, 1], [10, 90]).astype(dtype)[:, None]
+    node, left = split_rows(X, np.ones(100), Direction(np.ones(1)))
+    assert node.threshold == 0.5 and left.sum() == 10
+    near = np.array([1, np.nextafter(dtype(1), dtype(2))], dtype=dtype)[:, None]
+    node, left = split_rows(near, np.ones(2), Direction(np.ones(1)))
+    assert_array_equal(left, [True, False])
+    assert_array_equal(node.offset(near) > 0, [False, True])
+
+
 def test_equal_rows_have_no_split():
     X = np.ones((6, 3))
     assert split_rows(X, np.ones(6), Direction(np.ones(3))) is None
