@@ -193,7 +193,8 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
     def _search(self, leaf, X, y, weight, seed):
         """Return the machine whose kernel, ridge and round all leaves are to have.
 
-        Fewer rows than a leaf has tell as much, where many others judge.
+        Fewer rows than a leaf has tell as much, where many others judge; None where no
+        row can, for its class is not among theirs.
         """
         most = self._most(X)
         order = np.random.default_rng(seed).permutation(len(X))
@@ -204,6 +205,8 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         rows, judges = np.split(order[: size + _JUDGES * most], [size])
         if is_classifier(self):
             judges = judges[np.isin(y[judges], y[rows])]
+            if not len(judges):
+                return None
         rows, judges = np.sort(rows), np.sort(judges)
         validation = {
             "X_val": X[judges],

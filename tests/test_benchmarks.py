@@ -24,7 +24,7 @@ def test_a_script_starts(name):
     try:
         assert importlib.import_module(name).__doc__
     except ModuleNotFoundError as error:
-        if error.name.startswith(("skrfm", "_")):
+        if error.name != "torch":  # of the scripts that only compare with peers
             raise
         pytest.skip(f"{error.name} is not installed")
 

@@ -65,7 +65,7 @@ def test_sides_of_few_rows_say_nothing(rng):
     where = data, Recipe(Laplace(), 0.1, 1.0), NumpyBackend()
     assert leaves._rank(split, *where) == (np.inf, -6)
     assert leaves._rank(None, *where) == (np.inf, 0)
-    model = SPLITTER.fit(X, y)
+    model = clone(SPLITTER).fit(X, y)
     found = find_directions(SPLITTER, X, y, weight, None)
     largest = np.linalg.eigh(model.metric_)[1][:, -1]
     assert abs(found[0].vector @ largest) == pytest.approx(1)

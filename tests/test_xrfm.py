@@ -153,6 +153,15 @@ def test_a_class_that_only_judges_know_is_no_trouble(rng):
     assert model.score(X, y) > 0.95
 
 
+def test_where_no_row_can_judge_leaves_choose_for_themselves(rng):
+    X, y = rng.normal(size=(14, 2)), np.array([0, 1] * 3 + [0] + [2] * 7)
+    order = np.empty(14, dtype=int)
+    seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max, size=2)[0]
+    order[np.random.default_rng(seed).permutation(14)] = np.arange(14)
+    model = XRFMClassifier(max_leaf_size=13, random_state=0).fit(X, y[order])
+    assert model.root_estimator_ is None and model.n_leaves_ == 2
+
+
 def test_soft_leaves_are_better_than_hard_ones(rng):
     X = rng.normal(size=(1500, 4))
     y = np.sin(2 * X[:, 0] + X[:, 1]) + X[:, 2] * X[:, 3] + 0.3 * rng.normal(size=1500)
