@@ -20,7 +20,7 @@ from skrfm.kernels import (
     Laplace,
     LpqLaplace,
 )
-from skrfm.solvers import _eigenpro, _iterative, choose_solver, solve
+from skrfm.solvers import _eigenpro, _iterative, _rows, choose_solver, solve
 
 KERNELS = [
     Laplace(),
@@ -212,6 +212,33 @@ def test_no_diverged_model_is_returned(rng, monkeypatch):
         pytest.raises(NotConvergedError, match="pass solver='pcg'"),
     ):
         solve(make_gram(Laplace(), T, True), Y, ridge, BACKEND, solver="eigenpro")
+
+
+@pytest.mark.parametrize("kept_rows", [0, 700, 1000, 5000])
+@pytest.mark.parametrize("n_first", [1, 150, 400])
+def test_rows_are_the_same_kept_or_not(kept_rows, n_first, rng, monkeypatch):
+    """Three epochs over batches of 180 rows, whose coefficients change in between."""
+    T, Y, _ = problem(rng)
+    K, n = dense_values(Laplace(), T, T, BANDWIDTH), len(T)
+    monkeypatch.setattr(_rows, "_KEPT", 8 * kept_rows**2 / 2)
+    rows_of_k = _rows.KernelRows(make_gram(Laplace(), T, True), n_first, BACKEND)
+    coef, products = np.zeros_like(Y), []
+    count = rows_of_k._gram.rows_product
+    monkeypatch.setattr(
+        rows_of_k._gram,
+        "rows_product",
+        lambda *args, **kw: products.append(1) or count(*args, **kw),
+    )
+    for _ in range(3):
+        for start in range(0, n, 180):
+            rows = slice(start, min(start + 180, n))
+            got, first = rows_of_k.product(rows, coef)
+            assert_allclose(got, K[rows] @ coef, rtol=1e-10, atol=1e-12)
+            assert_allclose(first, K[rows, :n_first], rtol=1e-10)
+            coef[rows] += rng.normal(size=got.shape)
+            coef[:n_first] += rng.normal(size=(n_first, Y.shape[1]))
+    batches = -(-n // 180)
+    assert len(products) == (batches if kept_rows >= n else 3 * batches)
 
 
 # -- which solver ---------------------------------------------------------------------

@@ -148,21 +148,24 @@ class StreamedArrayGram(ArrayGram):
         """Return K @ V."""
         return self.rows_product(slice(0, self.T.shape[0]), V)[0]
 
-    def rows_product(self, rows, V, n_kept=0):
-        """Return K[rows] @ V for a slice of rows, and K[rows, :n_kept]."""
+    def rows_product(self, rows, V, n_kept=0, start=0):
+        """Return K[rows, start:] @ V for a slice of rows, and its first columns.
+
+        There may be fewer rows of V than columns.
+        """
         backend, n_rows = self._backend, rows.stop - rows.start
         out = backend.empty((n_rows, V.shape[1]), self.T)
         kept = backend.empty((n_rows, n_kept), self.T)
+        columns = slice(start, start + V.shape[0])
 
-        def strip(start, stop):
-            block = slice(rows.start + start, rows.start + stop)
-            K = self._pairs.values(block, _ALL)
+        def strip(i, j):
+            K = self._pairs.values(slice(rows.start + i, rows.start + j), columns)
             if V.shape[1]:
-                out[start:stop, :] = K @ V
+                out[i:j, :] = K @ V
             if n_kept:
-                kept[start:stop, :] = K[:, :n_kept]
+                kept[i:j, :] = K[:, :n_kept]
 
-        step = backend.rows_of_strip(self.T.shape[0], self.T)
+        step = backend.rows_of_strip(V.shape[0], self.T)
         backend.each_strip(strip, n_rows, step)
         return out, kept
 

@@ -30,8 +30,11 @@ class StreamedGram(Gram):
         """Return K @ V."""
         return self.rows_product(slice(0, self.T.shape[0]), V)[0]
 
-    def rows_product(self, rows, V, n_kept=0):
-        """Return K[rows] @ V for a slice of rows, and K[rows, :n_kept]."""
+    def rows_product(self, rows, V, n_kept=0, start=0):
+        """Return K[rows, start:] @ V for a slice of rows, and its first columns.
+
+        There may be fewer rows of V than columns.
+        """
         first, n_rows = rows.start, rows.stop - rows.start
         out = np.zeros((n_rows, V.shape[1]), dtype=self.T.dtype)
         kept = np.empty((n_rows, n_kept), dtype=self.T.dtype)
@@ -39,7 +42,8 @@ class StreamedGram(Gram):
         def strip(edge):
             i0, i1 = edge
             for j0, j1 in cuts(len(V), _COLUMNS):
-                tile = self._tiles.values(first + i0, first + i1, j0, j1)
+                columns = start + j0, start + j1
+                tile = self._tiles.values(first + i0, first + i1, *columns)
                 out[i0:i1] += tile @ V[j0:j1]
                 if j0 < n_kept:
                     kept[i0:i1, j0:j1] = tile[:, : n_kept - j0]
