@@ -188,8 +188,9 @@ class BaseRFM(
         candidates = self._candidates(seed, self._encoder.widths)
         labels = self._labels(backend.to_numpy(data.Y))
         n_jobs = warn_of_jobs(self.n_jobs, place, stacklevel=6)
+        few = len(labels) <= backend.direct_rows(data.X)
         judging = validation_set or self._judging(
-            candidates.count, labels, keep, seed, n_jobs
+            candidates.count, labels, keep, seed, n_jobs, few
         )
         n_runs = 1 + (candidates.count if judging else 0)
         progress = Progress(
@@ -225,12 +226,11 @@ class BaseRFM(
         """Return what there is to choose from."""
         return make_candidates(self.get_params(deep=False), seed, widths)
 
-    def _judging(self, n_candidates, labels, keep, seed, n_jobs):
+    def _judging(self, n_candidates, labels, keep, seed, n_jobs, few):
         """Return how they are judged, or None where nothing is open."""
         params = self.get_params(deep=False) | {"n_jobs": n_jobs}
-        return make_judging(
-            params, n_candidates, labels, keep, seed, calibrate=self._calibrates
-        )
+        what, calibrate = (n_candidates, labels, keep, seed), self._calibrates
+        return make_judging(params, *what, few=few, calibrate=calibrate)
 
     def _search(self, data, candidates, judging, *where):
         """Return the Choice among the candidates."""

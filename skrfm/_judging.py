@@ -115,6 +115,37 @@ class LeaveOneOut(_OnAllRows):
         return outputs, [next_metric(result, backend)], result
 
 
+class LastRound(_OnAllRows):
+    """Judged on unseen rows in the last round alone, by a machine of the other rows.
+
+    The metric has seen all rows. It takes no factor, as leave-one-out does.
+    """
+
+    def __init__(self, fold):
+        self.fold = fold
+
+    def start(self, data, fit_intercept, backend):
+        """Prepare the rows; return the judges and the number of parts."""
+        self._prepare(data, fit_intercept, backend)
+        train, test = self.fold
+        part = data.subset(train, backend)
+        self._part = Prepared.of(part, fit_intercept, backend, shared=True)
+        self._unseen = backend.take(data.X, test)
+        return Judges.of(data.subset(test, backend), backend, test), 1
+
+    def step(self, recipe, number, metrics, backend):
+        """Return the outputs on the unseen rows, the next metric, and the model."""
+        result = self._fit(recipe, number, metrics, backend)
+        following = [next_metric(result, backend)]
+        if number < recipe.max_iter:
+            return None, following, result
+        other = fit_round(
+            self._part, recipe, *metrics, number, backend, self._workspace, agop=False
+        )
+        outputs = _host(other.predict(self._unseen, backend), backend)
+        return outputs, following, result
+
+
 class ValidationSet(_OnAllRows):
     """Judged on rows that the user gave."""
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from ._distances import parse_bandwidth
 from ._folds import hold_out, make_folds
-from ._judging import HoldOut, LeaveOneOut
+from ._judging import HoldOut, LastRound, LeaveOneOut
 from ._recursion import Recipe
 from ._search import Candidates
 from .kernels import get_kernel
-from .solvers import ITERATIVE
+from .solvers import DIRECT, ITERATIVE
 
 # kernel="auto" chooses among these
 _AUTO_KERNELS = ("laplace", "l1_laplace")
@@ -85,7 +85,7 @@ def _diagonal(kernel, metric_type):
     return metric_type == "diag" or (metric_type == "auto" and kernel.coordinatewise)
 
 
-def make_judging(params, n_candidates, labels, keep, seed, *, calibrate):
+def make_judging(params, n_candidates, labels, keep, seed, *, few, calibrate):
     """Return how recipes and rounds are judged, or None where nothing is open.
 
     Parameters
@@ -100,37 +100,35 @@ def make_judging(params, n_candidates, labels, keep, seed, *, calibrate):
         Which rows of the table that the user gave have a weight: the n rows here.
     seed : int
         Seed of the splits.
+    few : bool
+        Whether rows are so few that they are factorised, if the solver is open.
     calibrate : bool
         Whether unseen outputs are needed even where nothing is to be chosen.
     """
-    validation, cv = params["validation"], params["cv"]
+    validation, cv, solver = params["validation"], params["cv"], params["solver"]
     if validation is None:
-        needed = n_candidates > 1 or calibrate
-        if needed:
-            _require_factor(params)
-        return LeaveOneOut(last_only=True) if needed else None
+        if n_candidates == 1 and not calibrate:
+            return None
+        if solver in DIRECT or (solver == "auto" and few):
+            return LeaveOneOut(last_only=True)
+        return LastRound(hold_out(labels, params["validation_fraction"], seed))
     n = len(labels)
     if validation == "auto":
         if n_candidates == 1 and params["max_iter"] == 0 and not calibrate:
             return None
-        few = n <= CV_ROWS or not isinstance(cv, Integral | None)
-        validation = "cv" if few else "holdout"
+        folds = n <= CV_ROWS or not isinstance(cv, Integral | None)
+        validation = "cv" if folds else "holdout"
     if validation == "loo":
-        _require_factor(params)
+        if solver in ITERATIVE:
+            raise ValueError(
+                f"solver={solver!r} does not give leave-one-out residuals, which "
+                "validation='loo' takes. Pass validation='cv' or 'holdout', or "
+                "solver='cholesky'."
+            )
         return LeaveOneOut()
     if validation == "holdout":
         return HoldOut([hold_out(labels, params["validation_fraction"], seed)])
     return HoldOut(make_folds(cv, labels, keep, seed), params["n_jobs"])
-
-
-def _require_factor(params):
-    """Raise ValueError where leave-one-out meets a solver without a factor."""
-    if params["solver"] in ITERATIVE:
-        raise ValueError(
-            f"solver={params['solver']!r} does not give leave-one-out residuals, which "
-            f"validation={params['validation']!r} takes here. Pass validation='cv' or "
-            "'holdout', or solver='cholesky'."
-        )
 
 
 __all__ = ["CV_ROWS", "make_candidates", "make_judging"]

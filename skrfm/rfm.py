@@ -78,12 +78,13 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         residuals in closed form; it is fast, but optimistic about later rounds, whose
         metric has seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and
         ``"holdout"`` above. None keeps the last round (and chooses ridge and kernel,
-        where they are open, by leave-one-out in it).
+        where they are open, by leave-one-out in it, or by a hold-out in it where rows
+        are too many to factorise).
     cv : int, splitter or iterable, default=5
         Number of shuffled folds (at most one per row), a splitter, or pairs of train
         and test row numbers.
     validation_fraction : float, default=0.2
-        Share of the rows that ``validation="holdout"`` sets aside.
+        Share of the rows that a hold-out sets aside.
     fit_intercept : bool, default=True
         Whether the weighted mean of the targets is taken out before the fit and added
         to the predictions. False is the published algorithm.
@@ -304,12 +305,13 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         residuals in closed form; it is fast, but optimistic about later rounds, whose
         metric has seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and
         ``"holdout"`` above. None keeps the last round (and chooses ridge and kernel,
-        where they are open, by leave-one-out in it).
+        where they are open, by leave-one-out in it, or by a hold-out in it where rows
+        are too many to factorise).
     cv : int, splitter or iterable, default=5
         Number of shuffled stratified folds (at most one per row of a class), a
         splitter, or pairs of train and test row numbers.
     validation_fraction : float, default=0.2
-        Share of the rows that ``validation="holdout"`` sets aside.
+        Share of the rows that a hold-out sets aside.
     fit_intercept : bool, default=True
         Whether the weighted mean of the targets is taken out before the fit and added
         to the predictions. False is the published algorithm.
@@ -544,7 +546,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         estimates or of something like their logarithms is taken, with one temperature,
         whichever fits best the outputs that the choice of the round had on unseen rows.
         The order of the classes is that of `decision_function`. With
-        ``validation=None`` leave-one-out outputs are fitted, which is optimistic, for
+        ``validation=None`` leave-one-out outputs are fitted, or those of a hold-out in
+        the last round where rows are too many to factorise; both are optimistic, for
         the metric has seen all rows.
 
         Parameters

@@ -87,7 +87,7 @@ class SearchCV:
         first = self._first_kernels
         return RandomCandidates(self.n_candidates, seed, first, shared)
 
-    def _judging(self, n_candidates, labels, keep, seed, n_jobs):
+    def _judging(self, n_candidates, labels, keep, seed, n_jobs, few):
         return HoldOut(make_folds(self.cv, labels, keep, seed), n_jobs)
 
     def _search(self, data, candidates, judging, *where):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import dense_values
+from sklearn.metrics import log_loss
 
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm._backend import NumpyBackend, own_threads
@@ -332,8 +333,40 @@ def test_no_leave_one_out_without_a_factor(table):
     X, _, y, _ = table
     with pytest.raises(ValueError, match="solver='pcg' does not give leave-one-out"):
         RFMRegressor(solver="pcg", validation="loo").fit(X, y)
-    with pytest.raises(ValueError, match="solver='eigenpro' does not give"):
-        RFMRegressor(solver="eigenpro", validation=None).fit(X, y)
+
+
+@pytest.mark.parametrize("solver", ["auto", "pcg", "eigenpro"])
+def test_many_rows_have_a_hold_out_in_the_last_round(solver, table, rng, monkeypatch):
+    """Probabilities take one more solve, of the other rows, and no factor."""
+    X, X_new, y, y_new = table
+    monkeypatch.setattr("skrfm._backend._numpy.DIRECT_ROWS", 1000)
+    monkeypatch.setattr("skrfm._backend._packed.PackedGram.factorize", None)
+    classes, classes_new = y > 0, y_new > 0
+    machine = RFMClassifier(
+        kernel="laplace",
+        alpha=0.1,
+        validation=None,
+        max_iter=2,
+        solver=solver,
+        random_state=0,
+        validation_fraction=0.09,
+    ).fit(X, classes)
+    assert machine.history_["iter"].tolist() == [2]
+    assert machine.best_iter_ == machine.n_iter_ == 2
+    assert 0 < log_loss(classes_new, machine.predict_proba(X_new)) < 0.4
+    unsure = RFMClassifier(**machine.get_params()).fit(X, rng.permutation(classes))
+    assert np.abs(unsure.predict_proba(X_new) - 0.5).max() < 0.2
+
+
+def test_a_hold_out_in_the_last_round_chooses_kernel_and_ridge(table):
+    X, X_new, y, y_new = table
+    settings = {"validation": None, "max_iter": 1, "random_state": 0}
+    machine = RFMRegressor(solver="pcg", **settings).fit(X, y)
+    assert machine.history_["iter"].tolist() == [1] * 8
+    best = np.argmax(machine.history_["score"])
+    assert machine.alpha_ == machine.history_["alpha"][best]
+    assert repr(machine.kernel_) == machine.history_["kernel"][best]
+    assert machine.score(X_new, y_new) > 0.9
 
 
 def test_a_residual_that_is_left_is_warned_of(table, monkeypatch):
