@@ -42,9 +42,10 @@ def tune(model, space, task):
     )
 
 
-def make_rfm_cv(task, threads):
+def make_rfm_cv(task, threads, **options):
     """Make skrfm's search."""
     from skrfm import RFMClassifierCV, RFMRegressorCV
 
     kind = RFMRegressorCV if task == "reg" else RFMClassifierCV
-    return kind(n_candidates=CANDIDATES, cv=folds_of(task), random_state=0)
+    options |= {"n_candidates": CANDIDATES, "cv": folds_of(task), "random_state": 0}
+    return kind(**options)

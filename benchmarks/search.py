@@ -47,8 +47,8 @@ class Unshared(_distances.Distances):
 
 def compare_searches(X, y, max_iter):
     """Return lines of the search with and without shared distances."""
-    search = {"n_candidates": 30, "cv": 3, "max_iter": max_iter, "random_state": 0}
-    model = RFMRegressorCV(**search)
+    search = {"n_candidates": 30, "n_machines": 1, "cv": 3, "max_iter": max_iter}
+    model = RFMRegressorCV(**search, random_state=0)
     model.fit(X[:200], y[:200])  # compiled before it is measured
 
     def alone():

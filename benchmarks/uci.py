@@ -41,7 +41,8 @@ SINGLE_FROM = 20_000
 
 def tune_rfm(X, y, X_val, y_val):
     """Search kernel, bandwidth, ridge, metric and round, as the search does it."""
-    search = RFMClassifierCV(n_candidates=CANDIDATES, scaling=None, random_state=0)
+    settings = {"n_candidates": CANDIDATES, "n_machines": 1, "scaling": None}
+    search = RFMClassifierCV(**settings, random_state=0)
     search.fit(X, y, X_val=X_val, y_val=y_val)
     best = search.best_params_
     return RFMClassifier(**best, validation=None, scaling=None, random_state=0)

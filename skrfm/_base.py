@@ -120,6 +120,8 @@ class BaseRFM(
     _criterion = None
     #: whether unseen outputs are needed even where nothing is to be chosen
     _calibrates = False
+    #: how many machines may be fitted to all rows in the end
+    _most_machines = 1
     #: whether y may have several columns
     _multi_output = False
 
@@ -137,6 +139,9 @@ class BaseRFM(
 
     def _learn_from(self, choice):
         """Set further attributes from the outputs on unseen rows."""
+
+    def _fit_others(self, choice, model, data, backend, progress):
+        """Fit what else there is to be beside the model."""
 
     # -- fit ----------------------------------------------------------------------
 
@@ -192,7 +197,7 @@ class BaseRFM(
         judging = validation_set or self._judging(
             candidates.count, labels, keep, seed, n_jobs, few
         )
-        n_runs = 1 + (candidates.count if judging else 0)
+        n_runs = self._most_machines + (candidates.count if judging else 0)
         progress = Progress(
             self,
             n_runs,
@@ -247,13 +252,19 @@ class BaseRFM(
             self._unseen_outputs = choice.outputs_of_rows(data.X.shape[0])
             self._learn_from(choice)
         if model is None:
-            rounds = run(data, recipe, backend)
-            watched = progress.open("fit", recipe.max_iter + 1).watch(rounds)
-            model = deque(watched, maxlen=1).pop()  # none but the last is held
+            model = self._fit_all(data, recipe, backend, progress)
         if judging is None:
             self.history_ = history_of(recipe, model.number)
+        else:
+            self._fit_others(choice, model, data, backend, progress)
         self.n_iter_ = max(1, int(self.history_["iter"].max()))
         return model
+
+    def _fit_all(self, data, recipe, backend, progress):
+        """Return the last Round of a recipe on all rows."""
+        rounds = run(data, recipe, backend)
+        watched = progress.open("fit", recipe.max_iter + 1).watch(rounds)
+        return deque(watched, maxlen=1).pop()  # none but the last is held
 
     # -- after fit ----------------------------------------------------------------
 
@@ -269,23 +280,27 @@ class BaseRFM(
         return backend.rows(X @ place.bring(self.components_).T)
 
     def _outputs(self, X, method):
-        """Return the outputs (m, c) of the kernel machine, and their Place."""
+        """Return the outputs (m, c) at new rows, and their Place."""
         X, place = self._validate_rows(X, method)
+        with own_threads(self.X_fit_.shape[0] if place.backend.threads else 0):
+            return self._kernel_outputs(X, place), place
+
+    def _kernel_outputs(self, X, place):
+        """Return the outputs (m, c) of the kernel machine at rows that it has."""
         backend, coef = place.backend, place.bring(self.dual_coef_)
         if coef.ndim == 1:
             coef = backend.xp.reshape(coef, (-1, 1))
-        with own_threads(self.X_fit_.shape[0] if backend.threads else 0):
-            out = backend.cross_dot(
-                self.kernel_,
-                self._map(X, place),
-                place.bring(self._mapped_fit),
-                self.bandwidth_,
-                coef,
-                self._widths,
-            )
+        out = backend.cross_dot(
+            self.kernel_,
+            self._map(X, place),
+            place.bring(self._mapped_fit),
+            self.bandwidth_,
+            coef,
+            self._widths,
+        )
         intercept = self.intercept_
         out += intercept if isinstance(intercept, float) else place.bring(intercept)
-        return out, place
+        return out
 
     def transform(self, X):
         """Map rows by the square root of the metric.

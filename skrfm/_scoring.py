@@ -15,14 +15,19 @@ class PartCriterion:
         self.parts = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
     def score(self, outputs, targets, weight):
+        """Return the mean score of the parts, and note all of them in `scores`."""
+        self.scores.append(self._part_scores(outputs, targets, weight))
+        return float(np.mean(self.scores[-1]))
+
+    def mean(self, outputs, targets, weight):
         """Return the mean score of the parts."""
+        return float(np.mean(self._part_scores(outputs, targets, weight)))
+
+    def _part_scores(self, outputs, targets, weight):
         parts, search = self.parts or [slice(None)], self.search
         if search.scoring is None:
-            found = search._criterion.part_scores(outputs, targets, weight, parts)
-        else:
-            found = self._by_scorer(outputs, targets, weight, parts)
-        self.scores.append(found)
-        return float(np.mean(found))
+            return search._criterion.part_scores(outputs, targets, weight, parts)
+        return self._by_scorer(outputs, targets, weight, parts)
 
     def _by_scorer(self, outputs, targets, weight, parts):
         unseen, y = self.search._unseen(outputs, targets, weight)

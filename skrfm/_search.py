@@ -17,6 +17,8 @@ from .agop import FeatureMetric
 
 _RIDGES_AFTER_ROUND_0 = 2
 _PATIENCE = 2
+# so many of the best recipes stay in the pool, with their outputs
+_POOL = 12
 # of many candidates the search halves them down to so many
 _LEAST_RIVALS = 4
 
@@ -34,12 +36,22 @@ class Candidates:
     more: Callable = lambda recipes: []
 
 
+@dataclass(frozen=True)
+class Contender:
+    """A recipe at its best round, which is its `max_iter`: score and outputs."""
+
+    score: float
+    recipe: object
+    outputs: np.ndarray
+
+
 @dataclass
 class Choice:
     """The chosen recipe (its `max_iter` is the chosen round) and why.
 
     `model` is the fitted Round where it was fitted on all rows, else None. `candidates`
-    has the number of the recipe, among all `recipes`, of each row of the history.
+    has the number of the recipe, among all `recipes`, of each row of the history. The
+    `pool` has the best of the recipes, the chosen one first.
     """
 
     recipe: object
@@ -49,6 +61,7 @@ class Choice:
     history: dict = field(default_factory=dict)
     candidates: np.ndarray | None = None
     recipes: list = field(default_factory=list)
+    pool: list = field(default_factory=list)
 
     def outputs_of_rows(self, n):
         """Return the outputs (n, c) of all rows: NaN of those that did not judge.
@@ -71,6 +84,7 @@ class _Path:
         self.recipe, self.task = recipe, task
         self.metrics = [FeatureMetric()] * n_parts
         self.scores = []
+        self.best = None
         self.alive = True
 
     def step(self, number, judging, backend):
@@ -90,9 +104,12 @@ class _Path:
         outputs, _, model = judging.step(recipe, number, [model.metric], backend)
         return outputs, model
 
-    def record(self, score):
+    def record(self, score, number, outputs):
         """Note a score; give up after rounds without a better one."""
         self.scores.append(score)
+        if self.best is None or score > self.best.score:
+            recipe = replace(self.recipe, max_iter=number)
+            self.best = Contender(score, recipe, outputs)
         since_best = len(self.scores) - 1 - int(np.argmax(self.scores))
         self.alive = self.alive and since_best < _PATIENCE
 
@@ -120,6 +137,11 @@ class _Race:
             prune(rivals, number)
         for path in rivals:
             path.task.close()
+        for path in self._best_first()[_POOL:]:
+            path.best = None  # its outputs are not wanted any more
+
+    def _best_first(self):
+        return sorted((path for path in self.paths if path.best), key=_best_first)
 
     def is_over(self, deadline):
         """Return whether the time is, and there is a score."""
@@ -134,7 +156,7 @@ class _Race:
             return
         judges = self.judges
         score = self.criterion.score(outputs, judges.targets, judges.weight)
-        path.record(score)
+        path.record(score, number, outputs)
         self.history.append((candidate, _row(path.recipe, number, score)))
         if self.best is None or score > self.best_score:
             self.best_score = score
@@ -151,6 +173,7 @@ class _Race:
         candidates, rows = zip(*self.history, strict=True)
         self.best.recipes = [path.recipe for path in self.paths]
         self.best.history, self.best.candidates = _table(rows), np.array(candidates)
+        self.best.pool = [path.best for path in self._best_first()[:_POOL]]
         return self.best
 
 
@@ -216,6 +239,11 @@ def _keep(rivals, count):
 
 def _best_score_first(path):
     return -max(path.scores)
+
+
+def _best_first(path):
+    """Sort by the score, then by the round that has it."""
+    return -path.best.score, path.best.recipe.max_iter
 
 
 def history_of(recipe, last):

@@ -1,127 +1,10 @@
 """RFM estimators that search their parameters at random, with rounds and folds."""
 
-from numbers import Integral, Real
-from time import perf_counter
-
-import numpy as np
-from scipy.stats import rankdata
-from sklearn.metrics import get_scorer_names
-
-from ._base import BaseRFM
 from ._calibration import Calibration
-from ._compat import Interval, StrOptions
-from ._folds import make_folds
-from ._judging import HoldOut
-from ._scoring import PartCriterion, UnseenClassifier, UnseenRegressor
-from ._search import choose, halve
-from ._space import RandomCandidates, parameters_of
-from .kernels import NTK, L1Laplace, Laplace
+from ._scoring import UnseenClassifier, UnseenRegressor
+from ._search_cv import SearchCV
+from .kernels import NTK
 from .rfm import RFMClassifier, RFMRegressor
-
-_SHARED = (
-    "max_iter",
-    "fit_intercept",
-    "center_gradients",
-    "max_agop_samples",
-    "solver",
-)
-_AS_ALL = (
-    "categorical_features",
-    "scaling",
-    "cv",
-    "device",
-    "n_jobs",
-    "random_state",
-)
-
-
-class SearchCV:
-    """The search; it takes the place of the one of an RFM estimator."""
-
-    #: kernels of the first candidates
-    _first_kernels = (Laplace(), L1Laplace())
-
-    _parameter_constraints = {
-        "n_candidates": [Interval(Integral, 1, None, closed="left")],
-        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
-        "time_budget": [Interval(Real, 0, None, closed="neither"), None],
-        **{name: BaseRFM._parameter_constraints[name] for name in (*_SHARED, *_AS_ALL)},
-    }
-
-    def __init__(
-        self,
-        *,
-        n_candidates=30,
-        scoring=None,
-        cv=5,
-        time_budget=None,
-        categorical_features="from_dtype",
-        scaling="clipped",
-        max_iter=5,
-        fit_intercept=True,
-        center_gradients=False,
-        max_agop_samples=20_000,
-        solver="auto",
-        device=None,
-        n_jobs=None,
-        random_state=None,
-    ):
-        self.n_candidates = n_candidates
-        self.scoring = scoring
-        self.cv = cv
-        self.time_budget = time_budget
-        self.categorical_features = categorical_features
-        self.scaling = scaling
-        self.max_iter = max_iter
-        self.fit_intercept = fit_intercept
-        self.center_gradients = center_gradients
-        self.max_agop_samples = max_agop_samples
-        self.solver = solver
-        self.device = device
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-
-    def _candidates(self, seed, widths):
-        shared = {name: getattr(self, name) for name in _SHARED}
-        shared |= {"seed": seed, "widths": widths}
-        first = self._first_kernels
-        return RandomCandidates(self.n_candidates, seed, first, shared)
-
-    def _judging(self, n_candidates, labels, keep, seed, n_jobs, few):
-        return HoldOut(make_folds(self.cv, labels, keep, seed), n_jobs)
-
-    def _search(self, data, candidates, judging, *where):
-        budget = self.time_budget
-        deadline = None if budget is None else perf_counter() + budget
-        criterion = PartCriterion(self, judging)
-        choice = choose(data, candidates, judging, criterion, *where, halve, deadline)
-        self._set_results(choice, np.array(criterion.scores))
-        return choice
-
-    def _set_results(self, choice, scores):
-        """Set what the search has found, a row for each candidate."""
-        means = scores.mean(axis=1)
-        rows = [
-            max(np.flatnonzero(choice.candidates == number), key=lambda i: means[i])
-            for number in np.unique(choice.candidates)
-        ]
-        params = [parameters_of(choice.recipes[choice.candidates[row]]) for row in rows]
-        self.cv_results_ = {
-            **{
-                f"param_{name}": np.array([p[name] for p in params], dtype=object)
-                for name in params[0]
-            },
-            "params": params,
-            "iter": choice.history["iter"][rows],
-            **{f"split{k}_test_score": scores[rows, k] for k in range(scores.shape[1])},
-            "mean_test_score": means[rows],
-            "std_test_score": scores[rows].std(axis=1),
-            "rank_test_score": rankdata(-means[rows], method="min").astype(int),
-        }
-        best = int(np.argmax(means[rows]))
-        self.best_index_, self.best_score_ = best, float(means[rows][best])
-        rounds = int(choice.recipe.max_iter)
-        self.best_params_ = {**parameters_of(choice.recipe), "max_iter": rounds}
 
 
 class RFMRegressorCV(SearchCV, RFMRegressor):
@@ -131,7 +14,8 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     folds, round by round. After each round but the first, which is before any metric,
     the worse half of the candidates is given up, down to four, and so is one without a
     better score for two rounds. Two more heats follow, of candidates near the best
-    three. The best candidate at its best round is fitted again on all rows.
+    three. The best candidate at its best round is fitted again on all rows, and so are
+    the few others whose outputs, averaged with its own, score best [1]_.
 
     The first twelve candidates are the kernels and the bandwidth of `RFMRegressor`, and
     ``NTK(bias=0.5)``, with ridges of 1, 0.1, 0.01 and 0.001. Others, up to 60 % of all,
@@ -146,6 +30,10 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     ----------
     n_candidates : int, default=30
         Number of candidates.
+    n_machines : int, default=5
+        How many of them the model averages at most: the best one, and again and again,
+        up to twelve shares, the one of the best twelve that betters the score of the
+        average most. Predictions take so many times as long; 1 takes the best alone.
     scoring : str, callable or None, default=None
         A scorer of scikit-learn; None is R².
     cv : int, splitter or iterable, default=5
@@ -179,8 +67,16 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
 
     Attributes
     ----------
+    machines_ : list of RFMRegressor
+        The machines whose outputs are averaged, the best first. Attributes of one
+        machine, as `metric_`, are those of the best on the search itself.
+    machine_weights_ : list of float
+        Their shares in the average; they sum to 1.
+    average_score_ : float
+        Mean score of the folds of the average; at least `best_score_`, and optimistic,
+        for it was sought.
     best_params_ : dict
-        Parameters of an `RFMRegressor` that is the same model with
+        Parameters of an `RFMRegressor` that is the best machine, with
         ``validation=None``.
     best_score_ : float
         Mean score of the folds of the best candidate at its best round.
@@ -191,7 +87,13 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
 
     See Also
     --------
-    RFMRegressor : With all other attributes, and methods.
+    RFMRegressor : With all other attributes, and methods. The standard deviation of an
+        average is that of the mixture of its machines.
+
+    References
+    ----------
+    .. [1] R. Caruana, A. Niculescu-Mizil, G. Crew, A. Ksikes, "Ensemble selection from
+       libraries of models", ICML 2004.
 
     Examples
     --------
@@ -205,6 +107,7 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
 
     _parameter_constraints = SearchCV._parameter_constraints
     _first_kernels = (*SearchCV._first_kernels, NTK(bias=0.5))
+    _machine = RFMRegressor
 
     def _unseen(self, outputs, targets, weight):
         y = targets[:, 0] if self._single_output else targets
@@ -217,12 +120,17 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
     As `RFMRegressorCV`: random kernels, bandwidths, ridges and kinds of metric are
     fitted side by side in folds, round by round, and the worse half of them is given up
     after each round; then come two heats of others near the best. The best candidate at
-    its best round is fitted again on all rows.
+    its best round is fitted again on all rows, and so are the few others whose outputs,
+    averaged with its own, score best [1]_.
 
     Parameters
     ----------
     n_candidates : int, default=30
         Number of candidates.
+    n_machines : int, default=5
+        How many of them the model averages at most: the best one, and again and again,
+        up to twelve shares, the one of the best twelve that betters the score of the
+        average most. Predictions take so many times as long; 1 takes the best alone.
     scoring : str, callable or None, default=None
         A scorer of scikit-learn; None is minus the log-loss.
     cv : int, splitter or iterable, default=5
@@ -258,8 +166,16 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
 
     Attributes
     ----------
+    machines_ : list of RFMClassifier
+        The machines whose outputs are averaged, the best first. Attributes of one
+        machine, as `metric_`, are those of the best on the search itself.
+    machine_weights_ : list of float
+        Their shares in the average; they sum to 1.
+    average_score_ : float
+        Mean score of the folds of the average; at least `best_score_`, and optimistic,
+        for it was sought.
     best_params_ : dict
-        Parameters of an `RFMClassifier` that is the same machine with
+        Parameters of an `RFMClassifier` that is the best machine, with
         ``validation=None``.
     best_score_ : float
         Mean score of the folds of the best candidate at its best round.
@@ -271,6 +187,11 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
     See Also
     --------
     RFMClassifier : With all other attributes, and methods.
+
+    References
+    ----------
+    .. [1] R. Caruana, A. Niculescu-Mizil, G. Crew, A. Ksikes, "Ensemble selection from
+       libraries of models", ICML 2004.
 
     Examples
     --------
@@ -286,11 +207,13 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         **SearchCV._parameter_constraints,
         "class_weight": RFMClassifier._parameter_constraints["class_weight"],
     }
+    _machine = RFMClassifier
 
     def __init__(
         self,
         *,
         n_candidates=30,
+        n_machines=5,
         scoring=None,
         cv=5,
         time_budget=None,
@@ -308,6 +231,7 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
     ):
         super().__init__(
             n_candidates=n_candidates,
+            n_machines=n_machines,
             scoring=scoring,
             cv=cv,
             time_budget=time_budget,

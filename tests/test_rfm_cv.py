@@ -103,7 +103,7 @@ def test_the_default_score_of_classes_is_the_log_loss(wine):
 
 def test_the_model_is_that_of_the_best_parameters(table):
     X, y = table
-    model = RFMRegressorCV(n_candidates=5, random_state=0).fit(X, y)
+    model = RFMRegressorCV(n_candidates=5, n_machines=1, random_state=0).fit(X, y)
     same = RFMRegressor(**model.best_params_, validation=None).fit(X, y)
     assert_allclose(model.predict(X), same.predict(X), rtol=1e-9)
     assert model.best_iter_ == model.best_params_["max_iter"]
@@ -251,7 +251,11 @@ def test_later_candidates_are_better(table):
 def test_rows_of_the_user_may_judge(table):
     X, y = table
     model = RFMRegressorCV(**SMALL).fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
-    assert model.best_score_ == pytest.approx(model.score(X[80:], y[80:]), abs=1e-9)
+    best = model.machines_[0].score(X[80:], y[80:])
+    assert model.best_score_ == pytest.approx(best, abs=1e-9)
+    averaged = model.score(X[80:], y[80:])
+    assert model.average_score_ == pytest.approx(averaged, abs=1e-9)
+    assert len(model.machines_) > 1 and averaged > best
     assert "split1_test_score" not in model.cv_results_
 
 
