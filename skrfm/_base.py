@@ -24,7 +24,12 @@ from ._recursion import run
 from ._search import choose, drop_ridges, history_of
 from ._setup import make_candidates, make_judging
 from ._table import SCALINGS
-from ._validation import validate_rows, validate_training, validate_validation_set
+from ._validation import (
+    encode_rows,
+    validate_rows,
+    validate_training,
+    validate_validation_set,
+)
 from .kernels import Kernel
 from .solvers import SOLVERS
 
@@ -190,7 +195,8 @@ class BaseRFM(
         )
         backend = place.backend
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        candidates = self._candidates(seed, self._encoder.widths)
+        encoder = self._encoder
+        candidates = self._candidates(seed, encoder.widths, encoder.scalings)
         labels = self._labels(backend.to_numpy(data.Y))
         n_jobs = warn_of_jobs(self.n_jobs, place, stacklevel=6)
         few = len(labels) <= backend.direct_rows(data.X)
@@ -201,7 +207,7 @@ class BaseRFM(
         progress = Progress(
             self,
             n_runs,
-            lambda model: self._attributes(model, data, place),
+            lambda model: self._attributes(model, data, place, encoder),
             {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}},
         )
         with own_threads(data.X.shape[0] if backend.threads else 0):
@@ -209,7 +215,7 @@ class BaseRFM(
         if self._unseen_outputs is not None:
             unseen = backend.asarray(self._unseen_outputs, data.X.dtype)
             self._unseen_outputs = place.give(unseen)
-        attributes = self._attributes(model, data, place)
+        attributes = self._attributes(model, data, place, encoder)
         for name, value in attributes.items():
             setattr(self, name, value)
         # stacklevel: the line that calls fit, past its two decorators
@@ -218,18 +224,14 @@ class BaseRFM(
         backend.release()
         return self
 
-    def _attributes(self, model, data, place):
+    def _attributes(self, model, data, place, encoder):
         return fitted_attributes(
-            model,
-            data,
-            place,
-            single_output=self._single_output,
-            origins=self._encoder.origins,
+            model, data, place, encoder, single_output=self._single_output
         )
 
-    def _candidates(self, seed, widths):
+    def _candidates(self, seed, widths, scalings):
         """Return what there is to choose from."""
-        return make_candidates(self.get_params(deep=False), seed, widths)
+        return make_candidates(self.get_params(deep=False), seed, widths, scalings)
 
     def _judging(self, n_candidates, labels, keep, seed, n_jobs, few):
         """Return how they are judged, or None where nothing is open."""
@@ -268,10 +270,15 @@ class BaseRFM(
 
     # -- after fit ----------------------------------------------------------------
 
-    def _validate_rows(self, X, method):
-        """Return new rows and their Place, after the usual checks."""
+    def _read_rows(self, X, method):
+        """Return new rows, not encoded, and their Place, after the usual checks."""
         check_is_fitted(self)
         return validate_rows(self, X, method)
+
+    def _validate_rows(self, X, method):
+        """Return new rows as the kernel has them, and their Place."""
+        X, place = self._read_rows(X, method)
+        return encode_rows(self, X, place), place
 
     def _map(self, X, place):
         """Return rows as the kernel sees them: centred and mapped by the metric."""
@@ -281,12 +288,13 @@ class BaseRFM(
 
     def _outputs(self, X, method):
         """Return the outputs (m, c) at new rows, and their Place."""
-        X, place = self._validate_rows(X, method)
+        X, place = self._read_rows(X, method)
         with own_threads(self.X_fit_.shape[0] if place.backend.threads else 0):
             return self._kernel_outputs(X, place), place
 
     def _kernel_outputs(self, X, place):
-        """Return the outputs (m, c) of the kernel machine at rows that it has."""
+        """Return the outputs (m, c) of the kernel machine at rows that were read."""
+        X = encode_rows(self, X, place)
         backend, coef = place.backend, place.bring(self.dual_coef_)
         if coef.ndim == 1:
             coef = backend.xp.reshape(coef, (-1, 1))

@@ -63,7 +63,7 @@ class MovableMixin:
         return state | {name: off_gpu(state[name]) for name in ARRAYS if name in state}
 
 
-def fitted_attributes(model, data, place, *, single_output, origins):
+def fitted_attributes(model, data, place, encoder, *, single_output):
     """Return the fitted attributes of a kernel machine, by name.
 
     Parameters
@@ -72,15 +72,17 @@ def fitted_attributes(model, data, place, *, single_output, origins):
     data : Data
         The training rows.
     place : Place
+    encoder : TableEncoder
+        What the rows come from.
     single_output : bool
         Whether outputs are one-dimensional to the user.
-    origins : ndarray of int
-        The feature that each column of the rows comes from.
     """
-    d, backend = data.X.shape[1], place.backend
+    backend, scaling = place.backend, model.recipe.scaling
+    data, encoder = data.scaled(scaling, backend), encoder.scaled(scaling)
+    d = data.X.shape[1]
     components = model.metric.dense_components(d)
     metric = components.T @ components
-    importances = np.bincount(origins, _importances(model, metric))
+    importances = np.bincount(encoder.origins, _importances(model, metric))
 
     def give(a):
         return place.give(backend.asarray(a, data.X.dtype))
@@ -93,11 +95,13 @@ def fitted_attributes(model, data, place, *, single_output, origins):
         "bandwidth_": model.bandwidth,
         "alpha_": model.recipe.alpha,
         "kernel_": model.recipe.kernel,
+        "scaling_": scaling,
         "best_iter_": model.number,
         "components_": give(components),
         "metric_": give(metric),
         "feature_importances_": give(importances),
         "_n_features_out": components.shape[0],
+        "_encoder": encoder,
         "_widths": model.recipe.looked_up,
         "_center": give(model.center),
         "_mapped_fit": give(model.T),

@@ -30,6 +30,24 @@ def _host(a, backend):
     return backend.to_numpy(a).astype(np.float64)
 
 
+class _Rows:
+    """Rows to fit to and rows to judge, prepared once for each scaling of recipes."""
+
+    def __init__(self, data, unseen, fit_intercept, backend):
+        self._data, self._unseen, self._fit_intercept = data, unseen, fit_intercept
+        self._backend, self._ready = backend, {}
+
+    def of(self, recipe):
+        """Return what is Prepared for a recipe, and the rows of the judges or None."""
+        scaling, backend = recipe.scaling, self._backend
+        if scaling not in self._ready:
+            data, unseen = self._data.scaled(scaling, backend), self._unseen
+            prepared = Prepared.of(data, self._fit_intercept, backend, shared=True)
+            X = unseen and unseen.scaled(scaling, backend).X
+            self._ready[scaling] = prepared, X
+        return self._ready[scaling]
+
+
 class HoldOut:
     """Judged out of fold: each (train, test) pair learns a metric of its own."""
 
@@ -39,13 +57,8 @@ class HoldOut:
     def start(self, data, fit_intercept, backend):
         """Prepare the folds; return the judges and the number of parts."""
         self._parts = [
-            (
-                Prepared.of(
-                    data.subset(train, backend), fit_intercept, backend, shared=True
-                ),
-                backend.take(data.X, test),
-            )
-            for train, test in self.folds
+            _Rows(*(data.subset(p, backend) for p in fold), fit_intercept, backend)
+            for fold in self.folds
         ]
         self._workspace = Workspace()
         every = np.concatenate([test for _, test in self.folds])
@@ -70,7 +83,7 @@ class HoldOut:
 
 def _fold(part, metric, recipe, number, backend, workspace):
     """Return the outputs of one fold on its test rows, and its next metric."""
-    prepared, X = part
+    prepared, X = part.of(recipe)
     result = fit_round(prepared, recipe, metric, number, backend, workspace)
     outputs = _host(result.predict(X, backend), backend)
     return outputs, next_metric(result, backend)
@@ -79,17 +92,16 @@ def _fold(part, metric, recipe, number, backend, workspace):
 class _OnAllRows:
     """What judges a machine that is fitted on all rows, and so is the model itself."""
 
-    def _prepare(self, data, fit_intercept, backend):
-        self._prepared = Prepared.of(data, fit_intercept, backend, shared=True)
+    def _prepare(self, data, fit_intercept, backend, unseen=None):
+        self._rows = _Rows(data, unseen, fit_intercept, backend)
         self._workspace = Workspace()
 
     def _fit(self, recipe, number, metrics, backend, loo=False):
         # round 0 has an AGOP even if it is the last: importances come from it
         agop = number == 0 or None
         where = backend, self._workspace
-        return fit_round(
-            self._prepared, recipe, *metrics, number, *where, loo=loo, agop=agop
-        )
+        prepared, _ = self._rows.of(recipe)
+        return fit_round(prepared, recipe, *metrics, number, *where, loo=loo, agop=agop)
 
 
 class LeaveOneOut(_OnAllRows):
@@ -128,10 +140,10 @@ class LastRound(_OnAllRows):
         """Prepare the rows; return the judges and the number of parts."""
         self._prepare(data, fit_intercept, backend)
         train, test = self.fold
+        unseen = data.subset(test, backend)
         part = data.subset(train, backend)
-        self._part = Prepared.of(part, fit_intercept, backend, shared=True)
-        self._unseen = backend.take(data.X, test)
-        return Judges.of(data.subset(test, backend), backend, test), 1
+        self._part = _Rows(part, unseen, fit_intercept, backend)
+        return Judges.of(unseen, backend, test), 1
 
     def step(self, recipe, number, metrics, backend):
         """Return the outputs on the unseen rows, the next metric, and the model."""
@@ -139,10 +151,10 @@ class LastRound(_OnAllRows):
         following = [next_metric(result, backend)]
         if number < recipe.max_iter:
             return None, following, result
-        other = fit_round(
-            self._part, recipe, *metrics, number, backend, self._workspace, agop=False
-        )
-        outputs = _host(other.predict(self._unseen, backend), backend)
+        part, X = self._part.of(recipe)
+        where = backend, self._workspace
+        other = fit_round(part, recipe, *metrics, number, *where, agop=False)
+        outputs = _host(other.predict(X, backend), backend)
         return outputs, following, result
 
 
@@ -154,11 +166,12 @@ class ValidationSet(_OnAllRows):
 
     def start(self, data, fit_intercept, backend):
         """Prepare the rows; return the judges and the number of parts."""
-        self._prepare(data, fit_intercept, backend)
+        self._prepare(data, fit_intercept, backend, self.data)
         return Judges.of(self.data, backend), 1
 
     def step(self, recipe, number, metrics, backend):
         """Return the outputs on the user's rows, the next metric, and the model."""
         result = self._fit(recipe, number, metrics, backend)
-        outputs = _host(result.predict(self.data.X, backend), backend)
+        _, X = self._rows.of(recipe)
+        outputs = _host(result.predict(X, backend), backend)
         return outputs, [next_metric(result, backend)], result

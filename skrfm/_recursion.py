@@ -1,6 +1,6 @@
 """The recursion: fit, average the gradient outer products, reweight, repeat."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,11 +21,21 @@ class Data:
     weight: object
     # columns at the end that are levels of categories
     n_levels: int = 0
+    # the first column of quantiles and the one after the last, if there are any
+    quantiles: tuple | None = None
 
     def subset(self, rows, backend):
         """Return the data of some rows."""
         arrays = (backend.take(a, rows) for a in (self.X, self.Y, self.weight))
-        return Data(*arrays, self.n_levels)
+        return Data(*arrays, self.n_levels, self.quantiles)
+
+    def scaled(self, scaling, backend):
+        """Return the data with the columns that a scaling has."""
+        if self.quantiles is None or scaling == "quantile":
+            return self
+        start, stop = self.quantiles
+        X = backend.xp.concat([self.X[:, :start], self.X[:, stop:]], axis=1)
+        return replace(self, X=backend.rows(X), quantiles=None)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,8 @@ class Recipe:
     seed: int = 0
     # numbers of levels of the categories, whose columns come last
     widths: tuple = ()
+    # which columns of the rows it has
+    scaling: str | None = None
 
     @property
     def looked_up(self):
@@ -235,6 +247,7 @@ def run(data, recipe, backend):
     there in all rounds but the last, and in round 0 even if it is the last. A round
     can predict until the next one is asked for.
     """
+    data = data.scaled(recipe.scaling, backend)
     prepared = Prepared.of(data, recipe.fit_intercept, backend)
     metric, workspace = FeatureMetric(), Workspace()
     for number in range(recipe.max_iter + 1):

@@ -209,7 +209,7 @@ def choose(
 
 
 def drop_ridges(paths, number):
-    """End all but the best ridges of each kernel after round 0."""
+    """End all but the best ridges and scalings of each kernel after round 0."""
     if number > 0:
         return
     by_kernel = {}
@@ -252,10 +252,10 @@ def history_of(recipe, last):
 
 
 def _row(recipe, number, score):
-    return repr(recipe.kernel), recipe.alpha, number, score
+    return repr(recipe.kernel), recipe.scaling, recipe.alpha, number, score
 
 
 def _table(rows):
-    names = ("kernel", "alpha", "iter", "score")
+    names = ("kernel", "scaling", "alpha", "iter", "score")
     columns = zip(*rows, strict=True)
     return {name: np.array(c) for name, c in zip(names, columns, strict=True)}

@@ -41,7 +41,6 @@ _LEARNED = (
     "is_categorical_",
     "n_features_in_",
     "_class_factors",
-    "_encoder",
     "_n_outputs",
     "_reader",
     "_single_output",
@@ -101,11 +100,11 @@ class SearchCV(AveragingMixin):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _candidates(self, seed, widths):
+    def _candidates(self, seed, widths, scalings):
         shared = {name: getattr(self, name) for name in _SHARED}
         shared |= {"seed": seed, "widths": widths}
-        first = self._first_kernels
-        return RandomCandidates(self.n_candidates, seed, first, shared)
+        what = self._first_kernels, shared, scalings
+        return RandomCandidates(self.n_candidates, seed, *what)
 
     def _judging(self, n_candidates, labels, keep, seed, n_jobs, few):
         return HoldOut(make_folds(self.cv, labels, keep, seed), n_jobs)
@@ -148,7 +147,7 @@ class SearchCV(AveragingMixin):
     def _machine_of(self, fitted, attributes, contender, choice):
         """Return the estimator of a machine that is part of the average."""
         shared = {name: getattr(self, name) for name in (*_SHARED, *_AS_ALL)}
-        params = {**shared, **parameters_of(contender.recipe), "validation": None}
+        params = {**shared, **self._parameters_of(contender.recipe), "validation": None}
         machine = self._machine(**params | {"max_iter": contender.recipe.max_iter})
         found = {name: vars(self)[name] for name in _LEARNED if name in vars(self)}
         found |= attributes
@@ -167,7 +166,8 @@ class SearchCV(AveragingMixin):
             max(np.flatnonzero(choice.candidates == number), key=lambda i: means[i])
             for number in np.unique(choice.candidates)
         ]
-        params = [parameters_of(choice.recipes[choice.candidates[row]]) for row in rows]
+        recipes = [choice.recipes[choice.candidates[row]] for row in rows]
+        params = [self._parameters_of(recipe) for recipe in recipes]
         self.cv_results_ = {
             **{
                 f"param_{name}": np.array([p[name] for p in params], dtype=object)
@@ -183,4 +183,9 @@ class SearchCV(AveragingMixin):
         best = int(np.argmax(means[rows]))
         self.best_index_, self.best_score_ = best, float(means[rows][best])
         rounds = int(choice.recipe.max_iter)
-        self.best_params_ = {**parameters_of(choice.recipe), "max_iter": rounds}
+        self.best_params_ = {**self._parameters_of(choice.recipe), "max_iter": rounds}
+
+    def _parameters_of(self, recipe):
+        """Return a recipe as parameters, with the scaling where that is searched."""
+        found = parameters_of(recipe)
+        return found | ({"scaling": recipe.scaling} if self.scaling == "auto" else {})

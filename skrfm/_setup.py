@@ -18,7 +18,7 @@ _AUTO_KERNELS = ("laplace", "l1_laplace")
 CV_ROWS = 2500
 
 
-def make_candidates(params, seed, widths):
+def make_candidates(params, seed, widths, scalings):
     """Return the Candidates: what the parameters leave open, simplest first.
 
     Parameters
@@ -29,6 +29,8 @@ def make_candidates(params, seed, widths):
         Seed of the row subsamples.
     widths : tuple of int
         Numbers of levels of the categories.
+    scalings : tuple
+        The scalings of the numbers.
     """
     parse_bandwidth(params["bandwidth"])
     kernels = _kernels(params["kernel"], params["metric_type"])
@@ -46,8 +48,9 @@ def make_candidates(params, seed, widths):
     alphas = _alphas(params["alpha"], params["alphas"])
     diagonal = [_diagonal(kernel, params["metric_type"]) for kernel in kernels]
     recipes = [
-        Recipe(kernel, alpha, diagonal=only_diagonal, **shared)
+        Recipe(kernel, alpha, diagonal=only_diagonal, scaling=scaling, **shared)
         for kernel, only_diagonal in zip(kernels, diagonal, strict=True)
+        for scaling in scalings
         for alpha in alphas
     ]
     return Candidates(recipes, len(recipes))

@@ -17,8 +17,8 @@ _ORDERS = (1.0, 1.25, 1.5, 1.75, 2.0)
 # share of kernels of the Lp distance, and of full metrics among the others
 _COORDINATEWISE = 0.8
 _FULL = 0.5
-# ridges of the kernels that come first
-_FIRST_RIDGES = (1.0, 0.1, 0.01, 0.001)
+# ridges of the kernels that come first, with one scaling or several
+_FIRST_RIDGES, _FEWER_RIDGES = (1.0, 0.1, 0.01, 0.001), (1.0, 0.1, 0.01)
 # the share of candidates near the best so far, in how many heats, near how many
 _NEAR, _HEATS, _LEADERS = 0.4, 2, 3
 # standard deviations of bandwidths and ridges, in powers of e, and of exponents
@@ -39,6 +39,8 @@ class RandomCandidates:
         Kernels of the very first candidates.
     shared : dict
         What all of them have in common, by the names of `Recipe`.
+    scalings : tuple, default=(None,)
+        Scalings of the numbers.
 
     Attributes
     ----------
@@ -46,15 +48,24 @@ class RandomCandidates:
         The first heat.
     """
 
-    def __init__(self, count, seed, first_kernels, shared):
+    def __init__(self, count, seed, first_kernels, shared, scalings=(None,)):
         self.count, self._rng = count, np.random.default_rng(seed)
+        ridges = _FIRST_RIDGES if len(scalings) == 1 else _FEWER_RIDGES
         known = [
-            Recipe(kernel, alpha, "3*median", diagonal=kernel.coordinatewise, **shared)
-            for alpha in _FIRST_RIDGES
+            Recipe(
+                kernel,
+                alpha,
+                "3*median",
+                diagonal=kernel.coordinatewise,
+                scaling=scaling,
+                **shared,
+            )
+            for alpha in ridges
+            for scaling in scalings
             for kernel in first_kernels
         ][:count]
         n_drawn = max(0, round(count * (1 - _NEAR)) - len(known))
-        drawn = [_draw(self._rng, shared) for _ in range(n_drawn)]
+        drawn = [_draw(self._rng, scalings, shared) for _ in range(n_drawn)]
         self.first = sorted(known, key=_distance) + sorted(drawn, key=_distance)
         self._left = count - len(self.first)
         self._per_heat = -(-self._left // _HEATS)
@@ -69,13 +80,14 @@ class RandomCandidates:
 
 
 def _distance(recipe):
-    return recipe.kernel.norm_order, recipe.kernel.coordinatewise
+    scaling = recipe.scaling == "quantile"
+    return scaling, recipe.kernel.norm_order, recipe.kernel.coordinatewise
 
 
 # -- drawing --------------------------------------------------------------------------
 
 
-def _draw(rng, shared):
+def _draw(rng, scalings, shared):
     """Return a candidate from the whole space."""
     q = round(rng.uniform(*_EXPONENT), 3)
     if rng.random() < _COORDINATEWISE:
@@ -84,7 +96,8 @@ def _draw(rng, shared):
     else:
         kernel, diagonal = GeneralizedLaplace(exponent=q), rng.random() >= _FULL
     multiple, alpha = _log_uniform(rng, *_BANDWIDTH), _log_uniform(rng, *_RIDGE)
-    recipe = Recipe(kernel, alpha, diagonal=diagonal, **shared)
+    scaling = scalings[rng.integers(len(scalings))]
+    recipe = Recipe(kernel, alpha, diagonal=diagonal, scaling=scaling, **shared)
     return _with_numbers(recipe, multiple, alpha)
 
 

@@ -1,17 +1,22 @@
 """Tables as they are: categories, missing values and units, made rows of a kernel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtri
 from sklearn.preprocessing import OrdinalEncoder
 from sklearn.utils import _safe_indexing, check_array
 
+from ._device import on_host
+
 # the commonest levels of a category count; the others are one level
 MAX_LEVELS = 1000
-# standard deviations that values are softly clipped at
+# standard deviations that values are softly clipped at, and the largest quantile
 _CLIP = 3.0
+# values of a number whose quantiles are held; others are interpolated
+_KNOTS = 1000
 
-SCALINGS = ("clipped", "standard")
+SCALINGS = ("auto", "clipped", "quantile", "standard")
 
 
 class TableReader:
@@ -65,8 +70,9 @@ class TableEncoder:
     """From a matrix of numbers and codes to the rows of a kernel.
 
     Numbers come first, in their order: missing values at the mean, centred, in units of
-    the standard deviation, softly clipped. Then there is a column of zeros and ones for
-    each number that may be missing. Levels come last, a block of columns for each
+    the standard deviation, softly clipped. Their quantiles follow, treated as they are,
+    if the scaling has them. Then there is a column of zeros and ones for each number
+    that may be missing. Levels come last, a block of columns for each
     category, those of few levels first; a missing value is a level of its own, and a
     level that was not there at the fit has zeros in the whole block.
 
@@ -83,8 +89,10 @@ class TableEncoder:
     absences : tuple of int
         The codes of missing values of the categories; -1, a level that was not there,
         where none was missing.
-    clip : bool
-        Whether the numbers are clipped.
+    scaling : {"auto", "clipped", "quantile", "standard"} or None
+        "auto" has the columns of "quantile".
+    quantiles : tuple of Quantiles
+        Those of the numbers, if the scaling has them.
     """
 
     numbers: np.ndarray
@@ -95,7 +103,8 @@ class TableEncoder:
     factor: object
     gaps: np.ndarray
     widths: tuple
-    clip: bool
+    scaling: str | None
+    quantiles: tuple = ()
 
     @classmethod
     def fit(cls, X, is_categorical, weight, scaling, xp):
@@ -107,7 +116,7 @@ class TableEncoder:
             Numbers, NaN where they are missing, and codes.
         is_categorical : boolean ndarray of shape (d,) or None
         weight : array of shape (n,)
-        scaling : {"clipped", "standard"} or None
+        scaling : {"auto", "clipped", "quantile", "standard"} or None
         xp : namespace
         """
         d = X.shape[1]
@@ -118,6 +127,10 @@ class TableEncoder:
         widths = [_n_levels(X[:, place]) for place in categories]
         order = np.argsort(widths, kind="stable")
         part = X if len(numbers) == d else X[:, numbers]
+        quantiles = ()
+        if scaling in ("auto", "quantile"):
+            quantiles = _quantiles(part, weight)
+            part = _with_quantiles(part, quantiles, xp)
         mean, deviation, gaps = _moments(part, weight, xp)
         center, factor = xp.zeros_like(mean), xp.ones_like(mean)
         if scaling is not None:
@@ -135,10 +148,38 @@ class TableEncoder:
             mean,
             center,
             factor,
-            gaps,
+            gaps[gaps < len(numbers)],
             widths,
-            scaling == "clipped",
+            scaling,
+            quantiles,
         )
+
+    @property
+    def scalings(self):
+        """The scalings that recipes may have, the simplest first.
+
+        Numbers of two values are quantiles as they are.
+        """
+        if self.scaling != "auto":
+            return (self.scaling,)
+        other = any(quantile.values.size > 2 for quantile in self.quantiles)
+        return ("clipped", "quantile") if other else ("clipped",)
+
+    @property
+    def quantile_columns(self):
+        """The first column of quantiles and the one after the last, or None."""
+        n = len(self.numbers)
+        return (n, 2 * n) if self.quantiles else None
+
+    def scaled(self, scaling):
+        """Return the encoder with one scaling in place of "auto"."""
+        if self.scaling != "auto":
+            return self
+        if scaling == "quantile":
+            return replace(self, scaling=scaling)
+        n = len(self.numbers)
+        parts = {name: getattr(self, name)[:n] for name in ("mean", "center", "factor")}
+        return replace(self, **parts, scaling=scaling, quantiles=())
 
     @property
     def origins(self):
@@ -149,7 +190,8 @@ class TableEncoder:
     @property
     def number_origins(self):
         """The column that each column of `encode_numbers` comes from."""
-        return np.concatenate([self.numbers, self.numbers[self.gaps]])
+        copies = [self.numbers, self.numbers] if self.quantiles else [self.numbers]
+        return np.concatenate([*copies, self.numbers[self.gaps]])
 
     def transform(self, X, xp):
         """Return the rows of a matrix of numbers and codes."""
@@ -162,11 +204,13 @@ class TableEncoder:
     def encode_numbers(self, X, xp):
         """Return the columns of the numbers, and of their missing values."""
         Z = X if self.categories.size == 0 else X[:, self.numbers]
+        if self.quantiles:
+            Z = _with_quantiles(Z, self.quantiles, xp)
         missing = np.isnan(Z) if xp is np else None
         if missing is not None and missing.any():
             Z = np.where(missing, self.mean, Z)
         Z = (Z - self.center) * self.factor
-        if self.clip:
+        if self.scaling in ("auto", "clipped", "quantile"):
             Z = Z / xp.sqrt(1 + (Z / _CLIP) ** 2)
         if not self.gaps.size:
             return Z
@@ -179,6 +223,57 @@ class TableEncoder:
             codes = X[:, place]
             codes = np.where(np.isnan(codes), absence, codes)
             yield codes[:, None] == np.arange(width)
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Values of a number, rising, and the quantiles of the normal distribution there.
+
+    Quantiles are those of the weight below a value and half of that at it; they are -3
+    at the least value and below, and 3 at the largest and above.
+    """
+
+    values: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def fit(cls, x, weight):
+        """Learn from a number and weights, NumPy, without missing values."""
+        values, places = np.unique(x, return_inverse=True)
+        at = np.bincount(places, weight)
+        share = (np.cumsum(at) - at / 2) / at.sum()
+        share[:1], share[-1:] = 0, 1
+        scores = np.clip(ndtri(share), -_CLIP, _CLIP)
+        if len(values) > _KNOTS:
+            even = np.searchsorted(share, np.linspace(0, 1, _KNOTS))
+            values, scores = (a[np.unique(even)] for a in (values, scores))
+        return cls(values, scores.astype(values.dtype))
+
+    def __call__(self, x, xp):
+        """Return the quantiles of new values; missing ones stay."""
+        if len(self.values) < 2:
+            return xp.zeros_like(x)
+        where = {} if xp is np else {"device": x.device}
+        values, scores = (xp.asarray(a, **where) for a in (self.values, self.scores))
+        above = xp.clip(xp.searchsorted(values, x), 1, len(self.values) - 1)
+        low, high = xp.take(values, above - 1), xp.take(values, above)
+        share = xp.clip((x - low) / (high - low), 0, 1)
+        below = xp.take(scores, above - 1)
+        return below + share * (xp.take(scores, above) - below)
+
+
+def _quantiles(X, weight):
+    """Return the Quantiles of the columns of X."""
+    X, weight = on_host(X), on_host(weight).astype(np.float64)
+    known = ~np.isnan(X)
+    parts = zip(X.T, known.T, strict=True)
+    return tuple(Quantiles.fit(x[there], weight[there]) for x, there in parts)
+
+
+def _with_quantiles(X, quantiles, xp):
+    """Return X with its quantiles as further columns."""
+    found = [quantile(X[:, j], xp) for j, quantile in enumerate(quantiles)]
+    return xp.concat([X, xp.stack(found, axis=1)], axis=1)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,8 @@ def _encoded(estimator, data, place):
     encoder = estimator._encoder
     X = encoder.transform(data.X, place.reader.xp)
     X, Y, weight = (place.bring(a) for a in (X, data.Y, data.weight))
-    return Data(place.backend.rows(X), Y, weight, sum(encoder.widths))
+    X, n_levels = place.backend.rows(X), sum(encoder.widths)
+    return Data(X, Y, weight, n_levels, encoder.quantile_columns)
 
 
 def validate_validation_set(estimator, X_val, y_val, sample_weight_val, place):
@@ -141,11 +142,15 @@ def validate_validation_set(estimator, X_val, y_val, sample_weight_val, place):
 
 
 def validate_rows(estimator, X, method):
-    """Return new rows as a kernel's, and their Place."""
+    """Return new rows as a matrix of numbers and codes, and their Place."""
     require_same_place(X, estimator, method)
     place = place_of(estimator.device, X)
-    X = read_rows(estimator, place.read(X))
-    return place.bring(estimator._encoder.transform(X, place.reader.xp)), place
+    return read_rows(estimator, place.read(X)), place
+
+
+def encode_rows(estimator, X, place):
+    """Return the rows of such a matrix as a kernel's, where it is computed with."""
+    return place.bring(estimator._encoder.transform(X, place.reader.xp))
 
 
 def _make_data(X, Y, weight, reader):

@@ -130,8 +130,10 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
             if not weight.all():
                 keep = weight > 0
                 X, y, weight = X[keep], y[keep], weight[keep]
+            # quantiles of the table are no help to leaves, which are parts of it
+            scaling = "clipped" if leaf.scaling == "auto" else leaf.scaling
             self._encoder = TableEncoder.fit(
-                X, self.is_categorical_, weight.astype(X.dtype), leaf.scaling, np
+                X, self.is_categorical_, weight.astype(X.dtype), scaling, np
             )
             self._fit(leaf, self._columns(X), self._encode(y), weight)
         return self

@@ -14,6 +14,7 @@ from ._calibration import Calibration
 from ._compat import StrOptions
 from ._criteria import ClassificationCriterion, RegressionCriterion
 from ._device import HostScoreMixin
+from ._validation import encode_rows
 from .solvers import predictive_variance
 
 # rows whose variance is computed together
@@ -220,13 +221,14 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         out = place.give(out[:, 0] if self._single_output else out)
         if not return_std:
             return out
-        X, place = self._validate_rows(X, "predict")
+        X, place = self._read_rows(X, "predict")
         with own_threads(self.X_fit_.shape[0] if place.backend.threads else 0):
             variance = self._variance(X, place)
         std = place.backend.xp.sqrt(variance)
         return out, place.give(std[:, 0] if self._single_output else std)
 
     def _variance(self, X, place):
+        X = encode_rows(self, X, place)
         backend, kernel, L = place.backend, self.kernel_, self.bandwidth_
         T, Z = self._map(X, place), place.bring(self._mapped_fit)
         coef = backend.xp.reshape(place.bring(self.dual_coef_), (Z.shape[0], -1))
@@ -414,7 +416,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         self,
         *,
         categorical_features="from_dtype",
-        scaling="clipped",
+        scaling="auto",
         kernel="auto",
         bandwidth="3*median",
         alpha="auto",

@@ -218,7 +218,7 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         cv=5,
         time_budget=None,
         categorical_features="from_dtype",
-        scaling="clipped",
+        scaling="auto",
         max_iter=5,
         fit_intercept=True,
         class_weight=None,

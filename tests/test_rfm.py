@@ -556,7 +556,8 @@ def test_history_is_a_table(table):
     X, y = table
     machine = RFMRegressor(alphas=(0.1, 1.0), cv=3, max_iter=2).fit(X, y)
     frame = pd.DataFrame(machine.history_)
-    assert set(frame.columns) == {"kernel", "alpha", "iter", "score"}
+    assert set(frame.columns) == {"kernel", "scaling", "alpha", "iter", "score"}
+    assert set(frame["scaling"]) == {machine.scaling_} == {"clipped"}
     assert frame["score"].notna().all()
     best = frame.loc[frame["score"].idxmax()]
     assert best["alpha"] == machine.alpha_
