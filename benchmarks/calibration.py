@@ -51,8 +51,10 @@ class Tuned(Judged, RFMClassifierCV):
 
 
 MODELS = {
-    "default": lambda: Default(random_state=0),
-    "tuned": lambda: Tuned(cv=folds_of("clf"), n_machines=1, random_state=0),
+    "default": lambda: Default(scaling="clipped", random_state=0),
+    "tuned": lambda: Tuned(
+        scaling="clipped", cv=folds_of("clf"), n_machines=1, random_state=0
+    ),
 }
 
 

@@ -40,11 +40,15 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         may have values of any kind. Levels that `fit` has not seen are like no level
         that it has, and a missing value is a level of its own; of more than 1000
         levels the rarest are one.
-    scaling : {"clipped", "standard"} or None, default="clipped"
+    scaling : {"auto", "clipped", "quantile", "standard"} or None, \
+            default="clipped"
         How numbers are scaled, so that a bandwidth means the same on every table.
         ``"standard"`` subtracts the mean and divides by the standard deviation,
         ``"clipped"`` turns the result z into z / √(1 + (z / 3)²), which heavy tails do
-        not stretch; both leave constant features out. None takes numbers as they are.
+        not stretch; both leave constant features out. ``"quantile"`` is ``"clipped"``
+        with the quantile of each number, of the normal distribution, in a column beside
+        it: whatever the shape of its distribution, ranks count as well. ``"auto"``
+        chooses between these two as `validation` says. None takes numbers as they are.
         Missing numbers are set to the mean, and have a column that says so where they
         occur in `fit`. Levels of categories are columns of zeros and ones.
     kernel : str or Kernel, default="auto"
@@ -117,7 +121,8 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
     ----------
     X_fit_ : ndarray of shape (n_samples, n_columns)
         Training rows of positive weight as the kernel has them: the numbers, scaled,
-        then columns of missing values, then the levels of categories. Of numbers alone
+        then their quantiles if `scaling_` has them, columns of missing values, and the
+        levels of categories. Of numbers alone
         that are never missing there are as many columns as features.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Coefficients of the kernel machine.
@@ -133,6 +138,8 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         the predictor's own, where the metric is the identity), scaled to sum 1.
     kernel_ : Kernel
         The kernel.
+    scaling_ : {"clipped", "quantile", "standard"} or None
+        The scaling of the numbers.
     bandwidth_ : float
         Its bandwidth in the kept round.
     alpha_ : float
@@ -142,8 +149,8 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
     n_iter_ : int
         Rounds that were run, at least 1.
     history_ : dict of ndarrays
-        Columns ``kernel``, ``alpha``, ``iter`` and ``score`` of all that was compared
-        (R²; NaN where nothing was).
+        Columns ``kernel``, ``scaling``, ``alpha``, ``iter`` and ``score`` of all that
+        was compared (R²; NaN where nothing was).
     is_categorical_ : ndarray of bool of shape (n_features,) or None
         Which features are categories; None if there are none.
     n_features_in_ : int
@@ -268,11 +275,14 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         may have values of any kind. Levels that `fit` has not seen are like no level
         that it has, and a missing value is a level of its own; of more than 1000
         levels the rarest are one.
-    scaling : {"clipped", "standard"} or None, default="clipped"
+    scaling : {"auto", "clipped", "quantile", "standard"} or None, default="auto"
         How numbers are scaled, so that a bandwidth means the same on every table.
         ``"standard"`` subtracts the mean and divides by the standard deviation,
         ``"clipped"`` turns the result z into z / √(1 + (z / 3)²), which heavy tails do
-        not stretch; both leave constant features out. None takes numbers as they are.
+        not stretch; both leave constant features out. ``"quantile"`` is ``"clipped"``
+        with the quantile of each number, of the normal distribution, in a column beside
+        it: whatever the shape of its distribution, ranks count as well. ``"auto"``
+        chooses between these two as `validation` says. None takes numbers as they are.
         Missing numbers are set to the mean, and have a column that says so where they
         occur in `fit`. Levels of categories are columns of zeros and ones.
     kernel : str or Kernel, default="auto"
@@ -347,7 +357,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     ----------
     X_fit_ : ndarray of shape (n_samples, n_columns)
         Training rows of positive weight as the kernel has them: the numbers, scaled,
-        then columns of missing values, then the levels of categories. Of numbers alone
+        then their quantiles if `scaling_` has them, columns of missing values, and the
+        levels of categories. Of numbers alone
         that are never missing there are as many columns as features.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_classes)
         Coefficients of the kernel machine.
@@ -363,6 +374,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         the predictor's own, where the metric is the identity), scaled to sum 1.
     kernel_ : Kernel
         The kernel.
+    scaling_ : {"clipped", "quantile", "standard"} or None
+        The scaling of the numbers.
     bandwidth_ : float
         Its bandwidth in the kept round.
     alpha_ : float
@@ -372,8 +385,9 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     n_iter_ : int
         Rounds that were run, at least 1.
     history_ : dict of ndarrays
-        Columns ``kernel``, ``alpha``, ``iter`` and ``score`` of all that was compared
-        (minus the log-loss at the best calibration; NaN where nothing was).
+        Columns ``kernel``, ``scaling``, ``alpha``, ``iter`` and ``score`` of all that
+        was compared (minus the log-loss at the best calibration; NaN where nothing
+        was).
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     is_categorical_ : ndarray of bool of shape (n_features,) or None

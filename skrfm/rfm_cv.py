@@ -45,8 +45,9 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
             default="from_dtype"
         As in `RFMRegressor`.
-    scaling : {"clipped", "standard"} or None, default="clipped"
-        As in `RFMRegressor`.
+    scaling : {"auto", "clipped", "quantile", "standard"} or None, \
+            default="clipped"
+        As in `RFMRegressor`; with ``"auto"`` candidates have one or the other.
     max_iter : int, default=5
         Largest number of rounds in which the metric is learned anew.
     fit_intercept : bool, default=True
@@ -142,8 +143,8 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
     categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
             default="from_dtype"
         As in `RFMClassifier`.
-    scaling : {"clipped", "standard"} or None, default="clipped"
-        As in `RFMClassifier`.
+    scaling : {"auto", "clipped", "quantile", "standard"} or None, default="auto"
+        As in `RFMClassifier`; with ``"auto"`` candidates have one or the other.
     max_iter : int, default=5
         Largest number of rounds in which the metric is learned anew.
     fit_intercept : bool, default=True

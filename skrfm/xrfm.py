@@ -23,7 +23,8 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     ----------
     estimator : RFMRegressor, default=None
         The machine of the leaves; None is ``RFMRegressor()``. Its ``scaling`` and
-        ``categorical_features`` are for the whole table.
+        ``categorical_features`` are for the whole table; ``scaling="auto"`` is
+        ``"clipped"`` here.
     max_leaf_size : int, default=4000
         The largest number of rows of a leaf. A table that is not larger has one leaf
         and is left to the estimator. Larger leaves are more accurate; the time of a fit
@@ -143,7 +144,8 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     ----------
     estimator : RFMClassifier, default=None
         The machine of the leaves; None is ``RFMClassifier()``. Its ``scaling`` and
-        ``categorical_features`` are for the whole table.
+        ``categorical_features`` are for the whole table; ``scaling="auto"`` is
+        ``"clipped"`` here.
     max_leaf_size : int, default=4000
         The largest number of rows of a leaf. A table that is not larger has one leaf
         and is left to the estimator. Larger leaves are more accurate; the time of a fit
