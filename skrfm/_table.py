@@ -3,18 +3,15 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri
 from sklearn.preprocessing import OrdinalEncoder
 from sklearn.utils import _safe_indexing, check_array
 
-from ._device import on_host
+from ._quantiles import quantiles_of, with_quantiles
 
 # the commonest levels of a category count; the others are one level
 MAX_LEVELS = 1000
-# standard deviations that values are softly clipped at, and the largest quantile
+# standard deviations that values are softly clipped at
 _CLIP = 3.0
-# values of a number whose quantiles are held; others are interpolated
-_KNOTS = 1000
 
 SCALINGS = ("auto", "clipped", "quantile", "standard")
 
@@ -129,8 +126,8 @@ class TableEncoder:
         part = X if len(numbers) == d else X[:, numbers]
         quantiles = ()
         if scaling in ("auto", "quantile"):
-            quantiles = _quantiles(part, weight)
-            part = _with_quantiles(part, quantiles, xp)
+            quantiles = quantiles_of(part, weight)
+            part = with_quantiles(part, quantiles, xp)
         mean, deviation, gaps = _moments(part, weight, xp)
         center, factor = xp.zeros_like(mean), xp.ones_like(mean)
         if scaling is not None:
@@ -205,7 +202,7 @@ class TableEncoder:
         """Return the columns of the numbers, and of their missing values."""
         Z = X if self.categories.size == 0 else X[:, self.numbers]
         if self.quantiles:
-            Z = _with_quantiles(Z, self.quantiles, xp)
+            Z = with_quantiles(Z, self.quantiles, xp)
         missing = np.isnan(Z) if xp is np else None
         if missing is not None and missing.any():
             Z = np.where(missing, self.mean, Z)
@@ -223,57 +220,6 @@ class TableEncoder:
             codes = X[:, place]
             codes = np.where(np.isnan(codes), absence, codes)
             yield codes[:, None] == np.arange(width)
-
-
-@dataclass(frozen=True)
-class Quantiles:
-    """Values of a number, rising, and the quantiles of the normal distribution there.
-
-    Quantiles are those of the weight below a value and half of that at it; they are -3
-    at the least value and below, and 3 at the largest and above.
-    """
-
-    values: np.ndarray
-    scores: np.ndarray
-
-    @classmethod
-    def fit(cls, x, weight):
-        """Learn from a number and weights, NumPy, without missing values."""
-        values, places = np.unique(x, return_inverse=True)
-        at = np.bincount(places, weight)
-        share = (np.cumsum(at) - at / 2) / at.sum()
-        share[:1], share[-1:] = 0, 1
-        scores = np.clip(ndtri(share), -_CLIP, _CLIP)
-        if len(values) > _KNOTS:
-            even = np.searchsorted(share, np.linspace(0, 1, _KNOTS))
-            values, scores = (a[np.unique(even)] for a in (values, scores))
-        return cls(values, scores.astype(values.dtype))
-
-    def __call__(self, x, xp):
-        """Return the quantiles of new values; missing ones stay."""
-        if len(self.values) < 2:
-            return xp.zeros_like(x)
-        where = {} if xp is np else {"device": x.device}
-        values, scores = (xp.asarray(a, **where) for a in (self.values, self.scores))
-        above = xp.clip(xp.searchsorted(values, x), 1, len(self.values) - 1)
-        low, high = xp.take(values, above - 1), xp.take(values, above)
-        share = xp.clip((x - low) / (high - low), 0, 1)
-        below = xp.take(scores, above - 1)
-        return below + share * (xp.take(scores, above) - below)
-
-
-def _quantiles(X, weight):
-    """Return the Quantiles of the columns of X."""
-    X, weight = on_host(X), on_host(weight).astype(np.float64)
-    known = ~np.isnan(X)
-    parts = zip(X.T, known.T, strict=True)
-    return tuple(Quantiles.fit(x[there], weight[there]) for x, there in parts)
-
-
-def _with_quantiles(X, quantiles, xp):
-    """Return X with its quantiles as further columns."""
-    found = [quantile(X[:, j], xp) for j, quantile in enumerate(quantiles)]
-    return xp.concat([X, xp.stack(found, axis=1)], axis=1)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from sklearn import config_context
 from sklearn.preprocessing import QuantileTransformer
 
 from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, XRFMClassifier
-from skrfm._table import Quantiles, TableEncoder
+from skrfm._quantiles import Quantiles
+from skrfm._table import TableEncoder
 
 # -- the encoder ----------------------------------------------------------------------
 
@@ -93,6 +94,23 @@ def test_numbers_of_two_values_have_no_other_quantiles(rng):
 
 
 # -- the choice -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scaling", ["auto", "quantile", "clipped"])
+def test_a_table_of_categories_alone_has_none(scaling, rng):
+    X = rng.integers(0, 3, size=(60, 2)).astype(float)
+    model = RFMClassifier(
+        scaling=scaling, categorical_features=[0, 1], max_iter=1, random_state=0
+    ).fit(X, X[:, 0] > 0)
+    assert model.X_fit_.shape == (60, 6) and model.score(X, X[:, 0] > 0) == 1
+    assert len(set(model.history_["scaling"])) == 1
+
+
+def test_a_number_that_is_always_missing_or_constant_is_left_out(rng):
+    X = np.c_[rng.lognormal(size=50), np.full(50, np.nan), np.full(50, 7.0)]
+    Z, _ = encoded(X, "quantile")
+    assert_array_equal(Z[:, [1, 2, 4, 5]], 0)
+    assert np.isfinite(Z).all()
 
 
 def of_orders(rng, n=400):
