@@ -350,6 +350,7 @@ def test_many_rows_have_a_hold_out_in_the_last_round(solver, table, rng, monkeyp
         solver=solver,
         random_state=0,
         validation_fraction=0.09,
+        scaling="clipped",
     ).fit(X, classes)
     assert machine.history_["iter"].tolist() == [2]
     assert machine.best_iter_ == machine.n_iter_ == 2
