@@ -18,6 +18,7 @@ from ._search import choose, halve, history_of
 from ._space import RandomCandidates, parameters_of
 from .kernels import L1Laplace, Laplace
 
+# what all candidates have in common, and what else is that of RFM estimators
 _SHARED = (
     "max_iter",
     "fit_intercept",
@@ -32,8 +33,6 @@ _AS_ALL = (
     "n_jobs",
     "random_state",
 )
-
-
 # what a machine of the search has learned of the table and of the targets
 _LEARNED = (
     "classes_",
@@ -146,9 +145,11 @@ class SearchCV(AveragingMixin):
 
     def _machine_of(self, fitted, attributes, contender, choice):
         """Return the estimator of a machine that is part of the average."""
-        shared = {name: getattr(self, name) for name in (*_SHARED, *_AS_ALL)}
-        params = {**shared, **self._parameters_of(contender.recipe), "validation": None}
-        machine = self._machine(**params | {"max_iter": contender.recipe.max_iter})
+        machine, own = self._machine(validation=None), self.get_params(deep=False)
+        names = own.keys() & machine.get_params(deep=False).keys() - {"cv"}
+        machine.set_params(**{name: own[name] for name in names})
+        rounds = {"max_iter": contender.recipe.max_iter}
+        machine.set_params(**self._parameters_of(contender.recipe), **rounds)
         found = {name: vars(self)[name] for name in _LEARNED if name in vars(self)}
         found |= attributes
         found["history_"] = history_of(fitted.recipe, fitted.number)

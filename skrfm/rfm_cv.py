@@ -40,8 +40,8 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
         Number of shuffled folds (at most one per row), a splitter, or pairs of train
         and test row numbers.
     time_budget : float, default=None
-        Seconds after which no further round is begun. What was reached then depends on
-        the machine, and so does the model.
+        Seconds after which no further round of the search is begun; the fit to all rows
+        follows. What was reached then depends on the machine, and so does the model.
     categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
             default="from_dtype"
         As in `RFMRegressor`.
@@ -138,8 +138,8 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         Number of shuffled stratified folds (at most one per row of a class), a
         splitter, or pairs of train and test row numbers.
     time_budget : float, default=None
-        Seconds after which no further round is begun. What was reached then depends on
-        the machine, and so does the model.
+        Seconds after which no further round of the search is begun; the fit to all rows
+        follows. What was reached then depends on the machine, and so does the model.
     categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
             default="from_dtype"
         As in `RFMClassifier`.

@@ -157,11 +157,14 @@ def test_classes(n_classes):
         n_features=8,
         n_informative=6,
         n_classes=n_classes,
+        weights=[0.6, 0.2][: n_classes - 1],
         flip_y=0.2,
         random_state=1,
     )
     y = np.array(["a", "b", "c"])[codes]
-    model = RFMClassifierCV(**SEARCH, cv=StratifiedKFold(3)).fit(X[:200], y[:200])
+    model = RFMClassifierCV(
+        **SEARCH, cv=StratifiedKFold(3), class_weight="balanced"
+    ).fit(X[:200], y[:200])
     assert len(model.machines_) > 1
     scores = [m.decision_function(X[200:]) for m in model.machines_]
     averaged = np.average(scores, axis=0, weights=model.machine_weights_)
@@ -173,3 +176,7 @@ def test_classes(n_classes):
         assert type(machine) is RFMClassifier
         assert_array_equal(machine.classes_, model.classes_)
         assert_allclose(machine.predict_proba(X[200:]).sum(axis=1), 1)
+        # one that is fitted again has the weights of the classes, too
+        again = clone(machine).fit(X[:200], y[:200])
+        expected = machine.decision_function(X[200:])
+        assert_allclose(again.decision_function(X[200:]), expected, rtol=1e-7)
