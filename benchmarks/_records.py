@@ -67,12 +67,12 @@ class Records:
 def format_table(header, rows):
     """Return lines of text with aligned columns, the first to the left."""
     cells = [[_format_cell(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[j]) for row in cells) for j in range(len(header))]
+    category_sizes = [max(len(row[j]) for row in cells) for j in range(len(header))]
     lines = []
     for row in cells:
-        first = row[0].ljust(widths[0])
+        first = row[0].ljust(category_sizes[0])
         rest = [
-            cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)
+            cell.rjust(width) for cell, width in zip(row[1:], category_sizes[1:], strict=True)
         ]
         lines.append("  ".join([first, *rest]).rstrip())
     lines.insert(1, "-" * len(lines[0]))

@@ -20,7 +20,7 @@ from _tuned import folds_of
 from sklearn.metrics import log_loss
 
 from skrfm import RFMClassifier, RFMClassifierCV
-from skrfm._calibration import Calibration
+from skrfm._search import Calibration
 from skrfm.exceptions import NumericalWarning
 
 MAX_TRAIN, FOLDS = 2000, 3

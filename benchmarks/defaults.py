@@ -18,10 +18,10 @@ from _records import Records, format_table
 from _tables import find_tables, load_table
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from skrfm._backend import get_backend, own_threads
-from skrfm._calibration import Calibration
-from skrfm._criteria import ClassificationCriterion, RegressionCriterion
-from skrfm._recursion import Data, Recipe, run
+from skrfm._backend import get_backend, worker_threads
+from skrfm._recursion import Candidate, run
+from skrfm._search import Calibration, ClassificationCriterion, RegressionCriterion
+from skrfm._tables import Data
 from skrfm.kernels import L1Laplace, Laplace
 
 N_TRAIN, N_TEST = 1500, 3000
@@ -49,8 +49,8 @@ def test_score(criterion, outputs, targets, calibration):
     return float(calibration.log_likelihood(outputs, targets).mean())
 
 
-def measure(table, recipe):
-    """Yield (round, cross-validated score, test score) of one recipe on one table."""
+def measure(table, candidate):
+    """Yield (round, cross-validated score, test score) of one candidate on one table."""
     classes = np.unique(table.y_train) if table.task == "clf" else None
     X, y = table.X_train[:N_TRAIN], table.y_train[:N_TRAIN]
     new, targets = table.X_test[:N_TEST], encode(table.y_test[:N_TEST], classes)
@@ -59,10 +59,10 @@ def measure(table, recipe):
     splitter = KFold if classes is None else StratifiedKFold
     folds = list(splitter(3, shuffle=True, random_state=0).split(X, y))
     data = Data(X, Y.astype(X.dtype), np.ones(len(X), X.dtype))
-    runs = [(run(data.subset(a, backend), recipe, backend), b) for a, b in folds]
+    runs = [(run(data.subset(a, backend), candidate, backend), b) for a, b in folds]
     unseen = np.concatenate([b for _, b in folds])
     judges = Y[unseen], np.ones(len(unseen))
-    rounds = zip(run(data, recipe, backend), *(r for r, _ in runs), strict=False)
+    rounds = zip(run(data, candidate, backend), *(r for r, _ in runs), strict=False)
     for model, *parts in rounds:
         pairs = zip(parts, folds, strict=True)
         outputs = np.concatenate([p.predict(X[b], backend) for p, (_, b) in pairs])
@@ -119,9 +119,9 @@ def main():
             if records.has(*key, 0):
                 continue
             function, diagonal = KERNELS[kernel]
-            recipe = Recipe(function, alpha, f"{multiple}*median", diagonal=diagonal)
-            with own_threads(N_TRAIN):
-                for number, score, final in measure(table, recipe):
+            candidate = Candidate(function, alpha, f"{multiple}*median", diagonal=diagonal)
+            with worker_threads(N_TRAIN):
+                for number, score, final in measure(table, candidate):
                     values = dict(zip(KEY, (*key, number), strict=True))
                     records.add(
                         **values, task=table.task, cv_score=score, test_score=final

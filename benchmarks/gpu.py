@@ -64,9 +64,9 @@ class Machine:
 
     def backend(self):
         """Return skrfm's backend."""
-        from skrfm._device import place_of
+        from skrfm._tables._device import placement_of
 
-        return place_of(self.device, None).backend
+        return placement_of(self.device, None).backend
 
     def random(self, *shape):
         """Return normal float32 numbers."""

@@ -19,7 +19,7 @@ from _records import Records, format_table
 from sklearn.datasets import load_sample_image
 
 from skrfm import CNTKInpainter, LinRFMCompleter
-from skrfm.completion._image_kernel import torus_kernel
+from skrfm.completion._images._image_kernel import torus_kernel
 
 try:
     from skimage.metrics import structural_similarity

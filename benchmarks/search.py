@@ -16,8 +16,10 @@ import numpy as np
 from _records import format_table
 from sklearn.datasets import make_friedman1
 
-from skrfm import RFMRegressorCV, _distances, _recursion
+from skrfm import RFMRegressorCV
 from skrfm._backend import NumpyBackend
+from skrfm._recursion import _distances
+from skrfm._recursion import _rounds as _recursion
 from skrfm.kernels import L1Laplace, Laplace, LpqLaplace
 
 TURNS = 3
@@ -37,11 +39,11 @@ def seconds_of(functions):
 class Unshared(_distances.Distances):
     """Nothing is held: each kernel matrix and each median computes its distances."""
 
-    def median(self, recipe, T, weight, backend, *, mapped):
+    def median(self, candidate, T, weight, backend, *, mapped):
         """Return the median, computed anew."""
-        return super().median(recipe, T, weight, backend, mapped=True)
+        return super().median(candidate, T, weight, backend, mapped=True)
 
-    def powers(self, recipe, T, backend, *, mapped):
+    def powers(self, candidate, T, backend, *, mapped):
         """Return nothing."""
 
 

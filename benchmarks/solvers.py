@@ -21,7 +21,7 @@ from time import perf_counter
 import numpy as np
 from _records import Records, format_table
 
-from skrfm._backend import NumpyBackend, own_threads
+from skrfm._backend import NumpyBackend, worker_threads
 from skrfm.kernels import Laplace
 from skrfm.solvers import choose_solver, solve
 
@@ -63,7 +63,7 @@ def measure(queue, n, solver, alpha):
     X, y = make_table(n + N_TEST)
     Y = np.eye(10, dtype=X.dtype)[y[:n]]
     mean = Y.mean(axis=0)
-    with own_threads(n):
+    with worker_threads(n):
         fit(X[:2000], Y[:2000] - mean, solver, alpha)
         fill_memory(n)
         start = perf_counter()

@@ -20,14 +20,9 @@ from _records import Records, format_table
 from _tables import find_tables, load_table
 from sklearn.metrics import log_loss, r2_score
 
-from skrfm import (
-    RFMClassifier,
-    RFMRegressor,
-    XRFMClassifier,
-    XRFMRegressor,
-    _leaves,
-)
+from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
 from skrfm.exceptions import NumericalWarning
+from skrfm.xrfm import _leaves
 
 LEAST_ROWS, FOLDS = 6000, 2
 # how many directions of most variance are compared

@@ -1,17 +1,36 @@
-"""skrfm: Recursive Feature Machines for scikit-learn."""
+"""skrfm: Recursive Feature Machines for scikit-learn.
 
-from . import kernels
-from .completion import (
-    CNTKInpainter,
-    EntryRegressor,
-    LinRFMCompleter,
-    NTKMatrixCompleter,
-)
-from .lin_rfm import LinRFMRegressor
-from .rfm import RFMClassifier, RFMRegressor
-from .rfm_cv import RFMClassifierCV, RFMRegressorCV
-from .transfer import TransferKernel
-from .xrfm import XRFMClassifier, XRFMRegressor
+Modules are imported when one of their names is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import (
+        agop,
+        completion,
+        exceptions,
+        inspection,
+        kernels,
+        lin_rfm,
+        rfm,
+        rfm_cv,
+        solvers,
+        transfer,
+        xrfm,
+    )
+    from .completion import (
+        CNTKInpainter,
+        EntryRegressor,
+        LinRFMCompleter,
+        NTKMatrixCompleter,
+    )
+    from .lin_rfm import LinRFMRegressor
+    from .rfm import RFMClassifier, RFMRegressor
+    from .rfm_cv import RFMClassifierCV, RFMRegressorCV
+    from .transfer import TransferKernel
+    from .xrfm import XRFMClassifier, XRFMRegressor
 
 __version__ = "0.1.0.dev0"
 
@@ -28,5 +47,42 @@ __all__ = [
     "TransferKernel",
     "XRFMClassifier",
     "XRFMRegressor",
+    "agop",
+    "completion",
+    "exceptions",
+    "inspection",
     "kernels",
+    "lin_rfm",
+    "rfm",
+    "rfm_cv",
+    "solvers",
+    "transfer",
+    "xrfm",
 ]
+
+_MODULE_OF = {
+    "CNTKInpainter": "completion",
+    "EntryRegressor": "completion",
+    "LinRFMCompleter": "completion",
+    "LinRFMRegressor": "lin_rfm",
+    "NTKMatrixCompleter": "completion",
+    "RFMClassifier": "rfm",
+    "RFMClassifierCV": "rfm_cv",
+    "RFMRegressor": "rfm",
+    "RFMRegressorCV": "rfm_cv",
+    "TransferKernel": "transfer",
+    "XRFMClassifier": "xrfm",
+    "XRFMRegressor": "xrfm",
+}
+
+
+def __getattr__(name):
+    if name in _MODULE_OF:
+        return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    if name in __all__:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return [*__all__, "__version__"]

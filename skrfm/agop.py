@@ -68,13 +68,13 @@ class FeatureMetric:
         return A[:, None] * G * A if A.ndim == 1 else A.T @ G @ A
 
     @classmethod
-    def from_agop(cls, G, n_components=None, eps=0.0, unmixed=0):
+    def from_agop(cls, G, n_components=None, *, eps=0.0, n_unmixed=0):
         """Return the metric of an AGOP in x, or None if the AGOP is zero.
 
         G is divided by its largest diagonal entry. `n_components` keeps that many
         leading eigenvectors, or as many as make up that share of the trace. `eps` is
-        the rounding unit that G was computed with. Of the last `unmixed` columns
-        nothing but the diagonal counts.
+        the rounding unit that G was computed with. Of the last `n_unmixed` columns
+        only the diagonal is used.
         """
         # centred gradients may leave a diagonal just below zero
         G = np.maximum(G, 0) if G.ndim == 1 else G
@@ -85,8 +85,8 @@ class FeatureMetric:
         if G.ndim == 1 and n_components is None:
             return cls(np.sqrt(G / top))
         G = G / top if G.ndim == 2 else np.diag(G / top)
-        if unmixed:
-            first = G.shape[0] - unmixed
+        if n_unmixed:
+            first = G.shape[0] - n_unmixed
             weights = np.sqrt(np.maximum(diagonal[first:] / top, 0))
             return cls(_components(G[:first, :first], n_components, eps), weights)
         return cls(_components(G, n_components, eps))
@@ -124,13 +124,13 @@ class AgopOptions:
 
     `diagonal` keeps the diagonal only, `centered` subtracts the mean gradient, and
     `rows` are the indices of the rows in the average (None: all). Of the last
-    `unmixed` columns the diagonal is kept in any case, and nothing else.
+    `n_unmixed` columns only the diagonal is kept.
     """
 
     diagonal: bool = False
     centered: bool = False
     rows: np.ndarray | None = None
-    unmixed: int = 0
+    n_unmixed: int = 0
 
 
 def average_gradient_outer_product(gram, coef, weight, backend, options):
@@ -161,50 +161,50 @@ def average_gradient_outer_product(gram, coef, weight, backend, options):
         rows = np.arange(coef.shape[0])
     else:
         weight = backend.take(weight, rows)
-    moments = _Moments(coef.shape[1], gram.T.shape[1], options, backend)
+    sums = _GradientSums(coef.shape[1], gram.T.shape[1], options, backend)
     make = _coordinate_blocks if gram.kernel.coordinatewise else _radial_blocks
     for position, outputs, J in make(gram, coef, rows, backend):
-        moments.add(J, weight[position], outputs)
-    G = moments.average(float(backend.xp.sum(weight)))
+        sums.add(J, weight[position], outputs)
+    G = sums.average(float(backend.xp.sum(weight)))
     G *= scale**2
     return G
 
 
-class _Moments:
+class _GradientSums:
     """Sums of gradients and of their outer products, in float64."""
 
     def __init__(self, n_outputs, k, options, backend):
         self._options, self._backend = options, backend
         # the columns up to here have products with each other
-        self._mixed = 0 if options.diagonal else k - options.unmixed
-        self._products = np.zeros((self._mixed, self._mixed))
-        self._squares = np.zeros(k - self._mixed)
-        self._first = np.zeros((n_outputs, k))
+        self._n_mixed = 0 if options.diagonal else k - options.n_unmixed
+        self._products = np.zeros((self._n_mixed, self._n_mixed))
+        self._squares = np.zeros(k - self._n_mixed)
+        self._gradients = np.zeros((n_outputs, k))
 
     def add(self, J, weight, outputs):
         """Add the gradients J (b, c, k) of some outputs, which are overwritten."""
         xp, to_numpy = self._backend.xp, self._backend.to_numpy
         root = xp.sqrt(weight)[:, None, None]
         J *= root
-        mixed, alone = J[:, :, : self._mixed], J[:, :, self._mixed :]
+        mixed, unmixed = J[:, :, : self._n_mixed], J[:, :, self._n_mixed :]
         if len(self._squares):
-            self._squares += to_numpy(xp.sum(alone * alone, axis=(0, 1)))
-        if self._mixed:
-            flat = xp.reshape(mixed, (-1, self._mixed))
+            self._squares += to_numpy(xp.sum(unmixed * unmixed, axis=(0, 1)))
+        if self._n_mixed:
+            flat = xp.reshape(mixed, (-1, self._n_mixed))
             self._products += to_numpy(flat.T @ flat)
         if self._options.centered:
-            self._first[outputs] += to_numpy(xp.sum(root * J, axis=0))
+            self._gradients[outputs] += to_numpy(xp.sum(root * J, axis=0))
 
     def average(self, total):
-        """Return the average outer product for a total weight, which ends the sums."""
+        """Return the average outer product for a total weight; overwrites the sums."""
         products, squares = self._products, self._squares
         products /= total
         squares /= total
         if self._options.centered:
-            mean = self._first / total
-            mixed, alone = mean[:, : self._mixed], mean[:, self._mixed :]
+            mean = self._gradients / total
+            mixed, unmixed = mean[:, : self._n_mixed], mean[:, self._n_mixed :]
             products -= mixed.T @ mixed
-            squares -= (alone**2).sum(0)
+            squares -= (unmixed**2).sum(0)
         if self._options.diagonal:
             return squares
         return block_diag(products, np.diag(squares)) if len(squares) else products

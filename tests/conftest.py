@@ -3,7 +3,7 @@
 import array_api_strict
 import numpy as np
 import pytest
-from gpu import RUNTIMES, runtimes
+from _gpu import RUNTIMES, runtimes
 
 from skrfm._backend import ArrayAPIBackend, CudaBackend, NumpyBackend
 

@@ -8,14 +8,14 @@ import warnings
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
-from oracles import (
+from _oracles import (
     agop,
     finite_difference_gradients,
     gradients,
     of_network,
     symmetric_root,
 )
+from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm._backend import NumpyBackend
 from skrfm.agop import (

@@ -211,9 +211,9 @@ def test_no_factor_is_said_and_the_slopes_stay(arrays):
 
 def test_a_spent_gram_gives_its_memory(arrays):
     T = arrays.asarray(data()[0])
-    spent = arrays.gram(Gaussian(), T, BANDWIDTH)
-    gram = arrays.gram(Laplace(), T, BANDWIDTH, spent)
-    assert gram._packed is spent._packed
-    other = arrays.gram(Laplace(), T[:20, :], BANDWIDTH, gram)
+    reusable = arrays.gram(Gaussian(), T, BANDWIDTH)
+    gram = arrays.gram(Laplace(), T, BANDWIDTH, reusable=reusable)
+    assert gram._packed is reusable._packed
+    other = arrays.gram(Laplace(), T[:20, :], BANDWIDTH, reusable=gram)
     assert other._packed.shape == (20, 20)
     assert gram._packed is None

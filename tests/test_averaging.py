@@ -13,8 +13,8 @@ from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
-from skrfm._averaging import select
-from skrfm._search import Contender
+from skrfm._search import TrialResult
+from skrfm.rfm_cv._averaging import select
 
 SEARCH = {"n_candidates": 12, "max_iter": 1, "random_state": 0}
 
@@ -23,7 +23,7 @@ SEARCH = {"n_candidates": 12, "max_iter": 1, "random_state": 0}
 
 
 def contenders(outputs, score):
-    pool = [Contender(score(out), None, out) for out in outputs]
+    pool = [TrialResult(score(out), None, out) for out in outputs]
     return sorted(pool, key=lambda contender: -contender.score)
 
 

@@ -12,15 +12,15 @@ import time
 
 import numpy as np
 import pytest
+from _oracles import dense_slopes, dense_values, gradients, kernel_matrix
 from numpy.testing import assert_allclose, assert_array_equal
-from oracles import dense_slopes, dense_values, gradients, kernel_matrix
 from test_kernels import Cauchy
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skrfm import RFMRegressor
 from skrfm._backend import ArrayAPIBackend, NumpyBackend, _memory, get_backend
 from skrfm._backend._packed import _FEW_COLUMNS, _PANEL
-from skrfm._backend._threads import for_each, own_threads
+from skrfm._backend._threads import for_each, worker_threads
 from skrfm._backend._tiles import TILE
 from skrfm._jit._products import _COLUMNS, _ROWS
 from skrfm.exceptions import NotPositiveDefiniteError
@@ -41,7 +41,7 @@ def test_the_sizes_are_around_the_edges_of_tiles_and_panels():
 @pytest.fixture(params=[1, 3])
 def threads(request):
     """Compute in this many threads, whatever the size."""
-    with threadpool_limits(request.param, user_api="blas"), own_threads(10**6):
+    with threadpool_limits(request.param, user_api="blas"), worker_threads(10**6):
         yield request.param
 
 
@@ -58,10 +58,10 @@ class Problem:
         self.K = dense_values(kernel, self.T, self.T, BANDWIDTH)
         self.matrix = self.K + np.diag(self.ridge.astype(float))
 
-    def gram(self, backend=None, spent=None):
+    def gram(self, backend=None, reusable=None):
         backend = backend or NumpyBackend()
         T = backend.asarray(self.T)
-        return backend.gram(self.kernel, T, BANDWIDTH, spent=spent)
+        return backend.gram(self.kernel, T, BANDWIDTH, reusable=reusable)
 
 
 # -- solving ------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_the_number_of_threads_changes_no_bit():
 
     results = []
     for count in (1, 3):
-        with threadpool_limits(count, user_api="blas"), own_threads(10**6):
+        with threadpool_limits(count, user_api="blas"), worker_threads(10**6):
             results.append(everything())
     for one, other in zip(*results, strict=True):
         assert_array_equal(one, other)
@@ -195,9 +195,9 @@ def test_refill_restores_the_kernel_matrix(n):
 
 def test_a_spent_gram_gives_its_memory_and_nothing_else():
     problem = Problem(Laplace(), 300)
-    spent = Problem(Gaussian(), 300).gram()
-    buffer = spent._packed
-    gram = problem.gram(spent=spent)
+    reusable = Problem(Gaussian(), 300).gram()
+    buffer = reusable._packed
+    gram = problem.gram(reusable=reusable)
     assert gram._packed is buffer
     gram.factorize(problem.ridge)
     expected = np.linalg.solve(problem.matrix, problem.B)
@@ -221,7 +221,7 @@ def test_distances_may_be_given(kernel, backend):
 
 def test_a_spent_gram_of_another_size_is_not_reused():
     problem = Problem(Laplace(), 40)
-    gram = problem.gram(spent=Problem(Laplace(), 41).gram())
+    gram = problem.gram(reusable=Problem(Laplace(), 41).gram())
     gram.factorize(problem.ridge)
     expected = np.linalg.solve(problem.matrix, problem.B)
     assert_allclose(gram.solve(problem.B), expected, rtol=1e-9)
@@ -247,7 +247,7 @@ def test_products_do_not_depend_on_the_threads(columns):
     problem, found = Problem(Laplace(), 769), []
     V = np.random.default_rng(2).normal(size=(769, columns))
     for count in (1, 3):
-        with threadpool_limits(count, user_api="blas"), own_threads(10**6):
+        with threadpool_limits(count, user_api="blas"), worker_threads(10**6):
             found.append(problem.gram().product(V))
     assert_array_equal(*found)
 
@@ -312,7 +312,7 @@ def test_coordinate_gradients_of_other_norms(n, p, backend):
 def test_coordinate_gradients_do_not_depend_on_the_threads():
     problem, found = Problem(LpqLaplace(p=1.25), 769), []
     for count in (1, 3):
-        with threadpool_limits(count, user_api="blas"), own_threads(10**6):
+        with threadpool_limits(count, user_api="blas"), worker_threads(10**6):
             blocks = problem.gram().coordinate_gradients(np.arange(769), problem.B)
             found.append(np.concatenate([block for _, block in blocks]))
     assert_array_equal(*found)
@@ -443,7 +443,7 @@ def threads_used(items=4):
 
 @pytest.mark.parametrize("limit", [1, 3])
 def test_for_each_keeps_the_order(limit):
-    with threadpool_limits(limit, user_api="blas"), own_threads(MANY_ROWS):
+    with threadpool_limits(limit, user_api="blas"), worker_threads(MANY_ROWS):
         assert for_each(lambda i: i**2, list(range(20))) == [i**2 for i in range(20)]
         assert for_each(str, []) == []
 
@@ -451,20 +451,20 @@ def test_for_each_keeps_the_order(limit):
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_for_each_uses_the_threads_that_blas_may_and_holds_blas_to_one(limit):
     with threadpool_limits(limit, user_api="blas"):
-        with own_threads(MANY_ROWS):
+        with worker_threads(MANY_ROWS):
             assert threads_used() == (limit, {1})
         assert blas_threads() == {limit}
 
 
 def test_few_rows_and_unprepared_calls_use_one_thread():
     with threadpool_limits(2, user_api="blas"):
-        with own_threads(100):
+        with worker_threads(100):
             assert threads_used() == (1, {1})
         assert threads_used() == (1, {2})
 
 
 def test_threads_start_no_threads_of_their_own():
-    with threadpool_limits(2, user_api="blas"), own_threads(MANY_ROWS):
+    with threadpool_limits(2, user_api="blas"), worker_threads(MANY_ROWS):
         assert for_each(lambda _: threads_used(2)[0], [0, 1]) == [1, 1]
 
 
@@ -473,7 +473,7 @@ def test_errors_are_passed_on_and_blas_is_restored():
         raise KeyError(item)
 
     with threadpool_limits(2, user_api="blas"):
-        with pytest.raises(KeyError), own_threads(MANY_ROWS):
+        with pytest.raises(KeyError), worker_threads(MANY_ROWS):
             for_each(fail, [1, 2])
         assert blas_threads() == {2}
 
@@ -488,7 +488,7 @@ def test_any_error_of_any_item_is_raised(failing, limit):
 
     with (
         threadpool_limits(limit, user_api="blas"),
-        own_threads(MANY_ROWS),
+        worker_threads(MANY_ROWS),
         pytest.raises(failing),
     ):
         for_each(fail, range(4))
@@ -497,7 +497,7 @@ def test_any_error_of_any_item_is_raised(failing, limit):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_does_not_wait_for_threads_that_stayed_behind():
-    with threadpool_limits(2, user_api="blas"), own_threads(MANY_ROWS):
+    with threadpool_limits(2, user_api="blas"), worker_threads(MANY_ROWS):
         for_each(str, range(4))
         context = multiprocessing.get_context("fork")
         process = context.Process(target=for_each, args=(str, range(4)))
@@ -511,8 +511,8 @@ def test_a_forked_process_does_not_wait_for_threads_that_stayed_behind():
 def test_two_fits_at_once_leave_the_threads_of_blas_as_they_were(rows):
     """The second to start ends last: it must not restore what the first had set."""
     with threadpool_limits(2, user_api="blas"):
-        second = own_threads(rows)
-        with own_threads(rows):
+        second = worker_threads(rows)
+        with worker_threads(rows):
             second.__enter__()
         assert blas_threads() == {1}
         second.__exit__(None, None, None)

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+from _oracles import SOFTNESSES, calibrated
 from numpy.testing import assert_allclose
-from oracles import SOFTNESSES, calibrated
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from skrfm._calibration import Calibration
-from skrfm._criteria import ClassificationCriterion
+from skrfm._search import Calibration, ClassificationCriterion
 
 
 @pytest.fixture

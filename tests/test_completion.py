@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import LinRFMCompleter
-from skrfm.completion import _lin_rfm
 from skrfm.completion._entries import ObservedEntries
+from skrfm.completion._low_rank import _lin_rfm
 from skrfm.exceptions import NumericalWarning
 
 SOLVERS = ["two-sided", "alternating"]

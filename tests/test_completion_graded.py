@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import LinRFMCompleter
 from skrfm.completion._entries import ObservedEntries
-from skrfm.completion._exact import exact
-from skrfm.completion._iterates import Smoothing
-from skrfm.completion._rows import fitted_rows, row_model
+from skrfm.completion._low_rank._exact import exact
+from skrfm.completion._low_rank._iterates import Smoothing
+from skrfm.completion._low_rank._rows import fitted_rows, row_model
 
 low_rank_of_few_entries = pytest.mark.filterwarnings(
     "ignore:A matrix of rank:skrfm.exceptions.NumericalWarning"
@@ -121,7 +121,7 @@ def test_a_rank_or_a_solver_that_is_given_leaves_it_out(parameters):
 @low_rank_of_few_entries
 def test_a_matrix_that_is_too_large_leaves_it_out(monkeypatch):
     _, X = decaying()
-    monkeypatch.setattr("skrfm.completion._lin_rfm._DENSE_WORK", 1e5)
+    monkeypatch.setattr("skrfm.completion._low_rank._lin_rfm._DENSE_WORK", 1e5)
     assert "graded" not in completer_of().fit(X).history_["stage"]
 
 

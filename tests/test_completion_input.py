@@ -22,7 +22,7 @@ from test_completion import (
 )
 
 from skrfm import EntryRegressor
-from skrfm.completion import _lin_rfm
+from skrfm.completion._low_rank import _lin_rfm
 from skrfm.exceptions import NumericalWarning
 
 quiet = pytest.mark.filterwarnings(

@@ -19,7 +19,7 @@ from test_completion import (
 )
 
 from skrfm import EntryRegressor, LinRFMCompleter
-from skrfm.completion import _lin_rfm
+from skrfm.completion._low_rank import _lin_rfm
 
 # -- transform ----------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from test_completion_solvers import Problem, every_dtype, orthonormal
 
-from skrfm.completion import _loss, _rows, _search
 from skrfm.completion._entries import ObservedEntries
-from skrfm.completion._iterates import (
+from skrfm.completion._low_rank import _loss, _rows, _search
+from skrfm.completion._low_rank._iterates import (
     Iterate,
     Schedule,
     Smoothing,

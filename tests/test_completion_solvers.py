@@ -12,14 +12,10 @@ from hypothesis import settings
 from numpy.testing import assert_allclose
 
 from skrfm import LinRFMCompleter
-from skrfm.completion import _exact, _search, _two_sided
-from skrfm.completion._alternating import alternating, solve_rows
 from skrfm.completion._entries import ObservedEntries
-from skrfm.completion._iterates import (
-    Smoothing,
-    entry_weights,
-    shrinkage,
-)
+from skrfm.completion._low_rank import _exact, _search, _two_sided
+from skrfm.completion._low_rank._alternating import alternating, solve_rows
+from skrfm.completion._low_rank._iterates import Smoothing, entry_weights, shrinkage
 
 every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 every_power = pytest.mark.parametrize("power", [0.25, 0.4, 0.5])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_squared_error, r2_score
 
-from skrfm._criteria import RegressionCriterion
+from skrfm._search import RegressionCriterion
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from gpu import RUNTIMES, HostRuntime, OutOfMemory, has_gpu, runtimes
+from _gpu import RUNTIMES, HostRuntime, OutOfMemory, has_gpu, runtimes
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -34,7 +34,7 @@ from skrfm import (
 from skrfm._backend import CudaBackend, _cuda
 from skrfm._cuda import find_runtime
 from skrfm.completion._entries import ObservedEntries
-from skrfm.completion._gpu_entries import GpuEntries
+from skrfm.completion._low_rank._gpu_entries import GpuEntries
 from skrfm.kernels import CNTK, Laplace
 from skrfm.solvers import choose_solver
 
@@ -48,8 +48,8 @@ every_kernel = pytest.mark.parametrize("kernel", KERNELS)
 def gpu(request, monkeypatch):
     """What is found when a GPU is looked for."""
     runtime = RUNTIMES[request.param]()
-    monkeypatch.setattr("skrfm._device.find_runtime", lambda: runtime)
-    monkeypatch.setattr("skrfm._device.is_gpu_array", runtime.owns)
+    monkeypatch.setattr("skrfm._tables._device.find_runtime", lambda: runtime)
+    monkeypatch.setattr("skrfm._tables._device.is_gpu_array", runtime.owns)
     return runtime
 
 
@@ -263,8 +263,8 @@ def test_sparse_regression_on_the_gpu(shape, alpha, rng, gpu):
 def numpy_gpu(request, monkeypatch):
     """The same for code that calls functions of NumPy on arrays of the GPU."""
     runtime = RUNTIMES[request.param]()
-    monkeypatch.setattr("skrfm._device.find_runtime", lambda: runtime)
-    monkeypatch.setattr("skrfm._device.is_gpu_array", runtime.owns)
+    monkeypatch.setattr("skrfm._tables._device.find_runtime", lambda: runtime)
+    monkeypatch.setattr("skrfm._tables._device.is_gpu_array", runtime.owns)
     return runtime
 
 
@@ -563,7 +563,7 @@ def test_later_rounds_have_the_memory_of_the_first():
     gram = backend.gram(Laplace(), T, 1.0)
     backend._runtime.memory -= gram.nbytes
     assert choose_solver("auto", Laplace(), T, backend) == ("pcg", True)
-    held = choose_solver("auto", Laplace(), T, backend, spent=gram)
+    held = choose_solver("auto", Laplace(), T, backend, reusable=gram)
     assert held == ("cholesky", False)
 
 

@@ -1,7 +1,7 @@
 """scikit-learn's estimator checks with device="cuda", on the stand-in or a GPU."""
 
 import pytest
-from gpu import RUNTIMES, has_gpu, needs_compiler
+from _gpu import RUNTIMES, has_gpu, needs_compiler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skrfm import LinRFMRegressor, RFMClassifier, RFMRegressor
@@ -38,8 +38,8 @@ def gpu(monkeypatch):
     """What is found when a GPU is looked for."""
     if not has_gpu():
         runtime = RUNTIMES["host"]()
-        monkeypatch.setattr("skrfm._device.find_runtime", lambda: runtime)
-        monkeypatch.setattr("skrfm._device.is_gpu_array", runtime.owns)
+        monkeypatch.setattr("skrfm._tables._device.find_runtime", lambda: runtime)
+        monkeypatch.setattr("skrfm._tables._device.is_gpu_array", runtime.owns)
 
 
 @needs_compiler

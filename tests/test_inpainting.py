@@ -10,9 +10,9 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skrfm._backend import NumpyBackend
 from skrfm.completion import CNTKInpainter
-from skrfm.completion._gaps import fill_by_cholesky, fill_by_iterations
-from skrfm.completion._image_kernel import image_kernel, torus_kernel
-from skrfm.completion._inpainting import hidden_pixels
+from skrfm.completion._images._gaps import fill_by_cholesky, fill_by_iterations
+from skrfm.completion._images._image_kernel import image_kernel, torus_kernel
+from skrfm.completion._images._inpainting import hidden_pixels
 
 NUMPY = NumpyBackend()
 

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from _oracles import dense_values
 from numpy.testing import assert_allclose, assert_array_equal
-from oracles import dense_values
 from sklearn.metrics import log_loss
 
 from skrfm import RFMClassifier, RFMRegressor
-from skrfm._backend import NumpyBackend, own_threads
+from skrfm._backend import NumpyBackend, worker_threads
 from skrfm.agop import AgopOptions, average_gradient_outer_product
 from skrfm.exceptions import NotConvergedError, NumericalWarning
 from skrfm.kernels import (
@@ -37,10 +37,12 @@ every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 held_or_not = pytest.mark.parametrize("streamed", [False, True])
 
 
-def make_gram(kernel, T, streamed, widths=()):
+def make_gram(kernel, T, streamed, category_sizes=()):
     if streamed:
-        return BACKEND.streamed_gram(kernel, T, BANDWIDTH, widths)
-    return BACKEND.gram(kernel, T, BANDWIDTH, widths=widths)
+        return BACKEND.streamed_gram(
+            kernel, T, BANDWIDTH, category_sizes=category_sizes
+        )
+    return BACKEND.gram(kernel, T, BANDWIDTH, category_sizes=category_sizes)
 
 
 def problem(rng, n=1200, c=2, dtype=np.float64):
@@ -63,7 +65,7 @@ def test_products_are_those_of_the_dense_matrix(kernel, streamed, rng):
     K = dense_values(kernel, T, T, BANDWIDTH)
     gram = make_gram(kernel, T, streamed)
     rows = np.array([0, 7, 299])
-    with own_threads(1000):
+    with worker_threads(1000):
         assert_allclose(gram.product(V), K @ V, rtol=1e-10)
         assert_allclose(gram.columns(rows), K[:, rows], rtol=1e-10)
     assert_allclose(gram.diagonal, 1)
@@ -81,19 +83,21 @@ def test_rows_of_a_streamed_matrix_and_some_of_its_columns(rng):
 
 
 @every_kernel
-@pytest.mark.parametrize("widths", [(), (3, 5)])
+@pytest.mark.parametrize("category_sizes", [(), (3, 5)])
 @pytest.mark.parametrize("some", [False, True])
-def test_gradients_are_those_of_the_matrix_that_is_held(kernel, widths, some, rng):
+def test_gradients_are_those_of_the_matrix_that_is_held(
+    kernel, category_sizes, some, rng
+):
     n = 200
-    blocks = [np.eye(w)[rng.integers(0, w, n)] for w in widths]
+    blocks = [np.eye(w)[rng.integers(0, w, n)] for w in category_sizes]
     T = np.hstack([rng.normal(size=(n, 3)), *blocks])
     coef, weight = rng.normal(size=(n, 2)), rng.uniform(0.5, 2, size=n)
     rows = np.sort(rng.choice(n, 70, replace=False)) if some else None
-    unmixed = 0 if kernel.coordinatewise else sum(widths)
-    options = AgopOptions(kernel.coordinatewise, False, rows, unmixed)
+    unmixed = 0 if kernel.coordinatewise else sum(category_sizes)
+    options = AgopOptions(diagonal=kernel.coordinatewise, rows=rows, n_unmixed=unmixed)
     held, streamed = (
         average_gradient_outer_product(
-            make_gram(kernel, T, s, widths), coef, weight, BACKEND, options
+            make_gram(kernel, T, s, category_sizes), coef, weight, BACKEND, options
         )
         for s in (False, True)
     )
@@ -253,8 +257,8 @@ def test_auto_factorises_where_it_can(monkeypatch):
     assert wanted == ("cholesky", False)
     monkeypatch.setattr("skrfm._backend._memory.available_memory", lambda: 1e8)
     assert choose_solver("auto", Laplace(), many, BACKEND) == ("pcg", True)
-    spent = SimpleNamespace(nbytes=2 * 8 * 10_001**2)
-    found = choose_solver("auto", Laplace(), many, BACKEND, spent=spent)
+    reusable = SimpleNamespace(nbytes=2 * 8 * 10_001**2)
+    found = choose_solver("auto", Laplace(), many, BACKEND, reusable=reusable)
     assert found == ("pcg", False)
     assert choose_solver("cholesky", Laplace(), many, BACKEND) == ("cholesky", False)
     # a few rows are factorised whatever was asked for

@@ -5,8 +5,7 @@ Every kernel runs on both backends: compiled (NumPy) and portable (array API).
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
-from oracles import (
+from _oracles import (
     NaiveRFM,
     dense_slopes,
     dense_values,
@@ -14,6 +13,7 @@ from oracles import (
     kernel_matrix,
     norm_order,
 )
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from skrfm import RFMRegressor

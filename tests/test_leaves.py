@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-import skrfm._leaves as leaves
+import skrfm.xrfm._leaves as leaves
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm._backend import NumpyBackend
-from skrfm._leaves import Constant, find_directions, fit_leaf
-from skrfm._recursion import Data, Recipe
-from skrfm._tree import Direction, split_rows
+from skrfm._recursion import Candidate
+from skrfm._tables import Data
 from skrfm.kernels import Laplace
+from skrfm.xrfm._leaves import Constant, find_directions, fit_leaf
+from skrfm.xrfm._tree import Direction, split_rows
 
 SPLITTER = RFMRegressor(
     kernel="laplace",
@@ -51,8 +52,8 @@ def test_errors_of_sides_are_those_of_rows_left_out(outputs, rng):
     X, Y = rng.normal(size=(30, 3)), rng.normal(size=(30, outputs))
     weight = rng.uniform(0.5, 2, size=30)
     split = split_rows(X, weight, Direction(np.array([1.0, 0, 0])))
-    recipe = Recipe(Laplace(), 0.1, 1.7, max_iter=0)
-    got, _ = leaves._rank(split, Data(X, Y, weight), recipe, NumpyBackend())
+    candidate = Candidate(Laplace(), 0.1, 1.7, max_iter=0)
+    got, _ = leaves._rank(split, Data(X, Y, weight), candidate, NumpyBackend())
     left = split[1]
     parts = [(X[side], Y[side], weight[side], 1.7) for side in (left, ~left)]
     assert got == pytest.approx(sum(left_out(*part) for part in parts), rel=1e-8)
@@ -62,7 +63,7 @@ def test_sides_of_few_rows_say_nothing(rng):
     X, y = rng.normal(size=(12, 3)), rng.normal(size=12)
     weight, data = np.ones(12), Data(X, y[:, None], np.ones(12))
     split = split_rows(X, weight, Direction(np.ones(3)))
-    where = data, Recipe(Laplace(), 0.1, 1.0), NumpyBackend()
+    where = data, Candidate(Laplace(), 0.1, 1.0), NumpyBackend()
     assert leaves._rank(split, *where) == (np.inf, -6)
     assert leaves._rank(None, *where) == (np.inf, 0)
     model = clone(SPLITTER).fit(X, y)

@@ -41,13 +41,13 @@ def test_kernel_values_are_those_of_columns(kernel, d, dtype, rng):
     backend = NumpyBackend()
     T, Z = make_rows(rng, 40, d, dtype), make_rows(rng, 600, d, dtype)
     dense = backend.cross(kernel, T, Z, BANDWIDTH)
-    looked_up = backend.cross(kernel, T, Z, BANDWIDTH, WIDTHS)
+    looked_up = backend.cross(kernel, T, Z, BANDWIDTH, category_sizes=WIDTHS)
     assert looked_up.dtype == dtype
     assert_allclose(looked_up, dense, atol=2e-6 if dtype == np.float32 else 1e-13)
     A = rng.normal(size=(600, 2)).astype(dtype)
-    product = backend.cross_dot(kernel, T, Z, BANDWIDTH, A, WIDTHS)
+    product = backend.cross_dot(kernel, T, Z, BANDWIDTH, A, category_sizes=WIDTHS)
     assert_allclose(product, looked_up @ A, rtol=1e-4, atol=1e-4)
-    powers = backend.distance_powers(kernel, Z, WIDTHS)
+    powers = backend.distance_powers(kernel, Z, category_sizes=WIDTHS)
     expected = backend.distance_powers(kernel, Z)
     assert_allclose(np.tril(powers), np.tril(expected), rtol=1e-5, atol=1e-5)
 
@@ -63,8 +63,8 @@ def test_agop_is_that_of_columns(kernel, d, some, centered, rng):
     rows = np.sort(rng.choice(n, 50, replace=False)) if some else None
     diagonal = kernel.coordinatewise
     found = []
-    for widths in ((), WIDTHS):
-        gram = backend.gram(kernel, T, BANDWIDTH, widths=widths)
+    for category_sizes in ((), WIDTHS):
+        gram = backend.gram(kernel, T, BANDWIDTH, category_sizes=category_sizes)
         options = AgopOptions(diagonal, centered, rows, 0 if diagonal else LEVELS)
         found.append(
             average_gradient_outer_product(gram, coef, weight, backend, options)
@@ -88,7 +88,7 @@ def test_agop_is_that_of_columns(kernel, d, some, centered, rng):
 def test_a_metric_mixes_the_first_columns_only(rng):
     J = rng.normal(size=(30, 7))
     G = J.T @ J
-    metric = FeatureMetric.from_agop(G, unmixed=3)
+    metric = FeatureMetric.from_agop(G, n_unmixed=3)
     components = metric.dense_components(7)
     expected = np.diag(np.diagonal(G)) / np.diagonal(G).max()
     expected[:4, :4] = G[:4, :4] / np.diagonal(G).max()
@@ -101,6 +101,6 @@ def test_a_metric_mixes_the_first_columns_only(rng):
 
 
 def test_a_metric_of_categories_alone():
-    metric = FeatureMetric.from_agop(np.diag([0.0, 0.0, 4.0, 1.0]), unmixed=2)
+    metric = FeatureMetric.from_agop(np.diag([0.0, 0.0, 4.0, 1.0]), n_unmixed=2)
     assert_allclose(metric.dense_components(4), [[0, 0, 1, 0], [0, 0, 0, 0.5]])
     assert_allclose(metric.transform(np.ones((1, 4)), NumpyBackend()), [[1, 0.5]])

@@ -8,7 +8,7 @@ from sklearn.linear_model import Lasso, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import LinRFMRegressor
-from skrfm._sparse import Path, solve_sparse
+from skrfm.lin_rfm._sparse import Path, solve_sparse
 
 
 @parametrize_with_checks(

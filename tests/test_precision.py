@@ -6,18 +6,12 @@ only errors of computing count, not those of rounding the input.
 
 import numpy as np
 import pytest
+from _oracles import dense_slopes, dense_values, norm_order
 from numpy.testing import assert_allclose, assert_array_equal
-from oracles import dense_slopes, dense_values, norm_order
 from scipy.spatial.distance import cdist
 
 from skrfm import RFMClassifier, RFMRegressor
-from skrfm.kernels import (
-    Gaussian,
-    GeneralizedLaplace,
-    L1Laplace,
-    Laplace,
-    LpqLaplace,
-)
+from skrfm.kernels import Gaussian, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
 
 KERNELS = [
     Laplace(),

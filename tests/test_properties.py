@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import RFMClassifier, RFMRegressor
-from skrfm.kernels import (
-    Gaussian,
-    GeneralizedLaplace,
-    L1Laplace,
-    Laplace,
-    LpqLaplace,
-)
+from skrfm.kernels import Gaussian, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
 
 KERNELS = [
     Laplace(),

@@ -8,8 +8,8 @@ from sklearn import config_context
 from sklearn.preprocessing import QuantileTransformer
 
 from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, XRFMClassifier
-from skrfm._quantiles import Quantiles
-from skrfm._table import TableEncoder
+from skrfm._tables import TableEncoder
+from skrfm._tables._quantiles import Quantiles
 
 # -- the encoder ----------------------------------------------------------------------
 

@@ -8,29 +8,29 @@ import copy
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
-from oracles import (
+from _oracles import (
     NaiveRFM,
     kernel_matrix,
     median_by_repetition,
     median_distance,
     weighted_fit,
 )
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_friedman1
 from sklearn.kernel_ridge import KernelRidge
 
-import skrfm._distances as distances
+import skrfm._recursion._distances as distances
 from skrfm import RFMRegressor
 from skrfm._backend import NumpyBackend
-from skrfm._distances import parse_bandwidth
 from skrfm._recursion import (
-    Data,
+    Candidate,
     Prepared,
-    Recipe,
     Workspace,
     fit_round,
+    parse_bandwidth,
     run,
 )
+from skrfm._tables import Data
 from skrfm.agop import FeatureMetric
 from skrfm.kernels import (
     NNGP,
@@ -185,14 +185,14 @@ def test_without_an_intercept_far_predictions_are_zero(small):
 # -- the rounds ---------------------------------------------------------------------
 
 
-def problem(X, y, kernel=None, **recipe):
+def problem(X, y, kernel=None, **candidate):
     data = Data(X, y.reshape(len(y), -1), np.ones(len(y)))
-    recipe = {"alpha": 0.05, "bandwidth": 1.5, "max_iter": 3} | recipe
-    return data, Recipe(kernel or Laplace(), **recipe)
+    candidate = {"alpha": 0.05, "bandwidth": 1.5, "max_iter": 3} | candidate
+    return data, Candidate(kernel or Laplace(), **candidate)
 
 
-def rounds_of(X, y, **recipe):
-    rounds = run(*problem(X, y, **recipe), NumpyBackend())
+def rounds_of(X, y, **candidate):
+    rounds = run(*problem(X, y, **candidate), NumpyBackend())
     # a round loses its rows when the next one is asked for, so copies are kept
     return [copy.copy(result) for result in rounds]
 
@@ -239,10 +239,10 @@ def test_a_truncated_metric_in_the_recursion(n_components, small):
 
 def test_centred_gradients_in_the_recursion(small):
     X, y, _ = small
-    data, recipe = problem(X, y, center_gradients=True)
+    data, candidate = problem(X, y, center_gradients=True)
     backend, d = NumpyBackend(), X.shape[1]
-    prepared = Prepared.of(data, recipe.fit_intercept, backend)
-    first = fit_round(prepared, recipe, FeatureMetric(), 0, backend, Workspace())
+    prepared = Prepared.of(data, candidate.fit_intercept, backend)
+    first = fit_round(prepared, candidate, FeatureMetric(), 0, backend, Workspace())
     T, f, h = first.T, first.predict, 1e-6
     J = np.column_stack(
         [

@@ -11,13 +11,13 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.preprocessing import scale
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-import skrfm._distances as distances
+import skrfm._recursion._distances as distances
 from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
 from skrfm._backend import NumpyBackend
-from skrfm._recursion import Recipe
+from skrfm._recursion import Candidate
 from skrfm._search import halve
-from skrfm._space import RandomCandidates, parameters_of
 from skrfm.kernels import NTK, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
+from skrfm.rfm_cv._space import RandomCandidates, parameters_of
 
 SMALL = {"n_candidates": 3, "max_iter": 1, "random_state": 0}
 
@@ -126,9 +126,9 @@ def test_candidates_of_one_distance_share_it(table, monkeypatch):
     expected = search.fit(X, y).cv_results_["mean_test_score"]
     compute, calls = NumpyBackend.distance_powers, []
 
-    def counted(self, kernel, T, widths=()):
+    def counted(self, kernel, T, category_sizes=()):
         calls.append((kernel.norm_order, kernel.coordinatewise))
-        return compute(self, kernel, T, widths)
+        return compute(self, kernel, T, category_sizes)
 
     monkeypatch.setattr(NumpyBackend, "distance_powers", counted)
     kernels = search.fit(X, y).cv_results_["param_kernel"]
@@ -175,30 +175,37 @@ def test_the_worse_half_is_given_up():
     assert [p.scores[0] for p in paths if p.alive] == [0.9, 0.8, 0.7, 0.6]
 
 
-def assert_in_the_space(recipe):
-    recipe.kernel.validate()
-    multiple = float(recipe.bandwidth.removesuffix("*median"))
-    assert 0.3 <= multiple <= 30 and 1e-6 <= recipe.alpha <= 10
-    parameters = parameters_of(recipe)
-    if isinstance(recipe.kernel, LpqLaplace):
+def assert_in_the_space(candidate):
+    candidate.kernel.validate()
+    multiple = float(candidate.bandwidth.removesuffix("*median"))
+    assert 0.3 <= multiple <= 30 and 1e-6 <= candidate.alpha <= 10
+    parameters = parameters_of(candidate)
+    if isinstance(candidate.kernel, LpqLaplace):
         assert parameters["metric_type"] == "diag"
-        assert 0.7 <= recipe.kernel.q <= recipe.kernel.p <= 2
+        assert 0.7 <= candidate.kernel.q <= candidate.kernel.p <= 2
     else:
-        assert isinstance(recipe.kernel, GeneralizedLaplace)
+        assert isinstance(candidate.kernel, GeneralizedLaplace)
 
 
 def test_candidates_are_of_the_space():
     first = (Laplace(), L1Laplace())
-    recipes = RandomCandidates(500, 0, first, {"max_iter": 2}).first
-    assert len(recipes) == 300
-    assert all(isinstance(recipe, Recipe) for recipe in recipes)
-    assert {repr(recipe.kernel) for recipe in recipes[:8]} == set(map(repr, first))
-    assert [recipe.alpha for recipe in recipes[:8]] == 2 * [1.0, 0.1, 0.01, 0.001]
-    drawn = recipes[8:]
+    candidates = RandomCandidates(500, 0, first, {"max_iter": 2}).first
+    assert len(candidates) == 300
+    assert all(isinstance(candidate, Candidate) for candidate in candidates)
+    assert {repr(candidate.kernel) for candidate in candidates[:8]} == set(
+        map(repr, first)
+    )
+    assert [candidate.alpha for candidate in candidates[:8]] == 2 * [
+        1.0,
+        0.1,
+        0.01,
+        0.001,
+    ]
+    drawn = candidates[8:]
     lpq = [r for r in drawn if isinstance(r.kernel, LpqLaplace)]
     assert 0.7 < len(lpq) / len(drawn) < 0.9
-    for recipe in drawn:
-        assert_in_the_space(recipe)
+    for candidate in drawn:
+        assert_in_the_space(candidate)
     metrics = {r.diagonal for r in drawn if isinstance(r.kernel, GeneralizedLaplace)}
     assert metrics == {True, False}
 
@@ -220,21 +227,21 @@ def test_candidates_are_as_many_as_asked_for(count):
     ids=repr,
 )
 def test_later_candidates_are_near_the_best(kernel):
-    best = Recipe(kernel, 5e-6, "29*median", diagonal=kernel.coordinatewise)
-    worst = Recipe(Laplace(), 10, "0.3*median")
+    best = Candidate(kernel, 5e-6, "29*median", diagonal=kernel.coordinatewise)
+    worst = Candidate(Laplace(), 10, "0.3*median")
     candidates = RandomCandidates(2000, 0, (), {})
     near = candidates.more([best, best, best, worst])
     assert len(near) == 400
-    for recipe in near:
-        assert recipe.diagonal == best.diagonal
-        assert (recipe.kernel.of_inner_products) == kernel.of_inner_products
+    for candidate in near:
+        assert candidate.diagonal == best.diagonal
+        assert (candidate.kernel.of_inner_products) == kernel.of_inner_products
         if not kernel.of_inner_products:
-            assert_in_the_space(recipe)
-            p, q = recipe.kernel.norm_order, recipe.kernel.profile(1.0)[2]
+            assert_in_the_space(candidate)
+            p, q = candidate.kernel.norm_order, candidate.kernel.profile(1.0)[2]
             assert abs(p - kernel.norm_order) <= 0.25 or p - q < 0.25
     bandwidths = [float(r.bandwidth.removesuffix("*median")) for r in near]
     assert min(bandwidths) > 29 * np.exp(-2) and max(bandwidths) == 30
-    ratios = np.log([recipe.alpha / 5e-6 for recipe in near])
+    ratios = np.log([candidate.alpha / 5e-6 for candidate in near])
     assert ratios.min() == pytest.approx(np.log(0.2)) and 0.5 < ratios.std() < 1.3
 
 

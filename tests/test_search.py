@@ -6,15 +6,15 @@ that were fitted on the rows that the score says it comes from.
 
 import numpy as np
 import pytest
+from _oracles import SOFTNESSES, calibrated
 from numpy.testing import assert_allclose, assert_array_equal
-from oracles import SOFTNESSES, calibrated
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import KFold, RepeatedKFold, StratifiedKFold
 
-import skrfm._setup as setup
+import skrfm._search._setup as setup
 from skrfm import RFMClassifier, RFMRegressor
-from skrfm._folds import hold_out, make_folds
+from skrfm._search import hold_out, make_folds
 from skrfm.kernels import L1Laplace, Laplace
 
 KERNELS = {repr(kernel): kernel for kernel in (Laplace(), L1Laplace())}

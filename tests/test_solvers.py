@@ -5,8 +5,8 @@ import warnings
 
 import numpy as np
 import pytest
+from _oracles import dense_values, leave_one_out, weighted_fit
 from numpy.testing import assert_allclose
-from oracles import dense_values, leave_one_out, weighted_fit
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 from sklearn.metrics import r2_score
@@ -15,12 +15,7 @@ from skrfm import RFMRegressor
 from skrfm._backend import NumpyBackend
 from skrfm.exceptions import NotPositiveDefiniteError, NumericalWarning
 from skrfm.kernels import Gaussian, L1Laplace, Laplace
-from skrfm.solvers import (
-    DIRECT,
-    leave_one_out_residuals,
-    predictive_variance,
-    solve,
-)
+from skrfm.solvers import DIRECT, leave_one_out_residuals, predictive_variance, solve
 from skrfm.solvers._direct import factorize
 
 BANDWIDTH, ALPHA = 1.5, 0.2
@@ -164,7 +159,9 @@ def closed_form(table, weight, *, mean="anew", alpha=ALPHA, solver="cholesky"):
     )
     ones = solution.coef[:, -1:] if mean == "anew" else None
     solution.coef = solution.coef[:, :-1]
-    residuals = leave_one_out_residuals(solution, ones, targets[:, :-1], w, ridge, xp)
+    residuals = leave_one_out_residuals(
+        solution, ones, targets[:, :-1], weight=w, ridge=ridge, xp=xp
+    )
     return backend.to_numpy(residuals)
 
 
@@ -316,7 +313,7 @@ def test_std_of_many_rows_is_that_of_each(table, monkeypatch):
     X, y = table
     machine = RFMRegressor(kernel="laplace", alpha=0.1, validation=None, max_iter=1)
     _, whole = machine.fit(X, y).predict(X, return_std=True)
-    monkeypatch.setattr("skrfm.rfm._VARIANCE_ROWS", 7)
+    monkeypatch.setattr("skrfm.rfm._estimators._VARIANCE_ROWS", 7)
     _, blocks = machine.predict(X, return_std=True)
     assert_allclose(blocks, whole, rtol=1e-10)
 

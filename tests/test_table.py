@@ -20,7 +20,7 @@ from skrfm import (
     XRFMClassifier,
     XRFMRegressor,
 )
-from skrfm._table import TableEncoder, TableReader
+from skrfm._tables import TableEncoder, TableReader
 
 QUICK = {"alpha": 0.1, "max_iter": 1, "validation": None, "random_state": 0}
 KERNELS = ["laplace", "l1_laplace", "lpq_laplace"]
@@ -108,7 +108,7 @@ def test_missing_numbers_are_at_the_mean_and_say_so(scaling, rng):
 def test_blocks_of_levels_follow_by_their_widths():
     X = np.array([[0, 5.0, 1], [1, 6, 0], [2, 7, np.nan], [1, 8, 0]])
     Z, encoder = encoded(X, None, np.array([True, False, True]))
-    assert encoder.widths == (3, 3)
+    assert encoder.category_sizes == (3, 3)
     assert_array_equal(encoder.origins, [1, 0, 0, 0, 2, 2, 2])
     assert_array_equal(Z[:, 1:4], np.eye(3)[[0, 1, 2, 1]])
     assert_array_equal(Z[:, 4:], np.eye(3)[[1, 0, 2, 0]])
@@ -141,7 +141,7 @@ def test_the_reader_numbers_sorted_levels(frame):
 
 
 def test_of_too_many_levels_the_rarest_are_one(monkeypatch):
-    monkeypatch.setattr("skrfm._table.MAX_LEVELS", 3)
+    monkeypatch.setattr("skrfm._tables._table.MAX_LEVELS", 3)
     X = pd.DataFrame({"a": pd.Categorical(list("aaabbbcdef"))})
     C = TableReader(np.array([True])).fit(X).transform(X)
     assert_array_equal(C[:, 0], [0, 0, 0, 1, 1, 1, 2, 2, 2, 2])

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _oracles import network_self_value, network_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from oracles import network_self_value, network_value
 
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm._backend import ArrayAPIBackend, NumpyBackend

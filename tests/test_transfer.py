@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skrfm import RFMClassifier, RFMRegressor, TransferKernel
-from skrfm._transfer import compare
 from skrfm.exceptions import NumericalWarning
+from skrfm.transfer._methods import compare
 
 
 @pytest.fixture

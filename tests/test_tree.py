@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 
-from skrfm._tree import (
+from skrfm.xrfm._tree import (
     Direction,
     Leaf,
     grow,

@@ -15,9 +15,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
-from skrfm._leaves import Constant
-from skrfm._parallel import run_jobs
-from skrfm._tree import route
+from skrfm.xrfm._leaves import Constant
+from skrfm.xrfm._parallel import run_jobs
+from skrfm.xrfm._tree import route
 
 QUICK = RFMRegressor(
     kernel="laplace", alpha=0.1, max_iter=1, validation=None, scaling=None

@@ -7,7 +7,7 @@ honest for those that have one.
 
 import numpy as np
 
-from .._compat import move_to
+from .._sklearn import move_to
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
 from ._array_gram import HeldGram, StreamedArrayGram
@@ -22,7 +22,7 @@ _ELEMENTS = 1 << 22  # of the largest temporary
 class ArrayAPIBackend:
     """Any array API library, without compiled kernels.
 
-    Levels of categories (`widths`) are columns as all others here.
+    Levels of categories (`category_sizes`) are columns as all others here.
     """
 
     #: whether it computes in threads of this package
@@ -173,27 +173,29 @@ class ArrayAPIBackend:
 
     # -- kernel matrices --------------------------------------------------------------
 
-    def gram(self, kernel, T, bandwidth, spent=None, widths=(), powers=None):
-        """Return the Gram object of the rows of T, in the memory of a `spent` one.
+    def gram(
+        self, kernel, T, bandwidth, *, reusable=None, category_sizes=(), powers=None
+    ):
+        """Return the Gram object of the rows of T, in the memory of a `reusable` one.
 
         `powers` are what `distance_powers` returns, if it is there.
         """
-        return HeldGram(self, kernel, T, bandwidth, spent, powers)
+        return HeldGram(self, kernel, T, bandwidth, reusable=reusable, powers=powers)
 
-    def streamed_gram(self, kernel, T, bandwidth, widths=()):
+    def streamed_gram(self, kernel, T, bandwidth, *, category_sizes=()):
         """Return the same with nothing held, for kernels of a distance."""
         return StreamedArrayGram(self, kernel, T, bandwidth)
 
-    def distance_powers(self, kernel, T, widths=()):
+    def distance_powers(self, kernel, T, *, category_sizes=()):
         """Return ‖t_i − t_j‖_p^p of all pairs of rows."""
         every = slice(None)
         return DistancePairs(kernel, T, T, None, self).powers(every, every)
 
-    def cross(self, kernel, T, Z, bandwidth, widths=()):
+    def cross(self, kernel, T, Z, bandwidth, *, category_sizes=()):
         """Return the kernel matrix between the rows of T and of Z."""
         return self._of_rows(kernel, T, Z, bandwidth, Z.shape[0], lambda K: K)
 
-    def cross_dot(self, kernel, T, Z, bandwidth, A, widths=()):
+    def cross_dot(self, kernel, T, Z, bandwidth, A, *, category_sizes=()):
         """Return cross(T, Z) @ A; no more than a strip of it is ever held."""
         return self._of_rows(kernel, T, Z, bandwidth, A.shape[1], lambda K: K @ A)
 

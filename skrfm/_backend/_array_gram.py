@@ -73,15 +73,15 @@ class ArrayGram:
 class HeldGram(ArrayGram):
     """K below and W above the diagonal of one square buffer, factorised in place."""
 
-    def __init__(self, backend, kernel, T, bandwidth, spent=None, powers=None):
+    def __init__(self, backend, kernel, T, bandwidth, *, reusable=None, powers=None):
         super().__init__(backend, kernel, T, bandwidth)
         self._powers = powers
         n = T.shape[0]
-        if spent is not None and spent._packed.shape == (n, n):
-            self._packed = spent._packed
+        if reusable is not None and reusable._packed.shape == (n, n):
+            self._packed = reusable._packed
         else:
-            if spent is not None:
-                spent._packed = None  # its memory comes back first
+            if reusable is not None:
+                reusable._packed = None  # its memory comes back first
             backend.require_memory(n, T)
             self._packed = backend.empty((n, n), T)
         self.refill()

@@ -11,7 +11,7 @@ BLOCK = 512
 
 
 class Factor:
-    """The Cholesky factor of the matrix below the diagonal, in its place.
+    """The Cholesky factor of the matrix below the diagonal, in its placement.
 
     The inverses of its diagonal blocks are kept beside it, so that solving takes
     products only.

@@ -14,22 +14,22 @@ class Levels:
     ----------
     columns : ndarray of shape (n, l)
         Weights of the levels of rows, zeros elsewhere.
-    widths : tuple of int
+    category_sizes : tuple of int
         Numbers of levels of the categories, whose columns follow each other.
     p : float
         Order of the norm.
     """
 
-    def __init__(self, columns, widths, p):
+    def __init__(self, columns, category_sizes, p):
         n = columns.shape[0]
-        self.codes = np.empty((n, len(widths)), dtype=np.int32)
-        self.powers = np.empty((n, len(widths)), dtype=columns.dtype)
-        edges = np.cumsum([0, *widths])
+        self.codes = np.empty((n, len(category_sizes)), dtype=np.int32)
+        self.powers = np.empty((n, len(category_sizes)), dtype=columns.dtype)
+        edges = np.cumsum([0, *category_sizes])
         for number, (start, stop) in enumerate(pairwise(edges)):
             block = np.abs(columns[:, start:stop])
-            place = block.argmax(axis=1)
-            weight = block[np.arange(n), place]
-            self.codes[:, number] = np.where(weight > 0, start + place, -1)
+            column = block.argmax(axis=1)
+            weight = block[np.arange(n), column]
+            self.codes[:, number] = np.where(weight > 0, start + column, -1)
             self.powers[:, number] = weight**p
         weights = np.abs(columns).max(axis=0, initial=0)
         above = np.where(weights > 0, weights, 1)

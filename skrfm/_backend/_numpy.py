@@ -85,21 +85,30 @@ class NumpyBackend:
         values, vectors = eigh(A, subset_by_index=[n - count, n - 1])
         return values[::-1], vectors[:, ::-1]
 
-    def gram(self, kernel, T, bandwidth, spent=None, widths=(), powers=None):
-        """Return the Gram object of the rows of T, in the memory of a `spent` one.
+    def gram(
+        self, kernel, T, bandwidth, *, reusable=None, category_sizes=(), powers=None
+    ):
+        """Return the Gram object of the rows of T, in the memory of a `reusable` one.
 
         `powers` are what `distance_powers` returns, if it is there.
         """
-        return PackedGram(kernel, T, bandwidth, spent, widths, powers)
+        return PackedGram(
+            kernel,
+            T,
+            bandwidth,
+            reusable=reusable,
+            category_sizes=category_sizes,
+            powers=powers,
+        )
 
-    def streamed_gram(self, kernel, T, bandwidth, widths=()):
+    def streamed_gram(self, kernel, T, bandwidth, *, category_sizes=()):
         """Return the same with nothing held, for kernels of a distance."""
-        return StreamedGram(kernel, T, bandwidth, widths)
+        return StreamedGram(kernel, T, bandwidth, category_sizes)
 
-    def distance_powers(self, kernel, T, widths=()):
+    def distance_powers(self, kernel, T, *, category_sizes=()):
         """Return ‖t_i − t_j‖_p^p of the pairs i >= j of rows; above may be anything."""
         n = T.shape[0]
-        tiles = PairTiles(kernel, T, T, widths=widths)
+        tiles = PairTiles(kernel, T, T, category_sizes=category_sizes)
         out = np.empty((n, n), dtype=T.dtype)
 
         def strip(edge):
@@ -110,9 +119,9 @@ class NumpyBackend:
         for_each(strip, lower_strips(n))
         return out
 
-    def cross(self, kernel, T, Z, bandwidth, widths=()):
+    def cross(self, kernel, T, Z, bandwidth, *, category_sizes=()):
         """Return the kernel matrix between the rows of T and of Z."""
-        tiles = pair_tiles(kernel, T, Z, bandwidth, widths)
+        tiles = pair_tiles(kernel, T, Z, bandwidth, category_sizes)
         out = np.empty((T.shape[0], Z.shape[0]), dtype=T.dtype)
 
         def strip(edge):
@@ -126,9 +135,9 @@ class NumpyBackend:
         """Return the kernel of each row of T with itself."""
         return self_values(kernel, T, bandwidth, np)
 
-    def cross_dot(self, kernel, T, Z, bandwidth, A, widths=()):
+    def cross_dot(self, kernel, T, Z, bandwidth, A, *, category_sizes=()):
         """Return cross(T, Z) @ A; no more than a tile of it is ever held."""
-        tiles = pair_tiles(kernel, T, Z, bandwidth, widths)
+        tiles = pair_tiles(kernel, T, Z, bandwidth, category_sizes)
         out = np.zeros((T.shape[0], A.shape[1]), dtype=T.dtype)
 
         def strip(edge):

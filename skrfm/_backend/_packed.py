@@ -53,17 +53,19 @@ class PackedGram(Gram):
     `refill` makes K anew.
     """
 
-    def __init__(self, kernel, T, bandwidth, spent=None, widths=(), powers=None):
+    def __init__(
+        self, kernel, T, bandwidth, *, reusable=None, category_sizes=(), powers=None
+    ):
         n = T.shape[0]
         self.T = T
         self.kernel = kernel
-        self._rest, self._powers = (bandwidth, widths), powers
-        self._tiles = pair_tiles(kernel, T, T, bandwidth, widths)
-        if spent is not None and spent._packed.shape == (n, n):
-            self._packed = spent._packed
+        self._rest, self._powers = (bandwidth, category_sizes), powers
+        self._tiles = pair_tiles(kernel, T, T, bandwidth, category_sizes)
+        if reusable is not None and reusable._packed.shape == (n, n):
+            self._packed = reusable._packed
         else:
-            if spent is not None:
-                spent._packed = None  # its memory comes back first
+            if reusable is not None:
+                reusable._packed = None  # its memory comes back first
             require_memory(n, T.dtype.itemsize)
             self._packed = np.empty((n, n), dtype=T.dtype)
         self.diagonal = np.ones(n, dtype=T.dtype)

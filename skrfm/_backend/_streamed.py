@@ -16,11 +16,11 @@ class StreamedGram(Gram):
     It takes the memory of the rows alone. For kernels of a distance.
     """
 
-    def __init__(self, kernel, T, bandwidth, widths=()):
+    def __init__(self, kernel, T, bandwidth, category_sizes=()):
         self.T, self.kernel = T, kernel
-        self._rest = bandwidth, widths
+        self._rest = bandwidth, category_sizes
         self.diagonal = np.ones(T.shape[0], dtype=T.dtype)
-        self._tiles = PairTiles(kernel, T, T, bandwidth, widths)
+        self._tiles = PairTiles(kernel, T, T, bandwidth, category_sizes)
 
     def take(self, rows):
         """Return the same of the rows at some indices."""

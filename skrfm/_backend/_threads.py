@@ -67,7 +67,7 @@ _LIMIT = _BlasLimit()
 
 
 @contextmanager
-def own_threads(n_rows):
+def worker_threads(n_rows):
     """Give `for_each` the threads that BLAS may use, and BLAS one.
 
     A problem of few rows gets one thread altogether.
@@ -98,7 +98,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def for_each(function, items):
-    """Call `function` on each item, in threads within `own_threads`; return a list.
+    """Call `function` on each item, in threads within `worker_threads`; return a list.
 
     The thread that calls takes its part of the work. After an error no more items
     are begun.

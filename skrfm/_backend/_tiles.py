@@ -30,15 +30,15 @@ def lower_strips(n):
 class PairTiles:
     """Distance powers and kernel values of tiles of pairs (rows of T, rows of Z).
 
-    `widths` are the numbers of levels of categories in the last columns, which are
-    looked up.
+    `category_sizes` are the numbers of levels of categories in the last columns, which
+    are looked up.
     """
 
-    def __init__(self, kernel, T, Z, bandwidth=None, widths=()):
+    def __init__(self, kernel, T, Z, bandwidth=None, category_sizes=()):
         self.kernel, self.bandwidth = kernel, bandwidth
         self.dtype = T.dtype.type
         self.p = self.dtype(kernel.norm_order)
-        (T, self.t_levels), (Z, self.z_levels) = self._part(T, Z, widths)
+        (T, self.t_levels), (Z, self.z_levels) = self._part(T, Z, category_sizes)
         self.T, self.Z = T, Z
         if not kernel.coordinatewise:
             self.t_norms = np.einsum("ij,ij->i", T, T)
@@ -49,15 +49,15 @@ class PairTiles:
         profile = kernel.profile(bandwidth) if bandwidth is not None else None
         self.profile = profile and tuple(self.dtype(value) for value in profile)
 
-    def _part(self, T, Z, widths):
+    def _part(self, T, Z, category_sizes):
         """Return both as (columns of numbers, Levels or None)."""
-        if not widths:
+        if not category_sizes:
             return (T, None), (Z, None)
-        dense = T.shape[1] - sum(widths)
+        dense = T.shape[1] - sum(category_sizes)
         parts = [
             (
                 np.ascontiguousarray(rows[:, :dense]),
-                Levels(rows[:, dense:], widths, self.p),
+                Levels(rows[:, dense:], category_sizes, self.p),
             )
             for rows in ([T] if Z is T else [T, Z])
         ]
@@ -176,8 +176,8 @@ class AnglePairTiles(PairTiles):
         _jit.pack_values(w, packed, i0, j0, True)
 
 
-def pair_tiles(kernel, T, Z, bandwidth, widths=()):
+def pair_tiles(kernel, T, Z, bandwidth, category_sizes=()):
     """Return the tiles of a kernel."""
     if kernel.of_inner_products:
         return AnglePairTiles(kernel, T, Z, bandwidth)
-    return PairTiles(kernel, T, Z, bandwidth, widths)
+    return PairTiles(kernel, T, Z, bandwidth, category_sizes)

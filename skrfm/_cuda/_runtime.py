@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-from .._compat import cupy_namespace
+from .._sklearn import cupy_namespace
 
 _OPTIONS = ("--std=c++14",)
 #: what REAL is, by its bytes

@@ -1,10 +1,15 @@
 """Matrix completion."""
 
-from ._drug_screen import profile_scores, screen_priors, within_cell_splits
+from .._sklearn import set_public_module
 from ._entry_regressor import EntryRegressor
-from ._inpainting import CNTKInpainter
-from ._lin_rfm import LinRFMCompleter
-from ._ntk import NTKMatrixCompleter
+from ._images._inpainting import CNTKInpainter
+from ._low_rank._lin_rfm import LinRFMCompleter
+from ._side_features._drug_screen import (
+    profile_scores,
+    screen_priors,
+    within_cell_splits,
+)
+from ._side_features._ntk import NTKMatrixCompleter
 
 __all__ = [
     "CNTKInpainter",
@@ -15,3 +20,14 @@ __all__ = [
     "screen_priors",
     "within_cell_splits",
 ]
+
+set_public_module(
+    __name__,
+    CNTKInpainter,
+    EntryRegressor,
+    LinRFMCompleter,
+    NTKMatrixCompleter,
+    profile_scores,
+    screen_priors,
+    within_cell_splits,
+)

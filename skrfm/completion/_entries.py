@@ -237,3 +237,8 @@ def _repeated_rows(layout):
 
 def _index_type(size):
     return np.int32 if size < np.iinfo(np.int32).max else np.int64
+
+
+def degrees_of_freedom(rank, shape):
+    """Return the dimension of the manifold of matrices of a rank."""
+    return rank * (sum(shape) - rank)

@@ -4,9 +4,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._atomic import unchanged_by_errors
-from .._compat import HasMethods
-from .._device import HostScoreMixin, on_host, outer_place_of
+from .._sklearn import HasMethods, restored_on_error
+from .._tables import HostScoreMixin, outer_placement_of, to_host
 
 
 class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
@@ -74,8 +73,8 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
         self : object
             The fitted regressor.
         """
-        with unchanged_by_errors(self):
-            X, y, sample_weight = map(on_host, (X, y, sample_weight))
+        with restored_on_error(self):
+            X, y, sample_weight = map(to_host, (X, y, sample_weight))
             X, y = validate_data(self, X, y, dtype=None, y_numeric=True)
             rows, cols = _pairs(X)
             shape = self.shape
@@ -100,9 +99,9 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
         ndarray of shape (n_entries,)
         """
         check_is_fitted(self)
-        place = outer_place_of(None, X)
-        given = validate_data(self, place.read(X), dtype=None, reset=False)
-        return place.give(self.completer_.predict_entries(*_pairs(given)))
+        placement = outer_placement_of(None, X)
+        given = validate_data(self, placement.read(X), dtype=None, reset=False)
+        return placement.to_caller(self.completer_.predict_entries(*_pairs(given)))
 
 
 def _pairs(X):

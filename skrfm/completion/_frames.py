@@ -1,6 +1,6 @@
 """Data frames: the labels of rows and columns, and results that keep them."""
 
-from .._compat import output_container
+from .._sklearn import output_container
 
 
 def index_of(X, axis=0):

@@ -8,10 +8,9 @@ from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
-from .._compat import check_sample_weight
+from .._sklearn import check_sample_weight
 from ..exceptions import NumericalWarning
-from ._entries import ObservedEntries
-from ._search import degrees_of_freedom
+from ._entries import ObservedEntries, degrees_of_freedom
 
 _DTYPES = [np.float64, np.float32]
 # how many rows or columns a message names

@@ -4,6 +4,7 @@ A string such as ``"laplace"`` stands for the object with default parameters; a
 search over ``kernel__exponent`` needs the object, for a string has no parameters.
 """
 
+from .._sklearn import set_public_module
 from ._base import InnerProductKernel, Kernel, RadialKernel
 from ._convolutional import CNTK
 from ._coordinate import L1Laplace, LpqLaplace
@@ -27,8 +28,6 @@ __all__ = [
     "get_kernel",
 ]
 
-# errors name the base class by the path that a user imports it from
-Kernel.__module__ = __name__
 
 #: the kernels that have a name
 KERNELS = {
@@ -86,3 +85,21 @@ def get_kernel(kernel):
         )
     kernel.validate()
     return kernel
+
+
+set_public_module(
+    __name__,
+    CNTK,
+    NNGP,
+    NTK,
+    DualActivation,
+    Gaussian,
+    GeneralizedLaplace,
+    InnerProductKernel,
+    Kernel,
+    L1Laplace,
+    Laplace,
+    LpqLaplace,
+    RadialKernel,
+    get_kernel,
+)

@@ -5,8 +5,8 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .._compat import Interval, StrOptions
-from .._device import DEVICES, on_host, outer_place_of
+from .._sklearn import Interval, StrOptions
+from .._tables import DEVICES, outer_placement_of, to_host
 from ._pixel_loops import GpuLoops, HostLoops
 
 # as much work as a row of a kernel machine, when threads are worth their while
@@ -110,21 +110,21 @@ class CNTK(BaseEstimator):
             In float32 where both `I` and `J` are, in float64 otherwise.
         """
         self._validate_params()
-        place = outer_place_of(self.device, I)
-        left, dtype = _check_images(on_host(I), "I")
+        placement = outer_placement_of(self.device, I)
+        left, dtype = _check_images(to_host(I), "I")
         right, same = left, J is None
         if not same:
-            right, other = _check_images(on_host(J), "J")
+            right, other = _check_images(to_host(J), "J")
             dtype = np.promote_types(dtype, other)
             _check_alike(left, right)
-        out = self._kernel(left, right, same, place)
-        return place.give(out.astype(dtype, copy=False))
+        out = self._kernel(left, right, same, placement)
+        return placement.to_caller(out.astype(dtype, copy=False))
 
-    def _kernel(self, left, right, same, place):
+    def _kernel(self, left, right, same, placement):
         """Return the kernel of checked images, as NumPy."""
-        backend = place.backend
+        backend = placement.backend
         left, right = backend.asarray(left), backend.asarray(right)
-        loops = GpuLoops(backend, left) if place.on_gpu else HostLoops()
+        loops = GpuLoops(backend, left) if placement.on_gpu else HostLoops()
         layers = self._layers(left.shape[1:3])
         a, c = (self._variances(images, layers, loops) for images in (left, right))
         out = np.empty((len(left), len(right)))

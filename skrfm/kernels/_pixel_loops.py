@@ -6,7 +6,7 @@ and for columns, what each of them reads.
 
 import numpy as np
 
-from .._backend import for_each, own_threads
+from .._backend import for_each, worker_threads
 from .._jit._patches import column_windows, relu_layer, row_windows
 
 # numbers in one of the arrays that a thread works on
@@ -23,7 +23,7 @@ class HostLoops:
 
     def run(self, function, tasks, n_rows):
         """Call a function of (i, start, stop) on each task; n_rows is their work."""
-        with own_threads(n_rows):
+        with worker_threads(n_rows):
             for_each(lambda task: function(*task), tasks)
 
     def convolve(self, x, taps, pairs):

@@ -14,7 +14,7 @@ SOLVERS = (*DIRECT, *ITERATIVE)
 _ITERATED_ROWS = 1000
 
 
-def choose_solver(name, kernel, T, backend, *, want_diagonal=False, spent=None):
+def choose_solver(name, kernel, T, backend, *, want_diagonal=False, reusable=None):
     """Return the name of the solver, and whether K is streamed.
 
     Parameters
@@ -27,10 +27,10 @@ def choose_solver(name, kernel, T, backend, *, want_diagonal=False, spent=None):
     backend : backend
     want_diagonal : bool
         Whether the diagonal of the inverse is wanted, which takes a factor.
-    spent : Gram, default=None
+    reusable : Gram, default=None
         A kernel matrix whose memory can be had.
     """
-    n, held = T.shape[0], 0 if spent is None else spent.nbytes
+    n, held = T.shape[0], 0 if reusable is None else reusable.nbytes
     if name == "auto":
         direct = want_diagonal or n <= backend.direct_rows(T, held)
         name = "cholesky" if direct else "pcg"

@@ -44,7 +44,7 @@ def eigenvalues(gram, Y, ridge, xp, want_diagonal):
     return Solution(coef, diagonal)
 
 
-def leave_one_out_residuals(solution, mean_solution, Y, weight, ridge, xp):
+def leave_one_out_residuals(solution, mean_solution, Y, *, weight, ridge, xp):
     """Residuals of every row, predicted by the model without it, in closed form.
 
     Parameters
@@ -88,7 +88,7 @@ def _left_out(weight, ridge, inverse_diagonal, xp):
     return one, xp.where(repeated & free, 0 * one, factor)
 
 
-def predictive_variance(gram, coef, weight, alpha, blocks, xp):
+def predictive_variance(gram, coef, blocks, *, weight, alpha, xp):
     """Variance of the predictions, noise included, block by block.
 
     Parameters

@@ -1,0 +1,219 @@
+"""What the layers above call: the interfaces of a backend, its Grams, and kernels."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from ._types import Array, IntArray, Namespace
+
+
+class Kernel(Protocol):
+    """A kernel as backends and solvers see it; it never sees the feature metric."""
+
+    norm_order: float
+    coordinatewise: bool
+    of_inner_products: bool
+
+    def value(self, u: Array, bandwidth: float, xp: Namespace) -> Array:
+        """Return kernel values of distance powers u = ‖t − z‖_p^p."""
+        ...
+
+    def slope(self, u: Array, k: Array, bandwidth: float, xp: Namespace) -> Array:
+        """Return w with ∇_t k(t, z) = w |t − z|^(p−1) sign(t − z)."""
+        ...
+
+    def profile(self, bandwidth: float) -> tuple[float, ...] | None:
+        """Return the parameters of compiled code, None where there is none."""
+        ...
+
+
+class Gram(Protocol):
+    """The kernel matrix K of training rows, and the matrix W of its slopes."""
+
+    T: Array
+    kernel: Any
+    diagonal: Array
+
+    @property
+    def n_dense(self) -> int:
+        """Number of columns of T before those of looked-up categories."""
+        ...
+
+    def product(self, V: Array) -> Array:
+        """Return K @ V."""
+        ...
+
+    def columns(self, rows: IntArray) -> Array:
+        """Return K[:, rows]."""
+        ...
+
+    def slope_product(self, V: Array) -> Array:
+        """Return W @ V."""
+        ...
+
+    def slope_rows_product(self, rows: IntArray, V: Array) -> Array:
+        """Return W[rows] @ V."""
+        ...
+
+    def level_gradients(self, rows: IntArray, coef: Array) -> Array:
+        """Return the gradients (m, c, l) along looked-up levels of categories."""
+        ...
+
+    def coordinate_gradients(
+        self, rows: IntArray, coef: Array
+    ) -> Iterator[tuple[slice, Array]]:
+        """Yield (positions, gradients) of blocks of rows of coordinatewise kernels."""
+        ...
+
+
+class HeldGram(Gram, Protocol):
+    """A Gram whose matrix is in memory, and can be factorised in place."""
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its buffer."""
+        ...
+
+    def refill(self) -> None:
+        """Compute K and W anew, after `factorize`."""
+        ...
+
+    def factorize(self, ridge: Array) -> None:
+        """Overwrite K by the Cholesky factor of K + diag(ridge)."""
+        ...
+
+    def solve(self, B: Array) -> Array:
+        """Return (K + diag(ridge))⁻¹ B, after `factorize`."""
+        ...
+
+    def inverse_diagonal(self) -> Array:
+        """Return the diagonal of the inverse, after `factorize`."""
+        ...
+
+    def eigh(self, ridge: Array) -> tuple[Array, Array]:
+        """Return eigenvalues and eigenvectors of K + diag(ridge)."""
+        ...
+
+    def radial_product(self, rows: IntArray, V: Array) -> Array:
+        """Return D[rows] @ V, for gradients D t − W z of inner product kernels."""
+        ...
+
+
+class Backend(Protocol):
+    """Arrays of one library, and what is computed from them."""
+
+    xp: Namespace
+    device: Any
+    threads: bool
+
+    def asarray(self, a: Array, dtype: Any = None) -> Array:
+        """Return an array of this backend."""
+        ...
+
+    def to_numpy(self, a: Array) -> np.ndarray:
+        """Return a NumPy array."""
+        ...
+
+    def take(self, a: Array, rows: IntArray) -> Array:
+        """Return the rows at NumPy indices."""
+        ...
+
+    def empty(self, shape: tuple[int, ...], like: Array) -> Array:
+        """Return an uninitialised array with the dtype of another one."""
+        ...
+
+    def rows(self, a: Array) -> Array:
+        """Return an array in the layout that is read fastest."""
+        ...
+
+    def fits_in_memory(self, T: Array, held: int = 0) -> bool:
+        """Return whether the kernel matrix of T leaves room for the rest."""
+        ...
+
+    def direct_rows(self, T: Array, held: int = 0) -> int:
+        """Return up to how many rows like those of T a direct solver is best."""
+        ...
+
+    def release(self) -> None:
+        """Release memory that nothing uses."""
+        ...
+
+    def diagonal_matrix(self, values: Array) -> Array:
+        """Return a diagonal matrix."""
+        ...
+
+    def cholesky(self, block: Array, row: int) -> Array:
+        """Return the lower Cholesky factor of a block that starts at some row."""
+        ...
+
+    def positive_solver(self, A: Array, ridge: float) -> Any:
+        """Return the function B → (A + ridge I)⁻¹ B."""
+        ...
+
+    def invert_lower(self, factor: Array) -> Array:
+        """Return the inverse of a lower triangular matrix."""
+        ...
+
+    def leading_eigenvectors(self, A: Array, count: int) -> tuple[Array, Array]:
+        """Return the largest eigenvalues, in falling order, and their vectors."""
+        ...
+
+    def gram(
+        self,
+        kernel: Any,
+        T: Array,
+        bandwidth: float,
+        *,
+        reusable: Any = None,
+        category_sizes: tuple[int, ...] = (),
+        powers: Array | None = None,
+    ) -> HeldGram:
+        """Return the Gram of the rows of T, in the memory of a reusable one."""
+        ...
+
+    def streamed_gram(
+        self,
+        kernel: Any,
+        T: Array,
+        bandwidth: float,
+        *,
+        category_sizes: tuple[int, ...] = (),
+    ) -> Gram:
+        """Return a Gram that is computed when it is asked for."""
+        ...
+
+    def distance_powers(
+        self, kernel: Any, T: Array, *, category_sizes: tuple[int, ...] = ()
+    ) -> Array:
+        """Return ‖t_i − t_j‖_p^p of the pairs i >= j of rows."""
+        ...
+
+    def cross(
+        self,
+        kernel: Any,
+        T: Array,
+        Z: Array,
+        bandwidth: float,
+        *,
+        category_sizes: tuple[int, ...] = (),
+    ) -> Array:
+        """Return the kernel matrix between the rows of T and of Z."""
+        ...
+
+    def cross_dot(
+        self,
+        kernel: Any,
+        T: Array,
+        Z: Array,
+        bandwidth: float,
+        A: Array,
+        *,
+        category_sizes: tuple[int, ...] = (),
+    ) -> Array:
+        """Return cross(T, Z) @ A, computed in blocks."""
+        ...
+
+    def self_values(self, kernel: Any, T: Array, bandwidth: float) -> Array:
+        """Return the kernel of each row of T with itself."""
+        ...

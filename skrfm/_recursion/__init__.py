@@ -1,0 +1,24 @@
+"""The recursion: fit, average the gradient outer products, reweight, repeat."""
+
+from ._candidate import Candidate
+from ._distances import Distances, parse_bandwidth
+from ._rounds import (
+    PreparedData,
+    Round,
+    Workspace,
+    fit_round,
+    next_metric,
+    run,
+)
+
+__all__ = [
+    "Candidate",
+    "Distances",
+    "PreparedData",
+    "Round",
+    "Workspace",
+    "fit_round",
+    "next_metric",
+    "parse_bandwidth",
+    "run",
+]

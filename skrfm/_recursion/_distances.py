@@ -1,0 +1,131 @@
+"""Distances of the training rows: their median, and those that candidates share."""
+
+import re
+
+import numpy as np
+
+# The median is that of a subsample of so many rows: half a million distances.
+_MEDIAN_ROWS = 1000
+# The most memory that the shared distances of one part of the data may take.
+_MOST_BYTES = 1 << 26
+_MEDIAN = re.compile(r"\s*(?:(?P<multiple>[^*]+?)\s*\*)?\s*median\s*")
+
+
+class Distances:
+    """Distances of rows that no metric has mapped, shared by the candidates of a norm.
+
+    The median distance serves every multiple of it; the distances themselves serve any
+    bandwidth, exponent and ridge, where computing them takes longer than reading them.
+
+    Parameters
+    ----------
+    shared : bool, default=False
+        Whether there are several candidates.
+    """
+
+    def __init__(self, shared=False):
+        self._shared = shared
+        self._medians = {}
+        self._norm = self._powers = None
+
+    def median(self, candidate, T, weight, backend, *, mapped):
+        """Return the median distance of the rows of T."""
+        norm = _norm(candidate)
+        if not mapped and norm in self._medians:
+            return self._medians[norm]
+        median = median_distance(
+            candidate.kernel,
+            T,
+            weight,
+            backend,
+            seed=candidate.seed,
+            category_sizes=candidate.lookup_sizes,
+        )
+        if not mapped:
+            self._medians[norm] = median
+        return median
+
+    def powers(self, candidate, T, backend, *, mapped):
+        """Return ‖t_i − t_j‖_p^p for i >= j, or None where they are not shared.
+
+        Those of one norm are held at a time: candidates that have it follow each
+        other.
+        """
+        if mapped or not self._shared or not _pays(candidate.kernel, T, backend):
+            return None
+        norm = _norm(candidate)
+        if norm != self._norm:
+            self._norm = self._powers = None  # frees its memory first
+            self._powers = backend.distance_powers(
+                candidate.kernel, T, category_sizes=candidate.lookup_sizes
+            )
+            self._norm = norm
+        return self._powers
+
+
+def _norm(candidate):
+    kernel = candidate.kernel
+    return kernel.norm_order, kernel.coordinatewise, candidate.lookup_sizes
+
+
+def _pays(kernel, T, backend):
+    """Return whether distances are slow to compute, with powers, and not too many."""
+    rooted = kernel.coordinatewise and kernel.norm_order not in (1, 2)
+    size = T.shape[0] ** 2 * backend.xp.finfo(T.dtype).bits // 8
+    return rooted and size <= _MOST_BYTES
+
+
+def parse_bandwidth(bandwidth):
+    """Return (value, None) for a number and (None, multiple) for "multiple*median"."""
+    if isinstance(bandwidth, str):
+        match = _MEDIAN.fullmatch(bandwidth)
+        try:
+            multiple = float(match["multiple"] or 1) if match else 0.0
+        except ValueError:
+            multiple = 0.0
+        if multiple > 0 and np.isfinite(multiple):
+            return None, multiple
+    elif 0 < bandwidth < np.inf:
+        return float(bandwidth), None
+    raise ValueError(
+        'bandwidth must be a positive number, "median", or a positive multiple of it '
+        f'such as "2*median"; got {bandwidth!r}.'
+    )
+
+
+def median_distance(kernel, T, weight, backend, *, seed, category_sizes=()):
+    """Return the weighted median distance of the rows of T, in the kernel's norm.
+
+    Pairs have weight w_i w_j; zero distances are left out. Beyond 1000 rows, a
+    seeded subsample of 1000 is taken. 1 if all rows are equal. The last columns of T
+    are categories of so many levels as `category_sizes` says.
+    """
+    if T.shape[0] > _MEDIAN_ROWS:
+        rng = np.random.default_rng(seed)
+        rows = np.sort(rng.choice(T.shape[0], _MEDIAN_ROWS, replace=False))
+        T, weight = backend.take(T, rows), backend.take(weight, rows)
+    powers = backend.to_numpy(
+        backend.distance_powers(kernel, T, category_sizes=category_sizes)
+    )
+    weight = backend.to_numpy(weight).astype(np.float64)
+    pairs = (powers > 0) & np.tri(len(weight), k=-1, dtype=bool)
+    if not pairs.any():
+        return 1.0
+    pair_weight = None
+    if weight.min() < weight.max():
+        pair_weight = np.multiply.outer(weight, weight)[pairs]
+    median = _weighted_median(powers[pairs], pair_weight)
+    return float(median) ** (1 / kernel.norm_order)
+
+
+def _weighted_median(values, weights):
+    """Return the smallest value at which half of the weight is reached.
+
+    Weights of None are all equal.
+    """
+    if weights is None:
+        middle = (values.size + 1) // 2 - 1
+        return np.partition(values, middle)[middle]
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    return values[order][np.searchsorted(reached, reached[-1] / 2)]

@@ -1,0 +1,343 @@
+"""The rounds: fit, average the gradient outer products, reweight, repeat."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .._backend import Array, Backend, HeldGram
+from .._tables import Data
+from ..agop import AgopOptions, FeatureMetric, average_gradient_outer_product
+from ..solvers import choose_solver, leave_one_out_residuals, solve
+from ._candidate import Candidate
+from ._distances import Distances, parse_bandwidth
+
+
+@dataclass(kw_only=True)
+class Round:
+    """A fitted kernel machine: everything that prediction needs.
+
+    Attributes
+    ----------
+    number : int
+        The number of the round; 0 has no metric.
+    candidate : Candidate
+    metric : FeatureMetric
+        The metric that the rows are mapped by.
+    bandwidth : float
+    center : array of shape (d,)
+        What is subtracted from rows before they are mapped.
+    T : array of shape (n, k) or None
+        The mapped training rows; None once the next round has begun.
+    coef : array of shape (n, c)
+    intercept : array of shape (c,)
+    loo_residuals : array of shape (n, c) or None
+    jitter : float
+        What was added to the diagonal of the kernel matrix to factorise it.
+    residual : float
+        Residual of an iterative solver, relative to the targets.
+    last : bool
+        Whether no round follows.
+    agop : ndarray or None
+        The average gradient outer product of the predictor; after `next_metric` its
+        diagonal.
+    """
+
+    number: int
+    candidate: Candidate
+    metric: FeatureMetric
+    bandwidth: float
+    center: Array
+    T: Array
+    coef: Array
+    intercept: Array
+    loo_residuals: Array | None = None
+    jitter: float = 0.0
+    residual: float = 0.0
+    last: bool = False
+    agop: np.ndarray | None = field(default=None, repr=False)
+
+    def predict(self, X, backend):
+        """Return the outputs (m, c) at the rows of X."""
+        out = backend.cross_dot(
+            self.candidate.kernel,
+            self.metric.transform(X - self.center, backend),
+            self.T,
+            self.bandwidth,
+            self.coef,
+            category_sizes=self.candidate.lookup_sizes,
+        )
+        return out + self.intercept
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedData:
+    """Training rows made ready once for all rounds: centred, with their means.
+
+    Attributes
+    ----------
+    X : array of shape (n, d)
+    Y : array of shape (n, c)
+    weight : array of shape (n,)
+    center : array of shape (d,)
+        The means of the columns; zeros for levels of categories.
+    intercept : array of shape (c,)
+    distances : Distances
+    first : ndarray of int or None
+        For each row the index of the first row that equals it; None if all differ.
+    """
+
+    X: Array
+    Y: Array
+    weight: Array
+    center: Array
+    intercept: Array
+    distances: Distances
+    first: np.ndarray | None = None
+
+    @classmethod
+    def from_data(cls, data, fit_intercept, backend, *, shared=False):
+        """Centre the rows and, with an intercept, the targets.
+
+        Columns of categories stay as they are, mostly zeros. `shared` says whether
+        several candidates are fitted to these rows, and share their distances.
+        """
+        xp = backend.xp
+        share = data.weight / xp.sum(data.weight)
+        center = xp.sum(share[:, None] * data.X, axis=0)
+        if data.n_levels:
+            center[center.shape[0] - data.n_levels :] = 0
+        intercept, Y = _center_targets(data, fit_intercept, xp)
+        X = backend.rows(data.X - center)
+        return cls(
+            X=X,
+            Y=Y,
+            weight=data.weight,
+            center=center,
+            intercept=intercept,
+            distances=Distances(shared),
+            first=_first_of_equals(backend.to_numpy(X)),
+        )
+
+    def mapped(self, metric, backend):
+        """Return the rows mapped by a metric; equal rows stay equal to the bit.
+
+        A matrix product may round equal rows differently, depending on their position,
+        and a kernel with an unbounded slope would see two rows there.
+        """
+        T = metric.transform(self.X, backend)
+        if self.first is None or T is self.X:
+            return T
+        return backend.take(T, self.first)
+
+
+def _first_of_equals(X):
+    """Return the index of the first equal row of each row, or None if all differ."""
+    bits = np.ascontiguousarray(X + 0.0)  # turns -0 into 0, which equals it
+    rows = bits.view(np.dtype((np.void, bits.itemsize * bits.shape[1]))).ravel()
+    _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+    return None if len(first) == len(rows) else first[inverse]
+
+
+class Workspace:
+    """The memory of the last kernel matrix, which the next one takes over."""
+
+    gram: HeldGram | None = None
+
+
+def fit_round(
+    prepared: PreparedData,
+    candidate: Candidate,
+    metric: FeatureMetric,
+    *,
+    number: int,
+    backend: Backend,
+    workspace: Workspace,
+    with_agop: bool,
+    leave_one_out: bool = False,
+) -> Round:
+    """Fit the kernel machine of one round, and the AGOP of its predictor.
+
+    Parameters
+    ----------
+    prepared : PreparedData
+    candidate : Candidate
+    metric : FeatureMetric
+        What the rounds before have learned.
+    number : int
+        The number of the round.
+    backend : Backend
+    workspace : Workspace
+    with_agop : bool
+        Whether to compute the AGOP.
+    leave_one_out : bool, default=False
+        Whether to compute leave-one-out residuals.
+
+    Returns
+    -------
+    Round
+    """
+    T = prepared.mapped(metric, backend)
+    bandwidth = _bandwidth(candidate, T, prepared, backend)
+    gram, solver = _gram(
+        candidate, T, bandwidth, prepared, backend, workspace, leave_one_out
+    )
+    solution, residuals = _solve(
+        gram, prepared, candidate, backend, solver=solver, leave_one_out=leave_one_out
+    )
+    agop = None
+    if with_agop:
+        options = _agop_options(T.shape[0], candidate)
+        agop = average_gradient_outer_product(
+            gram, solution.coef, prepared.weight, backend, options
+        )
+        agop = metric.pull_back(agop)
+    return Round(
+        number=number,
+        candidate=candidate,
+        metric=metric,
+        bandwidth=bandwidth,
+        center=prepared.center,
+        T=T,
+        coef=solution.coef,
+        intercept=prepared.intercept,
+        loo_residuals=residuals,
+        jitter=solution.jitter,
+        residual=solution.residual,
+        agop=agop,
+    )
+
+
+def next_metric(fitted: Round, backend: Backend) -> FeatureMetric | None:
+    """Return the metric of the round after a fitted one; None if its AGOP is zero.
+
+    Only the diagonal of the AGOP is left in the fitted round.
+    """
+    agop = fitted.agop
+    if agop is None:
+        return None
+    fitted.agop = agop if agop.ndim == 1 else np.diagonal(agop).copy()
+    eps = float(backend.xp.finfo(fitted.coef.dtype).eps)
+    candidate = fitted.candidate
+    return FeatureMetric.from_agop(
+        agop, candidate.n_components, eps=eps, n_unmixed=candidate.n_unmixed
+    )
+
+
+def run(data: Data, candidate: Candidate, backend: Backend) -> Iterator[Round]:
+    """Yield the rounds 0 … max_iter of a recursion.
+
+    It ends early where the AGOP is zero, which leaves nothing to reweight. All rounds
+    but the last have an AGOP, and round 0 has one even if it is the last. A round can
+    predict until the next one is asked for.
+    """
+    data = data.scaled(candidate.scaling, backend)
+    prepared = PreparedData.from_data(data, candidate.fit_intercept, backend)
+    metric, workspace = FeatureMetric(), Workspace()
+    for number in range(candidate.max_iter + 1):
+        fitted = fit_round(
+            prepared,
+            candidate,
+            metric,
+            number=number,
+            backend=backend,
+            workspace=workspace,
+            with_agop=number == 0 or number < candidate.max_iter,
+        )
+        metric = next_metric(fitted, backend)
+        fitted.last = metric is None or number == candidate.max_iter
+        yield fitted
+        if metric is None or fitted.last:
+            return
+        fitted.T = None  # as much memory as X, and not needed any more
+
+
+def _center_targets(data, fit_intercept, xp):
+    """Return the weighted mean of the targets, or zeros, and the centred targets."""
+    if not fit_intercept:
+        return xp.zeros_like(data.Y[0, :]), data.Y
+    w = data.weight[:, None]
+    mean = xp.sum(w * data.Y, axis=0) / xp.sum(w)
+    return mean, data.Y - mean
+
+
+def _bandwidth(candidate, T, prepared, backend):
+    value, multiple = parse_bandwidth(candidate.bandwidth)
+    if value is not None:
+        return value
+    median = prepared.distances.median(
+        candidate, T, prepared.weight, backend, mapped=T is not prepared.X
+    )
+    return multiple * median
+
+
+def _gram(candidate, T, bandwidth, prepared, backend, workspace, leave_one_out):
+    """Return the Gram of mapped rows, and the name of the solver."""
+    kernel, category_sizes = candidate.kernel, candidate.lookup_sizes
+    solver, streamed = choose_solver(
+        candidate.solver,
+        kernel,
+        T,
+        backend,
+        want_diagonal=leave_one_out,
+        reusable=workspace.gram,
+    )
+    if streamed:
+        gram = backend.streamed_gram(
+            kernel, T, bandwidth, category_sizes=category_sizes
+        )
+        return gram, solver
+    powers = prepared.distances.powers(
+        candidate, T, backend, mapped=T is not prepared.X
+    )
+    workspace.gram = backend.gram(
+        kernel,
+        T,
+        bandwidth,
+        reusable=workspace.gram,
+        category_sizes=category_sizes,
+        powers=powers,
+    )
+    return workspace.gram, solver
+
+
+def _agop_options(n, candidate):
+    """Return the options of the average, with its seeded subsample of rows."""
+    rows, most = None, candidate.max_agop_samples
+    if most is not None and n > most:
+        rng = np.random.default_rng(candidate.seed)
+        rows = np.sort(rng.choice(n, most, replace=False))
+    return AgopOptions(
+        diagonal=candidate.diagonal,
+        centered=candidate.center_gradients,
+        rows=rows,
+        n_unmixed=candidate.n_unmixed,
+    )
+
+
+def _solve(gram, prepared, candidate, backend, *, solver, leave_one_out):
+    """Return the solution of one round, and leave-one-out residuals or None."""
+    Y, weight, xp = prepared.Y, prepared.weight, backend.xp
+    ridge = candidate.alpha / weight
+    # the mean of the targets is left out with a row, which takes a solve for ones
+    with_mean = leave_one_out and candidate.fit_intercept
+    targets = xp.concat([Y, xp.ones_like(Y[:, :1])], axis=1) if with_mean else Y
+    solution = solve(
+        gram,
+        targets,
+        ridge,
+        backend,
+        solver=solver,
+        want_diagonal=leave_one_out,
+        seed=candidate.seed,
+    )
+    mean_solution = None
+    if with_mean:
+        mean_solution = solution.coef[:, -1:]
+        solution.coef = solution.coef[:, :-1]
+    if not leave_one_out:
+        return solution, None
+    residuals = leave_one_out_residuals(
+        solution, mean_solution, Y, weight=weight, ridge=ridge, xp=xp
+    )
+    return solution, residuals

@@ -1,0 +1,254 @@
+"""How candidates are judged: out of fold, by leave-one-out, or on given rows.
+
+Every way of judging implements `Judging`: `prepare` makes the rows ready, once for all
+candidates, and `fit_round` fits one round of one candidate and returns its outputs on
+the validation rows.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from .._backend import Backend
+from .._recursion import (
+    Candidate,
+    PreparedData,
+    Round,
+    Workspace,
+    fit_round,
+    next_metric,
+)
+from .._tables import Data
+from ..agop import FeatureMetric
+
+
+@dataclass(frozen=True)
+class ValidationRows:
+    """Targets and weights of the validation rows, as NumPy float64.
+
+    `rows` are their indices among the rows that are fitted; None where they are other
+    rows.
+    """
+
+    targets: np.ndarray
+    weight: np.ndarray
+    rows: np.ndarray | None = None
+
+    @classmethod
+    def from_data(cls, data, backend, rows=None):
+        """Return the validation rows of a Data."""
+        targets, weight = (_to_float64(a, backend) for a in (data.Y, data.weight))
+        return cls(targets, weight, rows)
+
+
+def _to_float64(a, backend):
+    return backend.to_numpy(a).astype(np.float64)
+
+
+class Judging(Protocol):
+    """How the rounds of candidates get outputs on validation rows."""
+
+    def prepare(
+        self, data: Data, fit_intercept: bool, backend: Backend
+    ) -> tuple[ValidationRows, int]:
+        """Prepare the rows; return the validation rows and the number of parts.
+
+        Each part of the data learns a metric of its own.
+        """
+        ...
+
+    def fit_round(
+        self,
+        candidate: Candidate,
+        number: int,
+        metrics: list[FeatureMetric],
+        backend: Backend,
+    ) -> tuple[np.ndarray | None, list[FeatureMetric | None], Round | None]:
+        """Fit a round of a candidate, with one metric for each part.
+
+        Returns
+        -------
+        outputs : ndarray of shape (m, c) or None
+            Outputs on the validation rows; None where this round is not scored.
+        metrics : list of FeatureMetric
+            The metrics of the next round; None where the AGOP is zero or not wanted.
+        model : Round or None
+            The fitted round, if it was fitted to all rows.
+        """
+        ...
+
+
+class _PreparedParts:
+    """Rows to fit to and rows to predict, prepared once for each scaling."""
+
+    def __init__(self, data, unseen, fit_intercept, backend):
+        self._data, self._unseen, self._fit_intercept = data, unseen, fit_intercept
+        self._backend = backend
+        self._prepared: dict[str | None, tuple] = {}
+
+    def for_candidate(self, candidate):
+        """Return the PreparedData for a candidate, and the rows to predict or None."""
+        scaling, backend = candidate.scaling, self._backend
+        if scaling not in self._prepared:
+            data, unseen = self._data.scaled(scaling, backend), self._unseen
+            prepared = PreparedData.from_data(
+                data, self._fit_intercept, backend, shared=True
+            )
+            X = None if unseen is None else unseen.scaled(scaling, backend).X
+            self._prepared[scaling] = prepared, X
+        return self._prepared[scaling]
+
+
+class HoldOut:
+    """Out of fold: each (train, test) pair learns a metric of its own."""
+
+    def __init__(self, folds, n_jobs=None):
+        self.folds, self.n_jobs = folds, n_jobs
+
+    def prepare(self, data, fit_intercept, backend):
+        """Prepare the folds; return the validation rows and the number of folds."""
+        self._parts = []
+        for train, test in self.folds:
+            fitted, unseen = data.subset(train, backend), data.subset(test, backend)
+            self._parts.append(_PreparedParts(fitted, unseen, fit_intercept, backend))
+        self._workspace = Workspace()
+        tests = np.concatenate([test for _, test in self.folds])
+        rows = ValidationRows.from_data(data.subset(tests, backend), backend, tests)
+        return rows, len(self.folds)
+
+    def fit_round(self, candidate, number, metrics, backend):
+        """Return the pooled outputs of a round, the next metrics, and no model."""
+        folds = list(zip(self._parts, metrics, strict=True))
+
+        def fit_fold(part, metric, workspace):
+            prepared, X = part.for_candidate(candidate)
+            fitted = fit_round(
+                prepared,
+                candidate,
+                metric,
+                number=number,
+                backend=backend,
+                workspace=workspace,
+                with_agop=number < candidate.max_iter,
+            )
+            outputs = _to_float64(fitted.predict(X, backend), backend)
+            return outputs, next_metric(fitted, backend)
+
+        results = []
+        if self.n_jobs in (None, 1):
+            for part, metric in folds:
+                results.append(fit_fold(part, metric, self._workspace))
+        else:
+            results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(fit_fold)(part, metric, Workspace()) for part, metric in folds
+            )
+        outputs, next_metrics = zip(*results, strict=True)
+        return np.concatenate(outputs), list(next_metrics), None
+
+
+class _OnAllRows:
+    """Judging of models that are fitted to all rows, and so can be the final one."""
+
+    def _prepare(self, data, fit_intercept, backend, unseen=None):
+        self._rows = _PreparedParts(data, unseen, fit_intercept, backend)
+        self._workspace = Workspace()
+
+    def _fit(self, candidate, number, metric, backend, *, leave_one_out=False):
+        prepared, _ = self._rows.for_candidate(candidate)
+        return fit_round(
+            prepared,
+            candidate,
+            metric,
+            number=number,
+            backend=backend,
+            workspace=self._workspace,
+            leave_one_out=leave_one_out,
+            # importances come from the AGOP of round 0, even if it is the last round
+            with_agop=number == 0 or number < candidate.max_iter,
+        )
+
+
+class LeaveOneOut(_OnAllRows):
+    """Leave-one-out residuals in closed form; the metric has seen all rows.
+
+    With `last_only` the candidates are compared by their last round.
+    """
+
+    def __init__(self, last_only=False):
+        self.last_only = last_only
+
+    def prepare(self, data, fit_intercept, backend):
+        """Prepare the rows; return the validation rows, which are all, and 1."""
+        self._data = data
+        self._prepare(data, fit_intercept, backend)
+        rows = np.arange(data.X.shape[0])
+        return ValidationRows.from_data(data, backend, rows), 1
+
+    def fit_round(self, candidate, number, metrics, backend):
+        """Return the leave-one-out outputs, the next metric, and the model."""
+        scored = not self.last_only or number == candidate.max_iter
+        fitted = self._fit(candidate, number, metrics[0], backend, leave_one_out=scored)
+        outputs = None
+        if scored:
+            outputs = _to_float64(self._data.Y - fitted.loo_residuals, backend)
+        return outputs, [next_metric(fitted, backend)], fitted
+
+
+class LastRound(_OnAllRows):
+    """A hold-out in the last round alone, predicted by a fit to the other rows.
+
+    The metric has seen all rows. No matrix is factorised, as leave-one-out needs.
+    """
+
+    def __init__(self, fold):
+        self.fold = fold
+
+    def prepare(self, data, fit_intercept, backend):
+        """Prepare the rows; return the validation rows and 1."""
+        self._prepare(data, fit_intercept, backend)
+        train, test = self.fold
+        unseen = data.subset(test, backend)
+        fitted = data.subset(train, backend)
+        self._part = _PreparedParts(fitted, unseen, fit_intercept, backend)
+        return ValidationRows.from_data(unseen, backend, test), 1
+
+    def fit_round(self, candidate, number, metrics, backend):
+        """Return the outputs on the validation rows, the next metric, and the model."""
+        (metric,) = metrics
+        fitted = self._fit(candidate, number, metric, backend)
+        next_metrics = [next_metric(fitted, backend)]
+        if number < candidate.max_iter:
+            return None, next_metrics, fitted
+        prepared, X = self._part.for_candidate(candidate)
+        other = fit_round(
+            prepared,
+            candidate,
+            metric,
+            number=number,
+            backend=backend,
+            workspace=self._workspace,
+            with_agop=False,
+        )
+        outputs = _to_float64(other.predict(X, backend), backend)
+        return outputs, next_metrics, fitted
+
+
+class ValidationSet(_OnAllRows):
+    """Validation rows that the user gave."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def prepare(self, data, fit_intercept, backend):
+        """Prepare the rows; return the validation rows and 1."""
+        self._prepare(data, fit_intercept, backend, self.data)
+        return ValidationRows.from_data(self.data, backend), 1
+
+    def fit_round(self, candidate, number, metrics, backend):
+        """Return the outputs on the validation rows, the next metric, and the model."""
+        fitted = self._fit(candidate, number, metrics[0], backend)
+        _, X = self._rows.for_candidate(candidate)
+        outputs = _to_float64(fitted.predict(X, backend), backend)
+        return outputs, [next_metric(fitted, backend)], fitted

@@ -1,0 +1,139 @@
+"""From an estimator's parameters to candidates, and to how they are judged."""
+
+from numbers import Integral
+
+import numpy as np
+
+from .._recursion import Candidate, parse_bandwidth
+from ..kernels import L1Laplace, Laplace, get_kernel
+from ..solvers import DIRECT, ITERATIVE
+from ._folds import hold_out, make_folds
+from ._judging import HoldOut, LastRound, LeaveOneOut
+from ._race import Candidates
+
+# kernel="auto" chooses among these
+_AUTO_KERNELS = (Laplace(), L1Laplace())
+# validation="auto" cross-validates up to this many rows and holds out above
+CV_ROWS = 2500
+
+
+def make_candidates(params, *, seed, category_sizes, scalings):
+    """Return the Candidates: what the parameters leave open, the simplest first.
+
+    Parameters
+    ----------
+    params : dict
+        The parameters of an RFM estimator.
+    seed : int
+        Seed of the row subsamples.
+    category_sizes : tuple of int
+        Numbers of levels of the categories.
+    scalings : tuple
+        The scalings of the numbers.
+    """
+    parse_bandwidth(params["bandwidth"])
+    names = (
+        "bandwidth",
+        "max_iter",
+        "n_components",
+        "fit_intercept",
+        "center_gradients",
+        "max_agop_samples",
+        "solver",
+    )
+    shared = {name: params[name] for name in names}
+    metric_type = params["metric_type"]
+    alphas = _alphas(params["alpha"], params["alphas"])
+    candidates = [
+        Candidate(
+            kernel,
+            alpha,
+            diagonal=_is_diagonal(kernel, metric_type),
+            scaling=scaling,
+            seed=seed,
+            category_sizes=category_sizes,
+            **shared,
+        )
+        for kernel in _kernels(params["kernel"], metric_type)
+        for scaling in scalings
+        for alpha in alphas
+    ]
+    return Candidates(candidates, len(candidates))
+
+
+def _kernels(kernel, metric_type):
+    if not (isinstance(kernel, str) and kernel == "auto"):
+        return [get_kernel(kernel)]
+    return [k for k in _AUTO_KERNELS if metric_type != "full" or not k.coordinatewise]
+
+
+def _alphas(alpha, alphas):
+    if alpha != "auto":
+        return [float(alpha)]
+    try:
+        values = np.asarray(alphas, dtype=float).ravel()
+    except (TypeError, ValueError):
+        values = np.array([])
+    if values.size == 0 or not (np.isfinite(values) & (values >= 0)).all():
+        raise ValueError(
+            f"alphas must be one or more finite numbers >= 0, got {alphas!r}."
+        )
+    return [float(value) for value in np.sort(values)[::-1]]
+
+
+def _is_diagonal(kernel, metric_type):
+    """Whether the metric is diagonal."""
+    if metric_type == "full" and kernel.coordinatewise:
+        raise ValueError(
+            f"metric_type='full' does not work with {kernel!r}: a kernel of the L1 or "
+            "Lp distance is not invariant to rotations. Pass metric_type='diag' or "
+            "'auto', or a kernel of the Euclidean distance such as 'laplace'."
+        )
+    return metric_type == "diag" or (metric_type == "auto" and kernel.coordinatewise)
+
+
+def make_judging(params, *, n_candidates, strata, keep, seed, few, needs_outputs):
+    """Return the Judging of candidates and rounds, or None where nothing is open.
+
+    Parameters
+    ----------
+    params : dict
+        The parameters of an RFM estimator.
+    n_candidates : int
+        Number of candidates.
+    strata : ndarray of shape (n,)
+        Classes to stratify by; all equal for a regressor.
+    keep : boolean ndarray
+        Which rows of the table that the user gave have positive weight: the n rows.
+    seed : int
+        Seed of the splits.
+    few : bool
+        Whether a direct solver is best for so many rows.
+    needs_outputs : bool
+        Whether outputs on validation rows are needed even where nothing is open, as
+        for the calibration of probabilities.
+    """
+    validation, cv, solver = params["validation"], params["cv"], params["solver"]
+    if validation is None:
+        if n_candidates == 1 and not needs_outputs:
+            return None
+        if solver in DIRECT or (solver == "auto" and few):
+            return LeaveOneOut(last_only=True)
+        return LastRound(hold_out(strata, params["validation_fraction"], seed))
+    n = len(strata)
+    if validation == "auto":
+        if n_candidates == 1 and params["max_iter"] == 0 and not needs_outputs:
+            return None
+        folds = n <= CV_ROWS or not isinstance(cv, Integral | None)
+        validation = "cv" if folds else "holdout"
+    if validation == "loo":
+        if solver in ITERATIVE:
+            raise ValueError(
+                f"solver={solver!r} does not give leave-one-out residuals, which "
+                "validation='loo' takes. Pass validation='cv' or 'holdout', or "
+                "solver='cholesky'."
+            )
+        return LeaveOneOut()
+    if validation == "holdout":
+        return HoldOut([hold_out(strata, params["validation_fraction"], seed)])
+    return HoldOut(make_folds(cv, strata, keep=keep, seed=seed), params["n_jobs"])

@@ -1,0 +1,41 @@
+"""What is taken from scikit-learn, and what plugs into it."""
+
+from ._atomic import restored_on_error
+from ._compat import (
+    HasMethods,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    check_categorical_features,
+    check_same_namespace,
+    check_sample_weight,
+    clone_parametrized,
+    cupy_namespace,
+    get_namespace_and_device,
+    is_gpu_array,
+    move_to,
+    output_container,
+)
+from ._progress import Progress
+from ._public import set_public_module
+from ._warnings import warn
+
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "Progress",
+    "RealNotInt",
+    "StrOptions",
+    "check_categorical_features",
+    "check_same_namespace",
+    "check_sample_weight",
+    "clone_parametrized",
+    "cupy_namespace",
+    "get_namespace_and_device",
+    "is_gpu_array",
+    "move_to",
+    "output_container",
+    "restored_on_error",
+    "set_public_module",
+    "warn",
+]

@@ -1,0 +1,53 @@
+"""From what a user passes to arrays: reading, encoding and scaling tables."""
+
+from ._data import ClassTargets, Data, NumericTargets
+from ._device import (
+    DEVICES,
+    HostScoreMixin,
+    InnerDeviceMixin,
+    Placement,
+    check_n_jobs,
+    from_gpu,
+    outer_placement_of,
+    placement_of,
+    require_same_placement,
+    to_host,
+)
+from ._table import MAX_LEVELS, SCALINGS, Coding, TableEncoder, TableReader
+from ._validation import (
+    TrainingSet,
+    TrainingTable,
+    read_rows,
+    read_training,
+    validate_rows,
+    validate_training,
+    validate_validation_set,
+)
+
+__all__ = [
+    "DEVICES",
+    "MAX_LEVELS",
+    "SCALINGS",
+    "ClassTargets",
+    "Coding",
+    "Data",
+    "HostScoreMixin",
+    "InnerDeviceMixin",
+    "NumericTargets",
+    "Placement",
+    "TableEncoder",
+    "TableReader",
+    "TrainingSet",
+    "TrainingTable",
+    "check_n_jobs",
+    "from_gpu",
+    "outer_placement_of",
+    "placement_of",
+    "read_rows",
+    "read_training",
+    "require_same_placement",
+    "to_host",
+    "validate_rows",
+    "validate_training",
+    "validate_validation_set",
+]

@@ -1,0 +1,170 @@
+"""Where a table is read, where it is computed with, and where results go."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.validation import check_is_fitted
+
+from .._backend import CudaBackend, NumpyBackend, get_backend
+from .._cuda import find_runtime
+from .._sklearn import (
+    check_same_namespace,
+    get_namespace_and_device,
+    is_gpu_array,
+    move_to,
+    warn,
+)
+
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The backends that read the input, compute with it, and hold the results.
+
+    Tables are read by NumPy, except arrays of libraries that have no backend of their
+    own, which are read where they are.
+    """
+
+    input_backend: object
+    backend: object
+    output_backend: object
+
+    def read(self, X):
+        """Return X as an array or table of the input backend."""
+        return to_host(X) if isinstance(self.input_backend, NumpyBackend) else X
+
+    def to_backend(self, a):
+        """Return an array of the input, or of a fitted model, for the computation."""
+        return self.backend.asarray(a)
+
+    def to_caller(self, a):
+        """Return a computed array, or a NumPy array, in the library of the results."""
+        if self.output_backend is not self.backend:
+            a = self.backend.to_numpy(a)
+        return self.output_backend.asarray(a)
+
+    def labels_to_caller(self, labels):
+        """Return class labels as `to_caller` does; labels of other kinds stay NumPy."""
+        return self.to_caller(labels) if labels.dtype.kind in "biuf" else labels
+
+    @property
+    def on_gpu(self):
+        """Whether a GPU computes."""
+        return isinstance(self.backend, CudaBackend)
+
+
+def placement_of(device, X):
+    """Return the Placement of input X for an estimator's `device`.
+
+    The device None follows X. "cpu" computes with NumPy whatever X is, "cuda" on the
+    GPU; arrays of CuPy then give such arrays, all others those of NumPy.
+    """
+    host, gpu = NumpyBackend(), is_gpu_array(X)
+    if device == "cuda" or (device is None and gpu):
+        cuda = CudaBackend(find_runtime())
+        return Placement(host, cuda, cuda if gpu else host)
+    if device == "cpu":
+        return Placement(host, host, host)
+    backend = get_backend(*get_namespace_and_device(X)[::2])
+    return Placement(backend, backend, backend)
+
+
+def outer_placement_of(device, X):
+    """Return the Placement of input X for an estimator whose inner ones compute.
+
+    It reads and works with NumPy itself.
+    """
+    host, gpu = NumpyBackend(), is_gpu_array(X)
+    if device == "cuda" or (device is None and gpu):
+        placement = placement_of("cuda", X)
+        return Placement(host, placement.backend, placement.output_backend)
+    return Placement(host, host, host)
+
+
+def from_gpu(a):
+    """Return an array as it is, or as NumPy if it is on the GPU."""
+    return find_runtime().to_host(a) if is_gpu_array(a) else a
+
+
+def to_host(a):
+    """Return an array as it is, or as NumPy if it is another library's."""
+    a = from_gpu(a)
+    if a is None or isinstance(a, np.ndarray):
+        return a
+    xp, is_array_api, _ = get_namespace_and_device(a)
+    return move_to(a, xp=np, device="cpu") if is_array_api and xp is not np else a
+
+
+class InnerDeviceMixin:
+    """Mixin of estimators whose inner ones, `_inner_models`, compute."""
+
+    def to_device(self, device):
+        """Have what is fitted inside compute on another device, if it can.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+            What the parameter `device` becomes.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        for model in self._inner_models():
+            if hasattr(model, "to_device"):
+                model.to_device(device)
+        return self.set_params(device=device)
+
+
+class HostScoreMixin:
+    """Mixin of estimators that score predictions on the host, wherever they are."""
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy of a classifier, or R² of a regressor.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        score = accuracy_score if is_classifier(self) else r2_score
+        found, y, weight = map(to_host, (self.predict(X), y, sample_weight))
+        return score(y, found, sample_weight=weight)
+
+
+def check_n_jobs(n_jobs, placement):
+    """Warn where several jobs would share one GPU; return how many there are to be."""
+    if n_jobs in (None, 1) or not placement.on_gpu:
+        return n_jobs
+    warn(
+        f"n_jobs={n_jobs} has no effect on a GPU, which computes one fit after the "
+        "other: pass n_jobs=None."
+    )
+    return None
+
+
+def require_same_placement(X, estimator, method):
+    """Raise ValueError where X is elsewhere than a model that follows its input."""
+    if estimator.device is not None:
+        return
+    gpu, fitted = is_gpu_array(X), is_gpu_array(estimator.X_fit_)
+    if gpu == fitted:
+        check_same_namespace(X, estimator, attribute="X_fit_", method=method)
+        return
+    where = {True: "on the GPU", False: "on the host"}
+    raise ValueError(
+        f"Inputs passed to {type(estimator).__name__}.{method}() must use the same "
+        "namespace and the same device as those passed to fit(): the input is "
+        f"{where[gpu]}, the model {where[fitted]}. Move the model by "
+        f"to_device({'cuda' if gpu else 'cpu'!r}), or the input."
+    )

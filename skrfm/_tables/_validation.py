@@ -1,0 +1,251 @@
+"""From what a user passes to arrays that the recursion can trust.
+
+Functions here return what they find; the fitted attributes are the estimator's own
+affair. Only scikit-learn's ``validate_data`` sets something, `n_features_in_` and
+`feature_names_in_`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_X_y,
+    validate_data,
+)
+
+from .._backend import BoolArray, FloatArray
+from .._sklearn import (
+    check_categorical_features,
+    check_sample_weight,
+    get_namespace_and_device,
+)
+from ._data import ClassTargets, Data, NumericTargets
+from ._device import Placement, placement_of, require_same_placement, to_host
+from ._table import Coding, TableEncoder, TableReader
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """A training table that was read: numbers and codes, not yet encoded.
+
+    Attributes
+    ----------
+    X : array of shape (n, n_features)
+        Numbers, NaN where they are missing, and codes of categories.
+    y : ndarray of shape (n,) or (n, n_outputs)
+    weight : ndarray of shape (n,)
+    reader : TableReader
+        How tables are read.
+    """
+
+    X: Any
+    y: np.ndarray
+    weight: FloatArray
+    reader: TableReader
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Everything that validation finds in what `fit` was given.
+
+    Attributes
+    ----------
+    data : Data
+        The encoded rows of positive weight, where they are computed with.
+    coding : Coding
+        From a table to such rows.
+    targets : NumericTargets or ClassTargets
+        The coding of the targets.
+    keep : boolean ndarray
+        Which of the given rows have positive weight.
+    placement : Placement
+    """
+
+    data: Data
+    coding: Coding
+    targets: NumericTargets | ClassTargets
+    keep: BoolArray
+    placement: Placement
+
+
+def validate_training(estimator, X, y, sample_weight, *, fit_targets):
+    """Return the TrainingSet of what `fit` was given.
+
+    Parameters
+    ----------
+    estimator : BaseRFM
+        The estimator, for its parameters.
+    X, y, sample_weight : objects
+        What the user passed.
+    fit_targets : callable
+        Maps (y, weight) to the coding of the targets.
+    """
+    placement = placement_of(estimator.device, X)
+    table = read_training(
+        estimator,
+        placement.read(X),
+        to_host(y),
+        sample_weight=sample_weight,
+        categorical_features=estimator.categorical_features,
+        multi_output=estimator._multi_output,
+    )
+    targets = fit_targets(table.y, table.weight)
+    Y, weight = targets.code(table.y, table.weight)
+    backend = placement.input_backend
+    data = _make_data(table.X, Y, weight, backend)
+    keep = weight > 0
+    if not keep.all():
+        rows = np.flatnonzero(keep)
+        if len(rows) < 2:
+            raise ValueError(
+                f"{type(estimator).__name__} needs at least 2 rows of positive "
+                f"sample_weight, got {len(rows)}."
+            )
+        data = data.subset(rows, backend)
+    encoder = TableEncoder.fit(
+        data.X,
+        table.reader.is_categorical,
+        data.weight,
+        scaling=estimator.scaling,
+        xp=backend.xp,
+    )
+    coding = Coding(
+        table.reader,
+        encoder,
+        n_features=estimator.n_features_in_,
+        feature_names=getattr(estimator, "feature_names_in_", None),
+    )
+    return TrainingSet(
+        data=_encoded(data, encoder, placement),
+        coding=coding,
+        targets=targets,
+        keep=keep,
+        placement=placement,
+    )
+
+
+def read_training(
+    estimator, X, y, *, sample_weight, categorical_features, multi_output
+):
+    """Return the TrainingTable of X, y and the weights, after the usual checks."""
+    if not hasattr(X, "shape"):
+        X = check_array(X, dtype=None, ensure_all_finite=False)
+    is_categorical = check_categorical_features(X, categorical_features)
+    options = {
+        "multi_output": multi_output,
+        "y_numeric": multi_output,
+        "ensure_min_samples": 2,
+    }
+    reader = TableReader(is_categorical)
+    try:
+        if is_categorical is None:
+            X, y = validate_data(estimator, X, y, **_float_options(X), **options)
+            weight = _validate_weight(sample_weight, y)
+        else:
+            validate_data(estimator, X, y, skip_check_array=True)
+            weight = _validate_weight(sample_weight, y)
+            check_consistent_length(X, weight)
+            reader.fit(_safe_indexing(X, np.flatnonzero(weight > 0)))
+            X = reader.transform(X)
+            X, y = check_X_y(X, y, ensure_all_finite=False, dtype=X.dtype, **options)
+    except ValueError as error:
+        if "could not convert string" in str(error):
+            raise ValueError(
+                f"{error}. Columns of X that are categories must have a categorical "
+                "dtype (in pandas: astype('category')), or be named in "
+                "categorical_features; the y of a regressor must be numeric."
+            ) from error
+        raise
+    return TrainingTable(X=X, y=y, weight=weight, reader=reader)
+
+
+def read_rows(estimator, reader, X):
+    """Return new rows as a matrix of numbers and codes, after the usual checks."""
+    if reader.is_categorical is None:
+        return validate_data(estimator, X, reset=False, **_float_options(X))
+    if not hasattr(X, "shape"):
+        X = check_array(X, dtype=None, ensure_all_finite=False)
+    validate_data(estimator, X, skip_check_array=True, reset=False)
+    return reader.transform(X)
+
+
+def _float_options(X):
+    """Return how validate_data checks a table of numbers: NaN is a missing value."""
+    xp, _, _ = get_namespace_and_device(X)
+    numpy = xp.__name__.split(".")[-1] == "numpy"
+    finite = "allow-nan" if numpy else True
+    return {"dtype": [xp.float64, xp.float32], "ensure_all_finite": finite}
+
+
+def _encoded(data, encoder, placement):
+    """Return data with encoded rows, as arrays of the computing backend."""
+    X = encoder.transform(data.X, placement.input_backend.xp)
+    X, Y, weight = (placement.to_backend(a) for a in (X, data.Y, data.weight))
+    return Data(
+        placement.backend.rows(X),
+        Y,
+        weight,
+        n_levels=sum(encoder.category_sizes),
+        quantiles=encoder.quantile_columns,
+    )
+
+
+def validate_validation_set(estimator, training, X_val, y_val, sample_weight_val):
+    """Return the Data of the user's validation rows, or None where there are none.
+
+    Parameters
+    ----------
+    estimator : BaseRFM
+    training : TrainingSet
+        What was found in the training rows.
+    X_val, y_val, sample_weight_val : objects
+        What the user passed.
+    """
+    if X_val is None and y_val is None:
+        if sample_weight_val is not None:
+            raise ValueError("sample_weight_val is given without X_val and y_val.")
+        return None
+    if X_val is None or y_val is None:
+        given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+        raise ValueError(f"{given} is given without {missing}: pass both, or none.")
+    if getattr(estimator, "validation", "auto") is None:
+        raise ValueError(
+            "X_val is given, but validation=None keeps the last round whatever its "
+            "score. Leave validation at 'auto', or do not pass X_val."
+        )
+    placement, coding = training.placement, training.coding
+    try:
+        X_val = read_rows(estimator, coding.reader, placement.read(X_val))
+        y_val = to_host(y_val)
+        check_consistent_length(X_val, y_val)
+    except ValueError as error:
+        raise ValueError(f"X_val and y_val do not fit X and y: {error}") from error
+    try:
+        weight = _validate_weight(sample_weight_val, y_val)
+    except ValueError as error:
+        raise ValueError(f"sample_weight_val: {error}") from error
+    Y, weight = training.targets.code_validation(y_val, weight)
+    data = _make_data(X_val, Y, weight, placement.input_backend)
+    return _encoded(data, coding.encoder, placement)
+
+
+def validate_rows(estimator, reader, X, method):
+    """Return new rows as a matrix of numbers and codes, and their Placement."""
+    require_same_placement(X, estimator, method)
+    placement = placement_of(estimator.device, X)
+    return read_rows(estimator, reader, placement.read(X)), placement
+
+
+def _make_data(X, Y, weight, backend):
+    """Return the Data with targets and weights beside X, in its precision."""
+    return Data(X, *(backend.asarray(a, X.dtype) for a in (Y, weight)))
+
+
+def _validate_weight(sample_weight, y):
+    """Return float64 weights, ones by default."""
+    return check_sample_weight(
+        to_host(sample_weight), y, dtype=np.float64, ensure_non_negative=True
+    )

@@ -1,0 +1,1 @@
+"""Completion by matrices of low rank."""

@@ -1,0 +1,1 @@
+"""Completion by kernels of rows and columns."""

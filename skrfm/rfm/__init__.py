@@ -1,0 +1,8 @@
+"""The kernel Recursive Feature Machine as a regressor and a classifier."""
+
+from .._sklearn import set_public_module
+from ._estimators import RFMClassifier, RFMRegressor
+
+__all__ = ["RFMClassifier", "RFMRegressor"]
+
+set_public_module(__name__, RFMClassifier, RFMRegressor)

@@ -1,0 +1,390 @@
+"""What the kernel RFM estimators share: the fit, predictions and transform."""
+
+from collections import deque
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from .._backend import FloatArray, Table, Vector, worker_threads
+from .._recursion import run
+from .._search import (
+    Calibration,
+    RegressionCriterion,
+    ValidationSet,
+    choose,
+    drop_ridges,
+    make_candidates,
+    make_judging,
+    unscored_history,
+)
+from .._sklearn import Interval, Progress, RealNotInt, StrOptions, restored_on_error
+from .._tables import (
+    DEVICES,
+    SCALINGS,
+    NumericTargets,
+    check_n_jobs,
+    from_gpu,
+    placement_of,
+    to_host,
+    validate_rows,
+    validate_training,
+    validate_validation_set,
+)
+from ..kernels import Kernel
+from ..solvers import SOLVERS
+from ._fitted import Fit, KernelMachine, warn_of_trouble
+
+
+class BaseRFM(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """The recursion as an estimator; a subclass codes the targets."""
+
+    _parameter_constraints = {
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "scaling": [StrOptions(set(SCALINGS)), None],
+        "kernel": [str, Kernel],
+        "bandwidth": [Interval(Real, 0, None, closed="neither"), str],
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "alphas": ["array-like"],
+        "metric_type": [StrOptions({"auto", "full", "diag"})],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            None,
+        ],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "validation": [StrOptions({"auto", "cv", "loo", "holdout"}), None],
+        "cv": ["cv_object"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "fit_intercept": ["boolean"],
+        "center_gradients": ["boolean"],
+        "max_agop_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "solver": [StrOptions({"auto", *SOLVERS})],
+        "device": [StrOptions(set(DEVICES)), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        categorical_features="from_dtype",
+        scaling="clipped",
+        kernel="auto",
+        bandwidth="3*median",
+        alpha="auto",
+        alphas=(1e-3, 1e-2, 1e-1, 1.0),
+        metric_type="auto",
+        n_components=None,
+        max_iter=5,
+        validation="auto",
+        cv=5,
+        validation_fraction=0.2,
+        fit_intercept=True,
+        center_gradients=False,
+        max_agop_samples=20_000,
+        solver="auto",
+        device=None,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.categorical_features = categorical_features
+        self.scaling = scaling
+        self.kernel = kernel
+        self.bandwidth = bandwidth
+        self.alpha = alpha
+        self.alphas = alphas
+        self.metric_type = metric_type
+        self.n_components = n_components
+        self.max_iter = max_iter
+        self.validation = validation
+        self.cv = cv
+        self.validation_fraction = validation_fraction
+        self.fit_intercept = fit_intercept
+        self.center_gradients = center_gradients
+        self.max_agop_samples = max_agop_samples
+        self.solver = solver
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        tags.input_tags.allow_nan = True
+        tags.target_tags.multi_output = self._multi_output
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # -- what a subclass defines --------------------------------------------------
+
+    #: how outputs on validation rows are scored
+    _criterion = RegressionCriterion()
+    #: whether outputs on validation rows are needed even where nothing is open
+    _needs_outputs = False
+    #: how many machines are fitted to all rows at most
+    _max_machines = 1
+    #: whether y may have several columns
+    _multi_output = False
+
+    def _fit_targets(self, y, weight):
+        """Return the coding of the targets."""
+        return NumericTargets.fit(y, weight)
+
+    def _calibrate(self, outputs, validation_rows):
+        """Return the calibration of outputs on validation rows."""
+        return Calibration()
+
+    # -- fit ----------------------------------------------------------------------
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Table,
+        y: Vector,
+        sample_weight: Vector | None = None,
+        *,
+        X_val: Table | None = None,
+        y_val: Vector | None = None,
+        sample_weight_val: Vector | None = None,
+    ):
+        """Fit the machine.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, dense: numbers, NaN where they are missing, and categories.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets; a classifier takes (n_samples,) labels only.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights; a row of weight k counts as k rows, one of weight 0 as none.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Rows to choose round, ridge and kernel on, in place of those that
+            `validation` would set aside. The model is not refitted on them.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Their targets.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        with restored_on_error(self):
+            training = validate_training(
+                self, X, y, sample_weight, fit_targets=self._fit_targets
+            )
+            validation_data = validate_validation_set(
+                self, training, X_val, y_val, sample_weight_val
+            )
+            given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+            self._fit(training, validation_data, given)
+        return self
+
+    def _fit(self, training, validation_data, given):
+        """Choose, fit, and set the fitted attributes."""
+        data, backend = training.data, training.placement.backend
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        candidates = self._candidates(training, seed)
+        if validation_data is None:
+            judging = self._judging(training, candidates.count, seed)
+        else:
+            judging = ValidationSet(validation_data)
+
+        def attributes_of(fitted):
+            machine = KernelMachine.from_round(fitted, training)
+            return self._make_fit(training, machine).attributes()
+
+        n_runs = self._max_machines + (candidates.count if judging else 0)
+        progress = Progress(self, n_runs, attributes_of, given)
+        with worker_threads(data.X.shape[0] if backend.threads else 0):
+            if judging is None:
+                candidate = candidates.first[0]
+                fitted, fit = self._fit_candidate(training, candidate, progress)
+            else:
+                choice = self._choose(training, candidates, judging, progress)
+                fitted, fit = self._fit_choice(training, choice, progress)
+        self._set_fitted(fit)
+        warn_of_trouble(fitted, data)
+        progress.end(fit.attributes())
+        backend.release()
+
+    def _set_fitted(self, fit):
+        """Set the attributes of a Fit; return the estimator."""
+        for name, value in fit.attributes().items():
+            setattr(self, name, value)
+        return self
+
+    def _candidates(self, training, seed):
+        """Return the Candidates of the search."""
+        encoder = training.coding.encoder
+        return make_candidates(
+            self.get_params(deep=False),
+            seed=seed,
+            category_sizes=encoder.category_sizes,
+            scalings=encoder.scalings,
+        )
+
+    def _judging(self, training, n_candidates, seed):
+        """Return how candidates are judged, or None where nothing is open."""
+        placement, data = training.placement, training.data
+        n_jobs = check_n_jobs(self.n_jobs, placement)
+        return make_judging(
+            self.get_params(deep=False) | {"n_jobs": n_jobs},
+            n_candidates=n_candidates,
+            strata=training.targets.strata(placement.backend.to_numpy(data.Y)),
+            keep=training.keep,
+            seed=seed,
+            few=data.X.shape[0] <= placement.backend.direct_rows(data.X),
+            needs_outputs=self._needs_outputs,
+        )
+
+    def _choose(self, training, candidates, judging, progress):
+        """Return the Choice among the candidates."""
+        return choose(
+            training.data,
+            candidates,
+            judging,
+            criterion=self._criterion,
+            backend=training.placement.backend,
+            progress=progress,
+            prune=drop_ridges,
+        )
+
+    def _fit_choice(self, training, choice, progress):
+        """Return the chosen Round, fitted to all rows, and the Fit."""
+        fitted = choice.model
+        if fitted is None:
+            fitted = self._fit_all(training, choice.candidate, progress)
+        machine = KernelMachine.from_round(fitted, training)
+        return fitted, self._make_fit(training, machine, choice=choice)
+
+    def _fit_candidate(self, training, candidate, progress):
+        """Return the last Round of a candidate that nothing is compared with."""
+        fitted = self._fit_all(training, candidate, progress)
+        machine = KernelMachine.from_round(fitted, training)
+        history = unscored_history(candidate, fitted.number)
+        return fitted, self._make_fit(training, machine, history=history)
+
+    def _fit_all(self, training, candidate, progress):
+        """Return the last Round of a candidate, fitted to all rows."""
+        rounds = run(training.data, candidate, training.placement.backend)
+        watched = progress.open("fit", candidate.max_iter + 1).watch(rounds)
+        return deque(watched, maxlen=1).pop()  # holds one round at a time
+
+    def _make_fit(
+        self, training, predictor, *, choice=None, history=None, results=None
+    ):
+        """Return the Fit of a predictor, with what a choice tells of it.
+
+        `results` are further attributes of the estimator, by name.
+        """
+        calibration, unseen = Calibration(), None
+        if choice is not None:
+            history = choice.history
+            calibration = self._calibrate(choice.outputs, choice.validation_rows)
+            unseen = choice.outputs_of_rows(training.data.X.shape[0])
+        if unseen is not None:
+            placement = training.placement
+            unseen = placement.backend.asarray(unseen, training.data.X.dtype)
+            unseen = placement.to_caller(unseen)
+        return Fit(
+            predictor=predictor,
+            coding=training.coding,
+            targets=training.targets,
+            history=history,
+            calibration=calibration,
+            unseen_outputs=unseen,
+            results=results or {},
+        )
+
+    # -- after fit ----------------------------------------------------------------
+
+    def _read_rows(self, X, method):
+        """Return new rows, not encoded, and their Placement, after the usual checks."""
+        check_is_fitted(self)
+        return validate_rows(self, self._fitted.coding.reader, X, method)
+
+    def _outputs(self, X, method):
+        """Return the outputs (m, c) at new rows, and their Placement."""
+        X, placement = self._read_rows(X, method)
+        with self._threads(placement):
+            return self._fitted.predictor.outputs(X, placement), placement
+
+    def _squeezed(self, outputs):
+        """Return outputs (m, c), or (m,) where there is one."""
+        return outputs[:, 0] if self._fitted.targets.single_output else outputs
+
+    def _threads(self, placement):
+        """Return the context that predictions are computed in."""
+        return worker_threads(self.X_fit_.shape[0] if placement.backend.threads else 0)
+
+    def transform(self, X: Table) -> FloatArray:
+        """Map rows by the square root of the metric.
+
+        The rows are those that the kernel has, as in `X_fit_`, times `components_.T`.
+        Euclidean distances of the mapped rows are distances in the learned metric.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+        """
+        X, placement = self._read_rows(X, "transform")
+        rows = self._fitted.predictor.first.encode(X, placement)
+        components = placement.backend.asarray(self.components_, rows.dtype)
+        return placement.to_caller(rows @ components.T)
+
+    def to_device(self, device):
+        """Move a fitted model.
+
+        Predictions are computed on the device from then on. Pickles hold NumPy arrays:
+        a model comes out of them on the CPU.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+            What the parameter `device` becomes. With ``"cuda"`` fitted arrays become
+            those of CuPy, and stay on the GPU between calls; inputs of NumPy give such
+            outputs all the same.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        if device not in DEVICES:
+            names = ", ".join(map(repr, DEVICES))
+            raise ValueError(f"device must be one of {names}, got {device!r}.")
+        placement = placement_of(device, None)
+        moved = self._fitted.map_arrays(lambda a: placement.to_backend(to_host(a)))
+        for name, value in moved.attributes().items():
+            setattr(self, name, value)
+        return self.set_params(device=device)
+
+    def __getstate__(self):
+        """Pickle NumPy arrays, wherever they are."""
+        state = super().__getstate__()
+        if "_fitted" in state:
+            on_host = self._fitted.map_arrays(from_gpu).attributes()
+            state |= {name: on_host[name] for name in on_host if name in state}
+        return state

@@ -1,0 +1,483 @@
+"""The kernel Recursive Feature Machine as a regressor and a classifier."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+
+from .._backend import FloatArray, Table
+from .._search import Calibration, ClassificationCriterion
+from .._sklearn import StrOptions
+from .._tables import ClassTargets, HostScoreMixin
+from ._base import BaseRFM
+
+
+class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
+    """Kernel ridge regression with a learned feature metric.
+
+    A Recursive Feature Machine [1]_ alternates between kernel ridge regression and a
+    new metric of the features: the average gradient outer product (AGOP) of the
+    predictor just fitted. Directions in which the predictor varies count more in the
+    next round. Round, ridge and kernel are chosen by themselves, without a validation
+    set; ``RFMRegressor(kernel="laplace", alpha=1e-3, bandwidth=10.0, validation=None,
+    fit_intercept=False, scaling=None)`` is the published algorithm.
+
+    Parameters
+    ----------
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
+            default="from_dtype"
+        The features that are categories: a mask, places or names. ``"from_dtype"``
+        takes those columns of a data frame that have a categorical dtype. Categories
+        may have values of any kind. Levels that `fit` has not seen are like no level
+        that it has, and a missing value is a level of its own; of more than 1000
+        levels the rarest are one.
+    scaling : {"auto", "clipped", "quantile", "standard"} or None, \
+            default="clipped"
+        How numbers are scaled, so that a bandwidth means the same on every table.
+        ``"standard"`` subtracts the mean and divides by the standard deviation,
+        ``"clipped"`` turns the result z into z / √(1 + (z / 3)²), which heavy tails do
+        not stretch; both leave constant features out. ``"quantile"`` is ``"clipped"``
+        with the quantile of each number, of the normal distribution, in a column beside
+        it: whatever the shape of its distribution, ranks count as well. ``"auto"``
+        chooses between these two as `validation` says. None takes numbers as they are.
+        Missing numbers are set to the mean, and have a column that says so where they
+        occur in `fit`. Levels of categories are columns of zeros and ones.
+    kernel : str or Kernel, default="auto"
+        ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
+        ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
+        ``"auto"`` chooses between ``"laplace"`` and ``"l1_laplace"``. A search over
+        ``kernel__exponent`` needs the object. Note that scikit-learn's
+        ``"laplacian"`` is ``"l1_laplace"`` here.
+    bandwidth : float or str, default="3*median"
+        The bandwidth L of the kernel. A number is used as it is. ``"median"`` is the
+        weighted median distance of the training rows in the kernel's own norm, taken
+        anew in each round, and ``"3*median"`` a multiple of it.
+    alpha : float or "auto", default="auto"
+        The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
+        ``"auto"`` chooses from `alphas`.
+    alphas : array-like of float, default=(1e-3, 1e-2, 1e-1, 1.0)
+        Ridges to choose from.
+    metric_type : {"auto", "full", "diag"}, default="auto"
+        Whether the metric is a full matrix or weights features only. ``"auto"`` is
+        full for kernels of the Euclidean distance and diagonal for those of the L1
+        and Lp distances, which allow nothing else.
+    n_components : int, float or None, default=None
+        Truncates the metric to that many leading directions, or to as many as make up
+        that share of its trace.
+    max_iter : int, default=5
+        Number of rounds in which the metric is learned anew. With 0 the model is
+        kernel ridge regression.
+    validation : {"auto", "cv", "loo", "holdout"} or None, default="auto"
+        How the round, the ridge and the kernel are chosen. ``"cv"`` pools out-of-fold
+        predictions of folds that learn a metric of their own, ``"holdout"`` sets rows
+        aside once; both then fit again on all rows. ``"loo"`` takes leave-one-out
+        residuals in closed form; it is fast, but optimistic about later rounds, whose
+        metric has seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and
+        ``"holdout"`` above. None keeps the last round (and chooses ridge and kernel,
+        where they are open, by leave-one-out in it, or by a hold-out in it where rows
+        are too many to factorise).
+    cv : int, splitter or iterable, default=5
+        Number of shuffled folds (at most one per row), a splitter, or pairs of train
+        and test row numbers.
+    validation_fraction : float, default=0.2
+        Share of the rows that a hold-out sets aside.
+    fit_intercept : bool, default=True
+        Whether the weighted mean of the targets is taken out before the fit and added
+        to the predictions. False is the published algorithm.
+    center_gradients : bool, default=False
+        Whether the mean gradient is subtracted before the average of outer products.
+    max_agop_samples : int or None, default=20_000
+        Average the outer products over a random subsample of at most so many rows.
+    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
+        ``"cholesky"`` is exact; it adds to the diagonal, with a warning, what it takes
+        to be positive definite. ``"eigh"`` is slower and leaves out the null space of a
+        singular kernel matrix. ``"pcg"`` is conjugate gradients, to a residual of
+        0.001 of the targets; ``"eigenpro"`` takes stochastic steps that stop early,
+        which smooths. Both compute the kernel matrix anew where it does not fit in
+        memory. ``"auto"`` is ``"cholesky"`` up to 10 000 rows, ``"pcg"`` above.
+    device : {"cpu", "cuda", None}, default=None
+        Where to compute. ``"cuda"`` takes arrays of NumPy and data frames to a GPU, by
+        CuPy, and returns arrays of NumPy. ``"cpu"`` always computes with NumPy. None
+        computes where X is: NumPy input on the CPU; arrays of CuPy on the GPU, where
+        results stay; input of another array library, with scikit-learn's
+        ``array_api_dispatch``, by that library's own functions.
+    n_jobs : int or None, default=None
+        Number of folds that are fitted at the same time, in threads. The algebra of a
+        single fit uses the threads that BLAS may use in any case. On a GPU one fold is
+        fitted after the other.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and subsamples.
+
+    Attributes
+    ----------
+    X_fit_ : ndarray of shape (n_samples, n_columns)
+        Training rows of positive weight as the kernel has them: the numbers, scaled,
+        then their quantiles if `scaling_` has them, columns of missing values, and the
+        levels of categories. Of numbers alone
+        that are never missing there are as many columns as features.
+    dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Coefficients of the kernel machine.
+    intercept_ : float or ndarray of shape (n_outputs,)
+        The mean that was taken out of the targets; 0 without intercept.
+    metric_ : ndarray of shape (n_columns, n_columns)
+        The metric M of the kept round, of the columns of `X_fit_`, scaled to a largest
+        diagonal entry of 1; the identity where that is round 0.
+    components_ : ndarray of shape (n_components, n_columns)
+        A square root of the metric: ``metric_ == components_.T @ components_``.
+    feature_importances_ : ndarray of shape (n_features,)
+        Diagonal of the average gradient outer product that the metric is made of (of
+        the predictor's own, where the metric is the identity), scaled to sum 1.
+    kernel_ : Kernel
+        The kernel.
+    scaling_ : {"clipped", "quantile", "standard"} or None
+        The scaling of the numbers.
+    bandwidth_ : float
+        Its bandwidth in the kept round.
+    alpha_ : float
+        The ridge.
+    best_iter_ : int
+        The round that was kept; 0 is before any metric was learned.
+    n_iter_ : int
+        Rounds that were run, at least 1.
+    history_ : dict of ndarrays
+        Columns ``kernel``, ``scaling``, ``alpha``, ``iter`` and ``score`` of all that
+        was compared (R²; NaN where nothing was).
+    is_categorical_ : ndarray of bool of shape (n_features,) or None
+        Which features are categories; None if there are none.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    RFMClassifier : The same for classes.
+    sklearn.kernel_ridge.KernelRidge : The model without a learned metric.
+
+    References
+    ----------
+    .. [1] A. Radhakrishnan, D. Beaglehole, P. Pandit, M. Belkin, "Mechanism for feature
+       learning in neural networks and backpropagation-free machine learning models",
+       Science 383, 2024.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from skrfm import RFMRegressor
+    >>> X, y = make_friedman1(300, n_features=8, random_state=0)
+    >>> model = RFMRegressor(kernel="laplace", alpha=1e-3, random_state=0).fit(X, y)
+    >>> model.feature_importances_.round(2)
+    array([0.23, 0.22, 0.24, 0.25, 0.06, 0.  , 0.  , 0.  ])
+    """
+
+    _multi_output = True
+
+    def predict(
+        self, X: Table, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
+        """Predict the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return standard deviations as well. They come from the Gaussian
+            process with the learned kernel, noise included: its signal variance is
+            estimated from the leave-one-out residuals, its noise variance is `alpha_`
+            times that. The kernel matrix of the training rows is factorised for them
+            anew, which takes as long as one round of the fit.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions.
+        std : ndarray of the same shape
+            Their standard deviations; only with `return_std=True`.
+        """
+        out, placement = self._outputs(X, "predict")
+        out = placement.to_caller(self._squeezed(out))
+        if not return_std:
+            return out
+        rows, placement = self._read_rows(X, "predict")
+        with self._threads(placement):
+            variance = self._fitted.predictor.variance(rows, placement)
+        std = placement.backend.xp.sqrt(variance)
+        return out, placement.to_caller(self._squeezed(std))
+
+
+class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
+    """Least squares kernel classification with a learned feature metric.
+
+    A Recursive Feature Machine [1]_ fitted to class indicators: one output of ±1 for
+    two classes, one output per class for more. Class probabilities come from the
+    outputs by a calibration that is fitted on rows a fit has not seen. Round, ridge and
+    kernel are chosen by the log-loss of these probabilities.
+
+    Parameters
+    ----------
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
+            default="from_dtype"
+        The features that are categories: a mask, places or names. ``"from_dtype"``
+        takes those columns of a data frame that have a categorical dtype. Categories
+        may have values of any kind. Levels that `fit` has not seen are like no level
+        that it has, and a missing value is a level of its own; of more than 1000
+        levels the rarest are one.
+    scaling : {"auto", "clipped", "quantile", "standard"} or None, default="auto"
+        How numbers are scaled, so that a bandwidth means the same on every table.
+        ``"standard"`` subtracts the mean and divides by the standard deviation,
+        ``"clipped"`` turns the result z into z / √(1 + (z / 3)²), which heavy tails do
+        not stretch; both leave constant features out. ``"quantile"`` is ``"clipped"``
+        with the quantile of each number, of the normal distribution, in a column beside
+        it: whatever the shape of its distribution, ranks count as well. ``"auto"``
+        chooses between these two as `validation` says. None takes numbers as they are.
+        Missing numbers are set to the mean, and have a column that says so where they
+        occur in `fit`. Levels of categories are columns of zeros and ones.
+    kernel : str or Kernel, default="auto"
+        ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
+        ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
+        ``"auto"`` chooses between ``"laplace"`` and ``"l1_laplace"``. A search over
+        ``kernel__exponent`` needs the object. Note that scikit-learn's
+        ``"laplacian"`` is ``"l1_laplace"`` here.
+    bandwidth : float or str, default="3*median"
+        The bandwidth L of the kernel. A number is used as it is. ``"median"`` is the
+        weighted median distance of the training rows in the kernel's own norm, taken
+        anew in each round, and ``"3*median"`` a multiple of it.
+    alpha : float or "auto", default="auto"
+        The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
+        ``"auto"`` chooses from `alphas`.
+    alphas : array-like of float, default=(1e-3, 1e-2, 1e-1, 1.0)
+        Ridges to choose from.
+    metric_type : {"auto", "full", "diag"}, default="auto"
+        Whether the metric is a full matrix or weights features only. ``"auto"`` is
+        full for kernels of the Euclidean distance and diagonal for those of the L1
+        and Lp distances, which allow nothing else.
+    n_components : int, float or None, default=None
+        Truncates the metric to that many leading directions, or to as many as make up
+        that share of its trace.
+    max_iter : int, default=5
+        Number of rounds in which the metric is learned anew. With 0 the model is
+        kernel ridge regression.
+    validation : {"auto", "cv", "loo", "holdout"} or None, default="auto"
+        How the round, the ridge and the kernel are chosen. ``"cv"`` pools out-of-fold
+        predictions of folds that learn a metric of their own, ``"holdout"`` sets rows
+        aside once; both then fit again on all rows. ``"loo"`` takes leave-one-out
+        residuals in closed form; it is fast, but optimistic about later rounds, whose
+        metric has seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and
+        ``"holdout"`` above. None keeps the last round (and chooses ridge and kernel,
+        where they are open, by leave-one-out in it, or by a hold-out in it where rows
+        are too many to factorise).
+    cv : int, splitter or iterable, default=5
+        Number of shuffled stratified folds (at most one per row of a class), a
+        splitter, or pairs of train and test row numbers.
+    validation_fraction : float, default=0.2
+        Share of the rows that a hold-out sets aside.
+    fit_intercept : bool, default=True
+        Whether the weighted mean of the targets is taken out before the fit and added
+        to the predictions. False is the published algorithm.
+    class_weight : dict, "balanced" or None, default=None
+        Factors on the sample weights of each class.
+    center_gradients : bool, default=False
+        Whether the mean gradient is subtracted before the average of outer products.
+    max_agop_samples : int or None, default=20_000
+        Average the outer products over a random subsample of at most so many rows.
+    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
+        ``"cholesky"`` is exact; it adds to the diagonal, with a warning, what it takes
+        to be positive definite. ``"eigh"`` is slower and leaves out the null space of a
+        singular kernel matrix. ``"pcg"`` is conjugate gradients, to a residual of
+        0.001 of the targets; ``"eigenpro"`` takes stochastic steps that stop early,
+        which smooths. Both compute the kernel matrix anew where it does not fit in
+        memory. ``"auto"`` is ``"cholesky"`` up to 10 000 rows, ``"pcg"`` above.
+    device : {"cpu", "cuda", None}, default=None
+        Where to compute. ``"cuda"`` takes arrays of NumPy and data frames to a GPU, by
+        CuPy, and returns arrays of NumPy. ``"cpu"`` always computes with NumPy. None
+        computes where X is: NumPy input on the CPU; arrays of CuPy on the GPU, where
+        results stay; input of another array library, with scikit-learn's
+        ``array_api_dispatch``, by that library's own functions.
+    n_jobs : int or None, default=None
+        Number of folds that are fitted at the same time, in threads. The algebra of a
+        single fit uses the threads that BLAS may use in any case. On a GPU one fold is
+        fitted after the other.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and subsamples.
+
+    Attributes
+    ----------
+    X_fit_ : ndarray of shape (n_samples, n_columns)
+        Training rows of positive weight as the kernel has them: the numbers, scaled,
+        then their quantiles if `scaling_` has them, columns of missing values, and the
+        levels of categories. Of numbers alone
+        that are never missing there are as many columns as features.
+    dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_classes)
+        Coefficients of the kernel machine.
+    intercept_ : float or ndarray of shape (n_classes,)
+        The mean that was taken out of the targets; 0 without intercept.
+    metric_ : ndarray of shape (n_columns, n_columns)
+        The metric M of the kept round, of the columns of `X_fit_`, scaled to a largest
+        diagonal entry of 1; the identity where that is round 0.
+    components_ : ndarray of shape (n_components, n_columns)
+        A square root of the metric: ``metric_ == components_.T @ components_``.
+    feature_importances_ : ndarray of shape (n_features,)
+        Diagonal of the average gradient outer product that the metric is made of (of
+        the predictor's own, where the metric is the identity), scaled to sum 1.
+    kernel_ : Kernel
+        The kernel.
+    scaling_ : {"clipped", "quantile", "standard"} or None
+        The scaling of the numbers.
+    bandwidth_ : float
+        Its bandwidth in the kept round.
+    alpha_ : float
+        The ridge.
+    best_iter_ : int
+        The round that was kept; 0 is before any metric was learned.
+    n_iter_ : int
+        Rounds that were run, at least 1.
+    history_ : dict of ndarrays
+        Columns ``kernel``, ``scaling``, ``alpha``, ``iter`` and ``score`` of all that
+        was compared (minus the log-loss at the best calibration; NaN where nothing
+        was).
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    is_categorical_ : ndarray of bool of shape (n_features,) or None
+        Which features are categories; None if there are none.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    RFMRegressor : The same for numbers.
+
+    References
+    ----------
+    .. [1] A. Radhakrishnan, D. Beaglehole, P. Pandit, M. Belkin, "Mechanism for feature
+       learning in neural networks and backpropagation-free machine learning models",
+       Science 383, 2024.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skrfm import RFMClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = RFMClassifier(kernel="laplace", alpha=1e-2, random_state=0).fit(X, y)
+    >>> model.predict(X[:2])
+    array([0, 0])
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    _criterion = ClassificationCriterion()
+    _needs_outputs = True
+    _parameter_constraints = {
+        **BaseRFM._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        *,
+        categorical_features="from_dtype",
+        scaling="auto",
+        kernel="auto",
+        bandwidth="3*median",
+        alpha="auto",
+        alphas=(1e-3, 1e-2, 1e-1, 1.0),
+        metric_type="auto",
+        n_components=None,
+        max_iter=5,
+        validation="auto",
+        cv=5,
+        validation_fraction=0.2,
+        fit_intercept=True,
+        class_weight=None,
+        center_gradients=False,
+        max_agop_samples=20_000,
+        solver="auto",
+        device=None,
+        n_jobs=None,
+        random_state=None,
+    ):
+        super().__init__(
+            categorical_features=categorical_features,
+            scaling=scaling,
+            kernel=kernel,
+            bandwidth=bandwidth,
+            alpha=alpha,
+            alphas=alphas,
+            metric_type=metric_type,
+            n_components=n_components,
+            max_iter=max_iter,
+            validation=validation,
+            cv=cv,
+            validation_fraction=validation_fraction,
+            fit_intercept=fit_intercept,
+            center_gradients=center_gradients,
+            max_agop_samples=max_agop_samples,
+            solver=solver,
+            device=device,
+            n_jobs=n_jobs,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+
+    def _fit_targets(self, y, weight):
+        return ClassTargets.fit(
+            y, weight, class_weight=self.class_weight, name=type(self).__name__
+        )
+
+    def _calibrate(self, outputs, validation_rows):
+        rows = validation_rows
+        return Calibration.fit(outputs, rows.targets, rows.weight)
+
+    def decision_function(self, X: Table) -> FloatArray:
+        """Return the outputs of the machine.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One score per class; for two classes the score of the second, whose sign
+            is the prediction.
+        """
+        out, placement = self._outputs(X, "decision_function")
+        return placement.to_caller(self._squeezed(out))
+
+    def predict(self, X: Table) -> np.ndarray:
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        out, placement = self._outputs(X, "predict")
+        labels = self._fitted.targets.labels(placement.backend.to_numpy(out))
+        return placement.labels_to_caller(labels)
+
+    def predict_proba(self, X: Table) -> FloatArray:
+        """Predict class probabilities.
+
+        Least squares estimates the probabilities of the classes. The softmax of these
+        estimates or of something like their logarithms is taken, with one temperature,
+        whichever fits best the outputs that the choice of the round had on unseen rows.
+        The order of the classes is that of `decision_function`. With
+        ``validation=None`` leave-one-out outputs are fitted, or those of a hold-out in
+        the last round where rows are too many to factorise; both are optimistic, for
+        the metric has seen all rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        out, placement = self._outputs(X, "predict_proba")
+        calibration = self._fitted.calibration
+        proba = calibration.probabilities(placement.backend.to_numpy(out))
+        return placement.to_caller(placement.backend.asarray(proba, out.dtype))

@@ -1,0 +1,290 @@
+"""What a fit ends with: a kernel machine, the coding of its table and targets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+
+from .._backend import Array
+from .._recursion import Candidate
+from .._search import Calibration
+from .._sklearn import warn
+from .._tables import (
+    ClassTargets,
+    Coding,
+    NumericTargets,
+    Placement,
+    TableEncoder,
+)
+from ..exceptions import NumericalWarning
+from ..solvers import predictive_variance
+
+# a residual of an iterative solver that is warned of: ten times what it stops at
+_LARGE_RESIDUAL = 1e-2
+# rows whose variance is computed together, as a block of the kernel matrix
+_VARIANCE_ROWS = 1024
+
+
+class Predictor(Protocol):
+    """What predicts: one kernel machine, or an average of several."""
+
+    def outputs(self, X: Array, placement: Placement) -> Array:
+        """Return the outputs (m, c) at rows that were read, not yet encoded."""
+        ...
+
+    def variance(self, X: Array, placement: Placement) -> Array:
+        """Return the variances (m, c) of the outputs, noise included."""
+        ...
+
+    def map_arrays(self, function: Callable[[Array], Array]) -> "Predictor":
+        """Return the same with a function applied to every fitted array."""
+        ...
+
+    @property
+    def first(self) -> "KernelMachine":
+        """The machine whose attributes the estimator shows."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelMachine:
+    """A fitted round with the encoding of its rows: everything that prediction needs.
+
+    Attributes
+    ----------
+    candidate : Candidate
+        The parameters.
+    best_iter : int
+        The number of the round.
+    bandwidth : float
+        The bandwidth of the round.
+    encoder : TableEncoder
+    X_fit : array of shape (n, d)
+        The encoded training rows.
+    mapped_fit : array of shape (n, k)
+        The training rows mapped by the metric, as the kernel takes them.
+    weight : array of shape (n,)
+    center : array of shape (d,)
+    components : array of shape (k, d)
+    metric : array of shape (d, d)
+    importances : array of shape (n_features,)
+    coef : array of shape (n, c)
+    intercept : array of shape (c,)
+    """
+
+    candidate: Candidate
+    best_iter: int
+    bandwidth: float
+    encoder: TableEncoder
+    X_fit: Array
+    mapped_fit: Array
+    weight: Array
+    center: Array
+    components: Array
+    metric: Array
+    importances: Array
+    coef: Array
+    intercept: Array
+
+    @classmethod
+    def from_round(cls, fitted, training):
+        """Return the machine of a Round that was fitted to a TrainingSet."""
+        placement, candidate = training.placement, fitted.candidate
+        backend, scaling = placement.backend, candidate.scaling
+        data = training.data.scaled(scaling, backend)
+        encoder = training.coding.encoder.scaled(scaling)
+        components = fitted.metric.dense_components(data.X.shape[1])
+        metric = components.T @ components
+        importances = np.bincount(encoder.origins, _importances(fitted, metric))
+
+        def array(a):
+            return placement.to_caller(backend.asarray(a, data.X.dtype))
+
+        return cls(
+            candidate=candidate,
+            best_iter=fitted.number,
+            bandwidth=fitted.bandwidth,
+            encoder=encoder,
+            X_fit=array(data.X),
+            mapped_fit=array(fitted.T),
+            weight=array(data.weight),
+            center=array(fitted.center),
+            components=array(components),
+            metric=array(metric),
+            importances=array(importances),
+            coef=array(fitted.coef),
+            intercept=array(fitted.intercept),
+        )
+
+    @property
+    def first(self):
+        """The machine itself."""
+        return self
+
+    def encode(self, X, placement):
+        """Return encoded rows, as arrays of the computing backend."""
+        rows = self.encoder.transform(X, placement.input_backend.xp)
+        return placement.to_backend(rows)
+
+    def outputs(self, X, placement):
+        """Return the outputs (m, c) at rows that were read, not yet encoded."""
+        out = placement.backend.cross_dot(
+            self.candidate.kernel,
+            self._mapped(X, placement),
+            placement.to_backend(self.mapped_fit),
+            self.bandwidth,
+            placement.to_backend(self.coef),
+            category_sizes=self.candidate.lookup_sizes,
+        )
+        out += placement.to_backend(self.intercept)
+        return out
+
+    def variance(self, X, placement):
+        """Return the variances (m, c) of the outputs, noise included."""
+        backend, L = placement.backend, self.bandwidth
+        kernel, sizes = self.candidate.kernel, self.candidate.lookup_sizes
+        T, Z = self._mapped(X, placement), placement.to_backend(self.mapped_fit)
+        edges = [*range(0, T.shape[0], _VARIANCE_ROWS), T.shape[0]]
+        parts = (T[start:stop, :] for start, stop in pairwise(edges))
+        blocks = (
+            (
+                backend.cross(kernel, part, Z, L, category_sizes=sizes),
+                backend.self_values(kernel, part, L),
+            )
+            for part in parts
+        )
+        return predictive_variance(
+            backend.gram(kernel, Z, L, category_sizes=sizes),
+            placement.to_backend(self.coef),
+            blocks,
+            weight=placement.to_backend(self.weight),
+            alpha=self.candidate.alpha,
+            xp=backend.xp,
+        )
+
+    def _mapped(self, X, placement):
+        """Return rows as the kernel takes them: encoded, centred, mapped."""
+        backend, center = placement.backend, placement.to_backend(self.center)
+        rows = backend.asarray(self.encode(X, placement), center.dtype) - center
+        return backend.rows(rows @ placement.to_backend(self.components).T)
+
+    def map_arrays(self, function):
+        """Return the machine with a function applied to its arrays."""
+        names = (
+            "X_fit",
+            "mapped_fit",
+            "weight",
+            "center",
+            "components",
+            "metric",
+            "importances",
+            "coef",
+            "intercept",
+        )
+        return replace(self, **{name: function(getattr(self, name)) for name in names})
+
+    def attributes(self, single_output):
+        """Return the public attributes of an estimator with this machine, by name."""
+        intercept = self.intercept
+        return {
+            "X_fit_": self.X_fit,
+            "dual_coef_": self.coef[:, 0] if single_output else self.coef,
+            "intercept_": float(intercept[0]) if single_output else intercept,
+            "bandwidth_": self.bandwidth,
+            "alpha_": self.candidate.alpha,
+            "kernel_": self.candidate.kernel,
+            "scaling_": self.candidate.scaling,
+            "best_iter_": self.best_iter,
+            "components_": self.components,
+            "metric_": self.metric,
+            "feature_importances_": self.importances,
+            "_n_features_out": self.components.shape[0],
+        }
+
+
+def _importances(fitted, metric):
+    """Return the share of each column in the trace of the AGOP; zeros without one."""
+    diagonal = np.diagonal(metric)
+    if fitted.metric.components is None and fitted.agop is not None:
+        diagonal = fitted.agop
+    total = diagonal.sum()
+    return diagonal / total if total > 0 else np.zeros(len(diagonal))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What a fit ends with.
+
+    Attributes
+    ----------
+    predictor : KernelMachine or MachineAverage
+    coding : Coding
+        How tables are read.
+    targets : NumericTargets or ClassTargets
+        How targets are coded.
+    history : dict of ndarrays or None
+        The rounds that were fitted; None for a round in the middle of a fit.
+    calibration : Calibration
+        From outputs to probabilities.
+    unseen_outputs : array of shape (n, c) or None
+        Outputs at training rows by fits that have not seen them.
+    results : dict
+        Further attributes of the estimator, by name.
+    """
+
+    predictor: Predictor
+    coding: Coding
+    targets: NumericTargets | ClassTargets
+    history: dict[str, np.ndarray] | None
+    calibration: Calibration
+    unseen_outputs: Array | None
+    results: dict = field(default_factory=dict)
+
+    def attributes(self):
+        """Return the attributes of an estimator that was fitted so, by name."""
+        found = self.coding.attributes()
+        found |= self.predictor.first.attributes(self.targets.single_output)
+        found |= self.results
+        found["_fitted"] = self
+        if self.history is not None:
+            found["history_"] = self.history
+            found["n_iter_"] = max(1, int(self.history["iter"].max()))
+        if self.targets.classes is not None:
+            found["classes_"] = self.targets.classes
+        return found
+
+    def map_arrays(self, function):
+        """Return the same with a function applied to every fitted array."""
+        unseen = self.unseen_outputs
+        return replace(
+            self,
+            predictor=self.predictor.map_arrays(function),
+            unseen_outputs=None if unseen is None else function(unseen),
+        )
+
+
+def warn_of_trouble(fitted, data):
+    """Warn where the fitted machine is not quite what was asked for."""
+    dtype = str(data.X.dtype).rsplit(".", 1)[-1]
+    if fitted.agop is not None and not np.any(fitted.agop):
+        message = (
+            f"The predictor of round {fitted.number} is constant, so its average "
+            "gradient outer product is zero and the metric stays as it is. Is y "
+            "constant, are all rows equal, or is alpha too large?"
+        )
+    elif fitted.jitter:
+        message = (
+            "The kernel matrix with alpha on its diagonal is not positive definite in "
+            f"{dtype}: {fitted.jitter:.1e} was added to the diagonal. Raise alpha"
+            + (", or pass X in float64." if dtype == "float32" else ".")
+        )
+    elif fitted.residual > _LARGE_RESIDUAL:
+        message = (
+            f"solver='pcg' has stopped at a residual of {fitted.residual:.1e} by the "
+            "size of the targets. Raise alpha, or pass solver='cholesky'."
+        )
+    else:
+        return
+    warn(message, NumericalWarning)

@@ -1,0 +1,89 @@
+"""Averages of kernel machines: which ones of a search, and how they predict."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..rfm._fitted import Fit
+
+# An average consists of at most so many shares, which machines may have several of.
+_SHARES = 12
+
+
+def select(trials, score, max_count):
+    """Return how many shares each trial has in the best average on validation rows.
+
+    The average starts from the best trial. The trial that improves its score most is
+    added to it, whether it is in the average already or not, until none improves it.
+
+    Parameters
+    ----------
+    trials : list of TrialResult
+        The best first.
+    score : callable
+        Maps outputs on the validation rows to a score; larger is better.
+    max_count : int
+        The largest number of different trials.
+
+    Returns
+    -------
+    ndarray of int of shape (n_trials,)
+    """
+    counts = np.zeros(len(trials), dtype=int)
+    counts[0] = 1
+    total, best = trials[0].outputs, trials[0].score
+    for number in range(2, _SHARES + 1):
+        full = np.count_nonzero(counts) >= max_count
+        allowed = np.flatnonzero(counts) if full else range(len(trials))
+        scores = {k: score((total + trials[k].outputs) / number) for k in allowed}
+        added = max(scores, key=scores.get)
+        if not scores[added] > best:
+            break
+        best, total = scores[added], total + trials[added].outputs
+        counts[added] += 1
+    return counts
+
+
+def weighted_sum(weights, arrays):
+    """Return the sum of arrays times their weights."""
+    return sum(weight * a for weight, a in zip(weights, arrays, strict=True))
+
+
+@dataclass(frozen=True)
+class MachineAverage:
+    """Kernel machines whose outputs are averaged.
+
+    Attributes
+    ----------
+    fits : tuple of Fit
+        The machines, each with a fit of its own, the best first.
+    weights : tuple of float
+        Their shares, which sum to 1.
+    """
+
+    fits: tuple[Fit, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def first(self):
+        """The best machine, whose attributes the estimator shows."""
+        return self.fits[0].predictor.first
+
+    def outputs(self, X, placement):
+        """Return the outputs (m, c) at rows that were read, not yet encoded."""
+        outputs = (fit.predictor.outputs(X, placement) for fit in self.fits)
+        return weighted_sum(self.weights, outputs)
+
+    def variance(self, X, placement):
+        """Return the variance of a mixture of Gaussian processes."""
+        means = [fit.predictor.outputs(X, placement) for fit in self.fits]
+        mean = weighted_sum(self.weights, means)
+        variances = (
+            fit.predictor.variance(X, placement) + (own_mean - mean) ** 2
+            for fit, own_mean in zip(self.fits, means, strict=True)
+        )
+        return weighted_sum(self.weights, variances)
+
+    def map_arrays(self, function):
+        """Return the same with a function applied to every fitted array."""
+        return replace(self, fits=tuple(fit.map_arrays(function) for fit in self.fits))

@@ -1,0 +1,249 @@
+"""The search of the …CV estimators: at random, by rounds and folds, and averaged."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from numbers import Integral, Real
+from time import perf_counter
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.metrics import get_scorer_names
+from sklearn.utils.validation import check_is_fitted
+
+from .._search import Choice, HoldOut, choose, halve, make_folds, unscored_history
+from .._sklearn import Interval, StrOptions
+from .._tables import check_n_jobs
+from ..kernels import L1Laplace, Laplace
+from ..rfm._base import BaseRFM
+from ..rfm._fitted import KernelMachine
+from ._averaging import MachineAverage, select, weighted_sum
+from ._scoring import PartCriterion, parts_of
+from ._space import RandomCandidates, parameters_of
+
+# parameters that all candidates share
+_SHARED = (
+    "max_iter",
+    "fit_intercept",
+    "center_gradients",
+    "max_agop_samples",
+    "solver",
+)
+# parameters that the machines of an average have from the search
+_COMMON = (
+    "categorical_features",
+    "scaling",
+    "device",
+    "n_jobs",
+    "random_state",
+)
+
+
+@dataclass(frozen=True)
+class AveragedChoice:
+    """The choice of a search, and the average of its best trials.
+
+    `weights` are the shares of ``choice.best_trials``; `results` are attributes that
+    describe the search, by name.
+    """
+
+    choice: Choice
+    weights: tuple[float, ...]
+    results: dict
+
+
+class SearchCV(BaseRFM):
+    """The random search, in place of the few candidates of an RFM estimator."""
+
+    #: the class of the estimators in `machines_`
+    _machine_class = None
+    #: maps (outputs, targets, weight) and a coding to an estimator and its y
+    _unseen_estimator = None
+
+    #: kernels of the first candidates
+    _first_kernels = (Laplace(), L1Laplace())
+
+    _parameter_constraints = {
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+        "n_machines": [Interval(Integral, 1, None, closed="left")],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "time_budget": [Interval(Real, 0, None, closed="neither"), None],
+        **{name: BaseRFM._parameter_constraints[name] for name in (*_SHARED, *_COMMON)},
+        "cv": BaseRFM._parameter_constraints["cv"],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_candidates=30,
+        n_machines=5,
+        scoring=None,
+        cv=5,
+        time_budget=None,
+        categorical_features="from_dtype",
+        scaling="clipped",
+        max_iter=5,
+        fit_intercept=True,
+        center_gradients=False,
+        max_agop_samples=20_000,
+        solver="auto",
+        device=None,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.n_candidates = n_candidates
+        self.n_machines = n_machines
+        self.scoring = scoring
+        self.cv = cv
+        self.time_budget = time_budget
+        self.categorical_features = categorical_features
+        self.scaling = scaling
+        self.max_iter = max_iter
+        self.fit_intercept = fit_intercept
+        self.center_gradients = center_gradients
+        self.max_agop_samples = max_agop_samples
+        self.solver = solver
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _candidates(self, training, seed):
+        encoder = training.coding.encoder
+        shared = {name: getattr(self, name) for name in _SHARED}
+        shared |= {"seed": seed, "category_sizes": encoder.category_sizes}
+        return RandomCandidates(
+            self.n_candidates,
+            seed=seed,
+            first_kernels=self._first_kernels,
+            shared=shared,
+            scalings=encoder.scalings,
+        )
+
+    def _judging(self, training, n_candidates, seed):
+        placement = training.placement
+        strata = training.targets.strata(placement.backend.to_numpy(training.data.Y))
+        folds = make_folds(self.cv, strata, keep=training.keep, seed=seed)
+        return HoldOut(folds, check_n_jobs(self.n_jobs, placement))
+
+    @property
+    def _max_machines(self):
+        return self.n_machines
+
+    def _choose(self, training, candidates, judging, progress):
+        """Return the AveragedChoice among the candidates."""
+        budget = self.time_budget
+        deadline = None if budget is None else perf_counter() + budget
+        criterion = PartCriterion(
+            parts_of(judging),
+            criterion=self._criterion,
+            scoring=self.scoring,
+            estimator_of=partial(self._unseen_estimator, coding=training.targets),
+            name=type(self).__name__,
+        )
+        choice = choose(
+            training.data,
+            candidates,
+            judging,
+            criterion=criterion,
+            backend=training.placement.backend,
+            progress=progress,
+            prune=halve,
+            deadline=deadline,
+        )
+        results = self._search_results(choice, np.array(criterion.scores))
+        return self._average(choice, criterion, results)
+
+    def _average(self, choice, criterion, results):
+        """Return the AveragedChoice with the best average of the best trials."""
+        rows, trials = choice.validation_rows, choice.best_trials
+
+        def score(outputs):
+            return criterion.mean(outputs, rows.targets, rows.weight)
+
+        counts = select(trials, score, self.n_machines)
+        chosen = np.flatnonzero(counts)
+        trials = [trials[k] for k in chosen]
+        weights = (counts[chosen] / counts.sum()).tolist()
+        outputs = weighted_sum(weights, (trial.outputs for trial in trials))
+        results |= {"machine_weights_": weights, "average_score_": score(outputs)}
+        choice = replace(choice, best_trials=trials, outputs=outputs)
+        return AveragedChoice(choice, tuple(weights), results)
+
+    def _fit_choice(self, training, choice, progress):
+        """Fit the machines of the average to all rows; return the best round, the Fit.
+
+        Each machine is a Fit of its own, with the outputs of its trial.
+        """
+        averaged, choice = choice, choice.choice
+        best, fits = None, []
+        for trial in choice.best_trials:
+            fitted = choice.model if best is None else None
+            if fitted is None:
+                fitted = self._fit_all(training, trial.candidate, progress)
+            best = fitted if best is None else best
+            history = unscored_history(fitted.candidate, fitted.number)
+            own = replace(choice, outputs=trial.outputs, history=history)
+            machine = KernelMachine.from_round(fitted, training)
+            fits.append(self._make_fit(training, machine, choice=own))
+        fit = self._make_fit(
+            training,
+            MachineAverage(tuple(fits), averaged.weights),
+            choice=choice,
+            results=averaged.results,
+        )
+        return best, fit
+
+    @property
+    def machines_(self):
+        """The machines whose outputs are averaged, as estimators, the best first."""
+        check_is_fitted(self)
+        own = self.get_params(deep=False)
+        machines = []
+        for fit in self._fitted.predictor.fits:
+            machine = self._machine_class(validation=None)
+            names = (own.keys() & machine.get_params(deep=False).keys()) - {"cv"}
+            candidate = fit.predictor.candidate
+            parameters = {name: own[name] for name in names}
+            parameters |= self._parameters_of(candidate)
+            machine.set_params(**parameters | {"max_iter": candidate.max_iter})
+            machines.append(machine._set_fitted(fit))
+        return machines
+
+    def _search_results(self, choice, scores):
+        """Return the attributes that describe the search.
+
+        `scores` (n_entries, n_parts) are those of the history. There is a row of
+        `cv_results_` for each candidate at its best round.
+        """
+        means, numbers = scores.mean(axis=1), choice.candidate_numbers
+        rows = [
+            max(np.flatnonzero(numbers == number), key=lambda i: means[i])
+            for number in np.unique(numbers)
+        ]
+        params = [self._parameters_of(choice.candidates[numbers[row]]) for row in rows]
+        cv_results = {
+            **{
+                f"param_{name}": np.array([p[name] for p in params], dtype=object)
+                for name in params[0]
+            },
+            "params": params,
+            "iter": choice.history["iter"][rows],
+            **{f"split{k}_test_score": scores[rows, k] for k in range(scores.shape[1])},
+            "mean_test_score": means[rows],
+            "std_test_score": scores[rows].std(axis=1),
+            "rank_test_score": rankdata(-means[rows], method="min").astype(int),
+        }
+        best = int(np.argmax(means[rows]))
+        best_params = self._parameters_of(choice.candidate)
+        return {
+            "cv_results_": cv_results,
+            "best_index_": best,
+            "best_score_": float(means[rows][best]),
+            "best_params_": best_params | {"max_iter": int(choice.candidate.max_iter)},
+        }
+
+    def _parameters_of(self, candidate):
+        """Return a candidate as parameters, with the scaling where that is searched."""
+        found = parameters_of(candidate)
+        if self.scaling == "auto":
+            found["scaling"] = candidate.scaling
+        return found

@@ -1,0 +1,143 @@
+"""The candidates of a random search: kernels, bandwidths, ridges, kinds of metric."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .._recursion import Candidate, parse_bandwidth
+from ..kernels import GeneralizedLaplace, LpqLaplace
+
+# ranges that were published for tables; bandwidths are multiples of the median distance
+_BANDWIDTH = (0.3, 30.0)
+_RIDGE = (1e-6, 10.0)
+_EXPONENT = (0.7, 1.4)
+# powers of them need no logarithm, and kernels of one order share distances
+_ORDERS = (1.0, 1.25, 1.5, 1.75, 2.0)
+# share of kernels of the Lp distance, and of full metrics among the others
+_COORDINATEWISE = 0.8
+_FULL = 0.5
+# ridges of the kernels that come first, with one scaling or several
+_FIRST_RIDGES, _FEWER_RIDGES = (1.0, 0.1, 0.01, 0.001), (1.0, 0.1, 0.01)
+# the share of candidates near the best so far, in how many batches, near how many
+_NEAR, _BATCHES, _PARENTS = 0.4, 2, 3
+# standard deviations of bandwidths and ridges, in powers of e, and of exponents
+_BANDWIDTH_STEP, _RIDGE_STEP, _EXPONENT_STEP = 0.5, 1.2, 0.15
+
+
+class RandomCandidates:
+    """Candidates in batches: a few good on most tables, random ones, near the best.
+
+    In a batch those of one distance follow each other, and share its computation.
+
+    Parameters
+    ----------
+    count : int
+        The number of candidates in all batches.
+    seed : int
+    first_kernels : iterable of Kernel
+        Kernels of the very first candidates.
+    shared : dict
+        Fields of `Candidate` that all of them have in common, by name.
+    scalings : tuple, default=(None,)
+        Scalings of the numbers.
+
+    Attributes
+    ----------
+    first : list of Candidate
+        The first batch.
+    """
+
+    def __init__(self, count, *, seed, first_kernels, shared, scalings=(None,)):
+        self.count, self._rng = count, np.random.default_rng(seed)
+        ridges = _FIRST_RIDGES if len(scalings) == 1 else _FEWER_RIDGES
+        known = [
+            Candidate(
+                kernel,
+                alpha,
+                "3*median",
+                diagonal=kernel.coordinatewise,
+                scaling=scaling,
+                **shared,
+            )
+            for alpha in ridges
+            for scaling in scalings
+            for kernel in first_kernels
+        ][:count]
+        n_drawn = max(0, round(count * (1 - _NEAR)) - len(known))
+        drawn = [_draw(self._rng, scalings, shared) for _ in range(n_drawn)]
+        self.first = sorted(known, key=_distance) + sorted(drawn, key=_distance)
+        self._n_left = count - len(self.first)
+        self._batch_size = -(-self._n_left // _BATCHES)
+
+    def next_batch(self, candidates):
+        """Return the next batch, near the best of the candidates, the best first."""
+        size = min(self._batch_size, self._n_left)
+        self._n_left -= size
+        best = candidates[:_PARENTS]
+        parents = [best[number % len(best)] for number in range(size)]
+        return sorted((_near(self._rng, parent) for parent in parents), key=_distance)
+
+
+def _distance(candidate):
+    scaling = candidate.scaling == "quantile"
+    return scaling, candidate.kernel.norm_order, candidate.kernel.coordinatewise
+
+
+# -- drawing --------------------------------------------------------------------------
+
+
+def _draw(rng, scalings, shared):
+    """Return a candidate from the whole space."""
+    q = round(rng.uniform(*_EXPONENT), 3)
+    if rng.random() < _COORDINATEWISE:
+        p = float(rng.choice([order for order in _ORDERS if order >= q]))
+        kernel, diagonal = LpqLaplace(p=p, q=q), True
+    else:
+        kernel, diagonal = GeneralizedLaplace(exponent=q), rng.random() >= _FULL
+    multiple, alpha = _log_uniform(rng, *_BANDWIDTH), _log_uniform(rng, *_RIDGE)
+    scaling = scalings[rng.integers(len(scalings))]
+    candidate = Candidate(kernel, alpha, diagonal=diagonal, scaling=scaling, **shared)
+    return _with_numbers(candidate, multiple, alpha)
+
+
+def _log_uniform(rng, low, high):
+    return np.exp(rng.uniform(np.log(low), np.log(high)))
+
+
+def _near(rng, candidate):
+    """Return a candidate near another one, with the same kind of metric."""
+    kernel = candidate.kernel
+    if not kernel.of_inner_products:
+        candidate = replace(candidate, kernel=_near_kernel(rng, kernel))
+    _, multiple = parse_bandwidth(candidate.bandwidth)
+    return _with_numbers(
+        candidate,
+        np.clip(multiple * rng.lognormal(0, _BANDWIDTH_STEP), *_BANDWIDTH),
+        np.clip(candidate.alpha * rng.lognormal(0, _RIDGE_STEP), *_RIDGE),
+    )
+
+
+def _near_kernel(rng, kernel):
+    p, q = kernel.norm_order, kernel.profile(1.0)[2]
+    q = round(float(np.clip(rng.normal(q, _EXPONENT_STEP), *_EXPONENT)), 3)
+    if not kernel.coordinatewise:
+        return GeneralizedLaplace(exponent=q)
+    orders = [order for order in _ORDERS if order >= q]
+    near = [order for order in orders if abs(order - p) <= 0.25] or orders[:1]
+    return LpqLaplace(p=float(rng.choice(near)), q=q)
+
+
+def _with_numbers(candidate, multiple, alpha):
+    """Return a candidate with a bandwidth and a ridge of four digits."""
+    alpha = float(f"{alpha:.4g}")
+    return replace(candidate, bandwidth=f"{multiple:.4g}*median", alpha=alpha)
+
+
+def parameters_of(candidate):
+    """Return a candidate as parameters of an RFM estimator, without the rounds."""
+    return {
+        "kernel": candidate.kernel,
+        "bandwidth": candidate.bandwidth,
+        "alpha": candidate.alpha,
+        "metric_type": "diag" if candidate.diagonal else "full",
+    }
