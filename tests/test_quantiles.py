@@ -16,7 +16,7 @@ from skrfm._tables._quantiles import Quantiles
 
 def encoded(X, scaling, mask=None, weight=None):
     weight = np.ones(len(X)) if weight is None else weight
-    encoder = TableEncoder.fit(X, mask, weight, scaling, np)
+    encoder = TableEncoder.fit(X, mask, weight, scaling=scaling, xp=np)
     return encoder.transform(X, np), encoder
 
 
@@ -145,9 +145,10 @@ def test_any_array_library_has_the_same_quantiles(rng):
 
     X, _ = of_orders(rng)
     weight = np.ones(len(X))
-    there = xp.asarray(X), None, xp.asarray(weight), "quantile", xp
+    X_xp, weight = xp.asarray(X), xp.asarray(weight)
     with config_context(array_api_dispatch=True):
-        Z = TableEncoder.fit(*there).transform(xp.asarray(X), xp)
+        encoder = TableEncoder.fit(X_xp, None, weight, scaling="quantile", xp=xp)
+        Z = encoder.transform(X_xp, xp)
     assert_allclose(np.asarray(Z), encoded(X, "quantile")[0], atol=1e-12)
 
 

@@ -57,9 +57,27 @@ def test_the_public_names():
         "TransferKernel",
         "XRFMClassifier",
         "XRFMRegressor",
+        "agop",
+        "completion",
+        "exceptions",
+        "inspection",
         "kernels",
+        "lin_rfm",
+        "rfm",
+        "rfm_cv",
+        "solvers",
+        "transfer",
+        "xrfm",
     }
     assert skrfm.__version__
+    assert dir(skrfm) == sorted([*skrfm.__all__, "__version__"])
+    for name in skrfm.__all__:
+        exported = getattr(skrfm, name)
+        module = getattr(exported, "__module__", exported.__name__)
+        # where it is defined is not where it is imported from
+        assert module.startswith("skrfm.") and "._" not in module
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        skrfm.nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("kernel", ["laplace", "l1_laplace"])

@@ -179,12 +179,12 @@ def test_more_folds_than_rows(rng):
 def test_folds_are_stratified_and_shuffled(rng):
     labels = np.repeat([0, 1], [40, 10])
     keep = np.ones(50, dtype=bool)
-    for _, test in make_folds(5, labels, keep, seed=0):
+    for _, test in make_folds(5, labels, keep=keep, seed=0):
         assert np.bincount(labels[test]).tolist() == [8, 2]
         assert (np.diff(test) > 1).any()
     # a class of a single row cannot be stratified
     labels[:1] = 2
-    folds = make_folds(5, labels, keep, seed=0)
+    folds = make_folds(5, labels, keep=keep, seed=0)
     assert sorted(np.concatenate([test for _, test in folds])) == list(range(50))
     assert all((np.diff(test) > 1).any() for _, test in folds)
 

@@ -55,7 +55,7 @@ def frame(rng):
 
 def encoded(X, scaling="clipped", mask=None, weight=None):
     weight = np.ones(len(X)) if weight is None else weight
-    encoder = TableEncoder.fit(X, mask, weight, scaling, np)
+    encoder = TableEncoder.fit(X, mask, weight, scaling=scaling, xp=np)
     return encoder.transform(X, np), encoder
 
 

@@ -28,22 +28,29 @@ class Distances:
         self._medians = {}
         self._norm = self._powers = None
 
-    def median(self, candidate, T, weight, backend, *, mapped):
-        """Return the median distance of the rows of T."""
+    def bandwidth(self, candidate, T, weight, backend, *, mapped):
+        """Return the bandwidth of a candidate for the rows of T.
+
+        `mapped` says whether a metric has mapped them; if not, the median distance is
+        shared.
+        """
+        value, multiple = parse_bandwidth(candidate.bandwidth)
+        if value is not None:
+            return value
         norm = _norm(candidate)
-        if not mapped and norm in self._medians:
-            return self._medians[norm]
-        median = median_distance(
-            candidate.kernel,
-            T,
-            weight,
-            backend,
-            seed=candidate.seed,
-            category_sizes=candidate.lookup_sizes,
-        )
+        median = None if mapped else self._medians.get(norm)
+        if median is None:
+            median = median_distance(
+                candidate.kernel,
+                T,
+                weight,
+                backend,
+                seed=candidate.seed,
+                category_sizes=candidate.lookup_sizes,
+            )
         if not mapped:
             self._medians[norm] = median
-        return median
+        return multiple * median
 
     def powers(self, candidate, T, backend, *, mapped):
         """Return ‖t_i − t_j‖_p^p for i >= j, or None where they are not shared.

@@ -5,12 +5,77 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._backend import Array, Backend, HeldGram
+from .._backend import Array, Backend, HeldGram, Kernel
 from .._tables import Data
 from ..agop import AgopOptions, FeatureMetric, average_gradient_outer_product
 from ..solvers import choose_solver, leave_one_out_residuals, solve
-from ._candidate import Candidate
-from ._distances import Distances, parse_bandwidth
+from ._distances import Distances
+
+# A full metric mixes a category of up to so many levels with the other columns; the
+# levels of a larger one, which would make it much larger, get weights only.
+MIXED_LEVELS = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The parameters of one recursion: all that defines it except the data.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    alpha : float
+        The ridge.
+    bandwidth : float or str
+        A number, or a multiple of the median distance such as "3*median".
+    max_iter : int
+        The last round; round 0 has no metric.
+    diagonal : bool
+        Whether the metric is diagonal.
+    n_components : int, float or None
+        Truncation of the metric.
+    fit_intercept, center_gradients : bool
+    max_agop_samples : int or None
+        Rows in the average of the gradient outer products.
+    solver : str
+    seed : int
+        Seeds subsamples of rows.
+    category_sizes : tuple of int
+        Numbers of levels of the categories, whose columns come last.
+    scaling : str or None
+        The scaling of the numbers, which decides what columns the rows have.
+    """
+
+    kernel: Kernel
+    alpha: float
+    bandwidth: float | str = "median"
+    max_iter: int = 5
+    diagonal: bool = False
+    n_components: int | float | None = None
+    fit_intercept: bool = True
+    center_gradients: bool = False
+    max_agop_samples: int | None = None
+    solver: str = "auto"
+    seed: int = 0
+    category_sizes: tuple[int, ...] = ()
+    scaling: str | None = None
+
+    @property
+    def lookup_sizes(self):
+        """The sizes of the categories that metrics do not mix, and kernels look up.
+
+        With a full metric these are the large categories only, which come last.
+        """
+        if self.kernel.of_inner_products:
+            return ()
+        if self.diagonal:
+            # truncation leaves columns out and changes their order
+            return self.category_sizes if self.n_components is None else ()
+        return tuple(size for size in self.category_sizes if size > MIXED_LEVELS)
+
+    @property
+    def n_unmixed(self):
+        """The number of columns at the end that a full metric weighs one by one."""
+        return 0 if self.diagonal else sum(self.lookup_sizes)
 
 
 @dataclass(kw_only=True)
@@ -177,11 +242,34 @@ def fit_round(
     -------
     Round
     """
-    T = prepared.mapped(metric, backend)
-    bandwidth = _bandwidth(candidate, T, prepared, backend)
-    gram, solver = _gram(
-        candidate, T, bandwidth, prepared, backend, workspace, leave_one_out
+    T, kernel = prepared.mapped(metric, backend), candidate.kernel
+    distances, category_sizes = prepared.distances, candidate.lookup_sizes
+    mapped = T is not prepared.X
+    bandwidth = distances.bandwidth(
+        candidate, T, prepared.weight, backend, mapped=mapped
     )
+    solver, streamed = choose_solver(
+        candidate.solver,
+        kernel,
+        T,
+        backend,
+        want_diagonal=leave_one_out,
+        reusable=workspace.gram,
+    )
+    if streamed:
+        gram = backend.streamed_gram(
+            kernel, T, bandwidth, category_sizes=category_sizes
+        )
+    else:
+        gram = backend.gram(
+            kernel,
+            T,
+            bandwidth,
+            reusable=workspace.gram,
+            category_sizes=category_sizes,
+            powers=distances.powers(candidate, T, backend, mapped=mapped),
+        )
+        workspace.gram = gram
     solution, residuals = _solve(
         gram, prepared, candidate, backend, solver=solver, leave_one_out=leave_one_out
     )
@@ -259,46 +347,6 @@ def _center_targets(data, fit_intercept, xp):
     w = data.weight[:, None]
     mean = xp.sum(w * data.Y, axis=0) / xp.sum(w)
     return mean, data.Y - mean
-
-
-def _bandwidth(candidate, T, prepared, backend):
-    value, multiple = parse_bandwidth(candidate.bandwidth)
-    if value is not None:
-        return value
-    median = prepared.distances.median(
-        candidate, T, prepared.weight, backend, mapped=T is not prepared.X
-    )
-    return multiple * median
-
-
-def _gram(candidate, T, bandwidth, prepared, backend, workspace, leave_one_out):
-    """Return the Gram of mapped rows, and the name of the solver."""
-    kernel, category_sizes = candidate.kernel, candidate.lookup_sizes
-    solver, streamed = choose_solver(
-        candidate.solver,
-        kernel,
-        T,
-        backend,
-        want_diagonal=leave_one_out,
-        reusable=workspace.gram,
-    )
-    if streamed:
-        gram = backend.streamed_gram(
-            kernel, T, bandwidth, category_sizes=category_sizes
-        )
-        return gram, solver
-    powers = prepared.distances.powers(
-        candidate, T, backend, mapped=T is not prepared.X
-    )
-    workspace.gram = backend.gram(
-        kernel,
-        T,
-        bandwidth,
-        reusable=workspace.gram,
-        category_sizes=category_sizes,
-        powers=powers,
-    )
-    return workspace.gram, solver
 
 
 def _agop_options(n, candidate):

@@ -48,7 +48,7 @@ class RegressionCriterion:
 
 
 class ClassificationCriterion:
-    """Minus the weighted log-loss of the probabilities at their best calibration."""
+    """Minus the weighted log-loss of the best calibrated probabilities."""
 
     name = "neg_log_loss"
 
@@ -58,7 +58,7 @@ class ClassificationCriterion:
         return score
 
     def part_scores(self, outputs, targets, weight, parts):
-        """Return the scores of slices of the rows, at one calibration of all."""
+        """Return the scores of slices of the rows, with one calibration of all rows."""
         calibration = Calibration.fit(outputs, targets, weight)
         likelihood = calibration.log_likelihood(outputs, targets)
         return [float(weight[p] @ likelihood[p] / weight[p].sum()) for p in parts]

@@ -1,6 +1,5 @@
 """What is taken from scikit-learn, and what plugs into it."""
 
-from ._atomic import restored_on_error
 from ._compat import (
     HasMethods,
     Interval,
@@ -16,7 +15,7 @@ from ._compat import (
     move_to,
     output_container,
 )
-from ._progress import Progress
+from ._fitting import Progress, restored_on_error
 from ._public import set_public_module
 from ._warnings import warn
 
