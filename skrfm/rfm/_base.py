@@ -162,7 +162,7 @@ class BaseRFM(
         y_val: Vector | None = None,
         sample_weight_val: Vector | None = None,
     ):
-        """Fit the machine.
+        """Fit the model.
 
         Parameters
         ----------
@@ -171,10 +171,10 @@ class BaseRFM(
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets; a classifier takes (n_samples,) labels only.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights; a row of weight k counts as k rows, one of weight 0 as none.
+            Weights; a row of weight k counts as k equal rows, one of weight 0 as none.
         X_val : array-like of shape (n_val, n_features), default=None
-            Rows to choose round, ridge and kernel on, in place of those that
-            `validation` would set aside. The model is not refitted on them.
+            Validation rows to choose the round, the ridge and the kernel on, in place
+            of those that `validation` would set aside. The model is not fitted to them.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
             Their targets.
         sample_weight_val : array-like of shape (n_val,), default=None
@@ -337,8 +337,8 @@ class BaseRFM(
     def transform(self, X: Table) -> FloatArray:
         """Map rows by the square root of the metric.
 
-        The rows are those that the kernel has, as in `X_fit_`, times `components_.T`.
-        Euclidean distances of the mapped rows are distances in the learned metric.
+        Rows are encoded as in `X_fit_` and multiplied by ``components_.T``. Euclidean
+        distances of the mapped rows are distances in the learned metric.
 
         Parameters
         ----------
@@ -356,15 +356,15 @@ class BaseRFM(
     def to_device(self, device):
         """Move a fitted model.
 
-        Predictions are computed on the device from then on. Pickles hold NumPy arrays:
-        a model comes out of them on the CPU.
+        Predictions are computed on that device from then on. Pickles hold NumPy arrays,
+        so an unpickled model is on the CPU.
 
         Parameters
         ----------
         device : {"cpu", "cuda"}
-            What the parameter `device` becomes. With ``"cuda"`` fitted arrays become
-            those of CuPy, and stay on the GPU between calls; inputs of NumPy give such
-            outputs all the same.
+            The new value of the parameter `device`. With ``"cuda"`` fitted arrays
+            become CuPy arrays and stay on the GPU between calls; NumPy input still
+            gives NumPy output.
 
         Returns
         -------

@@ -15,141 +15,143 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
 
     A Recursive Feature Machine [1]_ alternates between kernel ridge regression and a
     new metric of the features: the average gradient outer product (AGOP) of the
-    predictor just fitted. Directions in which the predictor varies count more in the
-    next round. Round, ridge and kernel are chosen by themselves, without a validation
-    set; ``RFMRegressor(kernel="laplace", alpha=1e-3, bandwidth=10.0, validation=None,
-    fit_intercept=False, scaling=None)`` is the published algorithm.
+    predictor just fitted. Directions along which the predictor varies get more weight
+    in the next round. The round, the ridge and the kernel are chosen automatically by
+    cross-validation or a hold-out inside the training set. The published algorithm is
+    ``RFMRegressor(kernel="laplace", alpha=1e-3, bandwidth=10.0, validation=None,
+    fit_intercept=False, scaling=None)``.
 
     Parameters
     ----------
     categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
             default="from_dtype"
-        The features that are categories: a mask, places or names. ``"from_dtype"``
-        takes those columns of a data frame that have a categorical dtype. Categories
-        may have values of any kind. Levels that `fit` has not seen are like no level
-        that it has, and a missing value is a level of its own; of more than 1000
-        levels the rarest are one.
+        The features that are categories: a boolean mask, indices or names.
+        ``"from_dtype"`` takes the columns of a data frame that have a categorical
+        dtype. Categories may have values of any kind. A level that `fit` has not seen
+        equals none of the known levels; a missing value is a level of its own. Beyond
+        1000 levels the rarest are merged into one.
     scaling : {"auto", "clipped", "quantile", "standard"} or None, \
             default="clipped"
         How numbers are scaled, so that a bandwidth means the same on every table.
-        ``"standard"`` subtracts the mean and divides by the standard deviation,
-        ``"clipped"`` turns the result z into z / √(1 + (z / 3)²), which heavy tails do
-        not stretch; both leave constant features out. ``"quantile"`` is ``"clipped"``
-        with the quantile of each number, of the normal distribution, in a column beside
-        it: whatever the shape of its distribution, ranks count as well. ``"auto"``
-        chooses between these two as `validation` says. None takes numbers as they are.
-        Missing numbers are set to the mean, and have a column that says so where they
-        occur in `fit`. Levels of categories are columns of zeros and ones.
+        ``"standard"`` subtracts the mean and divides by the standard deviation.
+        ``"clipped"`` maps the result z to z / √(1 + (z / 3)²), which bounds heavy
+        tails. Both leave out constant features. ``"quantile"`` is ``"clipped"`` with a
+        further column for each number, its quantile of the normal distribution, so that
+        ranks count as well, whatever the shape of the distribution. ``"auto"`` chooses
+        between the last two as `validation` says. None takes numbers as they are.
+        Missing numbers are set to the mean, with an indicator column for each feature
+        that has missing values in `fit`. Categories are one-hot encoded.
     kernel : str or Kernel, default="auto"
         ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
         ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
         ``"auto"`` chooses between ``"laplace"`` and ``"l1_laplace"``. A search over
-        ``kernel__exponent`` needs the object. Note that scikit-learn's
-        ``"laplacian"`` is ``"l1_laplace"`` here.
+        ``kernel__exponent`` needs the object. scikit-learn's ``"laplacian"`` is
+        ``"l1_laplace"`` here.
     bandwidth : float or str, default="3*median"
         The bandwidth L of the kernel. A number is used as it is. ``"median"`` is the
-        weighted median distance of the training rows in the kernel's own norm, taken
-        anew in each round, and ``"3*median"`` a multiple of it.
+        weighted median distance of the training rows in the norm of the kernel,
+        recomputed in each round, and ``"3*median"`` a multiple of it.
     alpha : float or "auto", default="auto"
         The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
         ``"auto"`` chooses from `alphas`.
     alphas : array-like of float, default=(1e-3, 1e-2, 1e-1, 1.0)
         Ridges to choose from.
     metric_type : {"auto", "full", "diag"}, default="auto"
-        Whether the metric is a full matrix or weights features only. ``"auto"`` is
-        full for kernels of the Euclidean distance and diagonal for those of the L1
-        and Lp distances, which allow nothing else.
+        Whether the metric is a full matrix or a diagonal one, which weights features.
+        ``"auto"`` is full for kernels of the Euclidean distance and diagonal for those
+        of the L1 and Lp distances, which work with diagonal metrics only.
     n_components : int, float or None, default=None
-        Truncates the metric to that many leading directions, or to as many as make up
-        that share of its trace.
+        Truncates the metric to that many leading eigenvectors, or to as many as make
+        up that share of its trace.
     max_iter : int, default=5
-        Number of rounds in which the metric is learned anew. With 0 the model is
-        kernel ridge regression.
+        Number of updates of the metric. With 0 the model is kernel ridge regression.
     validation : {"auto", "cv", "loo", "holdout"} or None, default="auto"
         How the round, the ridge and the kernel are chosen. ``"cv"`` pools out-of-fold
         predictions of folds that learn a metric of their own, ``"holdout"`` sets rows
-        aside once; both then fit again on all rows. ``"loo"`` takes leave-one-out
-        residuals in closed form; it is fast, but optimistic about later rounds, whose
-        metric has seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and
-        ``"holdout"`` above. None keeps the last round (and chooses ridge and kernel,
-        where they are open, by leave-one-out in it, or by a hold-out in it where rows
-        are too many to factorise).
+        aside once; both then fit to all rows. ``"loo"`` uses leave-one-out residuals in
+        closed form; it is fast, but optimistic about later rounds, whose metric has
+        seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and ``"holdout"`` above.
+        None keeps the last round; a ridge or kernel to choose is chosen in that round
+        by leave-one-out, or by a hold-out where the rows are too many for a direct
+        solver.
     cv : int, splitter or iterable, default=5
         Number of shuffled folds (at most one per row), a splitter, or pairs of train
         and test row numbers.
     validation_fraction : float, default=0.2
         Share of the rows that a hold-out sets aside.
     fit_intercept : bool, default=True
-        Whether the weighted mean of the targets is taken out before the fit and added
-        to the predictions. False is the published algorithm.
+        Whether the weighted mean of the targets is subtracted before the fit and added
+        to the predictions. The published algorithm has no intercept.
     center_gradients : bool, default=False
         Whether the mean gradient is subtracted before the average of outer products.
     max_agop_samples : int or None, default=20_000
-        Average the outer products over a random subsample of at most so many rows.
+        The largest number of rows, drawn at random, over which outer products are
+        averaged.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
-        ``"cholesky"`` is exact; it adds to the diagonal, with a warning, what it takes
-        to be positive definite. ``"eigh"`` is slower and leaves out the null space of a
-        singular kernel matrix. ``"pcg"`` is conjugate gradients, to a residual of
-        0.001 of the targets; ``"eigenpro"`` takes stochastic steps that stop early,
-        which smooths. Both compute the kernel matrix anew where it does not fit in
-        memory. ``"auto"`` is ``"cholesky"`` up to 10 000 rows, ``"pcg"`` above.
+        ``"cholesky"`` is exact; where the matrix is not positive definite it adds a
+        multiple of the identity, with a warning. ``"eigh"`` is slower and leaves out
+        the null space of a singular kernel matrix. ``"pcg"`` is preconditioned
+        conjugate gradients, to a relative residual of 0.001; ``"eigenpro"`` is
+        preconditioned stochastic gradient descent that stops early, which regularises.
+        Both recompute the kernel matrix where it does not fit in memory. ``"auto"`` is
+        ``"cholesky"`` up to 10 000 rows and ``"pcg"`` above.
     device : {"cpu", "cuda", None}, default=None
-        Where to compute. ``"cuda"`` takes arrays of NumPy and data frames to a GPU, by
-        CuPy, and returns arrays of NumPy. ``"cpu"`` always computes with NumPy. None
-        computes where X is: NumPy input on the CPU; arrays of CuPy on the GPU, where
-        results stay; input of another array library, with scikit-learn's
-        ``array_api_dispatch``, by that library's own functions.
+        Where to compute. ``"cuda"`` moves NumPy arrays and data frames to a GPU, with
+        CuPy, and returns NumPy arrays. ``"cpu"`` always computes with NumPy. None
+        follows X: NumPy arrays and data frames are computed on the CPU, CuPy arrays on
+        the GPU, where results stay, and arrays of another library, with scikit-learn's
+        ``array_api_dispatch``, by the functions of that library.
     n_jobs : int or None, default=None
-        Number of folds that are fitted at the same time, in threads. The algebra of a
-        single fit uses the threads that BLAS may use in any case. On a GPU one fold is
-        fitted after the other.
+        Number of folds that are fitted at the same time, in threads. Each fit uses
+        the threads that BLAS may use, whatever `n_jobs` is. On a GPU folds are fitted
+        one after the other.
     random_state : int, RandomState or None, default=None
-        Seeds folds and subsamples.
+        Seed of folds and subsamples.
 
     Attributes
     ----------
     X_fit_ : ndarray of shape (n_samples, n_columns)
-        Training rows of positive weight as the kernel has them: the numbers, scaled,
-        then their quantiles if `scaling_` has them, columns of missing values, and the
-        levels of categories. Of numbers alone
-        that are never missing there are as many columns as features.
+        Encoded training rows of positive weight: the scaled numbers, their quantiles
+        if `scaling_` is ``"quantile"``, missing-value indicators, and one-hot encoded
+        categories. Numbers without missing values are one column each.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Coefficients of the kernel machine.
     intercept_ : float or ndarray of shape (n_outputs,)
-        The mean that was taken out of the targets; 0 without intercept.
+        The subtracted mean of the targets; 0 without intercept.
     metric_ : ndarray of shape (n_columns, n_columns)
-        The metric M of the kept round, of the columns of `X_fit_`, scaled to a largest
-        diagonal entry of 1; the identity where that is round 0.
+        The metric M of the kept round, between the columns of `X_fit_`, scaled to a
+        largest diagonal entry of 1; the identity for round 0.
     components_ : ndarray of shape (n_components, n_columns)
         A square root of the metric: ``metric_ == components_.T @ components_``.
     feature_importances_ : ndarray of shape (n_features,)
-        Diagonal of the average gradient outer product that the metric is made of (of
-        the predictor's own, where the metric is the identity), scaled to sum 1.
+        Diagonal of the average gradient outer product that defines the metric (for
+        round 0, of the predictor's own), scaled to sum 1.
     kernel_ : Kernel
-        The kernel.
+        The chosen kernel.
     scaling_ : {"clipped", "quantile", "standard"} or None
-        The scaling of the numbers.
+        The chosen scaling of the numbers.
     bandwidth_ : float
-        Its bandwidth in the kept round.
+        The bandwidth of the kernel in the kept round.
     alpha_ : float
-        The ridge.
+        The chosen ridge.
     best_iter_ : int
         The round that was kept; 0 is before any metric was learned.
     n_iter_ : int
-        Rounds that were run, at least 1.
+        Number of rounds that were fitted, at least 1.
     history_ : dict of ndarrays
-        Columns ``kernel``, ``scaling``, ``alpha``, ``iter`` and ``score`` of all that
-        was compared (R²; NaN where nothing was).
+        Columns ``kernel``, ``scaling``, ``alpha``, ``iter`` and ``score`` (R²) of
+        everything that was compared; without validation scores are NaN.
     is_categorical_ : ndarray of bool of shape (n_features,) or None
-        Which features are categories; None if there are none.
+        Which features are categories; None without categories.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X has names.
+        Names of the features, if X has names that are all strings.
 
     See Also
     --------
-    RFMClassifier : The same for classes.
+    RFMClassifier : The classifier.
+    RFMRegressorCV : The same with a random search over kernels and parameters.
     sklearn.kernel_ridge.KernelRidge : The model without a learned metric.
 
     References
@@ -179,18 +181,18 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         ----------
         X : array-like of shape (n_samples, n_features)
         return_std : bool, default=False
-            Whether to return standard deviations as well. They come from the Gaussian
-            process with the learned kernel, noise included: its signal variance is
-            estimated from the leave-one-out residuals, its noise variance is `alpha_`
-            times that. The kernel matrix of the training rows is factorised for them
-            anew, which takes as long as one round of the fit.
+            Whether to return standard deviations as well: those of the Gaussian
+            process with the learned kernel, noise included. Its signal variance is
+            estimated from the leave-one-out residuals; its noise variance is `alpha_`
+            times that. Each call factorises the kernel matrix of the training rows,
+            which takes as long as one round of the fit.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Predictions.
         std : ndarray of the same shape
-            Their standard deviations; only with `return_std=True`.
+            Standard deviations, with ``return_std=True`` only.
         """
         out, placement = self._outputs(X, "predict")
         out = placement.to_caller(self._squeezed(out))
@@ -207,144 +209,145 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     """Least squares kernel classification with a learned feature metric.
 
     A Recursive Feature Machine [1]_ fitted to class indicators: one output of ±1 for
-    two classes, one output per class for more. Class probabilities come from the
-    outputs by a calibration that is fitted on rows a fit has not seen. Round, ridge and
-    kernel are chosen by the log-loss of these probabilities.
+    two classes, one output per class for more. Class probabilities are a calibration of
+    the outputs, fitted to validation rows. The round, the ridge and the kernel are
+    chosen by the log-loss of these probabilities.
 
     Parameters
     ----------
     categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
             default="from_dtype"
-        The features that are categories: a mask, places or names. ``"from_dtype"``
-        takes those columns of a data frame that have a categorical dtype. Categories
-        may have values of any kind. Levels that `fit` has not seen are like no level
-        that it has, and a missing value is a level of its own; of more than 1000
-        levels the rarest are one.
+        The features that are categories: a boolean mask, indices or names.
+        ``"from_dtype"`` takes the columns of a data frame that have a categorical
+        dtype. Categories may have values of any kind. A level that `fit` has not seen
+        equals none of the known levels; a missing value is a level of its own. Beyond
+        1000 levels the rarest are merged into one.
     scaling : {"auto", "clipped", "quantile", "standard"} or None, default="auto"
         How numbers are scaled, so that a bandwidth means the same on every table.
-        ``"standard"`` subtracts the mean and divides by the standard deviation,
-        ``"clipped"`` turns the result z into z / √(1 + (z / 3)²), which heavy tails do
-        not stretch; both leave constant features out. ``"quantile"`` is ``"clipped"``
-        with the quantile of each number, of the normal distribution, in a column beside
-        it: whatever the shape of its distribution, ranks count as well. ``"auto"``
-        chooses between these two as `validation` says. None takes numbers as they are.
-        Missing numbers are set to the mean, and have a column that says so where they
-        occur in `fit`. Levels of categories are columns of zeros and ones.
+        ``"standard"`` subtracts the mean and divides by the standard deviation.
+        ``"clipped"`` maps the result z to z / √(1 + (z / 3)²), which bounds heavy
+        tails. Both leave out constant features. ``"quantile"`` is ``"clipped"`` with a
+        further column for each number, its quantile of the normal distribution, so that
+        ranks count as well, whatever the shape of the distribution. ``"auto"`` chooses
+        between the last two as `validation` says. None takes numbers as they are.
+        Missing numbers are set to the mean, with an indicator column for each feature
+        that has missing values in `fit`. Categories are one-hot encoded.
     kernel : str or Kernel, default="auto"
         ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
         ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
         ``"auto"`` chooses between ``"laplace"`` and ``"l1_laplace"``. A search over
-        ``kernel__exponent`` needs the object. Note that scikit-learn's
-        ``"laplacian"`` is ``"l1_laplace"`` here.
+        ``kernel__exponent`` needs the object. scikit-learn's ``"laplacian"`` is
+        ``"l1_laplace"`` here.
     bandwidth : float or str, default="3*median"
         The bandwidth L of the kernel. A number is used as it is. ``"median"`` is the
-        weighted median distance of the training rows in the kernel's own norm, taken
-        anew in each round, and ``"3*median"`` a multiple of it.
+        weighted median distance of the training rows in the norm of the kernel,
+        recomputed in each round, and ``"3*median"`` a multiple of it.
     alpha : float or "auto", default="auto"
         The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
         ``"auto"`` chooses from `alphas`.
     alphas : array-like of float, default=(1e-3, 1e-2, 1e-1, 1.0)
         Ridges to choose from.
     metric_type : {"auto", "full", "diag"}, default="auto"
-        Whether the metric is a full matrix or weights features only. ``"auto"`` is
-        full for kernels of the Euclidean distance and diagonal for those of the L1
-        and Lp distances, which allow nothing else.
+        Whether the metric is a full matrix or a diagonal one, which weights features.
+        ``"auto"`` is full for kernels of the Euclidean distance and diagonal for those
+        of the L1 and Lp distances, which work with diagonal metrics only.
     n_components : int, float or None, default=None
-        Truncates the metric to that many leading directions, or to as many as make up
-        that share of its trace.
+        Truncates the metric to that many leading eigenvectors, or to as many as make
+        up that share of its trace.
     max_iter : int, default=5
-        Number of rounds in which the metric is learned anew. With 0 the model is
-        kernel ridge regression.
+        Number of updates of the metric. With 0 the model is kernel ridge regression.
     validation : {"auto", "cv", "loo", "holdout"} or None, default="auto"
         How the round, the ridge and the kernel are chosen. ``"cv"`` pools out-of-fold
         predictions of folds that learn a metric of their own, ``"holdout"`` sets rows
-        aside once; both then fit again on all rows. ``"loo"`` takes leave-one-out
-        residuals in closed form; it is fast, but optimistic about later rounds, whose
-        metric has seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and
-        ``"holdout"`` above. None keeps the last round (and chooses ridge and kernel,
-        where they are open, by leave-one-out in it, or by a hold-out in it where rows
-        are too many to factorise).
+        aside once; both then fit to all rows. ``"loo"`` uses leave-one-out residuals in
+        closed form; it is fast, but optimistic about later rounds, whose metric has
+        seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and ``"holdout"`` above.
+        None keeps the last round; a ridge or kernel to choose is chosen in that round
+        by leave-one-out, or by a hold-out where the rows are too many for a direct
+        solver.
     cv : int, splitter or iterable, default=5
         Number of shuffled stratified folds (at most one per row of a class), a
         splitter, or pairs of train and test row numbers.
     validation_fraction : float, default=0.2
         Share of the rows that a hold-out sets aside.
     fit_intercept : bool, default=True
-        Whether the weighted mean of the targets is taken out before the fit and added
-        to the predictions. False is the published algorithm.
+        Whether the weighted mean of the targets is subtracted before the fit and added
+        to the predictions. The published algorithm has no intercept.
     class_weight : dict, "balanced" or None, default=None
         Factors on the sample weights of each class.
     center_gradients : bool, default=False
         Whether the mean gradient is subtracted before the average of outer products.
     max_agop_samples : int or None, default=20_000
-        Average the outer products over a random subsample of at most so many rows.
+        The largest number of rows, drawn at random, over which outer products are
+        averaged.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
-        ``"cholesky"`` is exact; it adds to the diagonal, with a warning, what it takes
-        to be positive definite. ``"eigh"`` is slower and leaves out the null space of a
-        singular kernel matrix. ``"pcg"`` is conjugate gradients, to a residual of
-        0.001 of the targets; ``"eigenpro"`` takes stochastic steps that stop early,
-        which smooths. Both compute the kernel matrix anew where it does not fit in
-        memory. ``"auto"`` is ``"cholesky"`` up to 10 000 rows, ``"pcg"`` above.
+        ``"cholesky"`` is exact; where the matrix is not positive definite it adds a
+        multiple of the identity, with a warning. ``"eigh"`` is slower and leaves out
+        the null space of a singular kernel matrix. ``"pcg"`` is preconditioned
+        conjugate gradients, to a relative residual of 0.001; ``"eigenpro"`` is
+        preconditioned stochastic gradient descent that stops early, which regularises.
+        Both recompute the kernel matrix where it does not fit in memory. ``"auto"`` is
+        ``"cholesky"`` up to 10 000 rows and ``"pcg"`` above.
     device : {"cpu", "cuda", None}, default=None
-        Where to compute. ``"cuda"`` takes arrays of NumPy and data frames to a GPU, by
-        CuPy, and returns arrays of NumPy. ``"cpu"`` always computes with NumPy. None
-        computes where X is: NumPy input on the CPU; arrays of CuPy on the GPU, where
-        results stay; input of another array library, with scikit-learn's
-        ``array_api_dispatch``, by that library's own functions.
+        Where to compute. ``"cuda"`` moves NumPy arrays and data frames to a GPU, with
+        CuPy, and returns NumPy arrays. ``"cpu"`` always computes with NumPy. None
+        follows X: NumPy arrays and data frames are computed on the CPU, CuPy arrays on
+        the GPU, where results stay, and arrays of another library, with scikit-learn's
+        ``array_api_dispatch``, by the functions of that library.
     n_jobs : int or None, default=None
-        Number of folds that are fitted at the same time, in threads. The algebra of a
-        single fit uses the threads that BLAS may use in any case. On a GPU one fold is
-        fitted after the other.
+        Number of folds that are fitted at the same time, in threads. Each fit uses
+        the threads that BLAS may use, whatever `n_jobs` is. On a GPU folds are fitted
+        one after the other.
     random_state : int, RandomState or None, default=None
-        Seeds folds and subsamples.
+        Seed of folds and subsamples.
 
     Attributes
     ----------
     X_fit_ : ndarray of shape (n_samples, n_columns)
-        Training rows of positive weight as the kernel has them: the numbers, scaled,
-        then their quantiles if `scaling_` has them, columns of missing values, and the
-        levels of categories. Of numbers alone
-        that are never missing there are as many columns as features.
+        Encoded training rows of positive weight: the scaled numbers, their quantiles
+        if `scaling_` is ``"quantile"``, missing-value indicators, and one-hot encoded
+        categories. Numbers without missing values are one column each.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_classes)
         Coefficients of the kernel machine.
     intercept_ : float or ndarray of shape (n_classes,)
-        The mean that was taken out of the targets; 0 without intercept.
+        The subtracted mean of the targets; 0 without intercept.
     metric_ : ndarray of shape (n_columns, n_columns)
-        The metric M of the kept round, of the columns of `X_fit_`, scaled to a largest
-        diagonal entry of 1; the identity where that is round 0.
+        The metric M of the kept round, between the columns of `X_fit_`, scaled to a
+        largest diagonal entry of 1; the identity for round 0.
     components_ : ndarray of shape (n_components, n_columns)
         A square root of the metric: ``metric_ == components_.T @ components_``.
     feature_importances_ : ndarray of shape (n_features,)
-        Diagonal of the average gradient outer product that the metric is made of (of
-        the predictor's own, where the metric is the identity), scaled to sum 1.
+        Diagonal of the average gradient outer product that defines the metric (for
+        round 0, of the predictor's own), scaled to sum 1.
     kernel_ : Kernel
-        The kernel.
+        The chosen kernel.
     scaling_ : {"clipped", "quantile", "standard"} or None
-        The scaling of the numbers.
+        The chosen scaling of the numbers.
     bandwidth_ : float
-        Its bandwidth in the kept round.
+        The bandwidth of the kernel in the kept round.
     alpha_ : float
-        The ridge.
+        The chosen ridge.
     best_iter_ : int
         The round that was kept; 0 is before any metric was learned.
     n_iter_ : int
-        Rounds that were run, at least 1.
+        Number of rounds that were fitted, at least 1.
     history_ : dict of ndarrays
-        Columns ``kernel``, ``scaling``, ``alpha``, ``iter`` and ``score`` of all that
-        was compared (minus the log-loss at the best calibration; NaN where nothing
-        was).
+        Columns ``kernel``, ``scaling``, ``alpha``, ``iter`` and ``score`` (minus the
+        log-loss at the best calibration) of everything that was compared; without
+        validation scores are NaN.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     is_categorical_ : ndarray of bool of shape (n_features,) or None
-        Which features are categories; None if there are none.
+        Which features are categories; None without categories.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X has names.
+        Names of the features, if X has names that are all strings.
 
     See Also
     --------
-    RFMRegressor : The same for numbers.
+    RFMRegressor : The regressor.
+    RFMClassifierCV : The same with a random search over kernels and parameters.
 
     References
     ----------
@@ -360,8 +363,9 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     >>> model = RFMClassifier(kernel="laplace", alpha=1e-2, random_state=0).fit(X, y)
     >>> model.predict(X[:2])
     array([0, 0])
-    >>> model.predict_proba(X[:2]).shape
-    (2, 3)
+    >>> model.predict_proba(X[:2]).round(1)
+    array([[1., 0., 0.],
+           [1., 0., 0.]])
     """
 
     _criterion = ClassificationCriterion()
@@ -428,7 +432,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         return Calibration.fit(outputs, rows.targets, rows.weight)
 
     def decision_function(self, X: Table) -> FloatArray:
-        """Return the outputs of the machine.
+        """Return the outputs of the kernel machine.
 
         Parameters
         ----------
@@ -437,8 +441,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            One score per class; for two classes the score of the second, whose sign
-            is the prediction.
+            One score per class; for two classes the score of the second class, whose
+            sign decides.
         """
         out, placement = self._outputs(X, "decision_function")
         return placement.to_caller(self._squeezed(out))
@@ -461,13 +465,13 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     def predict_proba(self, X: Table) -> FloatArray:
         """Predict class probabilities.
 
-        Least squares estimates the probabilities of the classes. The softmax of these
-        estimates or of something like their logarithms is taken, with one temperature,
-        whichever fits best the outputs that the choice of the round had on unseen rows.
-        The order of the classes is that of `decision_function`. With
-        ``validation=None`` leave-one-out outputs are fitted, or those of a hold-out in
-        the last round where rows are too many to factorise; both are optimistic, for
-        the metric has seen all rows.
+        Least squares estimates the probabilities of the classes. They are calibrated
+        by a softmax of the estimates, or of approximate logarithms of them, with one
+        temperature; the better of the two and its temperature are fitted to the outputs
+        on the validation rows. The order of the classes is that of `decision_function`.
+        With ``validation=None`` the calibration is fitted to leave-one-out outputs, or
+        to a hold-out in the last round where the rows are too many for a direct solver;
+        both are optimistic, because the metric has seen all rows.
 
         Parameters
         ----------
