@@ -305,13 +305,13 @@ def test_two_rows_with_centred_gradients_have_none_left(kernel, dtype, rng):
 @pytest.mark.parametrize(
     ("bandwidth", "parsed"),
     [
-        (2, (2.0, None)),
-        (0.25, (0.25, None)),
-        (np.float32(0.5), (0.5, None)),
-        ("median", (None, 1.0)),
-        ("2*median", (None, 2.0)),
-        (" 0.5 * median", (None, 0.5)),
-        ("1e-1 * median ", (None, 0.1)),
+        (2, (2.0, False)),
+        (0.25, (0.25, False)),
+        (np.float32(0.5), (0.5, False)),
+        ("median", (1.0, True)),
+        ("2*median", (2.0, True)),
+        (" 0.5 * median", (0.5, True)),
+        ("1e-1 * median ", (0.1, True)),
     ],
 )
 def test_bandwidths(bandwidth, parsed):

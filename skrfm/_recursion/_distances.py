@@ -34,9 +34,9 @@ class Distances:
         `mapped` says whether a metric has mapped them; if not, the median distance is
         shared.
         """
-        value, multiple = parse_bandwidth(candidate.bandwidth)
-        if value is not None:
-            return value
+        factor, is_multiple = parse_bandwidth(candidate.bandwidth)
+        if not is_multiple:
+            return factor
         norm = _norm(candidate)
         median = None if mapped else self._medians.get(norm)
         if median is None:
@@ -50,7 +50,7 @@ class Distances:
             )
         if not mapped:
             self._medians[norm] = median
-        return multiple * median
+        return factor * median
 
     def powers(self, candidate, T, backend, *, mapped):
         """Return ‖t_i − t_j‖_p^p for i >= j, or None where they are not shared.
@@ -83,7 +83,7 @@ def _pays(kernel, T, backend):
 
 
 def parse_bandwidth(bandwidth):
-    """Return (value, None) for a number and (None, multiple) for "multiple*median"."""
+    """Return a number, and whether it is a multiple of the median distance."""
     if isinstance(bandwidth, str):
         match = _MEDIAN.fullmatch(bandwidth)
         try:
@@ -91,9 +91,9 @@ def parse_bandwidth(bandwidth):
         except ValueError:
             multiple = 0.0
         if multiple > 0 and np.isfinite(multiple):
-            return None, multiple
+            return multiple, True
     elif 0 < bandwidth < np.inf:
-        return float(bandwidth), None
+        return float(bandwidth), False
     raise ValueError(
         'bandwidth must be a positive number, "median", or a positive multiple of it '
         f'such as "2*median"; got {bandwidth!r}.'

@@ -120,7 +120,7 @@ class Round:
     jitter: float = 0.0
     residual: float = 0.0
     last: bool = False
-    agop: np.ndarray | None = field(default=None, repr=False)
+    agop: Array | None = field(default=None, repr=False)
 
     def predict(self, X, backend):
         """Return the outputs (m, c) at the rows of X."""

@@ -21,6 +21,16 @@ class Criterion(Protocol):
         """Return the score of outputs (m, c) against coded targets (m, c)."""
         ...
 
+    def part_scores(
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        weight: np.ndarray,
+        parts: list[slice],
+    ) -> list[float]:
+        """Return the scores of slices of the rows."""
+        ...
+
 
 class RegressionCriterion:
     """The weighted R², averaged over the outputs.

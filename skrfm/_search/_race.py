@@ -203,6 +203,7 @@ class _Race:
 
     def choice(self):
         """Return the Choice."""
+        assert self.best is not None, "the first candidate is always scored"
         numbers, entries = zip(*self.history, strict=True)
         kept = self._scored_trials()[:_KEPT_TRIALS]
         return replace(

@@ -1,5 +1,6 @@
 """Which libraries and devices read the input, compute, and hold the results."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from sklearn.base import is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import CudaBackend, NumpyBackend, get_backend
+from .._backend import Backend, CudaBackend, NumpyBackend, get_backend
 from .._cuda import find_runtime
 from .._sklearn import (
     check_same_namespace,
@@ -28,9 +29,9 @@ class Placement:
     own, which are read where they are.
     """
 
-    input_backend: object
-    backend: object
-    output_backend: object
+    input_backend: Backend
+    backend: Backend
+    output_backend: Backend
 
     def read(self, X):
         """Return X as an array or table of the input backend."""
@@ -102,6 +103,12 @@ def to_host(a):
 class InnerDeviceMixin:
     """Mixin of meta-estimators whose `_inner_models` can move between devices."""
 
+    set_params: Callable
+
+    def _inner_models(self):
+        """Return the fitted inner estimators."""
+        raise NotImplementedError
+
     def to_device(self, device):
         """Move the fitted inner estimators to a device, those that can move.
 
@@ -124,6 +131,8 @@ class InnerDeviceMixin:
 
 class HostScoreMixin:
     """Mixin of estimators whose `score` takes predictions on any device."""
+
+    predict: Callable
 
     def score(self, X, y, sample_weight=None):
         """Return the accuracy of a classifier, or R² of a regressor.

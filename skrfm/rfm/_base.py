@@ -2,6 +2,7 @@
 
 from collections import deque
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import (
@@ -14,7 +15,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import FloatArray, Table, Vector, worker_threads
+from .._backend import Array, FloatArray, Table, Vector, worker_threads
 from .._recursion import run
 from .._search import (
     Calibration,
@@ -128,6 +129,11 @@ class BaseRFM(
         tags.target_tags.multi_output = self._multi_output
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    # set by `fit`
+    X_fit_: Array
+    components_: Array
+    _fitted: Fit
 
     # -- what a subclass defines --------------------------------------------------
 
@@ -376,14 +382,12 @@ class BaseRFM(
             names = ", ".join(map(repr, DEVICES))
             raise ValueError(f"device must be one of {names}, got {device!r}.")
         placement = placement_of(device, None)
-        moved = self._fitted.map_arrays(lambda a: placement.to_backend(to_host(a)))
-        for name, value in moved.attributes().items():
-            setattr(self, name, value)
-        return self.set_params(device=device)
+        fit = self._fitted.map_arrays(lambda a: placement.to_backend(to_host(a)))
+        return self._set_fitted(fit).set_params(device=device)
 
     def __getstate__(self):
         """Pickle NumPy arrays, wherever they are."""
-        state = super().__getstate__()
+        state: Any = super().__getstate__()
         if "_fitted" in state:
             on_host = self._fitted.map_arrays(from_gpu).attributes()
             state |= {name: on_host[name] for name in on_host if name in state}

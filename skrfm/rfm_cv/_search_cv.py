@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral, Real
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -55,9 +56,12 @@ class SearchCV(BaseRFM):
     """The random search, in place of the few candidates of an RFM estimator."""
 
     #: the class of the estimators in `machines_`
-    _machine_class = None
-    #: maps (outputs, targets, weight) and a coding to an estimator and its y
-    _unseen_estimator = None
+    _machine_class: type[BaseRFM] = BaseRFM
+
+    @staticmethod
+    def _unseen_estimator(outputs, targets, weight, *, coding):
+        """Return an estimator with these outputs, and the y that it is scored by."""
+        raise NotImplementedError
 
     #: kernels of the first candidates
     _first_kernels = (Laplace(), L1Laplace())
@@ -198,8 +202,9 @@ class SearchCV(BaseRFM):
         check_is_fitted(self)
         own = self.get_params(deep=False)
         machines = []
-        for fit in self._fitted.predictor.fits:
-            machine = self._machine_class(validation=None)
+        average: Any = self._fitted.predictor
+        for fit in average.fits:
+            machine = self._machine_class().set_params(validation=None)
             names = (own.keys() & machine.get_params(deep=False).keys()) - {"cv"}
             candidate = fit.predictor.candidate
             parameters = {name: own[name] for name in names}

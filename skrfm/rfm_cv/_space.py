@@ -114,7 +114,7 @@ def _near(rng, candidate):
     kernel = candidate.kernel
     if not kernel.of_inner_products:
         candidate = replace(candidate, kernel=_near_kernel(rng, kernel))
-    _, multiple = parse_bandwidth(candidate.bandwidth)
+    multiple, _ = parse_bandwidth(candidate.bandwidth)
     return _with_numbers(
         candidate,
         np.clip(multiple * rng.lognormal(0, _BANDWIDTH_STEP), *_BANDWIDTH),
