@@ -296,7 +296,7 @@ def test_two_rows_with_centred_gradients_have_none_left(kernel, dtype, rng):
         y = np.array([0, 1], dtype=dtype)
         rounds = rounds_of(X, y, kernel=kernel, diagonal=True, center_gradients=True)
         for result in rounds:
-            assert np.isfinite(result.coef).all()
+            assert np.isfinite(result.solution.coef).all()
 
 
 # -- the bandwidth ------------------------------------------------------------------

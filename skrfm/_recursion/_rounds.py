@@ -8,7 +8,7 @@ import numpy as np
 from .._backend import Array, Backend, HeldGram, Kernel
 from .._tables import Data
 from ..agop import AgopOptions, FeatureMetric, average_gradient_outer_product
-from ..solvers import choose_solver, leave_one_out_residuals, solve
+from ..solvers import Solution, choose_solver, leave_one_out_residuals, solve
 from ._distances import Distances
 
 # A full metric mixes a category of up to so many levels with the other columns; the
@@ -94,13 +94,10 @@ class Round:
         What is subtracted from rows before they are mapped.
     T : array of shape (n, k) or None
         The mapped training rows; None once the next round has begun.
-    coef : array of shape (n, c)
+    solution : Solution
+        The coefficients, and how they were found.
     intercept : array of shape (c,)
     loo_residuals : array of shape (n, c) or None
-    jitter : float
-        What was added to the diagonal of the kernel matrix to factorise it.
-    residual : float
-        Residual of an iterative solver, relative to the targets.
     last : bool
         Whether no round follows.
     agop : ndarray or None
@@ -114,11 +111,9 @@ class Round:
     bandwidth: float
     center: Array
     T: Array
-    coef: Array
+    solution: Solution
     intercept: Array
     loo_residuals: Array | None = None
-    jitter: float = 0.0
-    residual: float = 0.0
     last: bool = False
     agop: Array | None = field(default=None, repr=False)
 
@@ -129,7 +124,7 @@ class Round:
             self.metric.transform(X - self.center, backend),
             self.T,
             self.bandwidth,
-            self.coef,
+            self.solution.coef,
             category_sizes=self.candidate.lookup_sizes,
         )
         return out + self.intercept
@@ -242,44 +237,30 @@ def fit_round(
     -------
     Round
     """
-    T, kernel = prepared.mapped(metric, backend), candidate.kernel
-    distances, category_sizes = prepared.distances, candidate.lookup_sizes
-    mapped = T is not prepared.X
-    bandwidth = distances.bandwidth(
-        candidate, T, prepared.weight, backend, mapped=mapped
+    T = prepared.mapped(metric, backend)
+    bandwidth = prepared.distances.bandwidth(
+        candidate, T, prepared.weight, backend, mapped=T is not prepared.X
     )
-    solver, streamed = choose_solver(
-        candidate.solver,
-        kernel,
+    gram, solver = _gram(
+        prepared,
+        candidate,
         T,
-        backend,
-        want_diagonal=leave_one_out,
-        reusable=workspace.gram,
+        bandwidth,
+        backend=backend,
+        workspace=workspace,
+        leave_one_out=leave_one_out,
     )
-    if streamed:
-        gram = backend.streamed_gram(
-            kernel, T, bandwidth, category_sizes=category_sizes
-        )
-    else:
-        gram = backend.gram(
-            kernel,
-            T,
-            bandwidth,
-            reusable=workspace.gram,
-            category_sizes=category_sizes,
-            powers=distances.powers(candidate, T, backend, mapped=mapped),
-        )
-        workspace.gram = gram
     solution, residuals = _solve(
         gram, prepared, candidate, backend, solver=solver, leave_one_out=leave_one_out
     )
     agop = None
     if with_agop:
-        options = _agop_options(T.shape[0], candidate)
-        agop = average_gradient_outer_product(
-            gram, solution.coef, prepared.weight, backend, options
+        options, weight = _agop_options(T.shape[0], candidate), prepared.weight
+        agop = metric.pull_back(
+            average_gradient_outer_product(
+                gram, solution.coef, weight, backend, options
+            )
         )
-        agop = metric.pull_back(agop)
     return Round(
         number=number,
         candidate=candidate,
@@ -287,11 +268,9 @@ def fit_round(
         bandwidth=bandwidth,
         center=prepared.center,
         T=T,
-        coef=solution.coef,
+        solution=solution,
         intercept=prepared.intercept,
         loo_residuals=residuals,
-        jitter=solution.jitter,
-        residual=solution.residual,
         agop=agop,
     )
 
@@ -305,7 +284,7 @@ def next_metric(fitted: Round, backend: Backend) -> FeatureMetric | None:
     if agop is None:
         return None
     fitted.agop = agop if agop.ndim == 1 else np.diagonal(agop).copy()
-    eps = float(backend.xp.finfo(fitted.coef.dtype).eps)
+    eps = float(backend.xp.finfo(fitted.solution.coef.dtype).eps)
     candidate = fitted.candidate
     return FeatureMetric.from_agop(
         agop, candidate.n_components, eps=eps, n_unmixed=candidate.n_unmixed
@@ -347,6 +326,35 @@ def _center_targets(data, fit_intercept, xp):
     w = data.weight[:, None]
     mean = xp.sum(w * data.Y, axis=0) / xp.sum(w)
     return mean, data.Y - mean
+
+
+def _gram(prepared, candidate, T, bandwidth, *, backend, workspace, leave_one_out):
+    """Return the Gram of mapped rows, and the name of the solver."""
+    kernel, category_sizes = candidate.kernel, candidate.lookup_sizes
+    solver, streamed = choose_solver(
+        candidate.solver,
+        kernel,
+        T,
+        backend,
+        want_diagonal=leave_one_out,
+        reusable=workspace.gram,
+    )
+    if streamed:
+        gram = backend.streamed_gram(
+            kernel, T, bandwidth, category_sizes=category_sizes
+        )
+        return gram, solver
+    workspace.gram = backend.gram(
+        kernel,
+        T,
+        bandwidth,
+        reusable=workspace.gram,
+        category_sizes=category_sizes,
+        powers=prepared.distances.powers(
+            candidate, T, backend, mapped=T is not prepared.X
+        ),
+    )
+    return workspace.gram, solver
 
 
 def _agop_options(n, candidate):

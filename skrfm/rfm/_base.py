@@ -20,6 +20,7 @@ from .._recursion import run
 from .._search import (
     Calibration,
     RegressionCriterion,
+    SearchRules,
     ValidationSet,
     choose,
     drop_ridges,
@@ -223,8 +224,16 @@ class BaseRFM(
                 candidate = candidates.first[0]
                 fitted, fit = self._fit_candidate(training, candidate, progress)
             else:
-                choice = self._choose(training, candidates, judging, progress)
-                fitted, fit = self._fit_choice(training, choice, progress)
+                rules = self._search_rules(training, judging)
+                choice = choose(
+                    data,
+                    candidates,
+                    judging,
+                    rules,
+                    backend=backend,
+                    progress=progress,
+                )
+                fitted, fit = self._fit_choice(training, choice, rules, progress)
         self._set_fitted(fit)
         warn_of_trouble(fitted, data)
         progress.end(fit.attributes())
@@ -260,19 +269,11 @@ class BaseRFM(
             needs_outputs=self._needs_outputs,
         )
 
-    def _choose(self, training, candidates, judging, progress):
-        """Return the Choice among the candidates."""
-        return choose(
-            training.data,
-            candidates,
-            judging,
-            criterion=self._criterion,
-            backend=training.placement.backend,
-            progress=progress,
-            prune=drop_ridges,
-        )
+    def _search_rules(self, training, judging):
+        """Return how candidates are scored, and when they end."""
+        return SearchRules(self._criterion, drop_ridges)
 
-    def _fit_choice(self, training, choice, progress):
+    def _fit_choice(self, training, choice, rules, progress):
         """Return the chosen Round, fitted to all rows, and the Fit."""
         fitted = choice.model
         if fitted is None:

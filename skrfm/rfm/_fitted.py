@@ -114,7 +114,7 @@ class KernelMachine:
             components=array(components),
             metric=array(metric),
             importances=array(importances),
-            coef=array(fitted.coef),
+            coef=array(fitted.solution.coef),
             intercept=array(fitted.intercept),
         )
 
@@ -274,15 +274,15 @@ def warn_of_trouble(fitted, data):
             "gradient outer product is zero and the metric stays as it is. Is y "
             "constant, are all rows equal, or is alpha too large?"
         )
-    elif fitted.jitter:
+    elif fitted.solution.jitter:
         message = (
             "The kernel matrix with alpha on its diagonal is not positive definite in "
-            f"{dtype}: {fitted.jitter:.1e} was added to the diagonal. Raise alpha"
+            f"{dtype}: {fitted.solution.jitter:.1e} was added to the diagonal. Raise alpha"
             + (", or pass X in float64." if dtype == "float32" else ".")
         )
-    elif fitted.residual > _LARGE_RESIDUAL:
+    elif fitted.solution.residual > _LARGE_RESIDUAL:
         message = (
-            f"solver='pcg' has stopped at a residual of {fitted.residual:.1e} by the "
+            f"solver='pcg' has stopped at a residual of {fitted.solution.residual:.1e} by the "
             "size of the targets. Raise alpha, or pass solver='cholesky'."
         )
     else:
