@@ -255,12 +255,8 @@ def fit_round(
     )
     agop = None
     if with_agop:
-        options, weight = _agop_options(T.shape[0], candidate), prepared.weight
-        agop = metric.pull_back(
-            average_gradient_outer_product(
-                gram, solution.coef, weight, backend, options
-            )
-        )
+        agop = _agop(gram, solution.coef, prepared.weight, candidate, backend)
+        agop = metric.pull_back(agop)
     return Round(
         number=number,
         candidate=candidate,
@@ -357,18 +353,19 @@ def _gram(prepared, candidate, T, bandwidth, *, backend, workspace, leave_one_ou
     return workspace.gram, solver
 
 
-def _agop_options(n, candidate):
-    """Return the options of the average, with its seeded subsample of rows."""
-    rows, most = None, candidate.max_agop_samples
+def _agop(gram, coef, weight, candidate, backend):
+    """Return the AGOP of mapped rows, over a seeded subsample if there are many."""
+    rows, n, most = None, gram.T.shape[0], candidate.max_agop_samples
     if most is not None and n > most:
         rng = np.random.default_rng(candidate.seed)
         rows = np.sort(rng.choice(n, most, replace=False))
-    return AgopOptions(
+    options = AgopOptions(
         diagonal=candidate.diagonal,
         centered=candidate.center_gradients,
         rows=rows,
         n_unmixed=candidate.n_unmixed,
     )
+    return average_gradient_outer_product(gram, coef, weight, backend, options)
 
 
 def _solve(gram, prepared, candidate, backend, *, solver, leave_one_out):
