@@ -33,7 +33,7 @@ def negative_error(y):
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 6), most=st.integers(1, 4))
-def test_no_step_betters_the_average(seed, count, most):
+def test_no_further_step_improves_the_average(seed, count, most):
     """By brute force over all that the last step could have added."""
     rng = np.random.default_rng(seed)
     y = rng.normal(size=40)
@@ -51,7 +51,7 @@ def test_no_step_betters_the_average(seed, count, most):
                 assert score(more @ outputs / more.sum()) <= reached + 1e-12
 
 
-def test_two_that_err_to_opposite_sides_share_equally():
+def test_two_with_opposite_errors_get_equal_weights():
     y = np.zeros(10)
     error = np.linspace(1, 2, 10)
     trials = trials_of([y + error, y - error, y + 5], negative_error(y))

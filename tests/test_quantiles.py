@@ -157,7 +157,7 @@ def scores(history, rows=slice(None)):
     return {row[:3]: row[3] for row in zip(*columns, strict=True)}
 
 
-def test_rows_of_the_user_choose_the_scaling_too(rng):
+def test_given_validation_rows_choose_the_scaling(rng):
     X, y = of_orders(rng)
     model = RFMClassifier(max_iter=1, random_state=0)
     model.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
@@ -184,7 +184,7 @@ def test_machines_of_an_average_may_differ_in_scaling(rng):
     assert_allclose(best.decision_function(X[250:]), scores[0], rtol=1e-7)
 
 
-def test_a_tree_is_cut_on_clipped_numbers_or_has_quantiles(rng):
+def test_a_tree_splits_clipped_numbers_or_has_quantiles(rng):
     X, y = of_orders(rng)
     for leaf, columns in ((None, 2), (RFMClassifier(scaling="quantile"), 4)):
         model = XRFMClassifier(leaf, max_leaf_size=150, random_state=0).fit(X, y)

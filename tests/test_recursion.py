@@ -105,7 +105,7 @@ def test_kernels_of_wide_networks_take_centred_rows(kernel, small):
 
 
 @pytest.mark.parametrize("kernel", [*RADIAL[:2], *COORDINATE[:2]], ids=repr)
-def test_a_median_bandwidth_is_taken_anew_in_each_round(kernel, small):
+def test_a_median_bandwidth_is_recomputed_in_each_round(kernel, small):
     X, y, new = small
     machine = paper(kernel=kernel, bandwidth="median", alpha=0.05, max_iter=2)
     assert_close_to_naive(machine, X, y, new, kernel in COORDINATE)

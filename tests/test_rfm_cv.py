@@ -83,7 +83,7 @@ def test_any_scorer(scoring, wine):
     assert 0.8 < model.best_score_ <= 1
 
 
-def test_a_scorer_of_ones_own(table):
+def test_a_custom_scorer(table):
     X, y = table
     loss = make_scorer(mean_pinball_loss, greater_is_better=False, alpha=0.9)
     folds = list(KFold(3).split(X))
@@ -249,7 +249,7 @@ def test_later_candidates_are_near_the_best(kernel):
     assert ratios.min() == pytest.approx(np.log(0.2)) and 0.5 < ratios.std() < 1.3
 
 
-def test_later_candidates_are_better(table):
+def test_later_batches_are_better(table):
     """The best of the first batches, of a search without them, is not the best."""
     X, y = table
     many = RFMRegressorCV(n_candidates=30, cv=3, random_state=0).fit(X, y)
@@ -259,7 +259,7 @@ def test_later_candidates_are_better(table):
     assert np.median(scores[18:]) > np.median(scores[:18])
 
 
-def test_rows_of_the_user_may_judge(table):
+def test_validation_rows_can_be_given(table):
     X, y = table
     model = RFMRegressorCV(**SMALL).fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
     best = model.machines_[0].score(X[80:], y[80:])
@@ -277,7 +277,7 @@ def test_messages(table, wine):
         RFMClassifierCV(**SMALL, scoring="r2").fit(*wine)
 
 
-def test_scorers_see_weights(wine):
+def test_scorers_get_weights(wine):
     X, y = wine
     weight = np.where(y == "red", 5.0, 1.0)
     folds = list(StratifiedKFold(3).split(X, y))
