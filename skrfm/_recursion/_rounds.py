@@ -8,7 +8,7 @@ import numpy as np
 from .._backend import Array, Backend, HeldGram
 from .._tables import Data
 from ..agop import AgopOptions, FeatureMetric, average_gradient_outer_product
-from ..solvers import choose_solver, leave_one_out_residuals, solve
+from ..solvers import choose_solver, leave_one_out_residuals
 from ._candidate import Candidate
 from ._distances import Distances, parse_bandwidth
 
@@ -189,7 +189,7 @@ def fit_round(
     if with_agop:
         options = _agop_options(T.shape[0], candidate)
         agop = average_gradient_outer_product(
-            gram, solution.coef, prepared.weight, backend, options
+            gram, solution.coef, prepared.weight, backend=backend, options=options
         )
         agop = metric.pull_back(agop)
     return Round(
@@ -272,7 +272,7 @@ def _bandwidth(candidate, T, prepared, backend):
 
 
 def _gram(candidate, T, bandwidth, prepared, backend, workspace, leave_one_out):
-    """Return the Gram of mapped rows, and the name of the solver."""
+    """Return the Gram of mapped rows, and the solver."""
     kernel, category_sizes = candidate.kernel, candidate.lookup_sizes
     solver, streamed = choose_solver(
         candidate.solver,
@@ -322,12 +322,11 @@ def _solve(gram, prepared, candidate, backend, *, solver, leave_one_out):
     # the mean of the targets is left out with a row, which takes a solve for ones
     with_mean = leave_one_out and candidate.fit_intercept
     targets = xp.concat([Y, xp.ones_like(Y[:, :1])], axis=1) if with_mean else Y
-    solution = solve(
+    solution = solver(
         gram,
         targets,
         ridge,
         backend,
-        solver=solver,
         want_diagonal=leave_one_out,
         seed=candidate.seed,
     )
