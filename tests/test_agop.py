@@ -168,9 +168,7 @@ def test_compressed_outputs_have_the_same_agop(kernel, backend, predictor, rng):
 @every_kernel
 @pytest.mark.parametrize("outputs", [1, 2, 5])
 @pytest.mark.parametrize("diagonal", [False, True])
-def test_zero_coefficients(
-    kernel, backend, outputs, diagonal, predictor
-):
+def test_zero_coefficients(kernel, backend, outputs, diagonal, predictor):
     T, _, weight = predictor
     coef = np.zeros((N, outputs))
     got = average(backend, kernel, T, coef, weight, diagonal=diagonal)

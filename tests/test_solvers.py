@@ -238,9 +238,7 @@ def test_leave_one_out_scores_of_an_estimator(fit_intercept, table):
     X, y = table
     shared = {"kernel": "laplace", "alpha": ALPHA, "fit_intercept": fit_intercept}
     loo = RFMRegressor(validation="loo", max_iter=2, **shared).fit(X, y)
-    for number, score in zip(
-        loo.history_["iter"], loo.history_["score"], strict=True
-    ):
+    for number, score in zip(loo.history_["iter"], loo.history_["score"], strict=True):
         model = RFMRegressor(validation=None, max_iter=int(number), **shared)
         T = model.fit(X, y).transform(X)
         K = dense_values(Laplace(), T, T, model.bandwidth_)

@@ -216,7 +216,7 @@ def test_an_activation_without_gradients(rng):
         RFMRegressor(kernel=kernel).fit(X, X[:, 0])
 
 
-# -- in backends and estimators ---------------------------------------------------------------
+# -- in backends and estimators ----------------------------------------------------
 
 
 @pytest.mark.parametrize("kernel", [NTK(2), NNGP(1, "erf", 0.5)], ids=repr)
@@ -254,18 +254,19 @@ def test_standard_deviations_are_smaller_at_training_rows(rng):
 def test_estimators_with_network_kernels(rng):
     X = rng.normal(size=(200, 5))
     y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=200)
-    model = RFMRegressor(kernel=NTK(bias=0.5), random_state=0).fit(X[:120], y[:120])
+    options = {"cv": 2, "max_iter": 2, "random_state": 0}
+    model = RFMRegressor(kernel=NTK(bias=0.5), **options).fit(X[:120], y[:120])
     assert model.score(X[120:], y[120:]) > 0.9
     assert np.argmax(model.feature_importances_) == 0
-    single = RFMRegressor(kernel="ntk", random_state=0)
+    single = RFMRegressor(kernel="ntk", **options)
     single.fit(X[:80].astype("f4"), y[:80].astype("f4"))
     assert single.predict(X[80:].astype("f4")).dtype == np.float32
     named, given = (
-        RFMRegressor(kernel=kernel, random_state=0).fit(X, y).predict(X)
+        RFMRegressor(kernel=kernel, **options).fit(X, y).predict(X)
         for kernel in ("nngp", NNGP())
     )
     assert_allclose(named, given)
-    classes = RFMClassifier(kernel="nngp", random_state=0).fit(X, y > 0.7)
+    classes = RFMClassifier(kernel="nngp", **options).fit(X, y > 0.7)
     assert classes.score(X, y > 0.7) > 0.8
 
 
