@@ -228,24 +228,6 @@ def average_gradient_outer_product(
     Returns
     -------
     ndarray of shape (k, k), or (k,) for a diagonal, float64
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skrfm._backend import NumpyBackend
-    >>> from skrfm.agop import AgopOptions, average_gradient_outer_product
-    >>> from skrfm.kernels import Gaussian
-    >>> backend, T = NumpyBackend(), np.array([[0.0, 0.0], [1.0, 0.0]])
-    >>> gram = backend.gram(Gaussian(), T, 1.0)
-    >>> average_gradient_outer_product(
-    ...     gram,
-    ...     np.array([[0.0], [1.0]]),
-    ...     np.ones(2),
-    ...     backend=backend,
-    ...     options=AgopOptions(),
-    ... ).round(3)
-    array([[0.184, 0.   ],
-           [0.   , 0.   ]])
     """
     scale = float(backend.xp.max(backend.xp.abs(coef))) or 1.0
     # products of very large or very small coefficients would overflow or underflow

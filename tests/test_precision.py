@@ -1,7 +1,7 @@
 """Small distances in float32: duplicated rows, offsets and tiny spacings.
 
 The oracle computes in float64 from the same float32 numbers as the package, so that
-only errors of the computation count, not those of rounding the input.
+only errors of the computation count, not errors of rounding the input.
 """
 
 import numpy as np

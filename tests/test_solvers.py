@@ -234,7 +234,7 @@ def test_leave_one_out_of_integer_weights_without_a_ridge(rng):
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_leave_one_out_scores_of_an_estimator(fit_intercept, table):
-    """Scores equal those of n refits with the metric of the round."""
+    """Scores equal the scores of n refits with the metric of the round."""
     X, y = table
     shared = {"kernel": "laplace", "alpha": ALPHA, "fit_intercept": fit_intercept}
     loo = RFMRegressor(validation="loo", max_iter=2, **shared).fit(X, y)
@@ -297,7 +297,7 @@ def test_std_equals_that_of_a_gaussian_process(rng):
     ).fit(X, y)
     expected_mean, expected_std = process.predict(new, return_std=True)
     assert_allclose(mean, expected_mean, rtol=1e-9)
-    # scikit-learn's deviation is that of the function; ours includes the noise
+    # scikit-learn's deviation is without the noise, which ours includes
     assert_allclose(std, np.sqrt(expected_std**2 + signal * ALPHA), rtol=1e-9)
 
 

@@ -1,7 +1,7 @@
 """The kernels of wide networks, against values of other software and textbooks.
 
 ``data/ntk_reference.npz`` has values that neural-tangents and mpmath computed; its key
-``note`` says how. All digits of the values of mpmath are right; those of
+``note`` describes how. All digits of the values of mpmath are right; values of
 neural-tangents lose half of their digits where rows are nearly parallel.
 """
 

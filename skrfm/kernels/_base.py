@@ -90,7 +90,7 @@ class Kernel(BaseEstimator):
         X : array-like of shape (n, d)
             Rows.
         Z : array-like of shape (m, d), default=None
-            Other rows; None takes those of `X`.
+            Other rows; None compares `X` with itself.
         bandwidth : float, default=1.0
             The bandwidth L, which rows are divided by.
 
@@ -194,7 +194,7 @@ class InnerProductKernel(Kernel):
     def network(self) -> tuple | None:
         """Return the parameters of compiled code, None for array code.
 
-        They are those of `skrfm._jit._networks`.
+        `skrfm._jit._networks` describes them.
         """
         return None
 

@@ -29,6 +29,8 @@ def choose_solver(
 ) -> tuple[Solver, bool]:
     """Return the solver for a problem, and whether its kernel matrix is streamed.
 
+    A streamed matrix is computed anew for each product, and never held.
+
     Parameters
     ----------
     name : str
@@ -46,7 +48,6 @@ def choose_solver(
     -------
     solver : Solver
     streamed : bool
-        Whether to compute the kernel matrix anew for each product, and never hold it.
     """
     n, held = T.shape[0], 0 if reusable is None else reusable.nbytes
     if name == "auto":
@@ -56,15 +57,20 @@ def choose_solver(
         return DIRECT[name], False
     if n < _MIN_ITERATIVE_ROWS:
         return cholesky, False
+    if name == "eigenpro":
+        _require_distance(kernel)
+        return eigenpro, True
+    held_in_memory = kernel.of_inner_products or backend.fits_in_memory(T, held)
+    return conjugate_gradients, not held_in_memory
+
+
+def _require_distance(kernel):
+    """Raise ValueError for kernels of inner products, which are not streamed."""
     if kernel.of_inner_products:
-        if name == "eigenpro":
-            raise ValueError(
-                f"solver='eigenpro' does not work with {kernel!r}, which is not a "
-                "function of a distance: pass solver='pcg'."
-            )
-        return ITERATIVE[name], False
-    streamed = name == "eigenpro" or not backend.fits_in_memory(T, held)
-    return ITERATIVE[name], streamed
+        raise ValueError(
+            f"solver='eigenpro' does not work with {kernel!r}, which is not a "
+            "function of a distance: pass solver='pcg'."
+        )
 
 
 def solve(

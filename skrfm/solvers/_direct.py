@@ -50,7 +50,7 @@ def cholesky(
 ) -> Solution:
     """Solve (K + diag(ridge)) α = Y by a Cholesky factor, which overwrites K.
 
-    The parameters are those of `Solver`; nothing is random.
+    Parameters as in `Solver`; nothing is random.
     """
     jitter = factorize(gram, ridge, backend.xp)
     coef = gram.solve(Y)
@@ -69,8 +69,8 @@ def eigendecomposition(
 ) -> Solution:
     """Solve (K + diag(ridge)) α = Y by eigenvalues, in the sense of least norm.
 
-    Eigenvalues of the size of rounding errors are left out. The parameters are those of
-    `Solver`; nothing is random.
+    Eigenvalues of the size of rounding errors are left out. Parameters as in `Solver`;
+    nothing is random.
     """
     xp = backend.xp
     values, vectors = gram.eigh(ridge)
@@ -117,7 +117,7 @@ def leave_one_out_residuals(
     Notes
     -----
     Where all weights are at least 1, each row loses one unit of its weight, as if one
-    of w repeated rows was left out; otherwise the whole row is left out.
+    of w repeated rows were left out; otherwise the whole row is left out.
     """
     removed, factor = _removed_weight(weight, ridge, solution.inverse_diagonal, xp)
     if mean_solution is None:
@@ -180,13 +180,14 @@ def predictive_variance(
     """
     ridge = alpha / weight
     factorize(gram, ridge, xp)
-    reduced = []
-    for K, own in blocks:
-        remainder = own - xp.sum(K * gram.solve(K.T).T, axis=1)
-        # rounding may leave it just below zero
-        nonnegative = xp.where(remainder > 0, remainder, xp.zeros_like(remainder))
-        reduced.append(nonnegative + alpha)
+    reduced = [_conditional_variance(gram, K, own, xp) + alpha for K, own in blocks]
     removed, factor = _removed_weight(weight, ridge, gram.inverse_diagonal(), xp)
     share = removed * factor / xp.sum(weight)
     signal = xp.sum(share[:, None] * coef**2, axis=0)
     return xp.concat(reduced)[:, None] * signal
+
+
+def _conditional_variance(gram, K, own, xp):
+    """Return k(x, x) − k_xᵀ C k_x of new rows; rounding may not make it negative."""
+    variance = own - xp.sum(K * gram.solve(K.T).T, axis=1)
+    return xp.where(variance > 0, variance, xp.zeros_like(variance))

@@ -17,8 +17,8 @@ from ._solution import Solution, require_no_diagonal
 # Rows of the subsample, at most half of all: more rows estimate eigenvectors better, at
 # the cost of a larger eigendecomposition.
 _SUBSAMPLE = 2000
-# Eigenvectors of the preconditioner, and rows of the subsample for each of them, with
-# fewer of which it diverges.
+# Eigenvectors of the preconditioner, and the rows of the subsample that each takes: it
+# diverges with fewer.
 _EIGENVECTORS, _ROWS_PER_EIGENVECTOR = 200, 5
 # Exponent of the damping of the leading eigenvalues; 1 would flatten them completely.
 _DAMPING = 0.95
@@ -29,7 +29,7 @@ _MAX_BATCH = 4096
 # Steps of power iteration, which leave the estimate of an eigenvalue a little low.
 _POWER_STEPS, _SAFETY = 20, 1.1
 # Epochs at most, and the residual relative to the targets that ends them: test errors
-# are within 1 % of those of Cholesky (benchmarks/solvers.py).
+# are within 1 % of Cholesky (benchmarks/solvers.py).
 _EPOCHS = 12
 _TOLERANCE = 0.07
 # Preconditioners that are tried, each with half of the eigenvectors and of the step.
@@ -153,8 +153,7 @@ def eigenpro(
 ) -> Solution:
     """Solve (K + diag(ridge)) α = Y approximately by stochastic gradient descent.
 
-    The parameters are those of `Solver`; `gram` is streamed, and `seed` shuffles the
-    rows.
+    Parameters as in `Solver`; `gram` is streamed, and `seed` shuffles the rows.
 
     Raises
     ------
@@ -175,10 +174,9 @@ def eigenpro(
             shuffled, smallest, _EIGENVECTORS // fraction, backend
         )
         preconditioner.step /= fraction
+        n_first = preconditioner.vectors.shape[0]
         problem = _Problem(
-            kernel_rows=CachedKernelRows(
-                shuffled, preconditioner.vectors.shape[0], backend
-            ),
+            kernel_rows=CachedKernelRows(shuffled, n_first, backend),
             targets=targets,
             weight=weight[:, None],
             ridge=smallest,

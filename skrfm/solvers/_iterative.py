@@ -81,8 +81,8 @@ def conjugate_gradients(
 ) -> Solution:
     """Solve (K + diag(ridge)) α = Y by preconditioned conjugate gradients.
 
-    All targets are solved side by side. The parameters are those of `Solver`; `gram` is
-    held or streamed, and `seed` draws the rows of the preconditioner.
+    All targets are solved side by side. Parameters as in `Solver`; `gram` is held or
+    streamed, and `seed` draws the rows of the preconditioner.
     """
     require_no_diagonal(want_diagonal, "pcg")
     xp, n = backend.xp, Y.shape[0]
