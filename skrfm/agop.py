@@ -174,7 +174,7 @@ def _rank(values, n_components, negligible):
     if not isinstance(n_components, Integral):
         share = np.cumsum(values[:k]) / values[:k].sum()
         return int(np.searchsorted(share, n_components * (1 - 1e-6))) + 1
-    return min(k, n_components)
+    return min(k, int(n_components))
 
 
 @dataclass(frozen=True, kw_only=True)

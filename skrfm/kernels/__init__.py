@@ -68,14 +68,13 @@ def get_kernel(kernel: str | Kernel) -> Kernel:
     >>> get_kernel("gaussian")
     Gaussian()
     """
-    if isinstance(kernel, str):
-        kernel = _named_kernel(kernel)
-    elif not isinstance(kernel, Kernel):
+    found = _named_kernel(kernel) if isinstance(kernel, str) else kernel
+    if not isinstance(found, Kernel):
         raise ValueError(
             f"kernel must be a name or an object from skrfm.kernels, got {kernel!r}."
         )
-    kernel.validate()
-    return kernel
+    found.validate()
+    return found
 
 
 def _named_kernel(name):

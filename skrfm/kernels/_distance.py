@@ -8,8 +8,8 @@ from ._base import Kernel, RadialKernel, check_range
 _SLOPE_FLOOR = 1e-3
 
 
-class PowerExponential:
-    """Mixin of the kernels exp(−v), v = (scale · u)^exponent with u = ‖t − z‖_p^p.
+class PowerExponential(Kernel):
+    """Base class of the kernels exp(−v), v = (scale · u)^exponent, u = ‖t − z‖_p^p.
 
     A subclass defines `_profile`. With order = p · exponent the slope is
     −order · v · k / u, where u is not below the floor of the profile. NumPy and CUDA
@@ -101,7 +101,7 @@ class Gaussian(PowerExponential, RadialKernel):
         return 0.5 * bandwidth**-2, 1.0, 2.0
 
 
-class L1Laplace(PowerExponential, Kernel):
+class L1Laplace(PowerExponential):
     """The kernel exp(−‖t − z‖₁ / L).
 
     scikit-learn's ``laplacian`` with ``gamma = 1 / L``.
@@ -120,7 +120,7 @@ class L1Laplace(PowerExponential, Kernel):
         return 1 / bandwidth, 1.0, 1.0
 
 
-class LpqLaplace(PowerExponential, Kernel):
+class LpqLaplace(PowerExponential):
     """The kernel exp(−(‖t − z‖_p / L)^q).
 
     Parameters

@@ -1,6 +1,8 @@
 """Solvers by name, and the choice of a solver for a problem."""
 
-from .._backend import Array, Backend, Gram, HeldGram, Kernel
+from typing import Any
+
+from .._backend import Array, Backend, HeldGram, Kernel
 from ._direct import cholesky, eigendecomposition
 from ._eigenpro import eigenpro
 from ._iterative import conjugate_gradients
@@ -74,7 +76,7 @@ def _require_distance(kernel):
 
 
 def solve(
-    gram: Gram,
+    gram: Any,
     Y: Array,
     ridge: Array,
     backend: Backend,

@@ -6,10 +6,11 @@ spectrum, so that large steps on large batches do not diverge.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .._backend import Array, Backend, Gram
+from .._backend import Array, Backend
 from ..exceptions import NotConvergedError
 from ._rows import CachedKernelRows
 from ._solution import Solution, require_no_diagonal
@@ -143,7 +144,7 @@ def _largest_eigenvalue(A, backend):
 
 
 def eigenpro(
-    gram: Gram,
+    gram: Any,
     Y: Array,
     ridge: Array,
     backend: Backend,

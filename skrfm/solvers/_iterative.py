@@ -93,6 +93,7 @@ def conjugate_gradients(
     Q = precondition(R)
     P, gamma = Q, _dots(R, Q, xp)
     scale = xp.sqrt(_dots(Y, Y, xp))
+    residual = xp.ones_like(scale)
     for _ in range(_STEPS):
         A = gram.product(P) + ridge[:, None] * P
         step = _ratio(gamma, _dots(P, A, xp), Y.dtype, xp)

@@ -1,9 +1,9 @@
 """The interface of a solver, and what it returns."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from .._backend import Array, Backend, Gram
+from .._backend import Array, Backend
 
 
 @dataclass(kw_only=True)
@@ -33,7 +33,8 @@ class Solver(Protocol):
     Parameters
     ----------
     gram : Gram
-        K. A direct solver takes a HeldGram and may overwrite K, but not its slopes.
+        K. Direct solvers take a HeldGram, and may overwrite K, but not its slopes;
+        EigenPro takes a streamed Gram.
     Y : array of shape (n, c)
         The targets.
     ridge : array of shape (n,)
@@ -50,7 +51,7 @@ class Solver(Protocol):
 
     def __call__(
         self,
-        gram: Gram,
+        gram: Any,
         Y: Array,
         ridge: Array,
         backend: Backend,
