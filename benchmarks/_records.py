@@ -72,7 +72,8 @@ def format_table(header, rows):
     for row in cells:
         first = row[0].ljust(category_sizes[0])
         rest = [
-            cell.rjust(width) for cell, width in zip(row[1:], category_sizes[1:], strict=True)
+            cell.rjust(width)
+            for cell, width in zip(row[1:], category_sizes[1:], strict=True)
         ]
         lines.append("  ".join([first, *rest]).rstrip())
     lines.insert(1, "-" * len(lines[0]))

@@ -119,7 +119,9 @@ def main():
             if records.has(*key, 0):
                 continue
             function, diagonal = KERNELS[kernel]
-            candidate = Candidate(function, alpha, f"{multiple}*median", diagonal=diagonal)
+            candidate = Candidate(
+                function, alpha, f"{multiple}*median", diagonal=diagonal
+            )
             with worker_threads(N_TRAIN):
                 for number, score, final in measure(table, candidate):
                     values = dict(zip(KEY, (*key, number), strict=True))

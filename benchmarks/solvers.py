@@ -23,7 +23,7 @@ from _records import Records, format_table
 
 from skrfm._backend import NumpyBackend, worker_threads
 from skrfm.kernels import Laplace
-from skrfm.solvers import choose_solver, solve
+from skrfm.solvers import choose_solver
 
 SOLVERS = ("cholesky", "pcg", "eigenpro")
 FIELDS = ("rows", "alpha", "solver", "seconds", "error", "peak_gb")
@@ -45,10 +45,10 @@ def make_table(n):
 
 def fit(X, Y, solver, alpha):
     """Return the coefficients, from the kernel matrix on."""
-    solver, streamed = choose_solver(solver, KERNEL, X, BACKEND)
+    solve, streamed = choose_solver(solver, KERNEL, X, BACKEND)
     make = BACKEND.streamed_gram if streamed else BACKEND.gram
     ridge = np.full(len(X), alpha, dtype=X.dtype)
-    return solve(make(KERNEL, X, BANDWIDTH), Y, ridge, BACKEND, solver=solver).coef
+    return solve(make(KERNEL, X, BANDWIDTH), Y, ridge, BACKEND).coef
 
 
 def fill_memory(n):
