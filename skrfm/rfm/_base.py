@@ -149,7 +149,7 @@ class BaseRFM(
 
     def _fit_targets(self, y, weight):
         """Return the coding of the targets."""
-        return NumericTargets.fit(y, weight)
+        return NumericTargets.fit(y, weight, centred=self.fit_intercept)
 
     def _calibrate(self, outputs, validation_rows):
         """Return the calibration of outputs on validation rows."""
@@ -309,6 +309,7 @@ class BaseRFM(
         if unseen is not None:
             placement = training.placement
             unseen = placement.backend.asarray(unseen, training.data.X.dtype)
+            unseen = training.targets.decode(unseen, placement.backend)
             unseen = placement.to_caller(unseen)
         return Fit(
             predictor=predictor,
