@@ -1,6 +1,7 @@
 """Text tables of figures: means over folds, and comparisons of models over tables."""
 
 from collections import defaultdict
+from math import fsum
 
 import numpy as np
 from scipy.stats import rankdata
@@ -67,7 +68,8 @@ def fold_means(rows, figure, column="model"):
         shared = set.intersection(*(set(folds) for folds in by_model.values()))
         if shared:
             means[table] = {
-                model: float(np.mean([folds[fold] for fold in shared]))
+                # exact sums: a tie is one in whatever order the folds are added
+                model: fsum(folds[fold] for fold in shared) / len(shared)
                 for model, folds in by_model.items()
             }
     return means
@@ -106,7 +108,7 @@ def growth(sizes, costs):
 
 
 def print_costs(rows, column="model", *, figures=("seconds", "cpu_seconds")):
-    """Print the sums of the costs, where they are recorded, by the values of a column."""
+    """Print the sums of the costs by the values of a column, where all are there."""
     lines = [
         [name, *(mean_of(group, figure, np.sum) for figure in figures)]
         for name, group in grouped(rows, column).items()
