@@ -115,14 +115,18 @@ def report(rows, args):
         header = ["kernel", "Cholesky s", "Cholesky CPU s", "matrix", "eigenvalues"]
         print(format_table(header, lines))
         print(f"\n30 candidates, {max_iter} rounds\n")
-        names = {row["name"]: row for row in searches}
-        lines = []
-        for name, row in names.items():
-            pairs = [(number(r, c) for r in (row, names["shared"])) for c in COSTS]
-            ratios = [a / b for a, b in pairs]
-            lines.append([name, *(number(row, c) for c in COSTS), *ratios])
-        header = ["distances", "s", "CPU s", "s of shared", "CPU s of shared"]
-        print(format_table(header, lines))
+        print_searches(searches)
+
+
+def print_searches(rows):
+    """Print the costs of searches, and their ratios to shared distances."""
+    by_name = {row["name"]: [number(row, cost) for cost in COSTS] for row in rows}
+    lines = []
+    for name, costs in by_name.items():
+        pairs = zip(costs, by_name["shared"], strict=True)
+        lines.append([name, *costs, *(cost / shared for cost, shared in pairs)])
+    header = ["distances", "s", "CPU s", "s of shared", "CPU s of shared"]
+    print(format_table(header, lines))
 
 
 COSTS = ("seconds", "cpu_seconds")
