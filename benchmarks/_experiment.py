@@ -399,8 +399,4 @@ def chosen_rows(rows, args):
     for name, column in (("folds", "fold"), ("seeds", "seed")):
         if name in given:
             kept = [row for row in kept if int(row.get(column, 0)) < given[name]]
-    if "rows" in given:
-        sizes = given["rows"] if isinstance(given["rows"], list) else [given["rows"]]
-        column = "n" if kept and "n" in kept[0] else "rows"
-        kept = [row for row in kept if int(row.get(column, sizes[0])) in sizes]
     return [row for row in kept if is_chosen(row.get("table"), args)]

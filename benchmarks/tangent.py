@@ -60,6 +60,7 @@ def run(args, records):
 
 def report(rows, args):
     """Print the scores of each table, mean scores, mean ranks and costs."""
+    rows = [row for row in rows if int(row["rows"]) == args.rows]
     by_task = {}
     for task, of_task in sorted(grouped(rows, "task").items()):
         means = fold_means(of_task, "score", "kernel")
