@@ -13,9 +13,9 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, NamedTuple
@@ -61,7 +61,7 @@ _COUNT = {"type": int, "metavar": "N"}
 _SHARED = {
     "data": {
         "metavar": "DIR",
-        "help": "folder of the data sets; without it, sets bundled with scikit-learn",
+        "help": "folder of the data sets; without it, those bundled with scikit-learn",
     },
     "tables": {"help": "measure and print only these tables", **_NAMES},
     "half": {
@@ -87,12 +87,24 @@ _SHARED = {
 }
 
 
+# flags of the scripts on the open tables
+TABLE_FLAGS = {"data": None, "tables": None, "half": None}
+
+
 def flag(name, default=None, **options):
     """Return a shared flag, or a flag of one script where `options` describe it.
 
     `options` such as choices or nargs are added to those of a shared flag.
     """
-    return Flag(name, _SHARED.get(name, {}) | options, default)
+    options = _SHARED.get(name, {}) | options
+    if "choices" in options:
+        options.pop("metavar", None)  # the help text lists the choices
+    return Flag(name, options, default)
+
+
+def count_flag(name, default, text):
+    """Return a flag of one script that takes a number."""
+    return flag(name, default, type=int, metavar="N", help=text)
 
 
 def make_parser(doc, flags):
@@ -118,6 +130,10 @@ def parse(parser, flags, argv=None):
 
 
 # -- costs ----------------------------------------------------------------------------
+
+
+COSTS = ("seconds", "cpu_seconds")
+FIT_COSTS = tuple(f"{step}_{name}" for step in ("fit", "predict") for name in COSTS)
 
 
 class Cost(NamedTuple):
@@ -252,7 +268,7 @@ class Records:
         with self.path.open(newline="") as file:
             reader = csv.DictReader(file)
             self._header = tuple(reader.fieldnames or ())
-            others = [field for field in self.fields if field not in self._header]
+            others = [name for name in self.fields if name not in self._header]
             self.fields = (*self._header, *others)
             blank = dict.fromkeys(self.fields, "")
             for row in reader:
@@ -275,7 +291,7 @@ class Records:
     def add(self, key, figures):
         """Add a row to the file, and print its figures."""
         values = {**key, **figures}
-        row = {field: str(values.get(field, "")) for field in self.fields}
+        row = {name: str(values.get(name, "")) for name in self.fields}
         self._rows[self._key(row)] = row
         shown = {
             k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()
@@ -326,8 +342,12 @@ class Experiment:
         ``run(args, records)`` measures what the records lack.
     report : callable
         ``report(rows, args)`` prints the rows.
-    flags : iterable of Flag
-        The flags of the script; all have --threads, --out and --report.
+    flags : dict
+        Defaults of the shared flags that the script has, by name.
+    choices : dict
+        What the values of shared flags are chosen from, by name; all are the default.
+    own_flags : iterable of Flag
+        Flags that no other script has.
     out : str or None
         Name of the file in results/, None if rows are kept only with --out.
     threads : int or None
@@ -343,7 +363,9 @@ class Experiment:
     figures: tuple[str, ...]
     run: Callable
     report: Callable
-    flags: Iterable[Flag] = ()
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    own_flags: Iterable[Flag] = ()
     out: str | None = None
     threads: int | None = None
     needs_data: bool = False
@@ -351,9 +373,19 @@ class Experiment:
 
     def all_flags(self):
         """Return the flags of the script and those that all scripts have."""
+        chosen = {name: list(values) for name, values in self.choices.items()}
         out = None if self.out is None else RESULTS / self.out
-        shared = flag("threads", self.threads), flag("out", out), flag("report")
-        return [*self.flags, *shared]
+        defaults = {"data": None} if self.needs_data else {}
+        defaults |= chosen | dict(self.flags) | {"threads": self.threads, "out": out}
+        shared = []
+        for name, default in defaults.items():
+            options = {"choices": chosen[name]} if name in chosen else {}
+            if name == "data" and self.needs_data:
+                options["help"] = "folder of the data sets, needed except for --report"
+            if isinstance(default, (list, tuple)):
+                options["nargs"] = "+"
+            shared.append(flag(name, default, **options))
+        return [*shared, *self.own_flags, flag("report")]
 
     def parse(self, argv=None):
         """Return the arguments of a command line."""

@@ -10,7 +10,7 @@ estimators have the same number of threads, by default one.
 """
 
 import numpy as np
-from _experiment import Experiment, flag, timed
+from _experiment import FIT_COSTS, Experiment, flag, timed
 from _report import format_table, grouped, mean_of
 from matplotlib.figure import Figure
 from sklearn import datasets, ensemble
@@ -114,7 +114,7 @@ def print_table(table, rows):
             name,
             mean_of(group, "score"),
             mean_of(group, "score", np.std),
-            *(mean_of(group, cost) for cost in COSTS),
+            *(mean_of(group, cost) for cost in FIT_COSTS),
         ]
         for name, group in grouped(rows, "model").items()
     ]
@@ -163,22 +163,14 @@ def draw(path, by_table):
     fig.savefig(path, dpi=110)
 
 
-COSTS = (
-    "fit_seconds",
-    "fit_cpu_seconds",
-    "predict_seconds",
-    "predict_cpu_seconds",
-)
 EXPERIMENT = Experiment(
     doc=__doc__,
     key=("table", "model", "fold"),
-    figures=("score", *COSTS, "importances"),
+    figures=("score", *FIT_COSTS, "importances"),
     run=run,
     report=report,
-    flags=[
-        flag("tables", TABLES, choices=TABLES),
-        flag("picture", "bundled.png", metavar="FILE", help="where it is drawn"),
-    ],
+    choices={"tables": TABLES},
+    own_flags=[flag("picture", "bundled.png", metavar="FILE", help="picture to draw")],
     threads=1,
     ignored=None,
 )

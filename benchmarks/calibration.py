@@ -9,7 +9,7 @@ validation rows. The default calibration was chosen by it.
 """
 
 import numpy as np
-from _experiment import Experiment, flag, timed
+from _experiment import COSTS, TABLE_FLAGS, Experiment, timed
 from _models import tuning_folds
 from _report import compare_on_tables, format_table, print_costs
 from _tables import splits
@@ -92,17 +92,11 @@ def report(rows, args):
 EXPERIMENT = Experiment(
     doc=__doc__,
     key=("table", "model", "fold", "calibration"),
-    figures=("log_loss", "seconds", "cpu_seconds"),
+    figures=("log_loss", *COSTS),
     run=run,
     report=report,
-    flags=[
-        flag("data"),
-        flag("tables"),
-        flag("half", "choosing"),
-        flag("models", ("default", "tuned"), choices=("default", "tuned")),
-        flag("folds", 3),
-        flag("rows", 2000),
-    ],
+    flags=TABLE_FLAGS | {"half": "choosing", "folds": 3, "rows": 2000},
+    choices={"models": ("default", "tuned")},
     out="calibration.csv",
 )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from _completion_methods import METHODS
-from _experiment import Experiment, flag, in_new_process, peak_memory, timed
+from _experiment import COSTS, Experiment, in_new_process, peak_memory, timed
 from _report import format_table, grouped, growth, mean_of, number
 from sklearn.linear_model import lasso_path
 from sklearn.model_selection import KFold
@@ -402,7 +402,6 @@ def report_sparse(rows):
         print("\n" + format_table(header, lines))
 
 
-COSTS = ("seconds", "cpu_seconds")
 CASES = {
     "scale": scale,
     "entries": entries,
@@ -416,7 +415,8 @@ EXPERIMENT = Experiment(
     figures=("error", *COSTS, "rank", "gigabytes"),
     run=run,
     report=report,
-    flags=[flag("data"), flag("cases", list(CASES), choices=CASES)],
+    flags={"data": None},
+    choices={"cases": CASES},
     out="completion.csv",
     ignored=None,
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from _experiment import Clock, Experiment, flag
+from _experiment import COSTS, TABLE_FLAGS, Clock, Experiment
 from _models import tuning_folds
 from _report import format_table, grouped, print_costs
 from _tables import splits
@@ -174,15 +174,10 @@ def report(rows, args):
 EXPERIMENT = Experiment(
     doc=__doc__,
     key=("table", "kernel", "multiple", "alpha", "round"),
-    figures=("task", "cv_score", "test_score", "seconds", "cpu_seconds"),
+    figures=("task", "cv_score", "test_score", *COSTS),
     run=run,
     report=report,
-    flags=[
-        flag("data"),
-        flag("tables"),
-        flag("half", "choosing"),
-        flag("rows", 1500),
-    ],
+    flags=TABLE_FLAGS | {"half": "choosing", "rows": 1500},
     out="defaults.csv",
 )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _experiment import Experiment, flag, timed
+from _experiment import Experiment, timed
 from _report import format_table, grouped, mean_of
 from sklearn.impute import KNNImputer
 from sklearn.model_selection import KFold
@@ -354,11 +354,8 @@ EXPERIMENT = Experiment(
     figures=FIGURES,
     run=run,
     report=report,
-    flags=[
-        flag("data"),
-        flag("cases", list(CASES), choices=CASES),
-        flag("folds", 3),
-    ],
+    flags={"folds": 3},
+    choices={"cases": CASES},
     out="drug_screen.csv",
     needs_data=True,
 )

@@ -18,7 +18,7 @@ import importlib.util
 from unittest.mock import patch
 
 import numpy as np
-from _experiment import Cost, Experiment, flag, least, timed
+from _experiment import Cost, Experiment, count_flag, least, timed
 from _report import format_table, number
 from speed import ROUNDS, fit_skrfm, fit_xrfm, make_data
 
@@ -253,24 +253,18 @@ def report(rows, args):
     print("\n" + format_table(header, lines))
 
 
-def count_flag(name, default, text):
-    """Return a flag that takes a number."""
-    return flag(name, default, type=int, metavar="N", help=text)
-
-
 EXPERIMENT = Experiment(
     doc=__doc__,
     key=KEY,
     figures=("value", "unit", "device", "cpu_seconds"),
     run=run,
     report=report,
-    flags=[
-        flag("cases", list(CASES), choices=CASES),
-        flag("rows", SIZES, nargs="+"),
-        flag("device", "cuda"),
+    flags={"rows": SIZES, "device": "cuda"},
+    choices={"cases": CASES},
+    own_flags=[
         count_flag("features", FEATURES, "number of columns"),
         count_flag(
-            "cpu-rows", 10_000, "fits of at most so many rows are run on the CPU"
+            "cpu-rows", 10_000, "fits of at most so many rows also run on the CPU"
         ),
         count_flag("kernel-rows", 20_000, "rows of the cases kernel and predict"),
         count_flag("epoch-rows", 1_000_000, "rows of the case epoch"),

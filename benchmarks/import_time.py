@@ -12,7 +12,7 @@ import subprocess
 import sys
 from statistics import median
 
-from _experiment import flag, make_parser, parse
+from _experiment import count_flag, make_parser, parse
 from _report import format_table
 
 NEEDED = "import sklearn.linear_model, numba, scipy.linalg"
@@ -40,7 +40,7 @@ def median_seconds(repeats):
 
 def main():
     """Print the medians and their differences."""
-    repeats = flag("repeats", 5, type=int, metavar="N", help="processes of each import")
+    repeats = count_flag("repeats", 5, "processes of each import")
     args = parse(make_parser(__doc__, [repeats]), [repeats])
     medians = median_seconds(args.repeats)
     empty, needed = medians.pop("pass"), medians[NEEDED]

@@ -160,17 +160,12 @@ EXPERIMENT = Experiment(
     figures=("psnr", "ssim", "seconds", "cpu_seconds", "note"),
     run=run,
     report=report,
-    flags=[
-        flag("data"),
+    flags={"data": None, "models": list(MODELS)},
+    choices={"models": NAMES},
+    own_flags=[
         flag("images", nargs="+", metavar="NAME", help="only these images"),
         flag("masks", nargs="+", help='only these masks, such as "random 50 %%"'),
-        flag("models", list(MODELS), choices=NAMES),
-        flag(
-            "show",
-            "all",
-            choices=("all", "means"),
-            help="print every image, or means over images",
-        ),
+        flag("show", "all", choices=("all", "means"), help="print images, or means"),
         flag("times", action="store_true", help="only time two sizes, keep nothing"),
     ],
     out="inpainting.csv",

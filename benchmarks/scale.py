@@ -19,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from _experiment import (
+    FIT_COSTS,
     Experiment,
     ProcessError,
+    count_flag,
     flag,
     in_new_process,
     peak_memory,
@@ -155,14 +157,7 @@ def report(rows, args):
             print(f"{model}, leaves of {leaf}: seconds grow as n to the {exponent:.2f}")
 
 
-FIGURES = (
-    "r2",
-    "fit_seconds",
-    "fit_cpu_seconds",
-    "predict_seconds",
-    "predict_cpu_seconds",
-    "gigabytes",
-)
+FIGURES = ("r2", *FIT_COSTS, "gigabytes")
 MODELS = ("XRFM", "HistGB", "HistGB1000", "xRFM", "xRFM-hard", "xRFM-quick")
 EXPERIMENT = Experiment(
     doc=__doc__,
@@ -170,10 +165,10 @@ EXPERIMENT = Experiment(
     figures=FIGURES,
     run=run,
     report=report,
-    flags=[
-        flag("rows", list(SIZES), nargs="+"),
-        flag("models", ("XRFM", "HistGB"), choices=MODELS),
-        flag("leaf", 4000, type=int, metavar="N", help="rows of a leaf at most"),
+    flags={"rows": SIZES, "models": ("XRFM", "HistGB")},
+    choices={"models": MODELS},
+    own_flags=[
+        count_flag("leaf", 4000, "rows of a leaf at most"),
         flag("folder", metavar="DIR", help="where the tables are written"),
     ],
     out="scale.csv",

@@ -8,7 +8,7 @@ two on validation rows ("auto"). The defaults of the scaling were chosen by it.
     python benchmarks/scaling.py --data DIR [--folds 2] [--report]
 """
 
-from _experiment import Experiment, flag, timed
+from _experiment import COSTS, TABLE_FLAGS, Experiment, timed
 from _report import compare_on_tables, format_table, print_costs
 from _tables import splits
 from sklearn.metrics import log_loss, r2_score
@@ -57,16 +57,10 @@ def report(rows, args):
 EXPERIMENT = Experiment(
     doc=__doc__,
     key=("table", "fold", "scaling"),
-    figures=(*SCORES, "seconds", "cpu_seconds"),
+    figures=(*SCORES, *COSTS),
     run=run,
     report=report,
-    flags=[
-        flag("data"),
-        flag("tables"),
-        flag("half", "choosing"),
-        flag("folds", 2),
-        flag("rows", 2000),
-    ],
+    flags=TABLE_FLAGS | {"half": "choosing", "folds": 2, "rows": 2000},
     out="scaling.csv",
 )
 

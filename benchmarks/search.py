@@ -11,7 +11,7 @@ least of three turns that alternate.
 from unittest.mock import patch
 
 import numpy as np
-from _experiment import Experiment, flag, least, timed
+from _experiment import COSTS, Experiment, count_flag, least, timed
 from _report import format_table, grouped, number
 from sklearn.datasets import make_friedman1
 
@@ -129,17 +129,16 @@ def print_searches(rows):
     print(format_table(header, lines))
 
 
-COSTS = ("seconds", "cpu_seconds")
 EXPERIMENT = Experiment(
     doc=__doc__,
     key=("rows", "columns", "max_iter", "part", "name"),
     figures=COSTS,
     run=run,
     report=report,
-    flags=[
-        flag("rows", 2000),
-        flag("columns", 20, type=int, metavar="N", help="number of columns"),
-        flag("max-iter", 5, type=int, metavar="N", help="rounds of the recursion"),
+    flags={"rows": 2000},
+    own_flags=[
+        count_flag("columns", 20, "number of columns"),
+        count_flag("max-iter", 5, "rounds of the recursion"),
     ],
     ignored=None,
 )

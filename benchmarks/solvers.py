@@ -106,9 +106,9 @@ EXPERIMENT = Experiment(
     figures=("seconds", "cpu_seconds", "error", "peak_gb"),
     run=run,
     report=report,
-    flags=[
-        flag("rows", [20_000, 50_000], nargs="+"),
-        flag("alpha", [1e-3, 0.1], nargs="+", type=float, help="ridges"),
+    flags={"rows": (20_000, 50_000)},
+    own_flags=[
+        flag("alpha", (1e-3, 0.1), nargs="+", type=float, help="ridges"),
         flag("solvers", SOLVERS, nargs="+", choices=SOLVERS, help="only these solvers"),
     ],
     out="solvers.csv",

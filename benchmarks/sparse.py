@@ -8,7 +8,7 @@ penalty by approximate leave-one-out in place of folds.
 """
 
 import numpy as np
-from _experiment import Experiment, flag, timed
+from _experiment import Experiment, timed
 from _report import format_table, grouped, mean_of
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LassoCV
@@ -103,7 +103,8 @@ EXPERIMENT = Experiment(
     figures=("error", "columns", "seconds", "cpu_seconds"),
     run=run,
     report=report,
-    flags=[flag("models", list(MODELS), choices=MODELS), flag("seeds", 3)],
+    flags={"seeds": 3},
+    choices={"models": MODELS},
     ignored=None,
 )
 

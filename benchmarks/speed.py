@@ -9,7 +9,8 @@ pass of exp and the Cholesky factor, and the GEMMs of the AGOP.
 
     python benchmarks/speed.py [--cases main outputs kernels] [--repeats 3]
 
-xRFM's figures appear where the packages ``xrfm`` and ``torch`` are installed."""
+xRFM's figures appear where the packages ``xrfm`` and ``torch`` are installed.
+"""
 
 import importlib.util
 import os
@@ -20,9 +21,11 @@ from pathlib import Path
 
 import numpy as np
 from _experiment import (
+    FIT_COSTS,
     Cost,
     Experiment,
     ProcessError,
+    count_flag,
     flag,
     in_new_process,
     least,
@@ -273,22 +276,16 @@ def compare(by_model):
     ]
 
 
-COSTS = [
-    f"{step}_{unit}"
-    for step in ("fit", "predict")
-    for unit in ("seconds", "cpu_seconds")
-]
 EXPERIMENT = Experiment(
     doc=__doc__,
     key=KEY,
-    figures=(*COSTS, "peak_n2_floats", "error"),
+    figures=(*FIT_COSTS, "peak_n2_floats", "error"),
     run=run,
     report=report,
-    flags=[
-        flag("cases", list(CASES), choices=CASES),
-        flag("models", MODELS, choices=MODELS),
+    choices={"cases": CASES, "models": MODELS},
+    own_flags=[
         flag("rows", nargs="+", help="only the cases of so many training rows"),
-        flag("repeats", 3, type=int, metavar="N", help="the least cost of so many"),
+        count_flag("repeats", 3, "the least cost of so many"),
     ],
     out="speed.csv",
     ignored=None,

@@ -11,7 +11,7 @@ of the five of most variance whose two sides are predicted best.
 from unittest.mock import patch
 
 import numpy as np
-from _experiment import Experiment, flag, timed
+from _experiment import COSTS, TABLE_FLAGS, Experiment, count_flag, timed
 from _report import complete_tables, fold_means, format_table, with_mean
 from _tables import splits
 from sklearn.metrics import log_loss, r2_score
@@ -63,7 +63,7 @@ def report(rows, args):
     """Print the mean of the folds of each table, and the mean over the tables."""
     rows = [r for r in rows if r["half"] == args.half and int(r["leaf"]) == args.leaf]
     scores = fold_means(rows, "score", "rule")
-    costs = [fold_means(rows, figure, "rule") for figure in ("seconds", "cpu_seconds")]
+    costs = [fold_means(rows, figure, "rule") for figure in COSTS]
     lines = []
     for table in complete_tables(scores, RULES):
         first, second = (scores[table][rule] for rule in RULES)
@@ -77,16 +77,11 @@ def report(rows, args):
 EXPERIMENT = Experiment(
     doc=__doc__,
     key=("half", "table", "leaf", "fold", "rule"),
-    figures=("score", "seconds", "cpu_seconds"),
+    figures=("score", *COSTS),
     run=run,
     report=report,
-    flags=[
-        flag("data"),
-        flag("tables"),
-        flag("half", "choosing"),
-        flag("folds", 2),
-        flag("leaf", 1000, type=int, metavar="N", help="rows of a leaf at most"),
-    ],
+    flags=TABLE_FLAGS | {"half": "choosing", "folds": 2},
+    own_flags=[count_flag("leaf", 1000, "rows of a leaf at most")],
     out="splits.csv",
 )
 

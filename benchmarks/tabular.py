@@ -16,7 +16,7 @@ import importlib.util
 import warnings
 
 import numpy as np
-from _experiment import Experiment, flag, timed
+from _experiment import FIT_COSTS, TABLE_FLAGS, Experiment, flag, timed
 from _models import AT_DEFAULTS, MODELS
 from _report import (
     complete_tables,
@@ -28,11 +28,6 @@ from _tables import splits
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 
 PROBABILITY_FLOOR = 1e-6
-COSTS = [
-    f"{step}_{unit}"
-    for step in ("fit", "predict")
-    for unit in ("seconds", "cpu_seconds")
-]
 
 
 # -- figures --------------------------------------------------------------------------
@@ -180,12 +175,12 @@ def gains_of(rows, models, metric):
 
 def print_fit_costs(rows, models):
     """Print the seconds and CPU seconds of fitting and predicting by model."""
-    means = {cost: fold_means(rows, cost) for cost in COSTS}
+    means = {cost: fold_means(rows, cost) for cost in FIT_COSTS}
     tables = complete_tables(means["fit_seconds"], models)
     lines = []
     for model in models if tables else []:
         line = [model]
-        for cost in COSTS:
+        for cost in FIT_COSTS:
             found = [means[cost].get(table, {}).get(model) for table in tables]
             functions = (sum, max) if cost.startswith("fit") else (sum,)
             line += [None if None in found else f(found) for f in functions]
@@ -219,22 +214,12 @@ SIZES = ("n_train", "n_test", "n_features")
 EXPERIMENT = Experiment(
     doc=__doc__,
     key=("table", "model", "fold"),
-    figures=("task", *SIZES, "r2", "accuracy", "log_loss", *COSTS, "error"),
+    figures=("task", *SIZES, "r2", "accuracy", "log_loss", *FIT_COSTS, "error"),
     run=run,
     report=report,
-    flags=[
-        flag("data"),
-        flag("tables"),
-        flag("half"),
-        flag("models", AT_DEFAULTS, choices=MODELS),
-        flag("folds", 2),
-        flag("rows", 10_000),
-        flag(
-            "retry-errors",
-            action="store_true",
-            help="measure again what ended with an error",
-        ),
-    ],
+    flags=TABLE_FLAGS | {"models": AT_DEFAULTS, "folds": 2, "rows": 10_000},
+    choices={"models": MODELS},
+    own_flags=[flag("retry-errors", action="store_true", help="measure errors again")],
     out="tabular.csv",
     threads=2,
     ignored=None,

@@ -7,7 +7,7 @@ chosen by the estimator's own cross-validation. Scores are R² or accuracy on at
 3000 test rows.
 """
 
-from _experiment import Experiment, flag, timed
+from _experiment import COSTS, TABLE_FLAGS, Experiment, timed
 from _report import (
     fold_means,
     format_table,
@@ -84,10 +84,10 @@ def report(rows, args):
 EXPERIMENT = Experiment(
     doc=__doc__,
     key=("table", "kernel", "rows"),
-    figures=("task", "score", "seconds", "cpu_seconds"),
+    figures=("task", "score", *COSTS),
     run=run,
     report=report,
-    flags=[flag("data"), flag("tables"), flag("half"), flag("rows", 1000)],
+    flags=TABLE_FLAGS | {"rows": 1000},
     out="tangent.csv",
 )
 

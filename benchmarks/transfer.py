@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _experiment import Experiment, flag, timed
+from _experiment import Experiment, timed
 from _report import format_table, grouped, mean_of
 from scipy.ndimage import gaussian_filter
 from sklearn.compose import ColumnTransformer
@@ -429,11 +429,8 @@ EXPERIMENT = Experiment(
     figures=("score", "pearson", "method", "seconds", "cpu_seconds"),
     run=run,
     report=report,
-    flags=[
-        flag("data"),
-        flag("cases", list(CASES), choices=CASES),
-        flag("seeds", 20),
-    ],
+    flags={"data": None, "seeds": 20},
+    choices={"cases": CASES},
     out="transfer.csv",
     ignored=None,
 )

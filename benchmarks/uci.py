@@ -17,7 +17,7 @@ The report is on the sets that have figures of all ``--models``.
 from pathlib import Path
 
 import numpy as np
-from _experiment import Clock, Experiment, flag, is_chosen
+from _experiment import Clock, Experiment, count_flag, is_chosen
 from _report import (
     complete_tables,
     fold_means,
@@ -263,18 +263,9 @@ EXPERIMENT = Experiment(
     figures=("accuracy", "seconds", "cpu_seconds", "params"),
     run=run,
     report=report,
-    flags=[
-        flag("data"),
-        flag("tables"),
-        flag("models", list(MODELS), choices=MODELS),
-        flag(
-            "max-rows",
-            5000,
-            type=int,
-            metavar="N",
-            help="leave out sets of more rows",
-        ),
-    ],
+    flags={"tables": None},
+    choices={"models": MODELS},
+    own_flags=[count_flag("max-rows", 5000, "leave out larger sets")],
     out="uci.csv",
     needs_data=True,
 )

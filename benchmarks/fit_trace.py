@@ -1,6 +1,6 @@
 """Modules and call depth of a default RFMRegressor().fit on a small table.
 
-    python benchmarks/trace.py [--rows 200] [--columns 6]
+    python benchmarks/fit_trace.py [--rows 200] [--columns 6]
 
 A first fit, which is not traced, compiles and fills caches. Counted are the files of
 skrfm whose functions are called, Numba's too where Python sees them, and the frames of
@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from _experiment import flag, make_parser, parse
+from _experiment import count_flag, flag, make_parser, parse
 from sklearn.datasets import make_friedman1
 
 import skrfm
@@ -41,13 +41,14 @@ def trace(function, *args, **kwargs):
         if len(stack) > len(deepest):
             deepest[:] = stack
 
+    before = sys.getprofile(), threading.getprofile()
     threading.setprofile(profile)
     sys.setprofile(profile)
     try:
         function(*args, **kwargs)
     finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
+        sys.setprofile(before[0])
+        threading.setprofile(before[1])
     return sorted(modules), deepest
 
 
@@ -73,7 +74,7 @@ def main():
     """Print the modules and the deepest stack."""
     flags = [
         flag("rows", 200),
-        flag("columns", 6, type=int, metavar="N", help="number of columns"),
+        count_flag("columns", 6, "number of columns"),
     ]
     args = parse(make_parser(__doc__, flags), flags)
     modules, stack = trace_fit(args.rows, args.columns)
