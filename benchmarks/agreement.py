@@ -1,4 +1,4 @@
-"""Differences of skrfm's predictions from those of xRFM's RFM class at equal settings.
+"""Agreement of skrfm's predictions with xRFM's RFM class at equal settings.
 
 Five rounds on Friedman #1 with noise, ridge 1e-3, no intercept, y centred before. The
 relative difference of the predictions on 1000 test rows and the largest difference of

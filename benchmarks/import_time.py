@@ -1,10 +1,10 @@
-"""CPU seconds of importing skrfm, beside those of what any fit needs.
+"""CPU seconds of importing skrfm, beside the packages that any fit needs.
 
     python benchmarks/import_time.py [--repeats 5]
 
 Each import is run in new processes, after one that is not counted and that fills the
 file caches; the imports take turns. Printed are the medians of user and system seconds,
-less those of an empty process, and the differences to the packages that any fit needs.
+less what an empty process takes, and the differences to the packages that any fit needs.
 """
 
 import os

@@ -8,7 +8,7 @@ network with 30 hidden units on the first ten columns, plus noise. One kernel ma
 with a Laplace kernel in float32, kernel matrix and solve, in a process of its
 own, after a small one that compiles, and after memory was filled and given back: a
 virtual machine may take seconds to hand out each GB for the first time. Cholesky is
-left out where its matrix would not fit. The peak of the memory is that of the process.
+left out where its matrix would not fit. Memory is the peak of the process.
 """
 
 from contextlib import suppress
