@@ -3,8 +3,8 @@
     python benchmarks/import_time.py [--repeats 5]
 
 Each import is run in new processes, after one that is not counted and that fills the
-file caches; the imports take turns. Printed are the medians of user and system seconds,
-less what an empty process takes, and the differences to the packages that any fit needs.
+file caches; the imports take turns. Printed are medians of user and system seconds,
+less what an empty process takes, and the differences to what any fit needs.
 """
 
 import os
