@@ -318,7 +318,7 @@ def test_too_few_iterations_are_warned_of():
     features, _, X = problem()
     columns = np.eye(5)
     completer = NTKMatrixCompleter(alpha=1e-6, max_iter=1)
-    with pytest.warns(ConvergenceWarning, match="not come to an end after 1"):
+    with pytest.warns(ConvergenceWarning, match="did not converge in 1 iter"):
         completer.fit(X, row_features=features, col_features=columns)
     assert not completer.converged_ and completer.n_iter_ == 1
 
@@ -388,9 +388,9 @@ def test_features_are_matched_by_the_index():
     assert_array_equal(mixed, expected)
     some = X.iloc[[7, 2]]
     assert_allclose(completer.transform(some), expected.iloc[[7, 2]], atol=1e-12)
-    with pytest.raises(ValueError, match=r"rows that fit has not seen \('other'\)"):
+    with pytest.raises(ValueError, match=r"rows that were not in fit \('other'\)"):
         completer.transform(some.rename({"row2": "other"}))
-    with pytest.raises(ValueError, match="X has 2 rows, and fit has seen 14"):
+    with pytest.raises(ValueError, match="X has 2 rows, but 14 were fitted"):
         completer.fit(X.to_numpy(), row_features=features).transform(some.to_numpy())
     with pytest.raises(ValueError, match="row_features has no row 'row3'"):
         completer.fit(X, row_features=features.drop("row3"))
@@ -465,12 +465,15 @@ def test_columns_are_given_once():
 
 
 BAD = [
-    ({"row_features": np.ones((3, 2))}, "row_features has 3 rows and X 14 rows"),
+    ({"row_features": np.ones((3, 2))}, "row_features has 3 rows, but X has 14 rows"),
     ({"row_features": "one-hot"}, 'must be an array or "identity"'),
     ({"row_features": np.full((14, 2), np.nan)}, "row_features contains NaN"),
     ({"row_kernel": np.ones((14, 3))}, "row_kernel must be square"),
     ({"row_kernel": np.triu(np.ones((14, 14)))}, "row_kernel must be symmetric"),
-    ({"col_features": np.ones((14, 2))}, "col_features has 14 rows and X 5 columns"),
+    (
+        {"col_features": np.ones((14, 2))},
+        "col_features has 14 rows, but X has 5 columns",
+    ),
     (
         {"row_kernel": np.eye(14), "row_features": np.ones((14, 1))},
         "row_features and row_kernel are both given",
@@ -497,10 +500,10 @@ def test_bad_parameters_are_errors():
     with pytest.raises(ValueError, match="All entries of X are missing"):
         NTKMatrixCompleter().fit(np.full((3, 2), np.nan))
     completer = NTKMatrixCompleter().fit(X, row_features=features)
-    with pytest.raises(ValueError, match="row_features has 2 columns, and had 3"):
+    with pytest.raises(ValueError, match="row_features has 2 columns, but had 3"):
         completer.predict(features[:, :2])
     completer.fit(X[:-2])
-    with pytest.raises(ValueError, match="fit has got none"):
+    with pytest.raises(ValueError, match="none were passed to fit"):
         completer.transform(X, row_features=features)
 
 
@@ -634,7 +637,7 @@ def test_the_rest_is_that_of_entries_that_are_hidden(screen):
 def test_a_first_completer_needs_features_to_go_on(screen):
     features, _, X = screen
     completer = NTKMatrixCompleter(first_completer=LinRFMCompleter())
-    with pytest.raises(ValueError, match="leaves over what features are to complete"):
+    with pytest.raises(ValueError, match="first_completer needs features or kernels"):
         completer.fit(X)
     completer.set_params(prior_entries=1.0)
     with pytest.raises(ValueError, match="prior_entries must be 0"):
