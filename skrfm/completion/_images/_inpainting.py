@@ -301,7 +301,7 @@ class CNTKInpainter(TransformerMixin, BaseEstimator):
     def _solve(self, values, mask, kernel, *, tol, backend):
         """Return predictions of the missing pixels, and whether iterations converged.
 
-        `values` (n_observed, n_channels) are those of the pixels where `mask` is true.
+        `values` (n_observed, n_channels) belong to the pixels where `mask` is true.
         """
         if mask.all():
             return np.zeros((0, values.shape[1])), True
@@ -331,7 +331,7 @@ def _nonnegative_weights(predicted: FloatArray, y: FloatArray) -> FloatArray:
     return weights
 
 
-def check_image(X: Vector) -> FloatArray:
+def check_image(X: Array) -> FloatArray:
     """Return an image in float64, of shape (height, width, channels)."""
     X = np.asarray(X)
     if np.iscomplexobj(X):

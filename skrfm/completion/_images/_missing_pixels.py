@@ -96,13 +96,15 @@ def fill_by_iterations(
         out *= missing
         return out
 
-    x, converged = _conjugate_gradients(apply, -apply(known), tol, max_iter)
+    x, converged = _conjugate_gradients(
+        apply, -apply(known), tol=tol, max_iter=max_iter
+    )
     predicted = backend.to_numpy(x)[(slice(None), *image)]
     return predicted[:, ~observed].T, converged
 
 
 def _conjugate_gradients(
-    apply: Callable[[Array], Array], b: Array, tol: float, max_iter: int
+    apply: Callable[[Array], Array], b: Array, *, tol: float, max_iter: int
 ) -> tuple[Array, bool]:
     """Solve apply(x) = b for each of the leading slices of b.
 

@@ -25,7 +25,7 @@ def screen_priors(
 
     Each prior is a block of columns whose rows have length 1. They are computed from
     measured pairs only. The signature of a pair is left out of its own means, so that
-    priors of measured pairs are like those of pairs to be predicted.
+    measured pairs and pairs to be predicted have priors of the same kind.
 
     Parameters
     ----------
@@ -99,7 +99,9 @@ def screen_priors(
         "cell": lambda: _indicators(cells),
         "drug": lambda: _indicators(drugs),
         "cell mean": lambda: _means_of_others(values, cells, measured),
-        "drug mean": lambda: _drug_means(values, cells, drugs, measured, reference),
+        "drug mean": lambda: _drug_means(
+            values, cells, drugs, measured=measured, reference=reference
+        ),
     }
     blocks = [make[kind]() for kind in priors]
     if cell_features is not None:
@@ -136,7 +138,7 @@ def _means_of_others(values, labels, measured):
     )
 
 
-def _drug_means(values, cells, drugs, measured, reference):
+def _drug_means(values, cells, drugs, *, measured, reference):
     """Return mean signatures of drugs, or their signatures in the reference cell."""
     out = _means_of_others(values, drugs, measured)
     if reference is None:

@@ -1,7 +1,9 @@
 """A completer that is fitted first, and its residuals on held-out entries."""
 
+from typing import Any
+
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.model_selection import KFold
 
 from ..._backend import Array, BoolArray, FloatArray, IntArray
@@ -12,12 +14,12 @@ _N_FOLDS = 5
 
 
 def fit_first_completer(
-    completer: BaseEstimator, entries: ObservedEntries, seed: int
-) -> tuple[BaseEstimator, ObservedEntries]:
+    completer: Any, entries: ObservedEntries, seed: int
+) -> tuple[Any, ObservedEntries]:
     """Fit a completer, and compute its residuals by cross-validation.
 
-    The residual of an entry is that of a fit without the entry: residuals of entries
-    that the completer was fitted to are too small.
+    Each entry is predicted by a fit without it: residuals of the entries that the
+    completer was fitted to are too small.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def _fitted(completer, X):
     return completer.fit(X)
 
 
-def predictions_of(completer: BaseEstimator, X: FloatArray) -> Array:
+def predictions_of(completer: Any, X: FloatArray) -> Array:
     """Return the predictions of a fitted first completer for all entries of X."""
     return np.asarray(completer.transform(X))
 

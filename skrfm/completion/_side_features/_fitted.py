@@ -1,9 +1,9 @@
 """A fitted completion: the first completer, the kernel model, and the fitted rows."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from ..._backend import Backend, FloatArray, Table
@@ -28,7 +28,7 @@ class FittedCompletion:
 
     model: KernelModel
     rows: FittedRows
-    first_completer: BaseEstimator | None
+    first_completer: Any
 
     @property
     def n_features(self) -> int:
@@ -47,7 +47,7 @@ class FittedCompletion:
         entries : ObservedEntries
             Its entries.
         row_features : array-like of shape (n_rows, n_features) or None
-            Features of new rows; None takes those of the rows in the fitted matrix.
+            Features of new rows; None takes the features in the fit.
         """
         predicted = self.model.predict(self._rows_to_predict(X, entries, row_features))
         if self.first_completer is not None:
@@ -69,7 +69,7 @@ class FittedCompletion:
         return NewRows(features, positions=positions, entries=filled)
 
     def new_rows(self, row_features: Table) -> NewRows:
-        """Return rows of which only features are known."""
+        """Return rows that have features but no observed entries."""
         features = check_new_features(row_features, self.n_features)
         nothing_observed = np.broadcast_to(0.0, (len(features), len(self.model.mean)))
         return NewRows(features, entries=nothing_observed)
@@ -79,7 +79,7 @@ def fit_completion(
     entries: ObservedEntries,
     sides: Sides,
     *,
-    first_completer: BaseEstimator | None,
+    first_completer: Any,
     center: bool,
     options: SolveOptions,
     backend: Backend,

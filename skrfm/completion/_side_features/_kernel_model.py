@@ -1,4 +1,4 @@
-"""The models of a kernel completer: independent columns, or columns with a kernel."""
+"""The models of a kernel completer: independent columns, or coupled ones."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -169,7 +169,9 @@ class Decoupled(KernelModel):
 
 
 class Coupled(KernelModel):
-    """Entries whose kernel is the product of one of rows and one of columns.
+    """Columns that are coupled by a kernel between them.
+
+    The kernel of two entries is the product of the kernels of their rows and columns.
 
     Parameters
     ----------
@@ -194,7 +196,7 @@ class Coupled(KernelModel):
         return True
 
     def _predict_means(self, known, overall):
-        """Predict the means of columns without entries from those of other columns."""
+        """Predict the means of columns without entries from the other means."""
         if known.all():
             return
         columns, K = np.flatnonzero(known), self.column_kernel
@@ -209,7 +211,6 @@ class Coupled(KernelModel):
     def solve(self, side: Side, options: SolveOptions, backend: Backend) -> None:
         """Compute the coefficients; "auto" is the least error on hidden entries."""
         self.side = side
-        self.alpha, self.alpha_errors = options.alpha, np.array([np.nan])
         # rows and columns without entries have coefficients of zero
         rows, columns = self.observed.any(axis=1), self.observed.any(axis=0)
         box = np.ix_(rows, columns)
@@ -219,7 +220,9 @@ class Coupled(KernelModel):
         )
         targets = backend.asarray(self.targets[box])
         observed = backend.asarray(self.observed[box])
-        if options.alpha == "auto":
+        if options.alpha != "auto":
+            self.alpha, self.alpha_errors = options.alpha, np.array([np.nan])
+        else:
             hidden = _hide(
                 self.observed[box], options.validation_fraction, options.random_state
             )

@@ -73,7 +73,7 @@ class MaskedSystem:
         if alpha > 0 and observed.mean() >= _PRECONDITIONED_SHARE:
             precondition = self._complete_solver(alpha)
         goal = tol * np.linalg.norm(residual)
-        previous_size = direction = None
+        direction, previous_size = None, 0.0
         for iteration in range(max_iter):
             if np.linalg.norm(residual) <= goal:
                 return A, iteration, True
@@ -81,7 +81,7 @@ class MaskedSystem:
             if precondition is not None:
                 z = np.where(observed, precondition(residual), 0.0)
             size = float(np.vdot(residual, z))
-            if previous_size is None:
+            if direction is None:
                 direction = z
             else:
                 direction = z + size / previous_size * direction

@@ -356,9 +356,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             The rows of `fit`, or new ones.
         row_features : array-like of shape (n_samples, d), default=None
             Features of the rows, which are treated as new rows. None takes the features
-            passed to `fit`: those of the rows with the same labels if both matrices are
-            data frames; otherwise X must have as many rows as in `fit`, in the same
-            order.
+            passed to `fit`. Rows are matched by their labels if both matrices are data
+            frames; otherwise X must have as many rows as in `fit`, in the same order.
 
         Returns
         -------
@@ -390,9 +389,9 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         row_features : array-like of shape (n_samples, d)
             Features of the rows, as in `fit`.
         return_std : bool, default=False
-            Whether to return standard deviations as well. They are those of the
-            posterior of a Gaussian process, noise included, with the variance of each
-            column scaled such that its leave-one-out residuals are as large as
+            Whether to return standard deviations as well: of the predictive
+            distribution of a Gaussian process, noise included. The variance of each
+            column is scaled such that its leave-one-out residuals are as large as
             predicted.
 
         Returns

@@ -107,10 +107,8 @@ def reorder(table: Table, name: str, labels: Any) -> Table:
     if known.all():
         rows = table.iloc[positions]
         columns = index_of(table, axis=1)
-        square = columns is not None and len(columns) == len(index)
-        if name.endswith("kernel") and square and columns.equals(index):
-            return rows.iloc[:, positions]
-        return rows
+        square = columns is not None and columns.equals(index)
+        return rows.iloc[:, positions] if square and name.endswith("kernel") else rows
     if known.any():
         raise ValueError(
             f"{name} has no row {_named(labels[~known])}, but X does: its index must "

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array
 
 from ..._backend import FloatArray, Table, Vector
@@ -20,14 +19,14 @@ from ._side_kernels import EntrySide, FeatureSide, GivenSide, Side, self_kernel
 
 IDENTITY = "identity"
 _SLICED = (
-    " A search by cross-validation cuts what is passed to `fit` and is as long as X "
-    "into the same rows as X"
+    " A search by cross-validation splits arguments of `fit` that are as long as X in "
+    "the same way as X"
 )
-# what to do about an array that a search may have cut
+# what to do about an array that a search may have split
 _HINTS = {
     "row_features": "",
     "row_kernel": _SLICED + ": pass row_features instead, or a data frame whose "
-    "columns have the names of its rows.",
+    "columns have the labels of its rows.",
     "col_features": _SLICED + ": pass col_features to the constructor instead.",
     "col_kernel": _SLICED + ": pass col_kernel to the constructor instead.",
 }
@@ -128,7 +127,7 @@ class Sides:
 
 
 def read_sides(
-    completer: BaseEstimator,
+    completer: Any,
     X: Table,
     shape: tuple[int, int],
     *,
@@ -232,7 +231,9 @@ def _check_side(side: SideInput, prior: Prior) -> Side | None:
             "place of features. Pass one of them."
         )
     if side.kernel is not None:
-        K = _check_kernel(side.kernel, f"{name}_kernel", side.labels, side.count)
+        K = _check_kernel(
+            side.kernel, f"{name}_kernel", labels=side.labels, count=side.count
+        )
         mean = np.mean(np.diag(K))
         return GivenSide(K * (self_kernel(prior.ntk) / mean if mean > 0 else 1))
     if features is None:
@@ -245,7 +246,7 @@ def _check_side(side: SideInput, prior: Prior) -> Side | None:
         features = np.zeros((side.count, 0))
     else:
         features = _check_features(
-            features, f"{name}_features", side.labels, side.count
+            features, f"{name}_features", labels=side.labels, count=side.count
         )
     return FeatureSide(features, identity=prior.identity, ntk=prior.ntk)
 
@@ -298,7 +299,7 @@ def check_new_features(
             "row_features, or leave it out."
         )
     n_rows = len(row_features) if n_rows is None else n_rows
-    features = _check_features(row_features, "row_features", None, n_rows)
+    features = _check_features(row_features, "row_features", labels=None, count=n_rows)
     if features.shape[1] != n_features:
         raise ValueError(
             f"row_features has {features.shape[1]} columns, but had {n_features} in "
@@ -307,7 +308,7 @@ def check_new_features(
     return features
 
 
-def _check_features(features, name, labels, count):
+def _check_features(features, name, *, labels, count):
     """Return features (count, d), in the order of the labels of X."""
     features = reorder(features, name, labels)
     checked = check_array(features, dtype=np.float64, input_name=name, copy=True)
@@ -315,7 +316,7 @@ def _check_features(features, name, labels, count):
     return checked
 
 
-def _check_kernel(K, name, labels, count):
+def _check_kernel(K, name, *, labels, count):
     """Return a kernel (count, count) that is symmetric and positive semidefinite."""
     K = reorder(K, name, labels)
     index, columns = index_of(K), index_of(K, axis=1)

@@ -57,11 +57,15 @@ class Side(Protocol):
         Whether the kernel can be extended by the entries of the rows.
     """
 
-    features: FloatArray
     n_features: int
     per_column: bool
     needs_positions: bool
     accepts_entries: bool
+
+    @property
+    def features(self) -> FloatArray:
+        """Unit-length features of the fitted rows."""
+        ...
 
     def gram(self, rows: IntArray | slice = _ALL, column: int = 0) -> FloatArray:
         """Return the kernel between some rows, for the prediction of a column."""
@@ -144,7 +148,7 @@ class FeatureSide:
         self.needs_positions = self.n_features > 0
         self._identity, self._ntk = identity, ntk
         self._squares = self._square_norms(self.features)
-        self._gram = None
+        self._gram: FloatArray | None = None
 
     def _square_norms(self, features):
         return np.sum(features**2, axis=1) + self._identity**2
@@ -240,7 +244,7 @@ class EntrySide:
         self._scale = weight / np.sqrt(square if square > 0 else 1)
         self.vectors = _EntryVectors(entries * self._scale, self.features)
         self._mean_square = np.mean(self._with_identity(self.vectors.squares))
-        self._inner = None
+        self._inner: FloatArray | None = None
 
     def _with_identity(self, squares):
         return squares + self._identity**2
@@ -271,7 +275,7 @@ class EntrySide:
         features = unit_rows(rows.features)
         return _EntryCross(self, _EntryVectors(rows.entries * self._scale, features))
 
-    def cross_block(self, inner, new, column, rows):
+    def cross_block(self, inner, new, *, column, rows):
         """Return the kernel of new vectors with some fitted rows, for one column.
 
         `inner` (n_new, n_rows) has the inner products of the vectors, which include the
@@ -303,7 +307,7 @@ class _EntryVectors:
         """Return the inner products with other vectors."""
         return self._vectors @ others._vectors.T
 
-    def left_out(self, column, rows=_ALL):
+    def left_out(self, column: int, rows: IntArray | slice = _ALL):
         """Return the entries of a column, and the squared norms without them."""
         entries = self.entries[rows, column]
         return entries, self.squares[rows] - entries**2
@@ -326,7 +330,7 @@ class _EntryCross:
     def block(self, column, rows):
         """Return the kernel with some fitted rows, for the prediction of a column."""
         inner = np.take(self._inner, rows, axis=1)
-        return self._side.cross_block(inner, self._vectors, column, rows)
+        return self._side.cross_block(inner, self._vectors, column=column, rows=rows)
 
     def dot(self, coef, observed):
         """Return the kernel of each column times its coefficients."""
