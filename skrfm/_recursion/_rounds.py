@@ -43,6 +43,8 @@ class Candidate:
         Numbers of levels of the categories, whose columns come last.
     scaling : str or None
         The scaling of the numbers, which decides what columns the rows have.
+    weight_unit : float
+        What the weights of the user were divided by, and so `alpha` is.
     """
 
     kernel: Kernel
@@ -58,6 +60,12 @@ class Candidate:
     seed: int = 0
     category_sizes: tuple[int, ...] = ()
     scaling: str | None = None
+    weight_unit: float = 1.0
+
+    @property
+    def ridge(self):
+        """The ridge of a row of weight 1."""
+        return self.alpha / self.weight_unit
 
     @property
     def lookup_sizes(self):
@@ -373,7 +381,7 @@ def _agop(gram, coef, weight, candidate, backend):
 def _solve(gram, prepared, candidate, backend, *, solver, leave_one_out):
     """Return the solution of one round, and leave-one-out residuals or None."""
     Y, weight, xp = prepared.Y, prepared.weight, backend.xp
-    ridge = candidate.alpha / weight
+    ridge = candidate.ridge / weight
     # the mean of the targets is left out with a row, which takes a solve for ones
     with_mean = leave_one_out and candidate.fit_intercept
     targets = xp.concat([Y, xp.ones_like(Y[:, :1])], axis=1) if with_mean else Y

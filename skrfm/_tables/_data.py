@@ -10,7 +10,6 @@ from sklearn.utils.validation import column_or_1d
 from .._backend import Array, FloatArray
 from .._sklearn import check_array
 
-
 # predictions are in float64 where float32 would round y by more than this share of its
 # standard deviation
 _LOST_DIGITS = 1e-3

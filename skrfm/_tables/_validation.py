@@ -5,6 +5,7 @@ affair. Only scikit-learn's ``validate_data`` sets something, `n_features_in_` a
 `feature_names_in_`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,12 +39,15 @@ class TrainingTable:
     weight : ndarray of shape (n,)
     reader : TableReader
         How tables are read.
+    names : sequence or None
+        The names of the columns, of a data frame.
     """
 
     X: Any
     y: np.ndarray
     weight: FloatArray
     reader: TableReader
+    names: Sequence | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,9 @@ class TrainingSet:
     keep : boolean ndarray
         Which of the given rows have positive weight.
     placement : Placement
+    weight_unit : float
+        What weights were divided by: 1 if they are whole numbers, which count equal
+        rows, else their mean, for only their ratios have a meaning.
     """
 
     data: Data
@@ -68,6 +75,7 @@ class TrainingSet:
     targets: NumericTargets | ClassTargets
     keep: BoolArray
     placement: Placement
+    weight_unit: float
 
 
 def validate_training(estimator, X, y, sample_weight, *, fit_targets):
@@ -91,8 +99,9 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         categorical_features=estimator.categorical_features,
         multi_output=estimator._multi_output,
     )
+    weight_unit = _weight_unit(table.weight)
     targets = fit_targets(table.y, table.weight)
-    Y, weight = targets.code(table.y, table.weight)
+    Y, weight = targets.code(table.y, table.weight / weight_unit)
     backend = placement.input_backend
     data = _make_data(table.X, Y, weight, backend)
     keep = weight > 0
@@ -110,6 +119,7 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         data.weight,
         scaling=estimator.scaling,
         xp=backend.xp,
+        names=table.names,
     )
     coding = Coding(
         table.reader,
@@ -123,6 +133,7 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         targets=targets,
         keep=keep,
         placement=placement,
+        weight_unit=weight_unit,
     )
 
 
@@ -146,9 +157,10 @@ def read_training(
     validate_data(estimator, X, y, skip_check_array=True)
     weight = _validate_weight(sample_weight, y)
     check_consistent_length(X, weight)
+    names = getattr(X, "columns", None)
     X = reader.fit(X, weight).transform(X)
     X, y = check_X_y(X, y, ensure_all_finite="allow-nan", dtype=X.dtype, **options)
-    return TrainingTable(X=X, y=y, weight=weight, reader=reader)
+    return TrainingTable(X=X, y=y, weight=weight, reader=reader, names=names)
 
 
 def read_rows(estimator, reader, X):
@@ -216,6 +228,7 @@ def validate_validation_set(estimator, training, X_val, y_val, sample_weight_val
         weight = _validate_weight(sample_weight_val, y_val)
     except ValueError as error:
         raise ValueError(f"sample_weight_val: {error}") from error
+    weight = weight / _weight_unit(weight)
     Y, weight = training.targets.code_validation(y_val, weight)
     data = _make_data(X_val, Y, weight, placement.input_backend)
     return _encoded(data, coding.encoder, placement)
@@ -231,6 +244,14 @@ def validate_rows(estimator, reader, X, method):
 def _make_data(X, Y, weight, backend):
     """Return the Data with targets and weights beside X, in its precision."""
     return Data(X, *(backend.asarray(a, X.dtype) for a in (Y, weight)))
+
+
+def _weight_unit(weight):
+    """Return what weights are divided by: 1 for counts of rows, else their mean."""
+    positive = weight[weight > 0]
+    if positive.size == 0 or np.array_equal(positive, np.round(positive)):
+        return 1.0
+    return float(np.mean(positive / positive.max()) * positive.max())
 
 
 def _validate_weight(sample_weight, y):

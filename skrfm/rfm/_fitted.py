@@ -178,7 +178,7 @@ class KernelMachine:
             placement.to_backend(self.coef),
             blocks,
             weight=placement.to_backend(self.weight),
-            alpha=self.candidate.alpha,
+            alpha=self.candidate.ridge,
             xp=backend.xp,
         )
         return self.targets.rescale(backend.xp.sqrt(variance), backend)
