@@ -270,7 +270,8 @@ def _moments(X, weight, xp):
     They are in float64 and do not leave its range, whatever the unit of a column is.
     The deviation of a column that is constant but for rounding errors is 0.
     """
-    rounding = float(xp.finfo(X.dtype).eps)
+    # the mean of n equal numbers is off by n rounding errors at most
+    rounding = max(X.shape[0] * np.finfo(float).eps, float(xp.finfo(X.dtype).eps))
     X = xp.astype(X, xp.float64, copy=False)
     weight = xp.astype(weight, xp.float64, copy=False)[:, None]
     no_missing = np.array([], dtype=int)

@@ -66,8 +66,7 @@ class TrainingSet:
         Which of the given rows have positive weight.
     placement : Placement
     weight_unit : float
-        What weights were divided by: 1 if they are whole numbers, which count equal
-        rows, else their mean, for only their ratios have a meaning.
+        What weights were divided by, see `weight_unit_of`.
     """
 
     data: Data
@@ -99,9 +98,10 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         categorical_features=estimator.categorical_features,
         multi_output=estimator._multi_output,
     )
-    weight_unit = _weight_unit(table.weight)
     targets = fit_targets(table.y, table.weight)
-    Y, weight = targets.code(table.y, table.weight / weight_unit)
+    Y, weight = targets.code(table.y, table.weight)
+    weight_unit = weight_unit_of(weight, table.weight)
+    weight = weight / weight_unit
     backend = placement.input_backend
     data = _make_data(table.X, Y, weight, backend)
     keep = weight > 0
@@ -228,8 +228,8 @@ def validate_validation_set(estimator, training, X_val, y_val, sample_weight_val
         weight = _validate_weight(sample_weight_val, y_val)
     except ValueError as error:
         raise ValueError(f"sample_weight_val: {error}") from error
-    weight = weight / _weight_unit(weight)
-    Y, weight = training.targets.code_validation(y_val, weight)
+    Y, factored = training.targets.code_validation(y_val, weight)
+    weight = factored / weight_unit_of(factored, weight)
     data = _make_data(X_val, Y, weight, placement.input_backend)
     return _encoded(data, coding.encoder, placement)
 
@@ -246,12 +246,26 @@ def _make_data(X, Y, weight, backend):
     return Data(X, *(backend.asarray(a, X.dtype) for a in (Y, weight)))
 
 
-def _weight_unit(weight):
-    """Return what weights are divided by: 1 for counts of rows, else their mean."""
-    positive = weight[weight > 0]
-    if positive.size == 0 or np.array_equal(positive, np.round(positive)):
+def weight_unit_of(weight, sample_weight):
+    """Return what weights are divided by, so that only their ratios count.
+
+    Weights that are whole numbers count equal rows, and stay as they are: the unit is
+    1. Of others the unit is the mean weight of a row, with the rows counted by sample
+    weights that are whole numbers.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n,)
+        Sample weights times the factors of the classes.
+    sample_weight : ndarray of shape (n,)
+    """
+    top = weight.max(initial=0)
+    if top == 0 or np.array_equal(weight, np.round(weight)):
         return 1.0
-    return float(np.mean(positive / positive.max()) * positive.max())
+    counts = sample_weight
+    if not np.array_equal(counts, np.round(counts)):
+        counts = (sample_weight > 0).astype(float)
+    return float((weight / top).sum() / counts.sum() * top)
 
 
 def _validate_weight(sample_weight, y):
