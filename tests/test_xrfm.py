@@ -13,6 +13,7 @@ from joblib import delayed, parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
 from skrfm.xrfm._leaves import ConstantModel
@@ -236,19 +237,19 @@ def test_threads_and_pickles_give_the_same_model(table):
     X, y = table
     model = XRFMRegressor(QUICK, max_leaf_size=150, n_trees=2, random_state=0)
     expected = model.fit(X, y).predict(X)
-    with parallel_config("threading"):
+    # threads of BLAS in two threads of joblib would wait for each other
+    with parallel_config("threading"), threadpool_limits(1):
         assert_allclose(model.set_params(n_jobs=2).fit(X, y).predict(X), expected)
     assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes of Dask, as the default backend of joblib."""
+    """A client of two worker processes of Dask."""
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with (
         distributed.LocalCluster(**options) as cluster,
         distributed.Client(cluster) as client,
-        parallel_config("dask"),
     ):
         yield client
 
@@ -257,9 +258,9 @@ def cluster():
 def test_leaves_are_fitted_on_a_dask_cluster(table, cluster):
     X, y = table
     model = XRFMRegressor(QUICK, max_leaf_size=100, random_state=0)
-    with parallel_config("sequential"):
-        expected = model.fit(X, y).predict(X)
-    assert_allclose(model.set_params(n_jobs=-1).fit(X, y).predict(X), expected)
+    expected = model.fit(X, y).predict(X)
+    with parallel_config("dask"):
+        assert_allclose(model.set_params(n_jobs=-1).fit(X, y).predict(X), expected)
 
 
 def killing_once(flag, estimator):
@@ -279,12 +280,13 @@ def killing_once(flag, estimator):
 @pytest.mark.filterwarnings("ignore")  # the cluster warns of the lost worker
 def test_jobs_of_a_killed_worker_are_run_again(table, tmp_path, cluster):
     X, y = table
-    flag = tmp_path / "dead"
+    flag = tmp_path / "killed"
     model = XRFMRegressor(QUICK, max_leaf_size=100, search="leaves", random_state=0)
-    with parallel_config("sequential"):
-        expected = model.fit(X, y).predict(X)
+    expected = model.fit(X, y).predict(X)
     workers = set(cluster.run(os.getpid).values())
-    model.set_params(estimator=killing_once(str(flag), QUICK), n_jobs=-1).fit(X, y)
+    model.set_params(estimator=killing_once(str(flag), QUICK), n_jobs=-1)
+    with parallel_config("dask"):
+        model.fit(X, y)
     assert flag.exists() and set(cluster.run(os.getpid).values()) != workers
     assert_allclose(model.predict(X), expected)
 
@@ -334,7 +336,8 @@ def test_memory_budget_bounds_the_leaves(table):
     model = XRFMRegressor(QUICK, memory_budget=8e-9 * 100**2, random_state=0)
     assert model.fit(X, y).n_leaves_ == 6
     assert model.fit(X.astype(np.float32), y).n_leaves_ == 5
-    with parallel_config("threading"):  # no processes, which take seconds to start
+    # in processes, the same would take seconds to start them
+    with parallel_config("threading"), threadpool_limits(1):
         assert model.set_params(n_jobs=4).fit(X, y).n_leaves_ == 12
         assert model.set_params(max_leaf_size=20).fit(X, y).n_leaves_ == 30
     with pytest.raises(ValueError, match="memory_budget=1e-09 allows 0 rows in a leaf"):
