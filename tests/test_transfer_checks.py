@@ -1,4 +1,4 @@
-"""TransferKernel through scikit-learn's estimator checks."""
+"""TransferKernel in the estimator checks of scikit-learn."""
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
@@ -8,7 +8,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skrfm import RFMClassifier, TransferKernel
 
 
-class Constant(Ridge):
+class MeanOfColumns(Ridge):
     """A source for any table: the mean of its first two columns, or of its only one."""
 
     def fit(self, X, y):
@@ -28,9 +28,9 @@ class Constant(Ridge):
             target_estimator=RFMClassifier(validation="loo", random_state=0)
         ),
         TransferKernel(target_estimator=LogisticRegression()),
-        TransferKernel(FrozenEstimator(Constant()), Ridge()),
-        TransferKernel(FrozenEstimator(Constant()), Ridge(), method="both"),
-        TransferKernel(FrozenEstimator(Constant()), LogisticRegression()),
+        TransferKernel(FrozenEstimator(MeanOfColumns()), Ridge()),
+        TransferKernel(FrozenEstimator(MeanOfColumns()), Ridge(), method="both"),
+        TransferKernel(FrozenEstimator(MeanOfColumns()), LogisticRegression()),
     ]
 )
 def test_estimator_checks(estimator, check):
