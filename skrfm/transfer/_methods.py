@@ -95,8 +95,8 @@ class Translation:
     """The outputs of a base model plus a correction that is fitted to its residuals.
 
     The base is the source, or a projection for the method "both". The residuals of a
-    projection are those of its outputs on unseen rows, for at its own rows they are
-    nearly zero.
+    projection are taken on unseen rows, because on its training rows they are nearly
+    zero.
 
     Parameters
     ----------
@@ -137,33 +137,33 @@ class Translation:
         Return the sums (n, c) of base outputs and correction on unseen rows, NaN where
         there are none, or None without `leave_out`.
         """
-        base, known = self._base_of_training_rows(task, rows, y, weight)
+        base, has_base = self._base_of_training_rows(task, rows, y, weight)
         residuals = task.code(y) - base
-        if not residuals[known].any():  # nothing to correct
+        if not residuals[has_base].any():  # nothing to correct
             return base
         residuals = residuals[:, 0] if residuals.shape[1] == 1 else residuals
         self.model, unseen = fit_model(
             residual_regressor(task.estimator),
-            rows.X[known],
-            residuals[known],
-            None if weight is None else weight[known],
+            rows.X[has_base],
+            residuals[has_base],
+            None if weight is None else weight[has_base],
             task=task,
             kind=NumericOutputs(),
-            folds=task.folds(y[known], known) if leave_out else None,
+            folds=task.folds(y[has_base], has_base) if leave_out else None,
         )
         if unseen is None:
             return None
         sums = np.full_like(base, np.nan)
-        sums[known] = base[known] + unseen
+        sums[has_base] = base[has_base] + unseen
         return sums
 
     def _calibrate(self, task, sums, y, weight):
         """Set the calibration of the sums on unseen rows."""
-        known = np.isfinite(sums).all(axis=1)
+        scored = np.isfinite(sums).all(axis=1)
         self.calibration = Calibration.fit(
-            _clipped_logarithms(sums[known]),
-            task.code(y)[known],
-            np.ones(known.sum()) if weight is None else weight[known],
+            _clipped_logarithms(sums[scored]),
+            task.code(y)[scored],
+            np.ones(scored.sum()) if weight is None else weight[scored],
             softnesses=(np.inf,),
         )
 

@@ -223,11 +223,9 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         if root_estimator is not None:
             leaf.set_params(**_choice_of(root_estimator))
         alpha = _SPLIT_ALPHA if root_estimator is None else root_estimator.alpha_
-        options = {"max_rows": max_rows, "n_jobs": n_jobs}
+        splitter = _make_splitter(leaf, alpha)
         trees = [
-            self._fit_tree(
-                leaf, _make_splitter(leaf, alpha), data, seed=seed, **options
-            )
+            self._fit_tree(leaf, splitter, data, max_rows, n_jobs=n_jobs, seed=seed)
             for seed in tree_seeds
         ]
         self.root_estimator_ = root_estimator
@@ -244,19 +242,18 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         self.feature_importances_ = forest.feature_importances
 
     def _search_root(self, leaf, data, max_rows, *, seed):
-        """Return the machine whose kernel, ridge and round all leaves are to have.
+        """Return a fitted estimator that chooses kernel, ridge and round for all leaves.
 
         It is fitted to fewer rows than a leaf has, with many other rows for validation.
-        None where that is not possible: no validation row has a class that the machine
-        is fitted to, or all targets are equal.
+        None where that is not possible, because no validation row has a class that the
+        estimator is fitted to, or because all targets are equal.
         """
         order = np.random.default_rng(seed).permutation(len(data))
         if leaf.validation != "auto":
             sample, validation_data = np.sort(order[:max_rows]), None
         else:
-            n_rows = max(
-                int(_SEARCH_SHARE * max_rows), min(_SEARCH_ROWS, len(data) // 2)
-            )
+            least = min(_SEARCH_ROWS, len(data) // 2)
+            n_rows = max(int(_SEARCH_SHARE * max_rows), least)
             n_used = n_rows + _VALIDATION_LEAVES * max_rows
             sample, validation = np.split(order[:n_used], [n_rows])
             if is_classifier(self):
