@@ -242,7 +242,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         self.feature_importances_ = forest.feature_importances
 
     def _search_root(self, leaf, data, max_rows, *, seed):
-        """Return a fitted estimator that chooses kernel, ridge and round for all leaves.
+        """Return the fitted estimator that chooses kernel, ridge and round for leaves.
 
         It is fitted to fewer rows than a leaf has, with many other rows for validation.
         None where that is not possible, because no validation row has a class that the
