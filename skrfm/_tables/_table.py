@@ -1,5 +1,6 @@
 """From numbers and codes of categories to the rows of a kernel."""
 
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -271,7 +272,7 @@ def _moments(X, weight, xp):
     The deviation of a column that is constant but for rounding errors is 0.
     """
     # the mean of n equal numbers is off by n rounding errors at most
-    rounding = max(X.shape[0] * np.finfo(float).eps, float(xp.finfo(X.dtype).eps))
+    rounding = max(X.shape[0] * sys.float_info.epsilon, float(xp.finfo(X.dtype).eps))
     X = xp.astype(X, xp.float64, copy=False)
     weight = xp.astype(weight, xp.float64, copy=False)[:, None]
     no_missing = np.array([], dtype=int)

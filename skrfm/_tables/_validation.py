@@ -106,13 +106,7 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
     data = _make_data(table.X, Y, weight, backend)
     keep = weight > 0
     if not keep.all():
-        rows = np.flatnonzero(keep)
-        if len(rows) < 2:
-            raise ValueError(
-                f"{type(estimator).__name__} needs at least 2 rows of positive "
-                f"sample_weight, got {len(rows)}."
-            )
-        data = data.subset(rows, backend)
+        data = data.subset(_rows_with_weight(keep, estimator), backend)
     encoder = TableEncoder.fit(
         data.X,
         table.reader.is_categorical,
@@ -135,6 +129,17 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         placement=placement,
         weight_unit=weight_unit,
     )
+
+
+def _rows_with_weight(keep, estimator):
+    """Return the indices of the rows of positive weight, of which there must be two."""
+    rows = np.flatnonzero(keep)
+    if len(rows) < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs at least 2 rows of positive "
+            f"sample_weight, got {len(rows)}."
+        )
+    return rows
 
 
 def read_training(

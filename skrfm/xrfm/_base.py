@@ -322,12 +322,14 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         placement, fitted = outer_placement_of(self.device, X), self._fitted
         X = read_rows(self, fitted.coding.reader, placement.read(X))
         X = fitted.coding.encode(X)
-        total = np.zeros((len(X), fitted.n_outputs), dtype=X.dtype)
+        wide = fitted.targets.classes is None and fitted.targets.wide
+        dtype = np.float64 if wide else X.dtype
+        total = np.zeros((len(X), fitted.n_outputs), dtype=dtype)
         for tree in fitted.trees:
             for leaf in route(tree.root, X, self.temperature):
                 outputs = self._leaf_outputs(tree.models[leaf.number], X[leaf.rows])
                 weighted = leaf.weight[:, None] * outputs
-                total[leaf.rows] += weighted.astype(X.dtype)
+                total[leaf.rows] += weighted.astype(dtype)
         return total / len(fitted.trees), placement
 
     def _inner_models(self):

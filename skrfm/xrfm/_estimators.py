@@ -120,7 +120,7 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         return tags
 
     def _fit_targets(self, y, weight):
-        return NumericTargets.fit(y, weight)
+        return NumericTargets.fit(y, weight, centred=False)
 
     def _leaf_targets(self, targets, y):
         return y
