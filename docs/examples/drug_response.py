@@ -4,9 +4,9 @@ The missing measurements of a drug screen
 
 A screen measures how strongly each drug inhibits each cell line; some pairs are never
 measured. This example completes such a matrix and estimates the error of the completion
-by cross-validation over the measured pairs. It reads a file with an array ``Y`` of shape
-(cell lines, drugs) in which missing pairs are NaN, for example the ln IC50 values that
-the Genomics of Drug Sensitivity in Cancer project publishes::
+by cross-validation over the measured pairs. It reads a file with an array ``Y`` of
+shape (cell lines, drugs) in which missing pairs are NaN, for example the ln IC50 values
+that the Genomics of Drug Sensitivity in Cancer project publishes::
 
     python drug_response.py screen.npz picture.png
 """

@@ -10,9 +10,9 @@ Neither the rank nor the noise is given: both are estimated from the observed pi
 # %%
 # The image
 # ---------
-# A photograph that ships with scikit-learn. Its three colours are concatenated along the
-# columns, so that they share the factors of the rows; a missing pixel is missing in all
-# three.
+# A photograph that ships with scikit-learn. Its three colours are concatenated along
+# the columns, so that they share the factors of the rows; a missing pixel is missing in
+# all three.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,8 +31,8 @@ print(X.shape, round(float(np.isnan(X).mean()), 3))
 # %%
 # The completion
 # --------------
-# No matrix of low rank matches the pixels exactly, so the completer hides a tenth of the
-# observed ones and stops when their predictions no longer improve.
+# No matrix of low rank matches the pixels exactly, so the completer hides a tenth of
+# the observed ones and stops when their predictions no longer improve.
 
 completer = LinRFMCompleter(max_rank=40, random_state=0).fit(X)
 completed = np.clip(completer.transform(X), 0, 1)
@@ -69,9 +69,9 @@ for ax, picture, title in zip(
 # %%
 # History
 # -------
-# ``history_`` contains the stages: the search for an exact match, which fails; the error
-# on hidden pixels while the smoothing ε decreases and the rank grows; and the fit to all
-# observed pixels, up to the best ε.
+# ``history_`` contains the stages: the search for an exact match, which fails; the
+# error on hidden pixels while the smoothing ε decreases and the rank grows; and the fit
+# to all observed pixels, up to the best ε.
 
 history = completer.history_
 hidden = history["stage"] == "hide"

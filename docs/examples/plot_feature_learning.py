@@ -26,8 +26,8 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # A fixed number of rounds
 # ------------------------
-# With ``validation=None`` nothing is chosen from the data: there are ``max_iter`` rounds
-# of reweighting, then the last fit. ``max_iter=0`` is kernel ridge regression.
+# With ``validation=None`` nothing is chosen from the data: there are ``max_iter``
+# rounds of reweighting, then the last fit. ``max_iter=0`` is kernel ridge regression.
 
 rounds = range(6)
 models = [

@@ -2,9 +2,9 @@
 Inpainting with a convolutional tangent kernel
 ==============================================
 
-:class:`~skrfm.CNTKInpainter` predicts missing pixels by kernel regression. The kernel is
-that of an infinitely wide convolutional network that downsamples noise and upsamples it
-again. It depends on the positions of two pixels, and is not trained on other images.
+:class:`~skrfm.CNTKInpainter` predicts missing pixels by kernel regression. The kernel
+is that of an infinitely wide convolutional network that downsamples noise and upsamples
+it again. It depends on the positions of two pixels, and is not trained on other images.
 """
 
 # %%
@@ -28,9 +28,9 @@ X = np.where(missing[:, :, None], np.nan, image)
 # The prediction
 # --------------
 # Upsampling by nearest neighbours gives rough images, bilinear upsampling smooth ones.
-# The tangent kernel corresponds to training all layers, the other kernel to training the
-# last layer only, which is smoother. The prediction is a weighted sum over several such
-# kernels; the weights are fitted to observed pixels that are hidden first.
+# The tangent kernel corresponds to training all layers, the other kernel to training
+# the last layer only, which is smoother. The prediction is a weighted sum over several
+# such kernels; the weights are fitted to observed pixels that are hidden first.
 
 inpainter = CNTKInpainter(n_levels=3, random_state=0).fit(X)
 filled = inpainter.transform(X)

@@ -33,7 +33,7 @@ def pairs(cell_rows):
 
 
 def response(X):
-    """Return the part that both screens share: sensitivity, and strength of the drug."""
+    """Return what both screens share: sensitivity, and strength of the drug."""
     return np.tanh(np.sum((X[:, :5] @ W) * X[:, 5:], axis=1)) + 0.5 * X[:, 5]
 
 
@@ -57,9 +57,9 @@ print(
 # %%
 # Scaling laws
 # ------------
-# Scores are fitted by a linear function of the logarithm of the number of pairs, with and
-# without the source. From these laws follows how many pairs without transfer reach the
-# same score as a given number of pairs with it.
+# Scores are fitted by a linear function of the logarithm of the number of pairs, with
+# and without the source. From these laws follows how many pairs without transfer reach
+# the same score as a given number of pairs with it.
 
 transfer = TransferKernel(
     source, RFMRegressor(kernel="laplace", scaling=None), random_state=0
