@@ -1,70 +1,18 @@
-"""Tables as they are: categories, missing values and units, made rows of a kernel."""
+"""From numbers and codes of categories to the rows of a kernel."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.preprocessing import OrdinalEncoder
-from sklearn.utils import _safe_indexing, check_array
 
 from .._backend import Array, IntArray
 from ._quantiles import Quantiles, quantiles_of, with_quantiles
+from ._reader import TableReader
 
-# Beyond so many levels of a category, the rarest are one level: each is a column.
-MAX_LEVELS = 1000
 # Standard deviations at which numbers are softly clipped, as in D. Holzmüller et al.,
 # "Better by default", 2024; benchmarks/scaling.py compares the scalings.
 _CLIP = 3.0
 
 SCALINGS = ("auto", "clipped", "quantile", "standard")
-
-
-class TableReader:
-    """From a table to one matrix of floats, with categories as codes in their columns.
-
-    A code counts the sorted levels from 0. It is -1 for a level that was not there
-    when the reader was fitted, NaN for a missing value.
-
-    Parameters
-    ----------
-    is_categorical : boolean ndarray of shape (n_features,) or None
-        None where there are no categories, and nothing to read but numbers.
-    """
-
-    def __init__(self, is_categorical=None):
-        self.is_categorical = is_categorical
-
-    def fit(self, X):
-        """Learn the levels of the categories of some rows."""
-        self._encoder = OrdinalEncoder(
-            handle_unknown="use_encoded_value",
-            unknown_value=-1,
-            max_categories=MAX_LEVELS,
-        ).set_output(transform="default")
-        self._encoder.fit(_columns(X, self.is_categorical))
-        return self
-
-    def transform(self, X):
-        """Return the matrix of some rows."""
-        if self.is_categorical is None:
-            return X
-        codes = self._encoder.transform(_columns(X, self.is_categorical))
-        if self.is_categorical.all():
-            return codes
-        numbers = check_array(
-            _columns(X, ~self.is_categorical),
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-            input_name="X",
-        )
-        out = np.empty((len(codes), len(self.is_categorical)), dtype=numbers.dtype)
-        out[:, ~self.is_categorical] = numbers
-        out[:, self.is_categorical] = codes
-        return out
-
-
-def _columns(X, mask):
-    """Return some columns of an array or a data frame."""
-    return _safe_indexing(X, np.flatnonzero(mask), axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,15 +152,17 @@ class TableEncoder:
         Z = X if self.categories.size == 0 else X[:, self.numbers]
         if self.quantiles:
             Z = with_quantiles(Z, self.quantiles, xp)
-        missing = np.isnan(Z) if xp is np else None
-        if missing is not None and missing.any():
-            Z = np.where(missing, self.mean, Z)
+        indicators = None
+        if xp is np:  # other libraries have no missing values
+            missing = np.isnan(Z)
+            Z = np.where(missing, self.mean, Z) if missing.any() else Z
+            indicators = missing[:, self.indicators]
         Z = (Z - self.center) * self.factor
         if self.scaling in ("auto", "clipped", "quantile"):
             Z = Z / xp.sqrt(1 + (Z / _CLIP) ** 2)
-        if not self.indicators.size:
+        if indicators is None or not self.indicators.size:
             return Z
-        return np.concatenate([Z, missing[:, self.indicators].astype(Z.dtype)], axis=1)
+        return np.concatenate([Z, indicators.astype(Z.dtype)], axis=1)
 
     def _levels(self, X):
         """Yield the blocks of zeros and ones of the categories."""
@@ -249,7 +199,7 @@ class Coding:
         if categories is not None:
             mask = np.zeros(X.shape[1], dtype=bool)
             mask[categories] = True
-            reader = TableReader(mask).fit(X)
+            reader = TableReader(mask).fit(X, weight)
             read = reader.transform(X)
         encoder = TableEncoder.fit(
             read, reader.is_categorical, weight, scaling=None, xp=np

@@ -9,22 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing, check_array
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_X_y,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length
 
 from .._backend import BoolArray, FloatArray
 from .._sklearn import (
+    check_array,
     check_categorical_features,
     check_sample_weight,
+    check_X_y,
     get_namespace_and_device,
+    validate_data,
 )
 from ._data import ClassTargets, Data, NumericTargets
 from ._device import Placement, placement_of, require_same_placement, to_host
-from ._table import Coding, TableEncoder, TableReader
+from ._reader import TableReader, needs_reading
+from ._table import Coding, TableEncoder
 
 
 @dataclass(frozen=True)
@@ -140,36 +139,26 @@ def read_training(
         "ensure_min_samples": 2,
     }
     reader = TableReader(is_categorical)
-    try:
-        if is_categorical is None:
-            X, y = validate_data(estimator, X, y, **_float_options(X), **options)
-            weight = _validate_weight(sample_weight, y)
-        else:
-            validate_data(estimator, X, y, skip_check_array=True)
-            weight = _validate_weight(sample_weight, y)
-            check_consistent_length(X, weight)
-            reader.fit(_safe_indexing(X, np.flatnonzero(weight > 0)))
-            X = reader.transform(X)
-            X, y = check_X_y(X, y, ensure_all_finite=False, dtype=X.dtype, **options)
-    except ValueError as error:
-        if "could not convert string" in str(error):
-            raise ValueError(
-                f"{error}. Columns of X that are categories must have a categorical "
-                "dtype (in pandas: astype('category')), or be named in "
-                "categorical_features; the y of a regressor must be numeric."
-            ) from error
-        raise
+    if is_categorical is None and not needs_reading(X):
+        X, y = validate_data(estimator, X, y, **_float_options(X), **options)
+        weight = _validate_weight(sample_weight, y)
+        return TrainingTable(X=X, y=y, weight=weight, reader=reader)
+    validate_data(estimator, X, y, skip_check_array=True)
+    weight = _validate_weight(sample_weight, y)
+    check_consistent_length(X, weight)
+    X = reader.fit(X, weight).transform(X)
+    X, y = check_X_y(X, y, ensure_all_finite="allow-nan", dtype=X.dtype, **options)
     return TrainingTable(X=X, y=y, weight=weight, reader=reader)
 
 
 def read_rows(estimator, reader, X):
     """Return new rows as a matrix of numbers and codes, after the usual checks."""
-    if reader.is_categorical is None:
-        return validate_data(estimator, X, reset=False, **_float_options(X))
     if not hasattr(X, "shape"):
         X = check_array(X, dtype=None, ensure_all_finite=False)
+    if reader.is_categorical is None and not needs_reading(X):
+        return validate_data(estimator, X, reset=False, **_float_options(X))
     validate_data(estimator, X, skip_check_array=True, reset=False)
-    return reader.transform(X)
+    return check_array(reader.transform(X), ensure_all_finite="allow-nan")
 
 
 def _float_options(X):
