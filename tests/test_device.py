@@ -494,12 +494,12 @@ def test_memory_that_runs_out_makes_strips_smaller_once():
             raise OutOfMemory("1,000,000 bytes.")
 
     limit = 20
-    backend.each_strip(strip, 100, 100)
+    backend.for_each_block(strip, 100, 100)
     assert sizes == [100] + 8 * [12] + [4]
     assert runtime.released == 1
     limit = 10
     with pytest.raises(MemoryError, match="4 GB are free: 1,000,000 bytes"):
-        backend.each_strip(strip, 100, 100)
+        backend.for_each_block(strip, 100, 100)
 
 
 def test_a_fit_that_runs_out_of_memory_goes_on(table, gpu, monkeypatch):
@@ -570,10 +570,10 @@ def test_later_rounds_have_the_memory_of_the_first():
 def test_strips_follow_the_free_memory():
     def rows(memory, width):
         backend = CudaBackend(HostRuntime(memory=memory))
-        return backend.rows_of_strip(width, backend.asarray(np.zeros(1)))
+        return backend.block_rows(width, backend.asarray(np.zeros(1)))
 
     assert [rows(1.28e8, 1000), rows(2.56e8, 1000)] == [1000, 2000]
-    most = min(_cuda._MOST_ROWS, _cuda._MOST_ELEMENTS // 1000)
+    most = min(_cuda._MOST_GRID_ROWS, _cuda._MOST_ELEMENTS // 1000)
     assert rows(1e15, 1000) == most
     assert rows(1e15, 10**12) == 1
 

@@ -255,7 +255,7 @@ def test_auto_factorises_where_it_can(monkeypatch):
     assert choose_solver("auto", Laplace(), many, BACKEND) == ("pcg", False)
     wanted = choose_solver("auto", Laplace(), many, BACKEND, want_diagonal=True)
     assert wanted == ("cholesky", False)
-    monkeypatch.setattr("skrfm._backend._memory.available_memory", lambda: 1e8)
+    monkeypatch.setattr("skrfm._backend._process.available_memory", lambda: 1e8)
     assert choose_solver("auto", Laplace(), many, BACKEND) == ("pcg", True)
     reusable = SimpleNamespace(nbytes=2 * 8 * 10_001**2)
     found = choose_solver("auto", Laplace(), many, BACKEND, reusable=reusable)
@@ -286,7 +286,7 @@ def table():
 def test_a_machine_by_conjugate_gradients(kernel, free, table, monkeypatch):
     X, X_new, y, _ = table
     if free is not None:  # too little for the kernel matrix
-        monkeypatch.setattr("skrfm._backend._memory.available_memory", lambda: free)
+        monkeypatch.setattr("skrfm._backend._process.available_memory", lambda: free)
         with pytest.raises(MemoryError, match="pass solver='pcg'"):
             RFMRegressor(kernel=kernel, alpha=0.1, validation=None).fit(X, y)
     settings = {"kernel": kernel, "alpha": 0.1, "validation": None, "max_iter": 2}

@@ -104,5 +104,5 @@ def test_a_tile_of_slopes_is_symmetric_and_has_no_diagonal(rng):
     expected = upper + upper.T
     rows = np.array([7, 0, 4])
     out = np.empty((3, 5))
-    _jit.slope_tile(packed, rows, 2, out)
+    _jit.unpack_slopes(packed, rows, 2, out)
     assert_array_equal(out, expected[rows, 2:7])

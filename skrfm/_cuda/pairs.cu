@@ -8,7 +8,7 @@ typedef unsigned long long place;
 
 // Turns inner products u (m, n) into squared distances. Of rows that are near each
 // other, measured by their norms, the distance comes from differences.
-extern "C" __global__ void square_distances(
+extern "C" __global__ void squared_distances(
     REAL *u, const REAL *t, const REAL *z, const REAL *t_norms, const REAL *z_norms,
     REAL nearness, int m, int n, int d)
 {

@@ -45,7 +45,7 @@ class GpuLoops:
 
     def __init__(self, backend, like):
         self._backend, self._taps = backend, {}
-        self.most = max(1, backend.elements_of_strip(like) // _SHARE)
+        self.most = max(1, backend.block_elements(like) // _SHARE)
 
     def run(self, function, tasks, n_rows):
         """Call a function of (i, start, stop) on each task, one after the other."""
@@ -54,7 +54,7 @@ class GpuLoops:
             def strip(start, stop, i=i, first=first):
                 function(i, first + start, first + stop)
 
-            self._backend.each_strip(strip, last - first, last - first)
+            self._backend.for_each_block(strip, last - first, last - first)
 
     def convolve(self, x, taps, pairs):
         """Return the means of the windows of equal offset."""
