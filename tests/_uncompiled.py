@@ -10,12 +10,18 @@ import sys
 import numpy as np
 import pandas as pd
 
-from skrfm import LinRFMCompleter, RFMRegressor
+from skrfm import CNTKInpainter, LinRFMCompleter, RFMRegressor
 from skrfm._backend import NumpyBackend
 from skrfm.completion._entries import ObservedEntries
-from skrfm.kernels import CNTK, get_kernel
+from skrfm.kernels import CNTK, NTK, GeneralizedLaplace, get_kernel
 
-KERNELS = ["laplace", "l1_laplace", "lpq_laplace", "generalized_laplace", "ntk"]
+KERNELS = {
+    "laplace": "laplace",
+    "l1_laplace": "l1_laplace",
+    "lpq_laplace": "lpq_laplace",
+    "other exponents": GeneralizedLaplace(exponent=0.7),
+    "networks": NTK(bias=0.5),
+}
 
 
 def predictions(rng):
@@ -23,9 +29,9 @@ def predictions(rng):
     X = rng.normal(size=(30, 3))
     y = np.sin(2 * X[:, 0]) + X[:, 1]
     options = {"alpha": 0.1, "max_iter": 1, "validation": None, "random_state": 0}
-    for kernel in KERNELS:
+    for name, kernel in KERNELS.items():
         model = RFMRegressor(kernel=kernel, **options).fit(X, y)
-        yield kernel, model.predict(X)
+        yield name, model.predict(X)
     X = pd.DataFrame(X, columns=list("abc"))
     X["kind"] = pd.Categorical(rng.integers(0, 12, size=30).astype(str))
     model = RFMRegressor(kernel="l1_laplace", **options).fit(X, y)
@@ -36,6 +42,9 @@ def predictions(rng):
         solver="alternating", max_rank=2, max_iter=3, tol=1, random_state=0
     )
     yield "completion", completer.fit_transform(Y)
+    image = rng.normal(size=(4, 4, 1))
+    image[1, 2] = np.nan
+    yield "inpainting", CNTKInpainter(n_levels=1, random_state=0).fit_transform(image)
 
 
 def sums(rng):
