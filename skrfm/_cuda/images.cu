@@ -7,7 +7,7 @@
 typedef unsigned long long index_t;
 
 #define EACH(at, count)                                                                \
-    for (index_t at = (index_t)blockIdx.x * blockDim.x + threadIdx.x; at < count;        \
+    for (index_t at = (index_t)blockIdx.x * blockDim.x + threadIdx.x; at < count;      \
          at += (index_t)gridDim.x * blockDim.x)
 
 // out[j, p, q, i] = sum over d of x[j, left[p, d], right[q, d], i], with x of shape
