@@ -153,7 +153,7 @@ def test_gpu_arrays_in_and_out(table, classes, gpu):
     model = RFMClassifier(kernel="laplace", validation="holdout", **FAST)
     expected = clone(model).fit(X, y)
     model.fit(gpu.to_device(X), y)
-    assert gpu.owns(model._unseen_outputs)
+    assert gpu.owns(model._fitted.unseen_outputs)
     got = model.predict_proba(gpu.to_device(X))
     assert gpu.owns(got)
     same(gpu.to_host(got), expected.predict_proba(X))
@@ -552,7 +552,7 @@ def test_a_kernel_matrix_that_does_not_fit():
     assert backend.direct_rows(T) == 335
     assert not backend.fits_in_memory(T)
     assert backend.fits_in_memory(T[:300, :])
-    assert backend.fits_in_memory(T, held=1_000_000)
+    assert backend.fits_in_memory(T, reusable_bytes=1_000_000)
 
 
 def test_later_rounds_have_the_memory_of_the_first():

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from .._backend import Array, FloatArray
+from .._sklearn import check_array
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ class NumericTargets:
     def strata(self, Y):
         """Return what splits are stratified by: nothing, so all rows are equal."""
         return np.zeros(len(Y))
+
+    def labels(self, outputs):
+        """Return the targets that outputs (m, c) of a model stand for."""
+        return outputs[:, 0] if self.single_output else outputs
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.preprocessing import OrdinalEncoder
-from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils import _safe_indexing
 
 from .._backend import Array, IntArray
+from .._sklearn import check_array
 from ._quantiles import Quantiles, quantiles_of, with_quantiles
 
 # Beyond so many levels of a category, the rarest are one level: each is a column.
@@ -204,15 +205,17 @@ class TableEncoder:
         Z = X if self.categories.size == 0 else X[:, self.numbers]
         if self.quantiles:
             Z = with_quantiles(Z, self.quantiles, xp)
-        missing = np.isnan(Z) if xp is np else None
-        if missing is not None and missing.any():
-            Z = np.where(missing, self.mean, Z)
+        indicators = None
+        if xp is np:  # other libraries have no missing values
+            missing = np.isnan(Z)
+            Z = np.where(missing, self.mean, Z) if missing.any() else Z
+            indicators = missing[:, self.indicators]
         Z = (Z - self.center) * self.factor
         if self.scaling in ("auto", "clipped", "quantile"):
             Z = Z / xp.sqrt(1 + (Z / _CLIP) ** 2)
-        if not self.indicators.size:
+        if indicators is None or not self.indicators.size:
             return Z
-        return np.concatenate([Z, missing[:, self.indicators].astype(Z.dtype)], axis=1)
+        return np.concatenate([Z, indicators.astype(Z.dtype)], axis=1)
 
     def _levels(self, X):
         """Yield the blocks of zeros and ones of the categories."""

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing, check_array
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_X_y,
-    validate_data,
-)
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_consistent_length
 
 from .._backend import BoolArray, FloatArray
 from .._sklearn import (
+    check_array,
     check_categorical_features,
     check_sample_weight,
+    check_X_y,
     get_namespace_and_device,
+    validate_data,
 )
 from ._data import ClassTargets, Data, NumericTargets
 from ._device import Placement, placement_of, require_same_placement, to_host

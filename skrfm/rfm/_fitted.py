@@ -114,7 +114,7 @@ class KernelMachine:
             components=array(components),
             metric=array(metric),
             importances=array(importances),
-            coef=array(fitted.coef),
+            coef=array(fitted.solution.coef),
             intercept=array(fitted.intercept),
         )
 
@@ -268,22 +268,23 @@ class Fit:
 def warn_of_trouble(fitted, data):
     """Warn where the fitted machine is not quite what was asked for."""
     dtype = str(data.X.dtype).rsplit(".", 1)[-1]
+    jitter, residual = fitted.solution.jitter, fitted.solution.residual
     if fitted.agop is not None and not np.any(fitted.agop):
         message = (
             f"The predictor of round {fitted.number} is constant, so its average "
             "gradient outer product is zero and the metric stays as it is. Is y "
             "constant, are all rows equal, or is alpha too large?"
         )
-    elif fitted.jitter:
+    elif jitter:
         message = (
             "The kernel matrix with alpha on its diagonal is not positive definite in "
-            f"{dtype}: {fitted.jitter:.1e} was added to the diagonal. Raise alpha"
+            f"{dtype}: {jitter:.1e} was added to the diagonal. Raise alpha"
             + (", or pass X in float64." if dtype == "float32" else ".")
         )
-    elif fitted.residual > _LARGE_RESIDUAL:
+    elif residual > _LARGE_RESIDUAL:
         message = (
-            f"solver='pcg' has stopped at a residual of {fitted.residual:.1e} by the "
-            "size of the targets. Raise alpha, or pass solver='cholesky'."
+            f"solver='pcg' has stopped at a relative residual of {residual:.1e}. "
+            "Raise alpha, or pass solver='cholesky'."
         )
     else:
         return

@@ -36,7 +36,7 @@ def select(trials, score, max_count):
         full = np.count_nonzero(counts) >= max_count
         allowed = np.flatnonzero(counts) if full else range(len(trials))
         scores = {k: score((total + trials[k].outputs) / number) for k in allowed}
-        added = max(scores, key=scores.get)
+        added = max(scores, key=lambda k: scores[k])
         if not scores[added] > best:
             break
         best, total = scores[added], total + trials[added].outputs
