@@ -241,13 +241,8 @@ class PackedGram(TileGram):
 
     def refill(self) -> None:
         """Compute K and W, also after K was overwritten."""
-
-        def fill_rows(rows):
-            i0, i1 = rows
-            for j0, j1 in block_ranges(i1):
-                self._tiles.pack(self._packed, i0, i1, j0, j1, self._powers)
-
-        for_each(fill_rows, lower_triangle_ranges(self.T.shape[0]))
+        pack_rows = partial(self._tiles.pack_rows, self._packed, self._powers)
+        for_each(pack_rows, lower_triangle_ranges(self.T.shape[0]))
 
     def factorize(self, ridge: Array) -> None:
         """Overwrite K by the Cholesky factor of K + diag(ridge).
@@ -308,14 +303,10 @@ class PackedGram(TileGram):
         if V.shape[1] > _FEW_COLUMNS:
             return self._blas_product(diagonal, V, upper=upper)
         columns = np.ascontiguousarray(V.T)
-
-        def partial_product(rows):
-            out = np.zeros_like(columns)
-            _jit.triangle_product(self._packed, rows[0], rows[1], upper, columns, out)
-            return out
-
+        # each part of the rows has its own sum
+        product = partial(_jit.triangle_product, self._packed, upper, columns)
         ranges = _equal_area_ranges(len(diagonal), upper=upper)
-        total = sum(for_each(partial_product, ranges))
+        total = sum(for_each(product, ranges))
         return np.ascontiguousarray((total + diagonal * columns).T)
 
     def _blas_product(self, diagonal, V, *, upper):

@@ -132,22 +132,31 @@ class PairTiles:
         _jit.values_of_powers(u, self._profile)
         return u
 
-    def pack(self, packed, i0, i1, j0, j1, powers=None):
-        """Write one tile's values below and slopes above the diagonal of `packed`.
+    def pack_rows(self, packed, powers, rows):
+        """Write values below and slopes above the diagonal of a square buffer.
 
-        `powers`, if given, are the distance powers of all pairs.
+        Parameters
+        ----------
+        packed : ndarray of shape (n, n)
+            The buffer, for T = Z.
+        powers : ndarray of shape (n, n) or None
+            Distance powers of all pairs, if they are computed already.
+        rows : tuple of int
+            Range of the rows i; the pairs are (i, j) with j < i.
         """
-        if powers is None:
-            u = self.distance_powers(i0, i1, j0, j1)
-        else:
-            u = np.ascontiguousarray(powers[i0:i1, j0:j1])
-        if self._profile is None:
+        i0, i1 = rows
+        for j0, j1 in block_ranges(i1):
+            if powers is None:
+                u = self.distance_powers(i0, i1, j0, j1)
+            else:
+                u = np.ascontiguousarray(powers[i0:i1, j0:j1])
+            if self._profile is not None:
+                _jit.pack_tile(u, self._profile, packed, i0, j0, np.empty_like(u))
+                continue
             k = self.kernel.value(u, self.bandwidth, np)
             w = self.kernel.slope(u, k, self.bandwidth, np)
             _jit.pack_values(k, packed, i0, j0, False)
             _jit.pack_values(w, packed, i0, j0, True)
-            return
-        _jit.pack_tile(u, self._profile, packed, i0, j0, np.empty_like(u))
 
 
 class AnglePairTiles(PairTiles):
@@ -204,11 +213,13 @@ class AnglePairTiles(PairTiles):
         )
         return k, W, D
 
-    def pack(self, packed, i0, i1, j0, j1, powers=None):
-        """Write one tile's values below and slopes W above the diagonal of `packed`."""
-        k, w, _ = self.gradients(i0, i1, j0, j1)
-        _jit.pack_values(k, packed, i0, j0, False)
-        _jit.pack_values(w, packed, i0, j0, True)
+    def pack_rows(self, packed, powers, rows):
+        """Write values below and slopes W above the diagonal of a square buffer."""
+        i0, i1 = rows
+        for j0, j1 in block_ranges(i1):
+            k, w, _ = self.gradients(i0, i1, j0, j1)
+            _jit.pack_values(k, packed, i0, j0, False)
+            _jit.pack_values(w, packed, i0, j0, True)
 
 
 def pair_tiles(kernel, T, Z, bandwidth, category_sizes=()):

@@ -259,15 +259,16 @@ def _add_four_row_products(packed, i, j0, j1, V, out):
 
 
 @jit
-def triangle_product(packed, i0, i1, upper, V, out):
-    """Add to `out` the share of V @ A of the rows i0 <= i < i1, for a symmetric A.
+def triangle_product(packed, upper, V, rows):
+    """Return the share of V @ A that the rows of a range have, for a symmetric A.
 
     A is held in the upper triangle of `packed` if `upper`, else in the lower one; each
-    entry counts for (i, j) and (j, i), and the diagonal is left out. `V` and `out` are
-    (c, n). BLAS packs the matrix anew for each product, which takes longer than a
-    product with few columns.
+    entry counts for (i, j) and (j, i), and the diagonal is left out. `V` is (c, n).
+    BLAS packs the matrix anew for each product, which takes longer than a product with
+    few columns.
     """
-    n = packed.shape[0]
+    (i0, i1), n = rows, packed.shape[0]
+    out = np.zeros_like(V)
     for b0 in range(i0, i1, PRODUCT_ROWS):
         b1 = min(b0 + PRODUCT_ROWS, i1)
         whole = b1 - (b1 - b0) % 4
@@ -281,6 +282,7 @@ def triangle_product(packed, i0, i1, upper, V, out):
         for i in range(b0, b1):
             j0, j1 = (i + 1, b1) if upper else (b0, i)
             _add_row_product(packed, i, j0, j1, V, out)
+    return out
 
 
 # -- gradients of kernels of the L1 and Lp distances ----------------------------------
