@@ -173,6 +173,8 @@ class AnglePairTiles(PairTiles):
     ----------
     t, z : Directions
         The augmented rows of T and of Z.
+    network : tuple or None
+        Parameters for compiled code; without them the kernel's array code runs.
     """
 
     def __init__(self, kernel, T, Z, bandwidth):
@@ -180,7 +182,7 @@ class AnglePairTiles(PairTiles):
         self.bandwidth = bandwidth
         self.t = Directions(kernel.augment(T, bandwidth, np), np)
         self.z = self.t if Z is T else Directions(kernel.augment(Z, bandwidth, np), np)
-        self._network = kernel.network()
+        self.network = kernel.network()
 
     def take(self, rows):
         """Return the tiles of some of the rows of T."""
@@ -191,25 +193,25 @@ class AnglePairTiles(PairTiles):
     def values(self, i0, i1, j0, j1):
         """Return the kernel values of one tile."""
         t, z = self.t.take(slice(i0, i1)), self.z.take(slice(j0, j1))
-        if self._network is None:
+        if self.network is None:
             om, op, a, c = gaps(t, z, np)
             return self.kernel.of_angles(om, op, a, c, np)
         k = t.units @ z.units.T
         v = np.ascontiguousarray(z.units)
-        _jit.network_values(k, t.units, v, t.squares, z.squares, self._network)
+        _jit.network_values(k, t.units, v, t.squares, z.squares, self.network)
         return k
 
     def gradients(self, i0, i1, j0, j1):
         """Return (values, W, D) of one tile: ∇_t k(t, z) = D t − W z."""
         t, z = self.t.take(slice(i0, i1)), self.z.take(slice(j0, j1))
-        if self._network is None:
+        if self.network is None:
             return inner_gradients(self.kernel, t, z, self.bandwidth, np)
         k = t.units @ z.units.T
         W, D = np.empty_like(k), np.empty_like(k)
         v = np.ascontiguousarray(z.units)
         scale = float(self.bandwidth) ** -2
         _jit.network_gradients(
-            k, t.units, v, t.squares, z.squares, self._network, scale, W, D
+            k, t.units, v, t.squares, z.squares, self.network, scale, W, D
         )
         return k, W, D
 
