@@ -53,12 +53,13 @@ class ArrayAPIBackend:
 
     def asarray(self, a: Array, dtype: Any = None) -> Array:
         """Return `a` as an array of this backend."""
-        out = move_to(a, xp=self.xp, device=self.device)
+        out: Array = move_to(a, xp=self.xp, device=self.device)
         return out if dtype is None else self.xp.astype(out, dtype, copy=False)
 
     def to_numpy(self, a: Array) -> np.ndarray:
         """Return `a` as a NumPy array."""
-        return move_to(a, xp=np, device="cpu")
+        out: Any = move_to(a, xp=np, device="cpu")
+        return out
 
     def empty(self, shape: int | tuple[int, ...], like: Array) -> Array:
         """Return an uninitialised array with the dtype of another one."""

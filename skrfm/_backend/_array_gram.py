@@ -1,6 +1,7 @@
 """The kernel matrix of the training rows in array code, in memory or streamed."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from . import _blocked
 from ._angles import self_pairs
@@ -131,6 +132,8 @@ class PackedArrayGram(ArrayGram):
     powers : array of shape (n, n), default=None
         Distance powers of all pairs, if they are computed already.
     """
+
+    _factor: Any = None
 
     def __init__(self, backend, kernel, T, bandwidth, *, reusable=None, powers=None):
         super().__init__(backend, kernel, T, bandwidth)

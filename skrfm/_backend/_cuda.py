@@ -264,5 +264,5 @@ class CudaBackend(ArrayAPIBackend):
             return
         itemsize = self._itemsize(like)
         kinds = {float: {4: np.float32, 8: np.float64}[itemsize], int: np.int32}
-        arguments = [kinds[type(a)](a) if type(a) in kinds else a for a in arguments]
-        self._runtime.launch(name, grid, block, itemsize, *arguments)
+        typed = [kinds[type(a)](a) if type(a) in kinds else a for a in arguments]
+        self._runtime.launch(name, grid, block, itemsize, *typed)

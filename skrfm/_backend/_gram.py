@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _jit
 from ._process import for_each
-from ._tiles import PairTiles, block_ranges, pair_tiles
+from ._tiles import block_ranges, pair_tiles
 from ._types import Array, FloatArray, IntArray
 
 # Columns of values or slopes that are computed at a time: a bound on memory.
@@ -36,7 +36,7 @@ class TileGram:
     kernel: Any
     diagonal: FloatArray
     n_dense: int
-    _tiles: PairTiles
+    _tiles: Any
     _bandwidth: float
     _category_sizes: tuple[int, ...]
 

@@ -14,9 +14,15 @@ from collections.abc import Iterator
 from ctypes import byref, c_int, c_void_p
 from functools import cache, partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from scipy.linalg import cython_blas, cython_lapack, eigh, lapack
+from scipy.linalg import (
+    cython_blas,  # pyright: ignore[reportAttributeAccessIssue]
+    cython_lapack,  # pyright: ignore[reportAttributeAccessIssue]
+    eigh,
+    lapack,
+)
 
 from .. import _jit
 from ..exceptions import NotPositiveDefiniteError
@@ -362,7 +368,7 @@ class PackedGram(TileGram):
             )
             return out
 
-        total = sum(for_each(partial_gradients, _equal_area_ranges(n, upper=True)))
+        total: Any = sum(for_each(partial_gradients, _equal_area_ranges(n, upper=True)))
         gradients = np.ascontiguousarray(total.transpose(2, 0, 1))
         if tiles.t_levels is not None:
             along_levels = self.level_gradients(rows, coef)

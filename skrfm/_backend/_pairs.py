@@ -5,6 +5,7 @@ of the rows of T and one of the rows of Z.
 """
 
 from copy import copy
+from typing import Any
 
 from ._angles import Directions, gaps, inner_gradients
 
@@ -118,7 +119,7 @@ class AnglePairs:
         return self.gradients(i, j)[1]
 
 
-def pairs_of(kernel, T, Z, bandwidth, backend):
+def pairs_of(kernel, T, Z, bandwidth, backend) -> Any:
     """Return the pairs of a kernel, of a distance or of inner products."""
     kind = AnglePairs if kernel.of_inner_products else DistancePairs
     return kind(kernel, T, Z, bandwidth, backend)

@@ -9,12 +9,14 @@ thread in each of them.
 
 import os
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from threading import Lock
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -78,13 +80,16 @@ _BLAS_LIMIT = _BlasLimit()
 _N_THREADS = ContextVar("skrfm_n_threads", default=1)
 _pools = {}
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 # Threads do not survive in a forked process, which would wait for them forever.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)
 
 
 @contextmanager
-def worker_threads(n_rows):
+def worker_threads(n_rows: int) -> Iterator[None]:
     """Limit BLAS to one thread, and let `for_each` use the threads that BLAS had.
 
     Parameters
@@ -108,7 +113,7 @@ def _pool(count):
     return _pools[count]
 
 
-def for_each(function, items):
+def for_each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Call a function on each item, in threads within `worker_threads`.
 
     The calling thread is one of them. After an error no more items are begun.
@@ -124,7 +129,7 @@ def for_each(function, items):
         The results, in the order of the items.
     """
     items = list(items)
-    results = [None] * len(items)
+    results: list[Any] = [None] * len(items)
     n_threads = min(_N_THREADS.get(), len(items))
     if n_threads < 2:
         # no map(): a StopIteration from the function would end it without an error

@@ -7,6 +7,7 @@ and columns j0 to j1. Distance powers are ‖t − z‖_p^p; slopes w are the fa
 
 from copy import copy
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -224,7 +225,7 @@ class AnglePairTiles(PairTiles):
             _jit.pack_values(w, packed, i0, j0, True)
 
 
-def pair_tiles(kernel, T, Z, bandwidth, category_sizes=()):
+def pair_tiles(kernel, T, Z, bandwidth, category_sizes=()) -> Any:
     """Return the tiles of a kernel, of a distance or of inner products."""
     if kernel.of_inner_products:
         return AnglePairTiles(kernel, T, Z, bandwidth)

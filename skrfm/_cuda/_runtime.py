@@ -12,7 +12,7 @@ REALS = {4: "float", 8: "double"}
 
 def source(name):
     """Return the source of a file of kernels in CUDA C++."""
-    return files(__package__).joinpath(f"{name}.cu").read_text("utf-8")
+    return files("skrfm._cuda").joinpath(f"{name}.cu").read_text("utf-8")
 
 
 @cache
@@ -70,14 +70,16 @@ class Runtime:
 
     def cholesky(self, A):
         """Return the lower Cholesky factor of a matrix, or raise LinAlgError."""
-        import cupyx
+        import cupyx  # pyright: ignore[reportMissingImports]
 
         with cupyx.errstate(linalg="raise"):  # else CuPy returns NaN silently
             return self._cupy.linalg.cholesky(A)
 
     def invert_lower(self, factor):
         """Return the inverse of a lower triangular matrix."""
-        from cupyx.scipy.linalg import solve_triangular
+        from cupyx.scipy.linalg import (  # pyright: ignore[reportMissingImports]
+            solve_triangular,
+        )
 
         eye = self._cupy.eye(len(factor), dtype=factor.dtype)
         return solve_triangular(factor, eye, lower=True, overwrite_b=True)
@@ -95,7 +97,7 @@ class Runtime:
 def find_runtime():
     """Return the Runtime, or raise an error that names what is missing."""
     try:
-        import cupy
+        import cupy  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             "Computing on a GPU requires CuPy: install skrfm[gpu-cuda12] or "

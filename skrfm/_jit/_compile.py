@@ -1,11 +1,13 @@
 """How the functions of this package are compiled."""
 
+from typing import Any
+
 from numba import njit
 
 # Options that keep the order of sums.
-EXACT = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+EXACT: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 # Sums may be reordered, without which LLVM makes no SIMD code of them.
-OPTIONS = EXACT | {"fastmath": {"contract", "nsz", "reassoc"}}
+OPTIONS: Any = EXACT | {"fastmath": {"contract", "nsz", "reassoc"}}
 
 
 def jit(function):
