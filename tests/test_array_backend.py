@@ -57,7 +57,7 @@ def arrays(request):
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     monkeypatch.setattr(_blocked, "BLOCK", 32)
-    monkeypatch.setattr(_array_api, "_ELEMENTS", 6000)
+    monkeypatch.setattr(_array_api, "_MOST_ELEMENTS", 6000)
 
 
 def data(dtype=np.float64, n=N):

@@ -18,11 +18,11 @@ from test_kernels import Cauchy
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skrfm import RFMRegressor
-from skrfm._backend import ArrayAPIBackend, NumpyBackend, _memory, get_backend
+from skrfm._backend import ArrayAPIBackend, NumpyBackend, _process, get_backend
 from skrfm._backend._packed import _FEW_COLUMNS, _PANEL
-from skrfm._backend._threads import for_each, worker_threads
+from skrfm._backend._process import for_each, worker_threads
 from skrfm._backend._tiles import TILE
-from skrfm._jit._products import _COLUMNS, _ROWS
+from skrfm._jit._pairs import PRODUCT_COLUMNS, PRODUCT_ROWS
 from skrfm.exceptions import NotPositiveDefiniteError
 from skrfm.kernels import Gaussian, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
 
@@ -231,7 +231,7 @@ def test_a_spent_gram_of_another_size_is_not_reused():
 
 
 @pytest.mark.parametrize("columns", [1, 5, _FEW_COLUMNS, _FEW_COLUMNS + 1])
-@pytest.mark.parametrize("n", [*SIZES, _COLUMNS + 2 * _ROWS + 7])
+@pytest.mark.parametrize("n", [*SIZES, PRODUCT_COLUMNS + 2 * PRODUCT_ROWS + 7])
 def test_products(n, columns, threads):
     """With the matrix below the diagonal and with its slopes, which are above."""
     problem = Problem(Laplace(), n)
@@ -365,56 +365,56 @@ def test_get_backend_by_namespace():
 
 
 def test_memory_is_known_on_this_machine():
-    assert _memory.available_memory() > 1e6
+    assert _process.available_memory() > 1e6
 
 
 def test_memory_without_proc_is_the_physical_one(monkeypatch):
     def unreadable(path):
         raise OSError(path)
 
-    monkeypatch.setattr(_memory.Path, "read_text", unreadable)
-    physical = _memory.available_memory()
+    monkeypatch.setattr(_process.Path, "read_text", unreadable)
+    physical = _process.available_memory()
     assert physical is None or physical > 1e6
 
 
 def test_memory_of_a_control_group(monkeypatch):
     texts = {"memory.max": "5000\n", "memory.current": "2000\n"}
-    monkeypatch.setattr(_memory.Path, "read_text", lambda path: texts[path.name])
-    assert _memory._cgroup_memory() == 3000
+    monkeypatch.setattr(_process.Path, "read_text", lambda path: texts[path.name])
+    assert _process._cgroup_memory() == 3000
     texts["memory.max"] = "max\n"
-    assert _memory._cgroup_memory() is None
+    assert _process._cgroup_memory() is None
 
 
 @pytest.mark.parametrize(
     ("system", "group", "available"), [(5, 3, 3), (3, 5, 3), (5, None, 5), (None, 5, 5)]
 )
 def test_the_tighter_bound_counts(system, group, available, monkeypatch):
-    monkeypatch.setattr(_memory, "_system_memory", lambda: system)
-    monkeypatch.setattr(_memory, "_cgroup_memory", lambda: group)
-    assert _memory.available_memory() == available
+    monkeypatch.setattr(_process, "_system_memory", lambda: system)
+    monkeypatch.setattr(_process, "_cgroup_memory", lambda: group)
+    assert _process.available_memory() == available
 
 
 def test_a_matrix_that_does_not_fit_is_an_error_that_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(_memory, "available_memory", lambda: 8e9)
+    monkeypatch.setattr(_process, "available_memory", lambda: 8e9)
     with pytest.raises(
         MemoryError,
         match=r"kernel matrix of 50000 rows needs 20 GB, and 8 GB are free\. Fit on "
         r"fewer rows \(about 31622 fit\), pass solver='pcg', .*float32 halves it",
     ):
-        _memory.require_memory(50_000, 8)
+        _process.require_memory(50_000, 8)
     with pytest.raises(MemoryError, match=r"needs 10 GB.*about 44721.*Classifier\.$"):
-        _memory.require_memory(50_000, 4)
-    _memory.require_memory(31_622, 8)
+        _process.require_memory(50_000, 4)
+    _process.require_memory(31_622, 8)
 
 
 def test_unknown_memory_is_no_error(monkeypatch):
-    monkeypatch.setattr(_memory, "available_memory", lambda: None)
-    _memory.require_memory(10**9, 8)
+    monkeypatch.setattr(_process, "available_memory", lambda: None)
+    _process.require_memory(10**9, 8)
 
 
 def test_a_fit_asks_for_its_memory_before_it_takes_it(monkeypatch, table):
     X, y = table
-    monkeypatch.setattr(_memory, "available_memory", lambda: 1000)
+    monkeypatch.setattr(_process, "available_memory", lambda: 1000)
     machine = RFMRegressor(kernel="laplace", alpha=0.1, validation=None)
     with pytest.raises(MemoryError, match=r"48 rows needs 1.84e-05 GB"):
         machine.fit(X, y)

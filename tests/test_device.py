@@ -153,7 +153,7 @@ def test_gpu_arrays_in_and_out(table, classes, gpu):
     model = RFMClassifier(kernel="laplace", validation="holdout", **FAST)
     expected = clone(model).fit(X, y)
     model.fit(gpu.to_device(X), y)
-    assert gpu.owns(model._unseen_outputs)
+    assert gpu.owns(model._fitted.unseen_outputs)
     got = model.predict_proba(gpu.to_device(X))
     assert gpu.owns(got)
     same(gpu.to_host(got), expected.predict_proba(X))
@@ -494,12 +494,12 @@ def test_memory_that_runs_out_makes_strips_smaller_once():
             raise OutOfMemory("1,000,000 bytes.")
 
     limit = 20
-    backend.each_strip(strip, 100, 100)
+    backend.for_each_block(strip, 100, 100)
     assert sizes == [100] + 8 * [12] + [4]
     assert runtime.released == 1
     limit = 10
     with pytest.raises(MemoryError, match="4 GB are free: 1,000,000 bytes"):
-        backend.each_strip(strip, 100, 100)
+        backend.for_each_block(strip, 100, 100)
 
 
 def test_a_fit_that_runs_out_of_memory_goes_on(table, gpu, monkeypatch):
@@ -552,7 +552,7 @@ def test_a_kernel_matrix_that_does_not_fit():
     assert backend.direct_rows(T) == 335
     assert not backend.fits_in_memory(T)
     assert backend.fits_in_memory(T[:300, :])
-    assert backend.fits_in_memory(T, held=1_000_000)
+    assert backend.fits_in_memory(T, reusable_bytes=1_000_000)
 
 
 def test_later_rounds_have_the_memory_of_the_first():
@@ -573,10 +573,10 @@ def test_later_rounds_have_the_memory_of_the_first():
 def test_strips_follow_the_free_memory():
     def rows(memory, width):
         backend = CudaBackend(HostRuntime(memory=memory))
-        return backend.rows_of_strip(width, backend.asarray(np.zeros(1)))
+        return backend.block_rows(width, backend.asarray(np.zeros(1)))
 
     assert [rows(1.28e8, 1000), rows(2.56e8, 1000)] == [1000, 2000]
-    most = min(_cuda._MOST_ROWS, _cuda._MOST_ELEMENTS // 1000)
+    most = min(_cuda._MOST_GRID_ROWS, _cuda._MOST_ELEMENTS // 1000)
     assert rows(1e15, 1000) == most
     assert rows(1e15, 10**12) == 1
 

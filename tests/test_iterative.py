@@ -269,7 +269,7 @@ def test_choice_of_the_solver(monkeypatch):
     assert choose("auto", few) == (cholesky, False)
     assert choose("auto", many) == (conjugate_gradients, False)
     assert choose("auto", many, want_diagonal=True) == (cholesky, False)
-    monkeypatch.setattr("skrfm._backend._memory.available_memory", lambda: 1e8)
+    monkeypatch.setattr("skrfm._backend._process.available_memory", lambda: 1e8)
     assert choose("auto", many) == (conjugate_gradients, True)
     reusable = SimpleNamespace(nbytes=2 * 8 * 10_001**2)
     assert choose("auto", many, reusable=reusable) == (conjugate_gradients, False)
@@ -307,7 +307,7 @@ def table(monkeypatch):
 def test_estimators_with_conjugate_gradients(kernel, free, monkeypatch):
     X, X_new, y, _ = make_table(1100)
     if free is not None:  # too little for the kernel matrix
-        monkeypatch.setattr("skrfm._backend._memory.available_memory", lambda: free)
+        monkeypatch.setattr("skrfm._backend._process.available_memory", lambda: free)
         with pytest.raises(MemoryError, match="pass solver='pcg'"):
             RFMRegressor(kernel=kernel, alpha=0.1, validation=None).fit(X, y)
     settings = {"kernel": kernel, "alpha": 0.1, "validation": None, "max_iter": 2}

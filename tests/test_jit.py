@@ -1,10 +1,17 @@
 """The compiled loops: polynomial powers, distances, and their edges."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import _uncompiled
 import numpy as np
 import pytest
 from numba import njit
 from numpy.testing import assert_allclose, assert_array_equal
 
+import skrfm
 from skrfm import _jit
 from skrfm._jit import _powers
 from skrfm._jit._compile import OPTIONS
@@ -104,5 +111,22 @@ def test_a_tile_of_slopes_is_symmetric_and_has_no_diagonal(rng):
     expected = upper + upper.T
     rows = np.array([7, 0, 4])
     out = np.empty((3, 5))
-    _jit.slope_tile(packed, rows, 2, out)
+    _jit.unpack_slopes(packed, rows, 2, out)
     assert_array_equal(out, expected[rows, 2:7])
+
+
+def test_results_without_compilation_are_the_same(tmp_path):
+    path, package = tmp_path / "results.npz", Path(skrfm.__file__).parents[1]
+    subprocess.run(
+        [sys.executable, "-W", "error", _uncompiled.__file__, path],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(package)},
+        check=True,
+    )
+    compiled = _uncompiled.results()
+    with np.load(path) as uncompiled:
+        assert set(uncompiled) == set(compiled)
+        for name, expected in compiled.items():
+            scale = np.abs(expected).max()
+            assert_allclose(
+                uncompiled[name], expected, rtol=1e-10, atol=1e-12 * scale, err_msg=name
+            )

@@ -1,24 +1,32 @@
 """The backends: what differs between NumPy and other array libraries.
 
-A backend offers, for a kernel object and rows already mapped by the metric,
+A backend converts arrays, has some linear algebra, and computes, for a kernel and rows
+that the metric has mapped,
 
-    gram(kernel, T, bandwidth, reusable)       a Gram: solve with it, and its slopes
+    gram(kernel, T, bandwidth)              a Gram: the kernel matrix and its slopes
+    streamed_gram(kernel, T, bandwidth)     one that is computed for each product
     cross(kernel, T, Z, bandwidth)          the kernel matrix between T and Z
     cross_dot(kernel, T, Z, bandwidth, A)   cross(...) @ A, in blocks of rows
     self_values(kernel, T, bandwidth)       the kernel of each row with itself
     distance_powers(kernel, T)              ‖t_i − t_j‖_p^p of all pairs
 
-and conversions, pieces of algebra and what memory there is. All but `self_values` take
-`category_sizes` as well: the numbers of levels of categories whose columns come last,
-one entry in a row and category, which may be looked up. `get_backend` picks one by the
-array it is given.
+All but `self_values` take `category_sizes`: the numbers of levels of the categories
+whose columns come last. These have at most one nonzero in a row and category, so a
+backend may replace them by lookups. `Backend`, `Gram` and `Kernel` are the interfaces.
 """
 
-from ._array_api import ArrayAPIBackend
+from ._array_api import ArrayAPIBackend, get_backend
 from ._cuda import CudaBackend
-from ._numpy import NumpyBackend
-from ._protocols import Backend, Gram, HeldGram, Kernel
-from ._threads import for_each, worker_threads
+from ._numpy import NumpyBackend, is_numpy
+from ._process import for_each, worker_threads
+from ._protocols import (
+    Backend,
+    Gram,
+    HeldGram,
+    InnerProductKernel,
+    Kernel,
+    StreamedGram,
+)
 from ._types import (
     Array,
     BoolArray,
@@ -39,22 +47,17 @@ __all__ = [
     "FloatArray",
     "Gram",
     "HeldGram",
+    "InnerProductKernel",
     "IntArray",
     "Kernel",
     "Namespace",
     "NumpyBackend",
     "Seed",
+    "StreamedGram",
     "Table",
     "Vector",
     "for_each",
     "get_backend",
+    "is_numpy",
     "worker_threads",
 ]
-
-
-def get_backend(xp, device=None):
-    """Return the backend of an array namespace and device."""
-    name = getattr(xp, "__name__", "")
-    if name.split(".")[-1] == "numpy":
-        return NumpyBackend()
-    return ArrayAPIBackend(xp, device)

@@ -1,30 +1,57 @@
-"""Angles between rows, to all digits where they are nearly parallel or opposite."""
+"""Angles between rows, to all digits where they are nearly parallel or opposite.
 
-# beyond this size of the cosine, gaps come from differences of unit vectors
+With θ the angle of two rows, om = 1 − cos θ and op = 1 + cos θ.
+"""
+
+# Cosines beyond this size get om or op from differences of unit vectors: 1 − cos would
+# lose digits. The compiled loops have the same bound.
 _NEAR = 0.99
-# elements of the largest temporary
-_BLOCK = 1 << 22
+# The most elements of an array of differences: a bound on memory.
+_MOST_ELEMENTS = 1 << 22
 
 
 class Directions:
-    """Rows as unit vectors and square norms."""
+    """Rows as unit vectors and squared norms.
+
+    Parameters
+    ----------
+    X : array of shape (n, d)
+    xp : namespace
+
+    Attributes
+    ----------
+    units : array of shape (n, d)
+        Rows of norm 1, or 0 where X is.
+    squares : array of shape (n,)
+        Squared norms.
+    """
 
     def __init__(self, X, xp):
         self.squares = xp.sum(X * X, axis=1)
         norms = xp.sqrt(self.squares)
         self.units = X / xp.where(norms > 0, norms, xp.ones_like(norms))[:, None]
 
-    def part(self, rows):
-        """Return those of some rows, a slice or an array of indices."""
-        other = object.__new__(Directions)
-        other.squares, other.units = self.squares[rows], self.units[rows, ...]
-        return other
+    def take(self, rows):
+        """Return the directions of some rows, a slice or an array of indices."""
+        taken = object.__new__(Directions)
+        taken.squares, taken.units = self.squares[rows], self.units[rows, ...]
+        return taken
 
 
 def gaps(T, Z, xp):
-    """Return om = 1 − cos and op = 1 + cos of all pairs of rows, and their squares.
+    """Return om and op of all pairs of rows, and the squared norms of the rows.
 
-    The squares are (m, 1) and (1, n) arrays of the square norms.
+    Parameters
+    ----------
+    T : Directions of m rows
+    Z : Directions of n rows
+    xp : namespace
+
+    Returns
+    -------
+    om, op : arrays of shape (m, n)
+    a : array of shape (m, 1)
+    c : array of shape (1, n)
     """
     cos = T.units @ Z.units.T
     om, op = _gap(cos, T, Z, 1, xp), _gap(-cos, T, Z, -1, xp)
@@ -35,7 +62,7 @@ def _gap(cos, T, Z, sign, xp):
     """Return 1 − cos, from ½‖u − sign · v‖² where that is small."""
     gap, near = 1 - cos, cos > _NEAR
     i, j = xp.nonzero(near)
-    count, step = i.shape[0], max(1, _BLOCK // max(T.units.shape[1], 1))
+    count, step = i.shape[0], max(1, _MOST_ELEMENTS // max(T.units.shape[1], 1))
     exact = []
     for start in range(0, count, step):
         pairs = slice(start, min(start + step, count))
@@ -47,8 +74,9 @@ def _gap(cos, T, Z, sign, xp):
 
 
 def inner_gradients(kernel, T, Z, bandwidth, xp):
-    """Return (value, W, D) of all pairs: ∇_t k(t, z) = D t − W z."""
-    value, by_product, by_square = kernel.gradient_of_angles(*gaps(T, Z, xp), xp)
+    """Return (value, W, D) of all pairs of Directions: ∇_t k(t, z) = D t − W z."""
+    om, op, a, c = gaps(T, Z, xp)
+    value, by_product, by_square = kernel.gradient_of_angles(om, op, a, c, xp)
     scale = bandwidth**-2
     return value, -scale * by_product, 2 * scale * by_square
 
@@ -63,7 +91,7 @@ def self_pairs(kernel, T, bandwidth, xp):
 
 
 def self_values(kernel, T, bandwidth, xp):
-    """Return the kernel of each row with itself; that of no distance is 1."""
+    """Return the kernel of each row with itself, 1 for kernels of a distance."""
     if not kernel.of_inner_products:
         return xp.ones_like(T[:, 0])
     rows = Directions(kernel.augment(T, bandwidth, xp), xp)

@@ -1,14 +1,35 @@
-"""The kernel matrix of the training rows in array code, held or computed anew."""
+"""The kernel matrix of the training rows in array code, in memory or streamed."""
+
+from collections.abc import Iterator
+from typing import Any
 
 from . import _blocked
 from ._angles import self_pairs
 from ._pairs import pairs_of
+from ._types import Array, IntArray
 
 _ALL = slice(None)
 
 
 class ArrayGram:
-    """What a kernel matrix K of the rows T does, and its slopes W, held or not."""
+    """Base class of the kernel matrices K of training rows, and of their slopes W.
+
+    Parameters
+    ----------
+    backend : ArrayAPIBackend
+    kernel : Kernel
+    T : array of shape (n, k)
+    bandwidth : float
+
+    Attributes
+    ----------
+    T : array of shape (n, k)
+    kernel : Kernel
+    diagonal : array of shape (n,)
+        The diagonal of K.
+    n_dense : int
+        k: no columns are looked up.
+    """
 
     def __init__(self, backend, kernel, T, bandwidth):
         self._backend, self.kernel, self.T = backend, kernel, T
@@ -16,62 +37,103 @@ class ArrayGram:
         self._pairs = pairs_of(kernel, T, T, bandwidth, backend)
         xp = backend.xp
         if kernel.of_inner_products:
-            own = self_pairs(kernel, self._pairs.t, bandwidth, xp)
-            self.diagonal, self._slope_diagonal = own
+            self.diagonal, self._slope_diagonal = self_pairs(
+                kernel, self._pairs.t, bandwidth, xp
+            )
         else:
             self.diagonal = xp.ones_like(T[:, 0])
             self._slope_diagonal = xp.zeros_like(T[:, 0])
 
-    def columns(self, rows):
+    def columns(self, rows: IntArray) -> Array:
         """Return K[:, rows]."""
-        return self._strips(self._pairs.of_rows(rows).values, len(rows)).T
+        values = self._pairs.take(rows).values
+        return self._by_blocks(values, len(rows), self.T.shape[0]).T
 
-    def slope_rows_product(self, rows, V):
+    def slope_rows_product(self, rows: IntArray, V: Array) -> Array:
         """Return W[rows] @ V."""
-        slopes = self._pairs.of_rows(rows).slopes
-        return self._strips(lambda i, j: slopes(i, j) @ V, len(rows), V.shape[1])
+        slopes = self._pairs.take(rows).slopes
+        return self._by_blocks(lambda i, j: slopes(i, j) @ V, len(rows), V.shape[1])
 
-    def radial_product(self, rows, V):
-        """Return D[rows] @ V, for a kernel of inner products."""
-        of = self._pairs.of_rows(rows).gradients
-        return self._strips(lambda i, j: of(i, j)[2] @ V, len(rows), V.shape[1])
+    def radial_product(self, rows: IntArray, V: Array) -> Array:
+        """Return D[rows] @ V, for gradients D t − W z of kernels of inner products."""
+        gradients = self._pairs.take(rows).gradients
+        return self._by_blocks(
+            lambda i, j: gradients(i, j)[2] @ V, len(rows), V.shape[1]
+        )
 
-    def _strips(self, function, n_rows, n_columns=None):
-        """Return what a function of slices of rows gives, of each one and all rows."""
-        backend, n = self._backend, self.T.shape[0]
-        out = backend.empty((n_rows, n if n_columns is None else n_columns), self.T)
+    def level_gradients(self, rows: IntArray, coef: Array) -> Array:
+        """Return the gradients along looked-up levels, which do not exist here."""
+        return self._backend.empty((len(rows), coef.shape[1], 0), self.T)
 
-        def strip(start, stop):
+    def _by_blocks(self, function, n_rows, n_columns):
+        """Return an array that is computed by blocks of rows.
+
+        The arguments of `function` are two slices: a block of rows, and all of them.
+        """
+        backend = self._backend
+        out = backend.empty((n_rows, n_columns), self.T)
+
+        def fill(start, stop):
             out[start:stop, :] = function(slice(start, stop), _ALL)
 
-        backend.each_strip(strip, n_rows, backend.rows_of_strip(n, self.T))
+        size = backend.block_rows(self.T.shape[0], self.T)
+        backend.for_each_block(fill, n_rows, size)
         return out
 
-    def coordinate_gradients(self, rows, coef):
-        """Yield (positions, gradients): the (b, c, d) gradients of blocks of rows."""
+    def coordinate_gradients(
+        self, rows: IntArray, coef: Array
+    ) -> Iterator[tuple[slice, Array]]:
+        """Yield (positions, gradients) of blocks of `rows`, of coordinatewise kernels.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (b,)
+            Indices of rows of T.
+        coef : array of shape (n, c)
+
+        Yields
+        ------
+        positions : slice
+            The positions in `rows`.
+        gradients : array of shape (n_positions, c, k)
+        """
         n, d = self.T.shape
-        step = self._backend.rows_of_strip(n + coef.shape[1] * d, self.T)
-        for start in range(0, len(rows), step):
-            block = rows[start : start + step]
+        size = self._backend.block_rows(n + coef.shape[1] * d, self.T)
+        for start in range(0, len(rows), size):
+            block = rows[start : start + size]
             yield slice(start, start + len(block)), self._gradients(block, coef)
 
     def _gradients(self, rows, coef):
-        """Return the gradients (b, c, d) at some rows."""
+        """Return the gradients (b, c, k) at some rows."""
         backend, p = self._backend, self.kernel.norm_order
         out = backend.empty((len(rows), coef.shape[1], self.T.shape[1]), self.T)
 
-        def strip(start, stop):
-            pairs = self._pairs.of_rows(rows[start:stop])
+        def fill(start, stop):
+            pairs = self._pairs.take(rows[start:stop])
             slopes = pairs.slopes(_ALL, _ALL)
-            found = backend.coordinate_gradients(pairs.T, self.T, slopes, coef, p)
-            out[start:stop, :, :] = found
+            gradients = backend.coordinate_gradients(pairs.T, self.T, slopes, coef, p)
+            out[start:stop, :, :] = gradients
 
-        backend.each_strip(strip, len(rows), len(rows))
+        backend.for_each_block(fill, len(rows), len(rows))
         return out
 
 
-class HeldGram(ArrayGram):
-    """K below and W above the diagonal of one square buffer, factorised in place."""
+class PackedArrayGram(ArrayGram):
+    """K below and W above the diagonal of one square buffer, factorised in place.
+
+    Parameters
+    ----------
+    backend : ArrayAPIBackend
+    kernel : Kernel
+    T : array of shape (n, k)
+    bandwidth : float
+    reusable : PackedArrayGram, default=None
+        An earlier one, whose buffer is taken if it has the size.
+    powers : array of shape (n, n), default=None
+        Distance powers of all pairs, if they are computed already.
+    """
+
+    _factor: Any = None
 
     def __init__(self, backend, kernel, T, bandwidth, *, reusable=None, powers=None):
         super().__init__(backend, kernel, T, bandwidth)
@@ -81,54 +143,55 @@ class HeldGram(ArrayGram):
             self._packed = reusable._packed
         else:
             if reusable is not None:
-                reusable._packed = None  # its memory comes back first
+                reusable._packed = None  # frees its memory first
             backend.require_memory(n, T)
             self._packed = backend.empty((n, n), T)
         self.refill()
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """The bytes of its buffer."""
         bits = self._backend.xp.finfo(self._packed.dtype).bits
         return self._packed.size * bits // 8
 
-    def refill(self):
-        """Compute K and W; whatever overwrote K is gone."""
+    def refill(self) -> None:
+        """Compute K and W, also after K was overwritten."""
         backend, A, n = self._backend, self._packed, self.T.shape[0]
         xp = backend.xp
 
-        def strip(i, j):
-            K, W = self._pairs.both(slice(i, j), slice(0, j), self._powers)
+        def fill(i, j):
+            K, W = self._pairs.values_and_slopes(slice(i, j), slice(0, j), self._powers)
             A[i:j, :i] = K[:, :i]
             A[:i, i:j] = W[:, :i].T
             A[i:j, i:j] = xp.tril(K[:, i:], k=-1) + xp.triu(W[:, i:], k=1)
 
-        backend.each_strip(strip, n, backend.rows_of_strip(n, self.T))
+        backend.for_each_block(fill, n, backend.block_rows(n, self.T))
 
-    def factorize(self, ridge):
-        """Cholesky of K + diag(ridge), in the place of K."""
-        self._factor = None  # its memory comes back first
+    def factorize(self, ridge: Array) -> None:
+        """Overwrite K by the Cholesky factor of K + diag(ridge)."""
+        self._factor = None  # frees its memory first
         diagonal = self.diagonal + ridge
         self._factor = _blocked.Factor(self._packed, diagonal, self._backend)
 
-    def solve(self, B):
+    def solve(self, B: Array) -> Array:
         """Return (K + diag(ridge))⁻¹ B, after `factorize`."""
         return self._factor.solve(B)
 
-    def inverse_diagonal(self):
+    def inverse_diagonal(self) -> Array:
         """Return the diagonal of the inverse, after `factorize`."""
         return self._factor.inverse_diagonal()
 
-    def eigh(self, ridge):
-        """Eigenvalues and eigenvectors of K + diag(ridge); K stays as it is."""
+    def eigh(self, ridge: Array) -> tuple[Array, Array]:
+        """Return eigenvalues and eigenvectors of K + diag(ridge); K is not changed."""
         matrix = _blocked.dense(self._packed, self.diagonal + ridge, self._backend)
-        return tuple(self._backend.xp.linalg.eigh(matrix))
+        values, vectors = self._backend.xp.linalg.eigh(matrix)
+        return values, vectors
 
-    def product(self, V):
+    def product(self, V: Array) -> Array:
         """Return K @ V, before `factorize`."""
         return self._product(self.diagonal, V, upper=False)
 
-    def slope_product(self, V):
+    def slope_product(self, V: Array) -> Array:
         """Return W @ V."""
         return self._product(self._slope_diagonal, V, upper=True)
 
@@ -137,40 +200,61 @@ class HeldGram(ArrayGram):
 
 
 class StreamedArrayGram(ArrayGram):
-    """K and W computed whenever they are asked for; for kernels of a distance."""
+    """K and W computed again for each product; for kernels of a distance.
 
-    def take(self, rows):
-        """Return the same of the rows at some NumPy indices."""
+    Parameters
+    ----------
+    backend : ArrayAPIBackend
+    kernel : Kernel
+    T : array of shape (n, k)
+    bandwidth : float
+    """
+
+    def take(self, rows: IntArray) -> "StreamedArrayGram":
+        """Return the kernel matrix of the rows at some NumPy indices."""
         T = self._backend.take(self.T, rows)
         return StreamedArrayGram(self._backend, self.kernel, T, self._bandwidth)
 
-    def product(self, V):
+    def product(self, V: Array) -> Array:
         """Return K @ V."""
         return self.rows_product(slice(0, self.T.shape[0]), V)[0]
 
-    def rows_product(self, rows, V, n_kept=0, start=0):
-        """Return K[rows, start:] @ V for a slice of rows, and its first columns.
+    def rows_product(
+        self, rows: slice, V: Array, n_kept: int = 0, start: int = 0
+    ) -> tuple[Array, Array]:
+        """Return a product with some rows of K, and the first columns of these rows.
 
-        There may be fewer rows of V than columns.
+        Parameters
+        ----------
+        rows : slice
+        V : array of shape (m, c)
+            Coefficients of the columns from `start` to `start` + m.
+        n_kept : int, default=0
+            Number of columns of K[rows, start:] that are returned.
+        start : int, default=0
+
+        Returns
+        -------
+        product : array of shape (n_rows, c)
+            K[rows, start : start + m] @ V.
+        columns : array of shape (n_rows, n_kept)
         """
         backend, n_rows = self._backend, rows.stop - rows.start
         out = backend.empty((n_rows, V.shape[1]), self.T)
         kept = backend.empty((n_rows, n_kept), self.T)
         columns = slice(start, start + V.shape[0])
 
-        def strip(i, j):
+        def fill(i, j):
             K = self._pairs.values(slice(rows.start + i, rows.start + j), columns)
             if V.shape[1]:
                 out[i:j, :] = K @ V
             if n_kept:
                 kept[i:j, :] = K[:, :n_kept]
 
-        step = backend.rows_of_strip(V.shape[0], self.T)
-        backend.each_strip(strip, n_rows, step)
+        backend.for_each_block(fill, n_rows, backend.block_rows(V.shape[0], self.T))
         return out, kept
 
-    def slope_product(self, V):
+    def slope_product(self, V: Array) -> Array:
         """Return W @ V."""
-        slopes = self._pairs.slopes
-        n = self.T.shape[0]
-        return self._strips(lambda i, j: slopes(i, j) @ V, n, V.shape[1])
+        slopes, n = self._pairs.slopes, self.T.shape[0]
+        return self._by_blocks(lambda i, j: slopes(i, j) @ V, n, V.shape[1])

@@ -1,28 +1,35 @@
-"""The backend of GPUs: the array code, with kernels of its own for fused loops."""
+"""The backend of GPUs: array code, with CUDA kernels for fused loops."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from .._cuda import Runtime
 from ..exceptions import NotPositiveDefiniteError
 from ._array_api import ArrayAPIBackend
-from ._memory import gigabytes, require_free
+from ._process import gigabytes, require_free
+from ._protocols import Kernel
 from ._tiles import NEARNESS
+from ._types import Array
 
-# threads of a block for what is done number by number
-_THREADS = 256
-_MOST_BLOCKS = 1 << 15
-# rows of the largest grid
-_MOST_ROWS = 65535
-# pairs, coordinates and outputs of a block, as in the source
+# Threads of a block, and the most blocks, of kernels with a thread for each element;
+# beyond that many, each thread computes several elements.
+_THREADS, _MOST_BLOCKS = 256, 1 << 15
+# The limit that CUDA sets to the second and third dimension of a grid.
+_MOST_GRID_ROWS = 65535
+# Pairs, coordinates and outputs of a block, as in pairs.cu.
 _PAIRS, _COORDINATES, _OUTPUTS = 64, 32, 4
-# the instances of kernels of an order p have the number 4 p, that of any other order 0
-_INSTANCES = {number / 4: number for number in range(4, 9)}
-# the share of the free memory that a strip may take, its temporaries included, and
-# the most elements that are of use
-_STRIP_SHARE, _TEMPORARIES = 0.25, 4
+# The kernels compiled for an order p have the number 4 p; that of any other order is 0.
+_ORDER_NUMBERS = {number / 4: number for number in range(4, 9)}
+# The share of the free memory that a block of rows may take together with its temporary
+# arrays, the number of arrays that counts, and the most elements of a block.
+_BLOCK_SHARE, _ARRAYS = 0.25, 4
 _MOST_ELEMENTS = 1 << 28
-# the share of the free memory that a kernel matrix may take, and how much smaller
-# strips become where memory runs out
-_MATRIX_SHARE, _SMALLER = 0.9, 8
+# The share of the free memory that a kernel matrix may take.
+_MATRIX_SHARE = 0.9
+# The factor by which blocks become smaller when memory runs out.
+_SMALLER = 8
 
 
 def _ceil(a, b):
@@ -35,168 +42,227 @@ class CudaBackend(ArrayAPIBackend):
     Parameters
     ----------
     runtime : Runtime
-        What reaches the GPU.
+        The access to the GPU.
     """
 
-    def __init__(self, runtime):
+    def __init__(self, runtime: Runtime):
         super().__init__(runtime.xp, runtime.device)
         self._runtime = runtime
 
     # -- arrays -----------------------------------------------------------------------
 
-    def asarray(self, a, dtype=None):
+    def asarray(self, a: Array, dtype: Any = None) -> Array:
         """Return `a` as an array of this backend."""
         out = self._runtime.to_device(a)
         return out if dtype is None else self.xp.astype(out, dtype, copy=False)
 
-    def to_numpy(self, a):
+    def to_numpy(self, a: Array) -> np.ndarray:
         """Return `a` as a NumPy array."""
         return self._runtime.to_host(a)
 
-    def rows(self, a):
+    def rows(self, a: Array) -> Array:
         """Return `a` in the layout that the other methods read fastest."""
         return self._runtime.contiguous(a)
 
     # -- memory -----------------------------------------------------------------------
 
-    def fits_in_memory(self, T, held=0):
-        """Return whether the kernel matrix of T leaves room for the rest.
+    def fits_in_memory(self, T: Array, reusable_bytes: int = 0) -> bool:
+        """Return whether the kernel matrix of the rows of T fits in memory.
 
-        So many bytes as are `held` can be had beside what is free.
+        `reusable_bytes` are those of an earlier matrix, which are free for this one.
         """
-        return T.shape[0] <= self.direct_rows(T, held)
+        return T.shape[0] <= self.direct_rows(T, reusable_bytes)
 
-    def direct_rows(self, T, held=0):
-        """Return up to how many rows like those of T to factorise is best."""
-        free = _MATRIX_SHARE * (self._runtime.free_memory() + held)
+    def direct_rows(self, T: Array, reusable_bytes: int = 0) -> int:
+        """Return the largest number of rows like those of T to factorise."""
+        free = _MATRIX_SHARE * (self._runtime.free_memory() + reusable_bytes)
         return int((free / self._itemsize(T)) ** 0.5)
 
-    def require_memory(self, n_rows, like):
-        """Raise MemoryError where a square matrix does not fit."""
-        self._runtime.release()
-        free = self._runtime.free_memory()
+    def require_memory(self, n_rows: int, like: Array) -> None:
+        """Raise MemoryError if a square matrix of `n_rows` does not fit."""
+        free = self._free_memory()
         require_free(n_rows, self._itemsize(like), free, " of the GPU's memory")
 
-    def elements_of_strip(self, like):
-        """Return how many elements are computed at a time."""
-        free = _STRIP_SHARE * self._runtime.free_memory()
-        return int(min(_MOST_ELEMENTS, free / (_TEMPORARIES * self._itemsize(like))))
+    def block_elements(self, like: Array) -> int:
+        """Return the number of elements to compute at a time."""
+        free = _BLOCK_SHARE * self._runtime.free_memory()
+        return int(min(_MOST_ELEMENTS, free / (_ARRAYS * self._itemsize(like))))
 
-    def rows_of_strip(self, width, like):
-        """Return how many rows of so many elements are computed at a time."""
-        return min(_MOST_ROWS, super().rows_of_strip(width, like))
+    def block_rows(self, width: int, like: Array) -> int:
+        """Return the number of rows of `width` elements to compute at a time."""
+        return min(_MOST_GRID_ROWS, super().block_rows(width, like))
 
-    def each_strip(self, function, n_rows, step):
-        """Call a function of (start, stop) for all rows, some at a time.
+    def for_each_block(
+        self, function: Callable[[int, int], None], n_rows: int, size: int
+    ) -> None:
+        """Call a function of (start, stop) for blocks of `size` of all rows.
 
-        Where memory runs out all is done again in smaller strips, once.
+        Where memory runs out, all rows are computed again in smaller blocks, once.
         """
         try:
-            return super().each_strip(function, n_rows, step)
+            return super().for_each_block(function, n_rows, size)
         except self._runtime.out_of_memory:
-            pass  # its traceback holds arrays: they are gone once it is
+            pass  # the traceback of the error holds arrays: leaving it frees them
         self._runtime.release()
         try:
-            smaller = max(1, min(step, n_rows) // _SMALLER)
-            super().each_strip(function, n_rows, smaller)
+            smaller = max(1, min(size, n_rows) // _SMALLER)
+            super().for_each_block(function, n_rows, smaller)
         except self._runtime.out_of_memory as error:
             raise MemoryError(
-                f"The GPU's memory does not suffice, {gigabytes(self._free())} are "
-                f"free: {error} Fit on fewer rows, or pass device='cpu'."
+                f"The GPU's memory does not suffice, {gigabytes(self._free_memory())} "
+                f"are free: {error} Fit on fewer rows, or pass device='cpu'."
             ) from error
 
-    def _free(self):
+    def _free_memory(self) -> int:
         self._runtime.release()
         return self._runtime.free_memory()
 
-    def release(self):
-        """Give back the memory that nothing holds."""
+    def release(self) -> None:
+        """Free unused memory."""
         self._runtime.release()
 
     # -- algebra ----------------------------------------------------------------------
 
-    def cholesky(self, block, row):
-        """Return the lower factor of a block that starts at some row."""
+    def cholesky(self, block: Array, row: int) -> Array:
+        """Return the lower Cholesky factor of a block.
+
+        `row` is the first row of the block in its matrix, for the error.
+        """
         try:
             return self._runtime.cholesky(block)
         except np.linalg.LinAlgError as error:
             raise NotPositiveDefiniteError(row) from error
 
-    def invert_lower(self, factor):
+    def invert_lower(self, factor: Array) -> Array:
         """Return the inverse of a lower triangular matrix."""
         return self._runtime.invert_lower(factor)
 
     # -- pairs of rows ----------------------------------------------------------------
 
-    def square_distances(self, t, z, t_norms, z_norms):
+    def squared_distances(
+        self, t: Array, z: Array, t_squares: Array, z_squares: Array
+    ) -> Array:
         """Return ‖t − z‖² of all pairs, from differences where they are near."""
         u = t @ z.T
         (m, n), d = u.shape, t.shape[1]
-        grid = _ceil(n, _THREADS), min(m, _MOST_ROWS)
-        nearness = NEARNESS[8 * self._itemsize(u)]
-        arrays = u, *map(self.rows, (t, z, t_norms, z_norms))
-        numbers = nearness, m, n, d
         self.launch(
-            "pairs.square_distances", grid, (_THREADS, 1), *arrays, *numbers, like=u
+            "pairs.squared_distances",
+            (_ceil(n, _THREADS), min(m, _MOST_GRID_ROWS)),
+            (_THREADS, 1),
+            u,
+            self.rows(t),
+            self.rows(z),
+            self.rows(t_squares),
+            self.rows(z_squares),
+            NEARNESS[8 * self._itemsize(u)],
+            m,
+            n,
+            d,
+            like=u,
         )
         return u
 
-    def power_sums(self, t, z, p):
-        """Return Σ |t_l − z_l|^p of all pairs."""
+    def power_sums(self, t: Array, z: Array, p: float) -> Array:
+        """Return Σ_l |t_l − z_l|^p of all pairs of rows of t (m, d) and z (n, d)."""
         (m, d), n = t.shape, z.shape[0]
         out = self.empty((m, n), t)
-        name = f"pairs.power_sums_{_INSTANCES.get(float(p), 0)}"
-        grid = _ceil(n, _PAIRS), _ceil(m, _PAIRS)
-        arrays = self.rows(t), self.rows(z), out
-        self.launch(name, grid, (16, 16), *arrays, float(p), m, n, d, like=t)
+        self.launch(
+            f"pairs.power_sums_{_ORDER_NUMBERS.get(float(p), 0)}",
+            (_ceil(n, _PAIRS), _ceil(m, _PAIRS)),
+            (16, 16),
+            self.rows(t),
+            self.rows(z),
+            out,
+            float(p),
+            m,
+            n,
+            d,
+            like=t,
+        )
         return out
 
-    def values(self, kernel, u, bandwidth):
+    def kernel_values(self, kernel: Kernel, u: Array, bandwidth: float) -> Array:
         """Return the kernel of distance powers, which may be overwritten."""
         profile = kernel.profile(bandwidth)
         if profile is None:
-            return super().values(kernel, u, bandwidth)
-        self.launch_by_number("pairs.values", u, u, *map(float, profile[:2]))
+            return super().kernel_values(kernel, u, bandwidth)
+        scale, exponent, _, _ = map(float, profile)
+        self.launch_by_number("pairs.values", u, u, scale, exponent)
         return u
 
-    def both(self, kernel, u, bandwidth):
-        """Return the kernel and the slopes of distance powers."""
+    def kernel_values_and_slopes(
+        self, kernel: Kernel, u: Array, bandwidth: float
+    ) -> tuple[Array, Array]:
+        """Return the kernel and the slopes of distance powers, which may change."""
         profile = kernel.profile(bandwidth)
         if profile is None:
-            return super().both(kernel, u, bandwidth)
+            return super().kernel_values_and_slopes(kernel, u, bandwidth)
         w = self.xp.empty_like(u)
-        name = "pairs.values_and_slopes"
-        self.launch_by_number(name, u, u, w, *map(float, profile))
+        scale, exponent, order, floor = map(float, profile)
+        self.launch_by_number(
+            "pairs.values_and_slopes", u, u, w, scale, exponent, order, floor
+        )
         return u, w
 
-    def coordinate_gradients(self, t, z, slopes, coef, p):
+    def coordinate_gradients(
+        self, t: Array, z: Array, slopes: Array, coef: Array, p: float
+    ) -> Array:
         """Return Σ_j slopes_ij coef_jo |δ|^(p−1) sign δ, δ = t_il − z_jl: (b, c, d)."""
         (m, d), (n, c) = t.shape, coef.shape
         out = self.empty((m, c, d), t)
-        name = f"pairs.gradients_{_INSTANCES.get(float(p), 0)}"
-        grid = _ceil(d, _COORDINATES), _ceil(m, _COORDINATES), _ceil(c, _OUTPUTS)
-        arrays = *map(self.rows, (t, z, slopes, coef)), out
-        numbers = float(p), m, n, d, c
-        self.launch(name, grid, (_COORDINATES, 8), *arrays, *numbers, like=t)
+        self.launch(
+            f"pairs.gradients_{_ORDER_NUMBERS.get(float(p), 0)}",
+            (_ceil(d, _COORDINATES), _ceil(m, _COORDINATES), _ceil(c, _OUTPUTS)),
+            (_COORDINATES, 8),
+            self.rows(t),
+            self.rows(z),
+            self.rows(slopes),
+            self.rows(coef),
+            out,
+            float(p),
+            m,
+            n,
+            d,
+            c,
+            like=t,
+        )
         return out
 
-    def launch_by_number(self, name, out, *arguments):
-        """Run a kernel that has a thread for each number of `out`.
+    # -- CUDA kernels -----------------------------------------------------------------
 
-        The last of its arguments is how many there are.
+    def launch_by_number(self, name: str, out: Array, *arguments: Any) -> None:
+        """Run a CUDA kernel that has a thread for each element of `out`.
+
+        The number of elements is appended to the arguments of the kernel.
         """
         grid = (min(_MOST_BLOCKS, _ceil(out.size, _THREADS)), 1)
-        arguments = *arguments, np.uint64(out.size)
-        self.launch(name, grid, (_THREADS, 1), *arguments, like=out)
+        count = np.uint64(out.size)
+        self.launch(name, grid, (_THREADS, 1), *arguments, count, like=out)
 
-    def launch(self, name, grid, block, *arguments, like):
-        """Run a kernel by its file and name, in the precision of an array.
+    def launch(
+        self,
+        name: str,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        *arguments: Any,
+        like: Array,
+    ) -> None:
+        """Run a CUDA kernel in the precision of an array.
 
-        Python's floats become REAL, and its integers int.
+        Parameters
+        ----------
+        name : str
+            File and function, such as "pairs.values".
+        grid, block : tuple of int
+            Numbers of blocks, and of threads of a block.
+        *arguments : arrays and numbers
+            The arguments of the kernel. A float is passed as REAL, an int as int.
+        like : array
+            One with the dtype of REAL.
         """
         if 0 in grid:
             return
         itemsize = self._itemsize(like)
         kinds = {float: {4: np.float32, 8: np.float64}[itemsize], int: np.int32}
-        arguments = [kinds[type(a)](a) if type(a) in kinds else a for a in arguments]
-        self._runtime.launch(name, grid, block, itemsize, *arguments)
+        typed = [kinds[type(a)](a) if type(a) in kinds else a for a in arguments]
+        self._runtime.launch(name, grid, block, itemsize, *typed)

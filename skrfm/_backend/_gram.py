@@ -1,90 +1,137 @@
-"""What a kernel matrix of the training rows does, however it is held."""
+"""What kernel matrices of the training rows have in common, in memory or not."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from .. import _jit
-from ._threads import for_each
-from ._tiles import cuts, pair_tiles
+from ._process import for_each
+from ._tiles import block_ranges, pair_tiles
+from ._types import Array, FloatArray, IntArray
 
-# columns of values or slopes that are taken at a time
+# Columns of values or slopes that are computed at a time: a bound on memory.
 _COLUMNS = 1024
-# blocks of gradients that are held at a time
-_GRADIENT_BATCH = 16
+# Rows of a block of gradients, and blocks that threads share before the first is
+# yielded: a bound on memory.
+_GRADIENT_ROWS, _GRADIENT_BLOCKS = 64, 16
 
 
-class Gram:
+class TileGram:
     """Base class of the kernel matrices K of training rows, and of their slopes W.
 
-    It has the rows `T`, the `kernel`, the `_tiles` of T with itself, what else they are
-    made of (`_rest`), and `_slopes_of`.
+    Attributes
+    ----------
+    T : ndarray of shape (n, k)
+        The rows.
+    kernel : Kernel
+    diagonal : ndarray of shape (n,)
+        The diagonal of K.
+    n_dense : int
+        Number of columns of T before those of categories that are looked up.
     """
 
-    def _slopes_of(self, rows):
-        """Return a function of (j0, j1): the slopes of rows and those columns."""
+    T: FloatArray
+    kernel: Any
+    diagonal: FloatArray
+    n_dense: int
+    _tiles: Any
+    _bandwidth: float
+    _category_sizes: tuple[int, ...]
+
+    def _slopes_of_rows(self, rows):
+        """Return a function of (j0, j1): the slopes of rows and these columns."""
         raise NotImplementedError
 
-    @property
-    def n_dense(self):
-        """Number of columns of T before those of categories that are looked up."""
-        return self._tiles.T.shape[1]
-
-    def columns(self, rows):
+    def columns(self, rows: IntArray) -> FloatArray:
         """Return K[:, rows]."""
-        tiles = pair_tiles(self.kernel, self.T, self.T[rows], *self._rest)
+        tiles = pair_tiles(
+            self.kernel, self.T, self.T[rows], self._bandwidth, self._category_sizes
+        )
         out = np.empty((self.T.shape[0], len(rows)), dtype=self.T.dtype)
 
-        def strip(edge):
-            for j0, j1 in cuts(len(rows), _COLUMNS):
-                out[edge[0] : edge[1], j0:j1] = tiles.values(*edge, j0, j1)
+        def fill(block):
+            i0, i1 = block
+            for j0, j1 in block_ranges(len(rows), _COLUMNS):
+                out[i0:i1, j0:j1] = tiles.values(i0, i1, j0, j1)
 
-        for_each(strip, cuts(len(out)))
+        for_each(fill, block_ranges(len(out)))
         return out
 
-    def slope_rows_product(self, rows, V):
+    def slope_rows_product(self, rows: IntArray, V: Array) -> FloatArray:
         """Return W[rows] @ V."""
         V = np.ascontiguousarray(V)
         out = np.zeros((len(rows), V.shape[1]), dtype=V.dtype)
 
-        def strip(edge):
-            slopes = self._slopes_of(rows[edge[0] : edge[1]])
-            for j0, j1 in cuts(len(V), _COLUMNS):
-                out[edge[0] : edge[1]] += slopes(j0, j1) @ V[j0:j1]
+        def fill(block):
+            i0, i1 = block
+            slopes = self._slopes_of_rows(rows[i0:i1])
+            for j0, j1 in block_ranges(len(V), _COLUMNS):
+                out[i0:i1] += slopes(j0, j1) @ V[j0:j1]
 
-        for_each(strip, cuts(len(rows)))
+        for_each(fill, block_ranges(len(rows)))
         return out
 
-    def level_gradients(self, rows, coef):
-        """Return the gradients (m, c, l) along the columns that are looked up."""
-        coef = np.ascontiguousarray(coef.T)
+    def level_gradients(self, rows: IntArray, coef: Array) -> FloatArray:
+        """Return the gradients along the columns that are looked up.
 
-        def strip(edge):
-            return self._level_gradients(rows[edge[0] : edge[1]], coef)
+        Parameters
+        ----------
+        rows : ndarray of shape (b,)
+            Indices of rows of T.
+        coef : ndarray of shape (n, c)
 
-        return np.concatenate(for_each(strip, cuts(len(rows))))
+        Returns
+        -------
+        ndarray of shape (b, c, k - n_dense)
+        """
+        coef_rows = np.ascontiguousarray(coef.T)
 
-    def _level_gradients(self, rows, coef):
-        W = self._slopes_of(rows)(0, self.T.shape[0])
-        return self._tiles.t_levels.gradients(rows, W, coef)
+        def gradients(block):
+            return self._level_gradients(rows[block[0] : block[1]], coef_rows)
 
-    def coordinate_gradients(self, rows, coef):
-        """Yield (positions, gradients): the (b, c, d) gradients of blocks of rows."""
-        tiles = self._tiles
+        return np.concatenate(for_each(gradients, block_ranges(len(rows))))
+
+    def _level_gradients(self, rows, coef_rows):
+        W = self._slopes_of_rows(rows)(0, self.T.shape[0])
+        return self._tiles.t_levels.gradients(rows, W, coef_rows)
+
+    def coordinate_gradients(
+        self, rows: IntArray, coef: Array
+    ) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield (positions, gradients) of blocks of `rows`, of coordinatewise kernels.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (b,)
+            Indices of rows of T.
+        coef : ndarray of shape (n, c)
+
+        Yields
+        ------
+        positions : slice
+            The positions in `rows`.
+        gradients : ndarray of shape (n_positions, c, k)
+        """
+        coef_rows = np.ascontiguousarray(coef.T)
+        gradients = partial(self._block_gradients, rows, coef_rows)
+        blocks = block_ranges(len(rows), _GRADIENT_ROWS)
+        for first, last in block_ranges(len(blocks), _GRADIENT_BLOCKS):
+            yield from for_each(gradients, blocks[first:last])
+
+    def _block_gradients(self, rows, coef_rows, block):
+        """Return the positions and the gradients of one block of `rows`."""
+        tiles, positions = self._tiles, slice(block[0], block[1])
+        rows = rows[positions]
         n, d = tiles.T.shape
-        coef = np.ascontiguousarray(coef.T)
-
-        def strip(edge):
-            block = rows[edge[0] : edge[1]]
-            gradients = np.zeros((len(block), len(coef), d), dtype=self.T.dtype)
-            t, slopes = tiles.T[block], self._slopes_of(block)
-            for j0, j1 in cuts(n):
-                _jit.coordinate_gradients(
-                    t, tiles.columns, j0, slopes(j0, j1), coef, tiles.p, gradients
-                )
-            if tiles.t_levels is not None:
-                along = self._level_gradients(block, coef)
-                gradients = np.concatenate([gradients, along], axis=2)
-            return slice(*edge), gradients
-
-        edges = cuts(len(rows), 64)
-        for start in range(0, len(edges), _GRADIENT_BATCH):
-            yield from for_each(strip, edges[start : start + _GRADIENT_BATCH])
+        gradients = np.zeros((len(rows), len(coef_rows), d), dtype=self.T.dtype)
+        t, slopes = tiles.T[rows], self._slopes_of_rows(rows)
+        for j0, j1 in block_ranges(n):
+            _jit.coordinate_gradients(
+                t, tiles.columns, j0, slopes(j0, j1), coef_rows, tiles.p, gradients
+            )
+        if tiles.t_levels is not None:
+            along_levels = self._level_gradients(rows, coef_rows)
+            gradients = np.concatenate([gradients, along_levels], axis=2)
+        return positions, gradients

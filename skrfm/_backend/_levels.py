@@ -1,4 +1,4 @@
-"""Columns that are levels of categories: at most one entry in a row and a block."""
+"""Columns that are levels of categories: at most one nonzero in a row and category."""
 
 from itertools import pairwise
 
@@ -8,16 +8,26 @@ from .. import _jit
 
 
 class Levels:
-    """The codes of the levels of rows, numbered through all blocks, and their powers.
+    """The levels of categories in each row, and the distance powers that they add.
+
+    Two rows of different levels of a category are apart by the powers of both levels;
+    a lookup replaces the columns of zeros and weights.
 
     Parameters
     ----------
     columns : ndarray of shape (n, l)
-        Weights of the levels of rows, zeros elsewhere.
+        The weight of the level that a row has in each category, zero elsewhere.
     category_sizes : tuple of int
         Numbers of levels of the categories, whose columns follow each other.
     p : float
         Order of the norm.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n, n_categories)
+        The column of the level of each row, −1 without one.
+    powers : ndarray of shape (n, n_categories)
+        Its weight to the power p.
     """
 
     def __init__(self, columns, category_sizes, p):
@@ -33,31 +43,60 @@ class Levels:
             self.powers[:, number] = weight**p
         weights = np.abs(columns).max(axis=0, initial=0)
         above = np.where(weights > 0, weights, 1)
+        # the power p − 1 of the weight of each level, of which gradients are multiples
         self._factors = np.where(weights > 0, above ** (p - 1), 0).astype(columns.dtype)
-        self._by_category = tuple(
-            np.ascontiguousarray(a.T) for a in (self.codes, self.powers)
-        )
+        self._codes_by_category = np.ascontiguousarray(self.codes.T)
+        self._powers_by_category = np.ascontiguousarray(self.powers.T)
 
-    def part(self, rows):
-        """Return the levels of some of the rows, for the rows of a tile."""
-        other = object.__new__(Levels)
-        other.codes, other.powers = self.codes[rows], self.powers[rows]
-        return other
+    def take(self, rows):
+        """Return the levels of some rows, which `add_distances` can be called on."""
+        taken = object.__new__(Levels)
+        taken.codes, taken.powers = self.codes[rows], self.powers[rows]
+        return taken
 
     def add_distances(self, others, i0, i1, j0, out):
-        """Add what a tile of distance powers has from the categories."""
-        own = self.codes[i0:i1], self.powers[i0:i1]
-        _jit.add_level_distances(*own, *others._by_category, j0, out)
+        """Add the share of the categories to a tile of distance powers.
+
+        Parameters
+        ----------
+        others : Levels
+            Those of the rows of the columns of the tile.
+        i0, i1 : int
+            The range of rows of the tile.
+        j0 : int
+            Its first column.
+        out : ndarray of shape (i1 - i0, n_columns)
+            Distance powers of the other columns; changed in place.
+        """
+        _jit.add_level_distances(
+            self.codes[i0:i1],
+            self.powers[i0:i1],
+            others._codes_by_category,
+            others._powers_by_category,
+            j0,
+            out,
+        )
 
     def gradients(self, rows, slopes, coef):
-        """Return the gradients (b, c, l) of outputs with coefficients (c, n).
+        """Return the gradients along the levels at some rows.
 
-        At rows that have slopes (b, n). The gradient along level l is the factor of l
-        times the sum of slope · coefficient over the rows that have another level, if
-        the row itself has level l; over those of level l, negative, if it has not.
+        The gradient along level l is a factor of l times a sum of slope · coefficient.
+        The sum is over the rows without level l if the row has it, and minus the sum
+        over the rows with level l if the row has it not.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (b,)
+            Indices of the rows.
+        slopes : ndarray of shape (b, n)
+        coef : ndarray of shape (c, n)
+
+        Returns
+        -------
+        ndarray of shape (b, c, l)
         """
         out = np.zeros((len(rows), len(coef), len(self._factors)), slopes.dtype)
-        _jit.subtract_level_sums(slopes, self._by_category[0], coef, out)
+        _jit.subtract_level_sums(slopes, self._codes_by_category, coef, out)
         totals = slopes @ coef.T
         for codes in self.codes[rows].T:
             known = np.flatnonzero(codes >= 0)

@@ -1,71 +1,83 @@
-"""The NumPy backend: BLAS for the algebra, Numba for what is fused."""
+"""The NumPy backend: BLAS for the algebra, Numba for fused loops."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, eigh, solve_triangular
 
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
-from ._memory import DIRECT_ROWS, fits_in_memory
 from ._packed import PackedGram
-from ._streamed import StreamedGram
-from ._threads import for_each
-from ._tiles import PairTiles, cuts, lower_strips, pair_tiles
+from ._process import DIRECT_ROWS, fits_in_memory, for_each
+from ._protocols import Kernel
+from ._streamed import StreamedTileGram
+from ._tiles import PairTiles, block_ranges, lower_triangle_ranges, pair_tiles
+from ._types import Array, FloatArray, IntArray, Namespace
+
+
+def is_numpy(xp: Namespace) -> bool:
+    """Return whether a namespace is NumPy or one that wraps it."""
+    return getattr(xp, "__name__", "").split(".")[-1] == "numpy"
 
 
 class NumpyBackend:
-    """Arrays in memory, computed by BLAS, LAPACK and Numba."""
+    """Arrays of NumPy, and BLAS, LAPACK and Numba to compute with them."""
 
-    xp = np
-    device = None
+    xp: Namespace = np
+    device: Any = None
     #: whether it computes in threads of this package
     threads = True
 
-    def asarray(self, a, dtype=None):
+    def asarray(self, a: Array, dtype: Any = None) -> np.ndarray:
         """Return `a` as an array of this backend."""
         return np.asarray(a, dtype=dtype)
 
-    def to_numpy(self, a):
+    def to_numpy(self, a: Array) -> np.ndarray:
         """Return `a` as a NumPy array."""
         return np.asarray(a)
 
-    def take(self, a, rows):
-        """Return the rows of `a` at the NumPy indices `rows`."""
+    def take(self, a: Array, rows: IntArray) -> Array:
+        """Return the rows of `a` at some indices."""
         return a[rows]
 
-    def empty(self, shape, like):
-        """Return an array of a shape to be filled, in the precision of another one."""
+    def empty(self, shape: int | tuple[int, ...], like: Array) -> FloatArray:
+        """Return an uninitialised array with the dtype of another one."""
         return np.empty(shape, dtype=like.dtype)
 
-    def rows(self, a):
+    def rows(self, a: Array) -> np.ndarray:
         """Return `a` in the layout that the other methods read fastest."""
         return np.ascontiguousarray(a)
 
-    def fits_in_memory(self, T, held=0):
-        """Return whether the kernel matrix of T leaves room for the rest.
+    def fits_in_memory(self, T: Array, reusable_bytes: int = 0) -> bool:
+        """Return whether the kernel matrix of the rows of T fits in memory.
 
-        So many bytes as are `held` can be had beside what is free.
+        `reusable_bytes` are those of an earlier matrix, which are free for this one.
         """
-        return fits_in_memory(T.shape[0], T.dtype.itemsize, held)
+        return fits_in_memory(T.shape[0], T.dtype.itemsize, reusable_bytes)
 
-    def direct_rows(self, T, held=0):
-        """Return up to how many rows like those of T to factorise is best."""
+    def direct_rows(self, T: Array, reusable_bytes: int = 0) -> int:
+        """Return the largest number of rows like those of T to factorise."""
         return DIRECT_ROWS
 
-    def release(self):
-        """Give back the memory that nothing holds, which NumPy does by itself."""
+    def release(self) -> None:
+        """Free unused memory; NumPy does that by itself."""
 
-    def diagonal_matrix(self, values):
+    def diagonal_matrix(self, values: Array) -> FloatArray:
         """Return a diagonal matrix."""
         return np.diag(values)
 
-    def cholesky(self, block, row):
-        """Return the lower factor of a block that starts at some row."""
+    def cholesky(self, block: Array, row: int) -> FloatArray:
+        """Return the lower Cholesky factor of a block.
+
+        `row` is the first row of the block in its matrix, for the error.
+        """
         try:
             return cholesky(block, lower=True)
         except np.linalg.LinAlgError as error:
             raise NotPositiveDefiniteError(row) from error
 
-    def positive_solver(self, A, ridge):
+    def positive_solver(self, A: Array, ridge: float) -> Callable[[Array], Array]:
         """Return the function B → (A + ridge I)⁻¹ B for a symmetric A."""
         try:
             factor = cho_factor(A + ridge * np.eye(len(A), dtype=A.dtype), lower=True)
@@ -73,24 +85,47 @@ class NumpyBackend:
             raise NotPositiveDefiniteError(0) from error
         return lambda B: cho_solve(factor, B)
 
-    def invert_lower(self, factor):
+    def invert_lower(self, factor: Array) -> FloatArray:
         """Return the inverse of a lower triangular matrix."""
         return solve_triangular(
             factor, np.eye(len(factor), dtype=factor.dtype), lower=True
         )
 
-    def leading_eigenvectors(self, A, count):
-        """Return the largest eigenvalues, in falling order, and their vectors."""
+    def leading_eigenvectors(
+        self, A: Array, count: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the largest eigenvalues, in falling order, and their eigenvectors."""
         n = len(A)
         values, vectors = eigh(A, subset_by_index=[n - count, n - 1])
         return values[::-1], vectors[:, ::-1]
 
     def gram(
-        self, kernel, T, bandwidth, *, reusable=None, category_sizes=(), powers=None
-    ):
-        """Return the Gram object of the rows of T, in the memory of a `reusable` one.
+        self,
+        kernel: Kernel,
+        T: Array,
+        bandwidth: float,
+        *,
+        reusable: PackedGram | None = None,
+        category_sizes: tuple[int, ...] = (),
+        powers: Array | None = None,
+    ) -> PackedGram:
+        """Return the kernel matrix of the rows of T, to solve with.
 
-        `powers` are what `distance_powers` returns, if it is there.
+        Parameters
+        ----------
+        kernel : Kernel
+        T : ndarray of shape (n, k)
+        bandwidth : float
+        reusable : PackedGram, default=None
+            An earlier one, whose memory may be taken; it is of no use afterwards.
+        category_sizes : tuple of int, default=()
+            Numbers of levels of the categories in the last columns.
+        powers : ndarray of shape (n, n), default=None
+            What `distance_powers` returns, if it is computed already.
+
+        Returns
+        -------
+        PackedGram
         """
         return PackedGram(
             kernel,
@@ -101,48 +136,79 @@ class NumpyBackend:
             powers=powers,
         )
 
-    def streamed_gram(self, kernel, T, bandwidth, *, category_sizes=()):
-        """Return the same with nothing held, for kernels of a distance."""
-        return StreamedGram(kernel, T, bandwidth, category_sizes)
+    def streamed_gram(
+        self,
+        kernel: Kernel,
+        T: Array,
+        bandwidth: float,
+        *,
+        category_sizes: tuple[int, ...] = (),
+    ) -> StreamedTileGram:
+        """Return the kernel matrix of the rows of T, computed for each product.
 
-    def distance_powers(self, kernel, T, *, category_sizes=()):
+        For kernels of a distance.
+        """
+        return StreamedTileGram(kernel, T, bandwidth, category_sizes)
+
+    def distance_powers(
+        self, kernel: Kernel, T: Array, *, category_sizes: tuple[int, ...] = ()
+    ) -> FloatArray:
         """Return ‖t_i − t_j‖_p^p of the pairs i >= j of rows; above may be anything."""
         n = T.shape[0]
         tiles = PairTiles(kernel, T, T, category_sizes=category_sizes)
         out = np.empty((n, n), dtype=T.dtype)
 
-        def strip(edge):
-            for j0, j1 in cuts(edge[1]):
-                powers = tiles.distance_powers(*edge, j0, j1)
-                out[edge[0] : edge[1], j0:j1] = powers
+        def fill(rows):
+            i0, i1 = rows
+            for j0, j1 in block_ranges(i1):
+                out[i0:i1, j0:j1] = tiles.distance_powers(i0, i1, j0, j1)
 
-        for_each(strip, lower_strips(n))
+        for_each(fill, lower_triangle_ranges(n))
         return out
 
-    def cross(self, kernel, T, Z, bandwidth, *, category_sizes=()):
+    def cross(
+        self,
+        kernel: Kernel,
+        T: Array,
+        Z: Array,
+        bandwidth: float,
+        *,
+        category_sizes: tuple[int, ...] = (),
+    ) -> FloatArray:
         """Return the kernel matrix between the rows of T and of Z."""
         tiles = pair_tiles(kernel, T, Z, bandwidth, category_sizes)
         out = np.empty((T.shape[0], Z.shape[0]), dtype=T.dtype)
 
-        def strip(edge):
-            for j0, j1 in cuts(Z.shape[0]):
-                out[edge[0] : edge[1], j0:j1] = tiles.values(*edge, j0, j1)
+        def fill(rows):
+            i0, i1 = rows
+            for j0, j1 in block_ranges(Z.shape[0]):
+                out[i0:i1, j0:j1] = tiles.values(i0, i1, j0, j1)
 
-        for_each(strip, cuts(T.shape[0]))
+        for_each(fill, block_ranges(T.shape[0]))
         return out
 
-    def self_values(self, kernel, T, bandwidth):
-        """Return the kernel of each row of T with itself."""
-        return self_values(kernel, T, bandwidth, np)
-
-    def cross_dot(self, kernel, T, Z, bandwidth, A, *, category_sizes=()):
-        """Return cross(T, Z) @ A; no more than a tile of it is ever held."""
+    def cross_dot(
+        self,
+        kernel: Kernel,
+        T: Array,
+        Z: Array,
+        bandwidth: float,
+        A: Array,
+        *,
+        category_sizes: tuple[int, ...] = (),
+    ) -> FloatArray:
+        """Return cross(T, Z) @ A, with one tile per thread of it in memory."""
         tiles = pair_tiles(kernel, T, Z, bandwidth, category_sizes)
         out = np.zeros((T.shape[0], A.shape[1]), dtype=T.dtype)
 
-        def strip(edge):
-            for j0, j1 in cuts(Z.shape[0]):
-                out[edge[0] : edge[1]] += tiles.values(*edge, j0, j1) @ A[j0:j1]
+        def fill(rows):
+            i0, i1 = rows
+            for j0, j1 in block_ranges(Z.shape[0]):
+                out[i0:i1] += tiles.values(i0, i1, j0, j1) @ A[j0:j1]
 
-        for_each(strip, cuts(T.shape[0]))
+        for_each(fill, block_ranges(T.shape[0]))
         return out
+
+    def self_values(self, kernel: Kernel, T: Array, bandwidth: float) -> FloatArray:
+        """Return the kernel of each row of T with itself."""
+        return self_values(kernel, T, bandwidth, np)

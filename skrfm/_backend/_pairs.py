@@ -1,58 +1,88 @@
-"""Blocks of pairs of rows in array code: distances, kernel values and slopes."""
+"""Blocks of pairs of rows in array code: distances, kernel values and slopes.
+
+The counterpart of `_tiles` for other libraries than NumPy. Blocks are given by a slice
+of the rows of T and one of the rows of Z.
+"""
 
 from copy import copy
+from typing import Any
 
 from ._angles import Directions, gaps, inner_gradients
 
 
 class DistancePairs:
-    """Pairs (rows of T, rows of Z) of a kernel of a distance."""
+    """Pairs (rows of T, rows of Z) of a kernel of a distance.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    T : array of shape (m, k)
+    Z : array of shape (n, k)
+    bandwidth : float or None
+        Not needed for distances.
+    backend : ArrayAPIBackend
+    """
 
     def __init__(self, kernel, T, Z, bandwidth, backend):
         self.kernel, self.bandwidth, self._backend = kernel, bandwidth, backend
         self.T, self.Z = T, Z
         if not kernel.coordinatewise:
-            self._t_norms = backend.xp.sum(T * T, axis=1)
-            self._z_norms = backend.xp.sum(Z * Z, axis=1)
+            self._t_squares = backend.xp.sum(T * T, axis=1)
+            self._z_squares = backend.xp.sum(Z * Z, axis=1)
 
-    def of_rows(self, rows):
-        """Return the pairs of some rows of T, by their NumPy indices."""
-        other, take = copy(self), self._backend.take
-        other.T = take(self.T, rows)
+    def take(self, rows):
+        """Return the pairs of the rows of T at some NumPy indices."""
+        taken, backend = copy(self), self._backend
+        taken.T = backend.take(self.T, rows)
         if not self.kernel.coordinatewise:
-            other._t_norms = take(self._t_norms, rows)
-        return other
+            taken._t_squares = backend.take(self._t_squares, rows)
+        return taken
 
     def powers(self, i, j):
-        """‖t − z‖_p^p of two slices of rows."""
+        """Return the distance powers ‖t − z‖_p^p of two slices of rows."""
         t, z = self.T[i, :], self.Z[j, :]
         if self.kernel.coordinatewise:
             return self._backend.power_sums(t, z, self.kernel.norm_order)
-        norms = self._t_norms[i], self._z_norms[j]
-        return self._backend.square_distances(t, z, *norms)
+        t_squares, z_squares = self._t_squares[i], self._z_squares[j]
+        return self._backend.squared_distances(t, z, t_squares, z_squares)
 
     def values(self, i, j):
-        """Kernel values of two slices of rows."""
-        return self._backend.values(self.kernel, self.powers(i, j), self.bandwidth)
+        """Return the kernel values of two slices of rows."""
+        u = self.powers(i, j)
+        return self._backend.kernel_values(self.kernel, u, self.bandwidth)
 
-    def both(self, i, j, powers=None):
-        """Kernel values and slopes of two slices of rows.
+    def values_and_slopes(self, i, j, powers=None):
+        """Return the kernel values and the slopes of two slices of rows.
 
-        `powers` are the distance powers of all pairs, if they are there.
+        `powers`, if given, are the distance powers of all pairs.
         """
         if powers is None:
             u = self.powers(i, j)
         else:
             u = self._backend.xp.asarray(powers[i, j], copy=True)
-        return self._backend.both(self.kernel, u, self.bandwidth)
+        return self._backend.kernel_values_and_slopes(self.kernel, u, self.bandwidth)
 
     def slopes(self, i, j):
-        """Slopes of two slices of rows."""
-        return self.both(i, j)[1]
+        """Return the slopes of two slices of rows."""
+        return self.values_and_slopes(i, j)[1]
 
 
 class AnglePairs:
-    """The same for kernels of inner products."""
+    """Pairs (rows of T, rows of Z) of a kernel of inner products.
+
+    Parameters
+    ----------
+    kernel : InnerProductKernel
+    T : array of shape (m, k)
+    Z : array of shape (n, k)
+    bandwidth : float
+    backend : ArrayAPIBackend
+
+    Attributes
+    ----------
+    t : Directions
+        The augmented rows of T.
+    """
 
     def __init__(self, kernel, T, Z, bandwidth, backend):
         self.kernel, self.bandwidth, self._backend = kernel, bandwidth, backend
@@ -60,34 +90,36 @@ class AnglePairs:
         self.t = Directions(kernel.augment(T, bandwidth, xp), xp)
         self._z = self.t if Z is T else Directions(kernel.augment(Z, bandwidth, xp), xp)
 
-    def of_rows(self, rows):
-        """Return the pairs of some rows of T, by their NumPy indices."""
-        other, take = copy(self), self._backend.take
-        other.t = copy(self.t)
-        other.t.squares = take(self.t.squares, rows)
-        other.t.units = take(self.t.units, rows)
-        return other
+    def take(self, rows):
+        """Return the pairs of the rows of T at some NumPy indices."""
+        taken, backend = copy(self), self._backend
+        taken.t = copy(self.t)
+        taken.t.squares = backend.take(self.t.squares, rows)
+        taken.t.units = backend.take(self.t.units, rows)
+        return taken
 
     def values(self, i, j):
-        """Kernel values of two slices of rows."""
+        """Return the kernel values of two slices of rows."""
         xp = self._backend.xp
-        return self.kernel.of_angles(*gaps(self.t.part(i), self._z.part(j), xp), xp)
+        om, op, a, c = gaps(self.t.take(i), self._z.take(j), xp)
+        return self.kernel.of_angles(om, op, a, c, xp)
 
     def gradients(self, i, j):
-        """(values, W, D) of two slices of rows: ∇_t k(t, z) = D t − W z."""
-        t, z, xp = self.t.part(i), self._z.part(j), self._backend.xp
+        """Return (values, W, D) of two slices of rows: ∇_t k(t, z) = D t − W z."""
+        t, z, xp = self.t.take(i), self._z.take(j), self._backend.xp
         return inner_gradients(self.kernel, t, z, self.bandwidth, xp)
 
-    def both(self, i, j, powers=None):
-        """Kernel values and W of two slices of rows."""
-        return self.gradients(i, j)[:2]
+    def values_and_slopes(self, i, j, powers=None):
+        """Return the kernel values and W of two slices of rows."""
+        values, W, _ = self.gradients(i, j)
+        return values, W
 
     def slopes(self, i, j):
-        """W of two slices of rows."""
+        """Return W of two slices of rows."""
         return self.gradients(i, j)[1]
 
 
-def pairs_of(kernel, T, Z, bandwidth, backend):
-    """Return the pairs of a kernel."""
+def pairs_of(kernel, T, Z, bandwidth, backend) -> Any:
+    """Return the pairs of a kernel, of a distance or of inner products."""
     kind = AnglePairs if kernel.of_inner_products else DistancePairs
     return kind(kernel, T, Z, bandwidth, backend)

@@ -1,6 +1,6 @@
-"""What the layers above call: the interfaces of a backend, its Grams, and kernels."""
+"""The interfaces of kernels, kernel matrices and backends."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,11 +9,26 @@ from ._types import Array, IntArray, Namespace
 
 
 class Kernel(Protocol):
-    """A kernel as backends and solvers see it; it never sees the feature metric."""
+    """A kernel as backends and solvers see it; it never sees the feature metric.
 
-    norm_order: float
-    coordinatewise: bool
-    of_inner_products: bool
+    Attributes
+    ----------
+    norm_order : float
+        Order p of the norm that the kernel is a function of.
+    coordinatewise : bool
+        Whether gradients are sums over single coordinates, not over differences.
+    of_inner_products : bool
+        Whether it is an `InnerProductKernel`, and not a function of a distance.
+    """
+
+    @property
+    def norm_order(self) -> float: ...  # noqa: D102
+
+    @property
+    def coordinatewise(self) -> bool: ...  # noqa: D102
+
+    @property
+    def of_inner_products(self) -> bool: ...  # noqa: D102
 
     def value(self, u: Array, bandwidth: float, xp: Namespace) -> Array:
         """Return kernel values of distance powers u = ‖t − z‖_p^p."""
@@ -24,21 +39,52 @@ class Kernel(Protocol):
         ...
 
     def profile(self, bandwidth: float) -> tuple[float, ...] | None:
-        """Return the parameters of compiled code, None where there is none."""
+        """Return (scale, exponent, order, floor) for compiled code, or None."""
+        ...
+
+
+class InnerProductKernel(Kernel, Protocol):
+    """A kernel of ⟨t, z⟩, ‖t‖² and ‖z‖²."""
+
+    def augment(self, X: Array, bandwidth: float, xp: Namespace) -> Array:
+        """Return the rows whose inner products the kernel is a function of."""
+        ...
+
+    def of_angles(
+        self, om: Array, op: Array, a: Array, c: Array, xp: Namespace
+    ) -> Array:
+        """Return kernel values from 1 − cos, 1 + cos and the squared norms."""
+        ...
+
+    def gradient_of_angles(
+        self, om: Array, op: Array, a: Array, c: Array, xp: Namespace
+    ) -> tuple[Array, Array, Array]:
+        """Return the value and its derivatives by the inner product and by a."""
+        ...
+
+    def network(self) -> tuple[Any, ...] | None:
+        """Return the parameters for compiled code, or None."""
         ...
 
 
 class Gram(Protocol):
-    """The kernel matrix K of training rows, and the matrix W of its slopes."""
+    """The kernel matrix K of training rows, and the matrix W of its slopes.
+
+    Attributes
+    ----------
+    T : array of shape (n, k)
+        The rows, mapped by the metric.
+    kernel : Kernel
+    diagonal : array of shape (n,)
+        The diagonal of K.
+    n_dense : int
+        Number of columns of T before those of categories that are looked up.
+    """
 
     T: Array
     kernel: Any
     diagonal: Array
-
-    @property
-    def n_dense(self) -> int:
-        """Number of columns of T before those of looked-up categories."""
-        ...
+    n_dense: int
 
     def product(self, V: Array) -> Array:
         """Return K @ V."""
@@ -57,7 +103,7 @@ class Gram(Protocol):
         ...
 
     def level_gradients(self, rows: IntArray, coef: Array) -> Array:
-        """Return the gradients (m, c, l) along looked-up levels of categories."""
+        """Return the gradients (b, c, k - n_dense) along looked-up levels."""
         ...
 
     def coordinate_gradients(
@@ -76,7 +122,7 @@ class HeldGram(Gram, Protocol):
         ...
 
     def refill(self) -> None:
-        """Compute K and W anew, after `factorize`."""
+        """Compute K and W again, after `factorize`."""
         ...
 
     def factorize(self, ridge: Array) -> None:
@@ -100,8 +146,30 @@ class HeldGram(Gram, Protocol):
         ...
 
 
+class StreamedGram(Gram, Protocol):
+    """A Gram whose matrix is computed again for each product."""
+
+    def take(self, rows: IntArray) -> "StreamedGram":
+        """Return the kernel matrix of the rows at NumPy indices."""
+        ...
+
+    def rows_product(
+        self, rows: slice, V: Array, n_kept: int = 0, start: int = 0
+    ) -> tuple[Array, Array]:
+        """Return K[rows, start:] @ V, and the first columns of K[rows, start:]."""
+        ...
+
+
 class Backend(Protocol):
-    """Arrays of one library, and what is computed from them."""
+    """Arrays of one library, and what is computed from them.
+
+    Attributes
+    ----------
+    xp : namespace
+    device : device of the namespace
+    threads : bool
+        Whether it computes in threads of this package.
+    """
 
     xp: Namespace
     device: Any
@@ -119,7 +187,7 @@ class Backend(Protocol):
         """Return the rows at NumPy indices."""
         ...
 
-    def empty(self, shape: tuple[int, ...], like: Array) -> Array:
+    def empty(self, shape: int | tuple[int, ...], like: Array) -> Array:
         """Return an uninitialised array with the dtype of another one."""
         ...
 
@@ -127,16 +195,16 @@ class Backend(Protocol):
         """Return an array in the layout that is read fastest."""
         ...
 
-    def fits_in_memory(self, T: Array, held: int = 0) -> bool:
-        """Return whether the kernel matrix of T leaves room for the rest."""
+    def fits_in_memory(self, T: Array, reusable_bytes: int = 0) -> bool:
+        """Return whether the kernel matrix of the rows of T fits in memory."""
         ...
 
-    def direct_rows(self, T: Array, held: int = 0) -> int:
-        """Return up to how many rows like those of T a direct solver is best."""
+    def direct_rows(self, T: Array, reusable_bytes: int = 0) -> int:
+        """Return the largest number of rows like those of T to factorise."""
         ...
 
     def release(self) -> None:
-        """Release memory that nothing uses."""
+        """Free unused memory."""
         ...
 
     def diagonal_matrix(self, values: Array) -> Array:
@@ -147,7 +215,7 @@ class Backend(Protocol):
         """Return the lower Cholesky factor of a block that starts at some row."""
         ...
 
-    def positive_solver(self, A: Array, ridge: float) -> Any:
+    def positive_solver(self, A: Array, ridge: float) -> Callable[[Array], Array]:
         """Return the function B → (A + ridge I)⁻¹ B."""
         ...
 
@@ -179,8 +247,8 @@ class Backend(Protocol):
         bandwidth: float,
         *,
         category_sizes: tuple[int, ...] = (),
-    ) -> Gram:
-        """Return a Gram that is computed when it is asked for."""
+    ) -> StreamedGram:
+        """Return a Gram that is computed again for each product."""
         ...
 
     def distance_powers(

@@ -1,7 +1,13 @@
-"""Tiles of pairs of rows: distances, kernel values and slopes, computed in cache."""
+"""Tiles of pairs of rows: distances, kernel values and slopes, computed in the cache.
+
+A tile is the part of the matrix of all pairs (rows of T, rows of Z) in rows i0 to i1
+and columns j0 to j1. Distance powers are ‖t − z‖_p^p; slopes w are the factors in
+∇_t k(t, z) = w |t − z|^(p−1) sign(t − z).
+"""
 
 from copy import copy
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -9,125 +15,168 @@ from .. import _jit
 from ._angles import Directions, gaps, inner_gradients
 from ._levels import Levels
 
-#: rows and columns of a tile
+# Rows and columns of a tile: its distances stay in the cache until they are values.
 TILE = 256
-# pairs nearer than this share of ‖t‖² + ‖z‖² get their distance from differences:
-# the GEMM form keeps about eps / share of relative accuracy
-NEARNESS = {32: 1e-2, 64: 1e-4}  # by the bits of the numbers
+# The lower triangle has at least this number of blocks, for threads to share, unless
+# they would have fewer than this number of rows.
+_FEWEST_BLOCKS, _FEWEST_ROWS = 8, 32
+# Pairs nearer than this share of ‖t‖² + ‖z‖² get their distance from differences:
+# inner products leave a relative accuracy of about eps / share. By bits of a number.
+NEARNESS = {32: 1e-2, 64: 1e-4}
 
 
-def cuts(n, tile=TILE):
-    """Return the (start, stop) pairs that cut n rows into tiles."""
-    edges = [*range(0, n, tile), n]
-    return list(pairwise(edges))
+def block_ranges(stop, size=TILE, start=0):
+    """Return (first, last + 1) of the blocks of `size` that divide start … stop."""
+    return list(pairwise([*range(start, stop, size), stop]))
 
 
-def lower_strips(n):
-    """Return the edges of strips of the lower triangle, the longest strips first."""
-    return cuts(n, max(32, min(TILE, n // 8)))[::-1]
+def lower_triangle_ranges(n_rows):
+    """Return the ranges of blocks of rows of the lower triangle.
+
+    The last rows, which are the longest, come first, so that threads end together.
+    """
+    size = max(_FEWEST_ROWS, min(TILE, n_rows // _FEWEST_BLOCKS))
+    return block_ranges(n_rows, size)[::-1]
 
 
 class PairTiles:
-    """Distance powers and kernel values of tiles of pairs (rows of T, rows of Z).
+    """Tiles of distance powers, kernel values and slopes of a kernel of a distance.
 
-    `category_sizes` are the numbers of levels of categories in the last columns, which
-    are looked up.
+    Parameters
+    ----------
+    kernel : Kernel
+    T : ndarray of shape (m, k)
+    Z : ndarray of shape (n, k)
+    bandwidth : float, default=None
+        Not needed for distances.
+    category_sizes : tuple of int, default=()
+        Numbers of levels of the categories in the last columns, which are looked up.
+
+    Attributes
+    ----------
+    T : ndarray of shape (m, n_dense)
+        Columns that are not looked up.
+    t_levels, z_levels : Levels or None
+        The others.
+    columns : ndarray of shape (n_dense, n)
+        Z transposed, for coordinatewise kernels.
+    p : float
+        Order of the norm, in the precision of T.
     """
 
     def __init__(self, kernel, T, Z, bandwidth=None, category_sizes=()):
         self.kernel, self.bandwidth = kernel, bandwidth
-        self.dtype = T.dtype.type
-        self.p = self.dtype(kernel.norm_order)
-        (T, self.t_levels), (Z, self.z_levels) = self._part(T, Z, category_sizes)
-        self.T, self.Z = T, Z
-        if not kernel.coordinatewise:
-            self.t_norms = np.einsum("ij,ij->i", T, T)
-            self.z_norms = self.t_norms if Z is T else np.einsum("ij,ij->i", Z, Z)
-            self.nearness = self.dtype(NEARNESS[8 * T.dtype.itemsize])
+        dtype = T.dtype.type
+        self.p = dtype(kernel.norm_order)
+        self.T, self.t_levels = self._split_levels(T, category_sizes)
+        if Z is T:
+            self.Z, self.z_levels = self.T, self.t_levels
         else:
-            self.columns = np.ascontiguousarray(Z.T)
-        profile = kernel.profile(bandwidth) if bandwidth is not None else None
-        self.profile = profile and tuple(self.dtype(value) for value in profile)
+            self.Z, self.z_levels = self._split_levels(Z, category_sizes)
+        if kernel.coordinatewise:
+            self.columns = np.ascontiguousarray(self.Z.T)
+        else:
+            self._t_squares = np.einsum("ij,ij->i", self.T, self.T)
+            self._z_squares = self._t_squares
+            if Z is not T:
+                self._z_squares = np.einsum("ij,ij->i", self.Z, self.Z)
+            self._nearness = dtype(NEARNESS[8 * T.dtype.itemsize])
+        profile = None if bandwidth is None else kernel.profile(bandwidth)
+        self._profile = None if profile is None else tuple(map(dtype, profile))
 
-    def _part(self, T, Z, category_sizes):
-        """Return both as (columns of numbers, Levels or None)."""
+    def _split_levels(self, rows, category_sizes):
+        """Return the columns that are not looked up, and the Levels of the others."""
         if not category_sizes:
-            return (T, None), (Z, None)
-        dense = T.shape[1] - sum(category_sizes)
-        parts = [
-            (
-                np.ascontiguousarray(rows[:, :dense]),
-                Levels(rows[:, dense:], category_sizes, self.p),
-            )
-            for rows in ([T] if Z is T else [T, Z])
-        ]
-        return parts[0], parts[-1]
+            return rows, None
+        n_dense = rows.shape[1] - sum(category_sizes)
+        dense = np.ascontiguousarray(rows[:, :n_dense])
+        return dense, Levels(rows[:, n_dense:], category_sizes, self.p)
 
     def distance_powers(self, i0, i1, j0, j1):
-        """‖t_i − z_j‖_p^p of one tile."""
-        out = self._dense_powers(i0, i1, j0, j1)
+        """Return the distance powers of one tile."""
+        if self.kernel.coordinatewise:
+            out = np.empty((i1 - i0, j1 - j0), dtype=self.T.dtype)
+            _jit.power_sums(self.T[i0:i1], self.columns, j0, self.p, out)
+        else:
+            t, z = self.T[i0:i1], self.Z[j0:j1]
+            t_squares, z_squares = self._t_squares[i0:i1], self._z_squares[j0:j1]
+            out = t @ z.T
+            _jit.squared_distances(out, t, z, t_squares, z_squares, self._nearness)
         if self.t_levels is not None:
             self.t_levels.add_distances(self.z_levels, i0, i1, j0, out)
         return out
 
-    def _dense_powers(self, i0, i1, j0, j1):
-        if self.kernel.coordinatewise:
-            out = np.empty((i1 - i0, j1 - j0), dtype=self.T.dtype)
-            _jit.power_sums(self.T[i0:i1], self.columns, j0, self.p, out)
-            return out
-        t, z = self.T[i0:i1], self.Z[j0:j1]
-        out = t @ z.T
-        norms = self.t_norms[i0:i1], self.z_norms[j0:j1]
-        _jit.square_distances(out, t, z, *norms, self.nearness)
-        return out
-
-    def of_rows(self, rows):
+    def take(self, rows):
         """Return the tiles of some of the rows of T."""
-        other = copy(self)
-        other.T = self.T[rows]
+        taken = copy(self)
+        taken.T = self.T[rows]
         if not self.kernel.coordinatewise:
-            other.t_norms = self.t_norms[rows]
+            taken._t_squares = self._t_squares[rows]
         if self.t_levels is not None:
-            other.t_levels = self.t_levels.part(rows)
-        return other
+            taken.t_levels = self.t_levels.take(rows)
+        return taken
 
     def slopes(self, i0, i1, j0, j1):
-        """Slopes of one tile."""
+        """Return the slopes of one tile."""
         u = self.distance_powers(i0, i1, j0, j1)
-        if self.profile is None:
+        if self._profile is None:
             k = self.kernel.value(u, self.bandwidth, np)
             return self.kernel.slope(u, k, self.bandwidth, np)
-        _jit.slopes_of_powers(u, self.profile)
+        _jit.slopes_of_powers(u, self._profile)
         return u
 
     def values(self, i0, i1, j0, j1):
-        """Kernel values of one tile."""
+        """Return the kernel values of one tile."""
         u = self.distance_powers(i0, i1, j0, j1)
-        if self.profile is None:
+        if self._profile is None:
             return self.kernel.value(u, self.bandwidth, np)
-        _jit.value_tile(u, self.profile)
+        _jit.values_of_powers(u, self._profile)
         return u
 
-    def pack(self, packed, i0, i1, j0, j1, powers=None):
-        """Write one tile's values below and slopes above the diagonal.
+    def pack_rows(self, packed, powers, rows):
+        """Write values below and slopes above the diagonal of a square buffer.
 
-        `powers` are the distance powers of all pairs, if they are there.
+        Parameters
+        ----------
+        packed : ndarray of shape (n, n)
+            The buffer, for T = Z.
+        powers : ndarray of shape (n, n) or None
+            Distance powers of all pairs, if they are computed already.
+        rows : tuple of int
+            Range of the rows i; the pairs are (i, j) with j < i.
         """
-        if powers is None:
-            u = self.distance_powers(i0, i1, j0, j1)
-        else:
-            u = np.ascontiguousarray(powers[i0:i1, j0:j1])
-        if self.profile is None:
+        i0, i1 = rows
+        for j0, j1 in block_ranges(i1):
+            if powers is None:
+                u = self.distance_powers(i0, i1, j0, j1)
+            else:
+                u = np.ascontiguousarray(powers[i0:i1, j0:j1])
+            if self._profile is not None:
+                _jit.pack_tile(u, self._profile, packed, i0, j0, np.empty_like(u))
+                continue
             k = self.kernel.value(u, self.bandwidth, np)
             w = self.kernel.slope(u, k, self.bandwidth, np)
             _jit.pack_values(k, packed, i0, j0, False)
             _jit.pack_values(w, packed, i0, j0, True)
-            return
-        _jit.pack_tile(u, self.profile, packed, i0, j0, np.empty_like(u))
 
 
 class AnglePairTiles(PairTiles):
-    """The same for kernels of inner products."""
+    """Tiles of kernel values and gradients of a kernel of inner products.
+
+    Parameters
+    ----------
+    kernel : InnerProductKernel
+    T : ndarray of shape (m, k)
+    Z : ndarray of shape (n, k)
+    bandwidth : float
+
+    Attributes
+    ----------
+    t, z : Directions
+        The augmented rows of T and of Z.
+    network : tuple or None
+        Parameters for compiled code; without them the kernel's array code runs.
+    """
 
     def __init__(self, kernel, T, Z, bandwidth):
         super().__init__(kernel, T, Z)
@@ -136,48 +185,48 @@ class AnglePairTiles(PairTiles):
         self.z = self.t if Z is T else Directions(kernel.augment(Z, bandwidth, np), np)
         self.network = kernel.network()
 
-    def of_rows(self, rows):
+    def take(self, rows):
         """Return the tiles of some of the rows of T."""
-        other = copy(self)
-        other.t = self.t.part(rows)
-        return other
-
-    def _of(self, i0, i1, j0, j1):
-        return self.t.part(slice(i0, i1)), self.z.part(slice(j0, j1))
-
-    def _cosines(self, t, z):
-        """Return a tile of cosines, and what compiled code takes beside it."""
-        units = t.units, np.ascontiguousarray(z.units)
-        return t.units @ z.units.T, (*units, t.squares, z.squares, self.network)
+        taken = copy(self)
+        taken.t = self.t.take(rows)
+        return taken
 
     def values(self, i0, i1, j0, j1):
-        """Kernel values of one tile."""
-        t, z = self._of(i0, i1, j0, j1)
+        """Return the kernel values of one tile."""
+        t, z = self.t.take(slice(i0, i1)), self.z.take(slice(j0, j1))
         if self.network is None:
-            return self.kernel.of_angles(*gaps(t, z, np), np)
-        k, rest = self._cosines(t, z)
-        _jit.network_values(k, *rest)
+            om, op, a, c = gaps(t, z, np)
+            return self.kernel.of_angles(om, op, a, c, np)
+        k = t.units @ z.units.T
+        v = np.ascontiguousarray(z.units)
+        _jit.network_values(k, t.units, v, t.squares, z.squares, self.network)
         return k
 
     def gradients(self, i0, i1, j0, j1):
-        """(values, W, D) of one tile: ∇_t k(t, z) = D t − W z."""
-        t, z = self._of(i0, i1, j0, j1)
+        """Return (values, W, D) of one tile: ∇_t k(t, z) = D t − W z."""
+        t, z = self.t.take(slice(i0, i1)), self.z.take(slice(j0, j1))
         if self.network is None:
             return inner_gradients(self.kernel, t, z, self.bandwidth, np)
-        k, rest = self._cosines(t, z)
+        k = t.units @ z.units.T
         W, D = np.empty_like(k), np.empty_like(k)
-        _jit.network_gradients(k, *rest, float(self.bandwidth) ** -2, W, D)
+        v = np.ascontiguousarray(z.units)
+        scale = float(self.bandwidth) ** -2
+        _jit.network_gradients(
+            k, t.units, v, t.squares, z.squares, self.network, scale, W, D
+        )
         return k, W, D
 
-    def pack(self, packed, i0, i1, j0, j1, powers=None):
-        """Write one tile's values below and slopes W above the diagonal."""
-        k, w, _ = self.gradients(i0, i1, j0, j1)
-        _jit.pack_values(k, packed, i0, j0, False)
-        _jit.pack_values(w, packed, i0, j0, True)
+    def pack_rows(self, packed, powers, rows):
+        """Write values below and slopes W above the diagonal of a square buffer."""
+        i0, i1 = rows
+        for j0, j1 in block_ranges(i1):
+            k, w, _ = self.gradients(i0, i1, j0, j1)
+            _jit.pack_values(k, packed, i0, j0, False)
+            _jit.pack_values(w, packed, i0, j0, True)
 
 
-def pair_tiles(kernel, T, Z, bandwidth, category_sizes=()):
-    """Return the tiles of a kernel."""
+def pair_tiles(kernel, T, Z, bandwidth, category_sizes=()) -> Any:
+    """Return the tiles of a kernel, of a distance or of inner products."""
     if kernel.of_inner_products:
         return AnglePairTiles(kernel, T, Z, bandwidth)
     return PairTiles(kernel, T, Z, bandwidth, category_sizes)

@@ -16,5 +16,5 @@ Vector: TypeAlias = ArrayLike | Array
 FloatArray: TypeAlias = NDArray[np.floating]
 IntArray: TypeAlias = NDArray[np.integer]
 BoolArray: TypeAlias = NDArray[np.bool_]
-#: what `sklearn.utils.check_random_state` takes
+#: a seed or generator, as `sklearn.utils.check_random_state` accepts it
 Seed: TypeAlias = int | np.random.RandomState | None

@@ -1,4 +1,4 @@
-"""What runs on a GPU of NVIDIA: kernels in CUDA C++, and CuPy around them."""
+"""Code for NVIDIA GPUs: kernels in CUDA C++, and the access to them through CuPy."""
 
 from ._runtime import REALS, Runtime, find_runtime, source
 

@@ -1,4 +1,4 @@
-"""The GPU through CuPy: arrays, memory, and kernels, compiled when they are used."""
+"""The GPU through CuPy: arrays, memory, and kernels that are compiled on first use."""
 
 from functools import cache
 from importlib.resources import files
@@ -6,13 +6,13 @@ from importlib.resources import files
 from .._sklearn import cupy_namespace
 
 _OPTIONS = ("--std=c++14",)
-#: what REAL is, by its bytes
+#: the type REAL of the kernels, by its bytes
 REALS = {4: "float", 8: "double"}
 
 
 def source(name):
-    """Return the kernels of a file in CUDA C++."""
-    return files(__package__).joinpath(f"{name}.cu").read_text("utf-8")
+    """Return the source of a file of kernels in CUDA C++."""
+    return files("skrfm._cuda").joinpath(f"{name}.cu").read_text("utf-8")
 
 
 @cache
@@ -28,10 +28,10 @@ class Runtime:
     Attributes
     ----------
     xp : namespace
-        CuPy, as the array API has it.
+        CuPy with the functions of the array API standard.
     device : cupy.cuda.Device
     out_of_memory : type
-        The error of an allocation that does not fit.
+        The error that CuPy raises when an allocation does not fit.
     """
 
     def __init__(self, cupy):
@@ -52,24 +52,34 @@ class Runtime:
         return self._cupy.ascontiguousarray(a)
 
     def launch(self, name, grid, block, itemsize, *arguments):
-        """Run a kernel, "file.name", with REAL of so many bytes.
+        """Run a kernel.
 
-        Numbers among the arguments have types of NumPy.
+        Parameters
+        ----------
+        name : str
+            File and function, such as "pairs.values".
+        grid, block : tuple of int
+            Numbers of blocks, and of threads of a block.
+        itemsize : int
+            Bytes of REAL.
+        *arguments : arrays and NumPy scalars
         """
         file, name = name.split(".")
         module = _module(self._cupy, file, REALS[itemsize])
         module.get_function(name)(grid, block, tuple(arguments))
 
     def cholesky(self, A):
-        """Return the lower factor of a matrix, or raise LinAlgError."""
-        import cupyx
+        """Return the lower Cholesky factor of a matrix, or raise LinAlgError."""
+        import cupyx  # pyright: ignore[reportMissingImports]
 
-        with cupyx.errstate(linalg="raise"):  # by itself CuPy returns what it has
+        with cupyx.errstate(linalg="raise"):  # else CuPy returns NaN silently
             return self._cupy.linalg.cholesky(A)
 
     def invert_lower(self, factor):
         """Return the inverse of a lower triangular matrix."""
-        from cupyx.scipy.linalg import solve_triangular
+        from cupyx.scipy.linalg import (  # pyright: ignore[reportMissingImports]
+            solve_triangular,
+        )
 
         eye = self._cupy.eye(len(factor), dtype=factor.dtype)
         return solve_triangular(factor, eye, lower=True, overwrite_b=True)
@@ -80,28 +90,28 @@ class Runtime:
         return free + self._cupy.get_default_memory_pool().free_bytes()
 
     def release(self):
-        """Give back the memory that CuPy keeps for later."""
+        """Free the memory that CuPy's pool keeps for later arrays."""
         self._cupy.get_default_memory_pool().free_all_blocks()
 
 
 def find_runtime():
-    """Return the Runtime, or raise an error that says what is missing."""
+    """Return the Runtime, or raise an error that names what is missing."""
     try:
-        import cupy
+        import cupy  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
-            "Computing on a GPU takes CuPy: install skrfm[gpu-cuda12] or "
-            "skrfm[gpu-cuda13], by the CUDA version that `nvidia-smi` shows, or pass "
+            "Computing on a GPU requires CuPy: install skrfm[gpu-cuda12] or "
+            "skrfm[gpu-cuda13], for the CUDA version that `nvidia-smi` shows, or pass "
             "device='cpu'."
         ) from error
     try:
-        found = cupy.cuda.runtime.getDeviceCount()
+        n_devices = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise RuntimeError(
-            f"CuPy {cupy.__version__} reaches no GPU ({error}). Does `nvidia-smi` show "
-            "one, and a CUDA version as new as that of the CuPy package? Otherwise "
-            "pass device='cpu'."
+            f"CuPy {cupy.__version__} cannot use a GPU ({error}). Check that "
+            "`nvidia-smi` shows one, and a CUDA version at least as new as that of the "
+            "CuPy package, or pass device='cpu'."
         ) from error
-    if not found:
-        raise RuntimeError("CuPy finds no GPU on this machine: pass device='cpu'.")
+    if n_devices == 0:
+        raise RuntimeError("CuPy found no GPU on this machine: pass device='cpu'.")
     return Runtime(cupy)

@@ -1,29 +1,29 @@
 // Layers of convolutional kernels: windows of covariances, and the ReLU.
 //
-// REAL is float or double. Covariances of pixels of one image with pixels of others come
-// as arrays of shape (others, rows, rows', columns, columns'), in C order, the primed
-// axes being those of the others. A thread has one element at a time.
+// REAL is float or double. Covariances of the pixels of one image with those of other
+// images have the shape (others, rows, rows', columns, columns'), in C order, where the
+// primed axes belong to the others. A thread computes one element at a time.
 
-typedef unsigned long long place;
+typedef unsigned long long index_t;
 
 #define EACH(at, count)                                                                \
-    for (place at = (place)blockIdx.x * blockDim.x + threadIdx.x; at < count;          \
-         at += (place)gridDim.x * blockDim.x)
+    for (index_t at = (index_t)blockIdx.x * blockDim.x + threadIdx.x; at < count;      \
+         at += (index_t)gridDim.x * blockDim.x)
 
 // out[j, p, q, i] = sum over d of x[j, left[p, d], right[q, d], i], with x of shape
 // (others, height, height', inner) and out of (others, rows, rows', inner)
 extern "C" __global__ void row_windows(
     const REAL *x, const int *left, const int *right, REAL *out, int size, int rows,
-    int rows2, int height, int height2, place inner, place count)
+    int rows2, int height, int height2, index_t inner, index_t count)
 {
     EACH(at, count)
     {
-        const place i = at % inner, rest = at / inner;
+        const index_t i = at % inner, rest = at / inner;
         const int q = (int)(rest % rows2), p = (int)(rest / rows2 % rows);
-        const place j = rest / rows2 / rows;
+        const index_t j = rest / rows2 / rows;
         REAL total = 0;
         for (int d = 0; d < size; ++d) {
-            const place row = j * height + left[p * size + d];
+            const index_t row = j * height + left[p * size + d];
             total += x[(row * height2 + right[q * size + d]) * inner + i];
         }
         out[at] = total;
@@ -34,22 +34,22 @@ extern "C" __global__ void row_windows(
 // shape (outer, width, width') and out of (outer, columns, columns')
 extern "C" __global__ void column_windows(
     const REAL *x, const int *left, const int *right, REAL *out, REAL factor, int size,
-    int columns, int columns2, int width, int width2, place count)
+    int columns, int columns2, int width, int width2, index_t count)
 {
     EACH(at, count)
     {
         const int w = (int)(at % columns2), v = (int)(at / columns2 % columns);
-        const place r = at / columns2 / columns;
+        const index_t r = at / columns2 / columns;
         REAL total = 0;
         for (int d = 0; d < size; ++d) {
-            const place column = r * width + left[v * size + d];
+            const index_t column = r * width + left[v * size + d];
             total += x[column * width2 + right[w * size + d]];
         }
         out[at] = factor * total;
     }
 }
 
-// 1 - cos after a ReLU, and its slope, where it is `om` before
+// Returns 1 - cos after a ReLU, and its derivative, given om = 1 - cos before it
 __device__ REAL relu_angle(REAL om, REAL *slope)
 {
     const REAL pi = (REAL)3.141592653589793238;
@@ -64,20 +64,20 @@ __device__ REAL relu_angle(REAL om, REAL *slope)
 }
 
 // Applies a ReLU in place, given the variances a (rows, columns) of the pixels of the
-// one image and c (others, rows', columns') of the others. `gap` is (a + c) / 2 less the
-// covariance; `tangent` first gets the covariance before the ReLU added. Without `pairs`
-// pixels of equal position are compared, and the primed axes have length 1.
+// one image and c (others, rows', columns') of the others. `gap` is (a + c) / 2 minus the
+// covariance, which is added to `tangent` before the ReLU. Without `pairs`, pixels at
+// equal positions are compared, and the primed axes have length 1.
 extern "C" __global__ void relu_layer(
     REAL *gap, REAL *tangent, const REAL *a, const REAL *c, int rows, int rows2,
-    int columns, int columns2, int pairs, place count)
+    int columns, int columns2, int pairs, index_t count)
 {
     EACH(at, count)
     {
         const int w = (int)(at % columns2), v = (int)(at / columns2 % columns);
-        const place rest = at / columns2 / columns;
+        const index_t rest = at / columns2 / columns;
         const int q = (int)(rest % rows2), p = (int)(rest / rows2 % rows);
-        const place j = rest / rows2 / rows;
-        const REAL x = a[(place)p * columns + v];
+        const index_t j = rest / rows2 / rows;
+        const REAL x = a[(index_t)p * columns + v];
         const REAL z = pairs ? c[(j * rows2 + q) * columns2 + w]
                              : c[(j * rows + p) * columns + v];
         const REAL r = sqrt(x * z), between = sqrt(x) - sqrt(z);

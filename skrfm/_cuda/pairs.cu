@@ -2,27 +2,27 @@
 //
 // REAL is float or double. Matrices are in C order; t is (m, d), z is (n, d).
 
-typedef unsigned long long place;
+typedef unsigned long long index_t;
 
 // -- kernels of the Euclidean distance ------------------------------------------------
 
-// Turns inner products u (m, n) into squared distances. Of rows that are near each
-// other, measured by their norms, the distance comes from differences.
-extern "C" __global__ void square_distances(
-    REAL *u, const REAL *t, const REAL *z, const REAL *t_norms, const REAL *z_norms,
+// Turns inner products u (m, n) into squared distances. The distance of rows that are
+// near each other, compared with their norms, is computed from differences.
+extern "C" __global__ void squared_distances(
+    REAL *u, const REAL *t, const REAL *z, const REAL *t_squares, const REAL *z_squares,
     REAL nearness, int m, int n, int d)
 {
     const int j = blockIdx.x * blockDim.x + threadIdx.x;
     if (j >= n)
         return;
     for (int i = blockIdx.y; i < m; i += gridDim.y) {
-        const REAL both = t_norms[i] + z_norms[j];
-        const place at = (place)i * n + j;
+        const REAL both = t_squares[i] + z_squares[j];
+        const index_t at = (index_t)i * n + j;
         REAL s = both - 2 * u[at];
         if (s < nearness * both) {
             s = 0;
             for (int c = 0; c < d; ++c) {
-                const REAL delta = t[(place)i * d + c] - z[(place)j * d + c];
+                const REAL delta = t[(index_t)i * d + c] - z[(index_t)j * d + c];
                 s += delta * delta;
             }
         }
@@ -41,20 +41,20 @@ __device__ REAL value_of(REAL u, REAL scale, REAL exponent)
     return u > 0 ? exp(-pow(scale * u, exponent)) : 1;
 }
 
-extern "C" __global__ void values(REAL *u, REAL scale, REAL exponent, place count)
+extern "C" __global__ void values(REAL *u, REAL scale, REAL exponent, index_t count)
 {
-    const place step = (place)gridDim.x * blockDim.x;
-    for (place i = (place)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step)
+    const index_t step = (index_t)gridDim.x * blockDim.x;
+    for (index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step)
         u[i] = value_of(u[i], scale, exponent);
 }
 
-// Turns u into values, and writes -order (scale x)^exponent k / x, where x is u but not
-// less than `least`; 0 where u is.
+// Turns u into values k, and writes the slopes -order (scale x)^exponent k / x with
+// x = max(u, least), and 0 where u = 0.
 extern "C" __global__ void values_and_slopes(
-    REAL *u, REAL *w, REAL scale, REAL exponent, REAL order, REAL least, place count)
+    REAL *u, REAL *w, REAL scale, REAL exponent, REAL order, REAL least, index_t count)
 {
-    const place step = (place)gridDim.x * blockDim.x;
-    for (place i = (place)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
+    const index_t step = (index_t)gridDim.x * blockDim.x;
+    for (index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
         const REAL x = u[i] > least ? u[i] : least;
         const REAL k = value_of(u[i], scale, exponent);
         REAL slope = 0;
@@ -73,7 +73,7 @@ extern "C" __global__ void values_and_slopes(
 
 // -- kernels of the L1 and Lp distances -----------------------------------------------
 
-// |x|^p for x >= 0: p is ORDER / 4, and any where that is 0
+// x^p for x >= 0: p is ORDER / 4, or any number if ORDER is 0
 template <int ORDER> __device__ REAL power(REAL x, REAL p)
 {
     if (ORDER == 4)
@@ -106,7 +106,7 @@ template <int ORDER> __device__ REAL signed_power(REAL x, REAL p)
     return x > 0 ? out : (x < 0 ? -out : (REAL)0);
 }
 
-// A block of 16 x 16 threads has 64 x 64 pairs, a thread 4 x 4 of them.
+// A block of 16 x 16 threads computes 64 x 64 pairs, each thread 4 x 4 of them.
 const int SIDE = 16, EACH = 4, TILE = SIDE * EACH, CHUNK = 16;
 
 template <int ORDER>
@@ -121,8 +121,8 @@ __device__ void add_powers(
         for (int k = thread; k < CHUNK * TILE; k += SIDE * SIDE) {
             const int row = k / CHUNK, c = k % CHUNK, i = i0 + row, j = j0 + row;
             const bool inside = c0 + c < d;
-            rows[c][row] = inside && i < m ? t[(place)i * d + c0 + c] : 0;
-            columns[c][row] = inside && j < n ? z[(place)j * d + c0 + c] : 0;
+            rows[c][row] = inside && i < m ? t[(index_t)i * d + c0 + c] : 0;
+            columns[c][row] = inside && j < n ? z[(index_t)j * d + c0 + c] : 0;
         }
         __syncthreads();
         const int count = d - c0 < CHUNK ? d - c0 : CHUNK;
@@ -142,11 +142,11 @@ __device__ void add_powers(
         for (int s = 0; s < EACH; ++s) {
             const int i = i0 + y + SIDE * r, j = j0 + x + SIDE * s;
             if (i < m && j < n)
-                out[(place)i * n + j] = sums[r][s];
+                out[(index_t)i * n + j] = sums[r][s];
         }
 }
 
-// A block of 32 x 8 threads has 32 coordinates of 32 rows, and four outputs.
+// A block of 32 x 8 threads computes 32 coordinates of 32 rows, for four outputs.
 const int WIDTH = 32, HEIGHT = 8, ROWS = 4, OUTPUTS = 4;
 
 template <int ORDER>
@@ -162,19 +162,19 @@ __device__ void add_gradients(
     REAL own[ROWS], sums[ROWS][OUTPUTS] = {};
     for (int r = 0; r < ROWS; ++r) {
         const int i = i0 + y + HEIGHT * r;
-        own[r] = i < m && c < d ? t[(place)i * d + c] : 0;
+        own[r] = i < m && c < d ? t[(index_t)i * d + c] : 0;
     }
     for (int j0 = 0; j0 < n; j0 += WIDTH) {
         for (int row = y; row < WIDTH; row += HEIGHT) {
             const int j = j0 + row, i = i0 + row;
-            points[row][x] = j < n && c < d ? z[(place)j * d + c] : 0;
-            weights[row][x] = i < m && j0 + x < n ? slopes[(place)i * n + j0 + x] : 0;
+            points[row][x] = j < n && c < d ? z[(index_t)j * d + c] : 0;
+            weights[row][x] = i < m && j0 + x < n ? slopes[(index_t)i * n + j0 + x] : 0;
         }
         if (thread < WIDTH * OUTPUTS) {
             const int j = j0 + thread / OUTPUTS, o = first + thread % OUTPUTS;
             const bool inside = j < n && o < n_outputs;
             factors[thread / OUTPUTS][thread % OUTPUTS] =
-                inside ? coef[(place)j * n_outputs + o] : 0;
+                inside ? coef[(index_t)j * n_outputs + o] : 0;
         }
         __syncthreads();
         for (int k = 0; k < WIDTH; ++k)
@@ -190,7 +190,7 @@ __device__ void add_gradients(
         for (int o = 0; o < OUTPUTS; ++o) {
             const int i = i0 + y + HEIGHT * r;
             if (i < m && c < d && first + o < n_outputs)
-                out[((place)i * n_outputs + first + o) * d + c] = sums[r][o];
+                out[((index_t)i * n_outputs + first + o) * d + c] = sums[r][o];
         }
 }
 

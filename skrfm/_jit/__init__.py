@@ -1,8 +1,9 @@
-"""Every Numba kernel: plain loops over one tile or some rows, released from the GIL.
+"""All functions compiled by Numba: plain loops that run without the GIL.
 
-The callers cut the work into tiles that fit the cache and share them out among
-threads; nothing here starts a thread or allocates more than a few rows. All loops are
-written so that LLVM turns them into SIMD code.
+Callers divide the work into tiles that fit the cache and run them in threads; no
+function here starts a thread or allocates more than a few rows. LLVM turns the
+innermost loops into SIMD code. With the environment variable ``NUMBA_DISABLE_JIT=1``
+the functions run as Python code, slowly, with the same results up to rounding.
 """
 
 from ._entries import (
@@ -13,19 +14,20 @@ from ._entries import (
     row_sums,
     sampled_products,
 )
-from ._gradients import coordinate_gradients, pair_gradients
 from ._levels import add_level_distances, subtract_level_sums
 from ._networks import network_gradients, network_values
 from ._pairs import (
+    coordinate_gradients,
     pack_tile,
     pack_values,
+    pair_gradients,
     power_sums,
-    slope_tile,
     slopes_of_powers,
-    square_distances,
-    value_tile,
+    squared_distances,
+    triangle_product,
+    unpack_slopes,
+    values_of_powers,
 )
-from ._products import triangle_product
 
 __all__ = [
     "add_level_distances",
@@ -42,10 +44,10 @@ __all__ = [
     "row_solves",
     "row_sums",
     "sampled_products",
-    "slope_tile",
     "slopes_of_powers",
-    "square_distances",
+    "squared_distances",
     "subtract_level_sums",
     "triangle_product",
-    "value_tile",
+    "unpack_slopes",
+    "values_of_powers",
 ]

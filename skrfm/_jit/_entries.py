@@ -1,7 +1,7 @@
 """Loops over the observed entries of a matrix, a range of its rows at a time.
 
-A matrix comes as in SciPy's CSR format: the entries of row i are indptr[i] …
-indptr[i + 1], and `indices` has their columns.
+Entries are in SciPy's CSR format: those of row i are indptr[i] to indptr[i + 1] − 1,
+and `indices` holds their columns.
 """
 
 import numpy as np
@@ -25,21 +25,21 @@ def _add_multiple(total, factor, a):
 
 @jit
 def sampled_products(start, stop, indptr, indices, L, R, out):
-    """out_e = L_i · R_j at the entries e = (i, j) of the rows start … stop."""
+    """out_e = L_i · R_j at the entries e = (i, j) of rows start to stop − 1."""
     for i in range(start, stop):
         for e in range(indptr[i], indptr[i + 1]):
             out[e] = _dot(L[i], R[indices[e]])
 
 
-# The sums below add four entries at a time: a quarter of the loads and stores of the
-# total; the innermost loops stand where they are: calls to them are not vectorised.
+# The sums below add four entries at a time, with a quarter of the loads and stores of
+# the total. Their innermost loops are written out, as calls are not vectorised.
 
 
 @jit
 def normal_rows(start, stop, indptr, indices, weight, L, R, skip, out):
-    """out_i = Σ_e weight_e (L_i · R_j) R_j over the entries e = (i, j) of the row i.
+    """out_i = Σ_e weight_e (L_i · R_j) R_j over the entries e = (i, j) of row i.
 
-    As many columns of R are summed as `out` has, after so many that are skipped.
+    The sums are over the columns skip to skip + k − 1 of R, k the columns of `out`.
     """
     k, zero = out.shape[1], L.dtype.type(0)
     for i in range(start, stop):
@@ -68,7 +68,7 @@ def normal_rows(start, stop, indptr, indices, weight, L, R, skip, out):
 
 @jit
 def row_sums(start, stop, indptr, indices, values, R, out):
-    """out_i = Σ_e values_e R_j over the entries e = (i, j) of the row i."""
+    """out_i = Σ_e values_e R_j over the entries e = (i, j) of row i."""
     k = out.shape[1]
     for i in range(start, stop):
         total = out[i]
@@ -87,14 +87,14 @@ def row_sums(start, stop, indptr, indices, values, R, out):
 
 @jit
 def gather(start, stop, indptr, order, values, out):
-    """out_e = values[order_e] for the entries e of the rows start … stop."""
+    """out_e = values[order_e] for the entries e of rows start to stop − 1."""
     for e in range(indptr[start], indptr[stop]):
         out[e] = values[order[e]]
 
 
 @jit
 def _cholesky_solve(A, b):
-    """Solve A x = b for the lower triangle of a positive definite A, all in place.
+    """Solve A x = b in place, given the lower triangle of a positive definite A.
 
     Pivots below the rounding error are raised to it.
     """
@@ -105,7 +105,7 @@ def _cholesky_solve(A, b):
         pivot = np.sqrt(max(x[j] - _dot(x[:j], x[:j]), least))
         x[j] = pivot
         tail = k - (k - j - 1) % 4
-        for i in range(j + 1, tail, 4):  # four at once read the row j once
+        for i in range(j + 1, tail, 4):  # four rows share the loads of row j
             a0, a1, a2, a3 = A[i], A[i + 1], A[i + 2], A[i + 3]
             p = q = r = s = zero
             for c in range(j):
@@ -145,14 +145,17 @@ def row_solves(start, stop, indptr, indices, weight, values, V, penalty, out):
 
 @jit
 def dual_solves(start, stop, indptr, indices, values, noise, P, out):
-    """Per row: (P at its entries + diag(noise)) out = values, for a symmetric P."""
+    """Solve (P at the entries of a row + diag(noise)) out = values, for each row.
+
+    P is symmetric, of shape (n_columns, n_columns).
+    """
     longest = 0
     for i in range(start, stop):
         longest = max(longest, indptr[i + 1] - indptr[i])
-    room = np.empty((longest, longest), dtype=P.dtype)
+    buffer = np.empty((longest, longest), dtype=P.dtype)
     for i in range(start, stop):
         first, end = indptr[i], indptr[i + 1]
-        A, b = room[: end - first, : end - first], out[first:end]
+        A, b = buffer[: end - first, : end - first], out[first:end]
         for e in range(first, end):
             p = P[indices[e]]
             for f in range(first, e + 1):

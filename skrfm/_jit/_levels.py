@@ -1,14 +1,14 @@
-"""Columns of categories, by a lookup for each pair of rows instead of one per level."""
+"""Loops over the categories of pairs of rows: a lookup replaces a column per level."""
 
 from ._compile import jit
 
 
 @jit
 def add_level_distances(codes, powers, z_codes, z_powers, j0, out):
-    """out_ij += the powers of rows i and j0 + j for each category they differ in.
+    """out_ij += powers_i + z_powers_(j0+j), for each category that the rows differ in.
 
-    `codes` and `powers` are (b, categories), `z_codes` and `z_powers` the same of the
-    other rows, transposed.
+    `codes` and `powers` are (b, n_categories); `z_codes` and `z_powers`, of the other
+    rows, are (n_categories, n).
     """
     m = out.shape[1]
     zero = out.dtype.type(0)
@@ -16,17 +16,17 @@ def add_level_distances(codes, powers, z_codes, z_powers, j0, out):
         row = out[i]
         for c in range(codes.shape[1]):
             code, power = codes[i, c], powers[i, c]
-            others, their_powers = z_codes[c, j0 : j0 + m], z_powers[c, j0 : j0 + m]
+            z_code, z_power = z_codes[c, j0 : j0 + m], z_powers[c, j0 : j0 + m]
             for j in range(m):
-                row[j] += power + their_powers[j] if others[j] != code else zero
+                row[j] += power + z_power[j] if z_code[j] != code else zero
 
 
 @jit
 def subtract_level_sums(slope, codes, coef, out):
-    """out_iol -= the sum of slope_ij coef_oj over the j that have a code l.
+    """out_iol -= the sum of slope_ij coef_oj over the rows j that have level l.
 
-    `codes` is (categories, n), numbered through all categories, negative for none;
-    `coef` is (c, n) and `out` (b, c, levels).
+    `codes` is (n_categories, n): levels are numbered through all categories, and
+    negative for none. `coef` is (c, n) and `out` (b, c, n_levels).
     """
     for i in range(slope.shape[0]):
         for c in range(codes.shape[0]):

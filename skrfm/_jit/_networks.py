@@ -1,10 +1,11 @@
-"""Kernels of wide networks of rectifiers: tiles of pairs, layer by layer.
+"""Kernels of wide networks of ReLUs: loops over pairs of rows, layer by layer.
 
-The same recursion as in `skrfm.kernels`, a row of pairs at a time: om = 1 − cos and
-op = 1 + cos of their angles, a and c their square norms. A network is a tuple (depth,
-bent, straight, gain, square, tangent): a layer's F is gain times (bent times that of
-the rectifier plus straight times that of the identity), `square` is that of the bias,
-and `tangent` says whether values are of the NTK or of the NNGP kernel.
+The recursion of `skrfm.kernels`, for one row and its pairs at a time: om = 1 − cos and
+op = 1 + cos of their angles, and their squared norms a and c. A network is a tuple
+(depth, relu_share, linear_share, gain, square, is_tangent). The dual activation F of a
+layer is gain times (relu_share times that of a ReLU plus linear_share times that of the
+identity), the squared bias is `square`, and values are those of the NTK if is_tangent,
+else of the NNGP kernel.
 """
 
 import numpy as np
@@ -12,9 +13,10 @@ import numpy as np
 from ._compile import jit
 from ._powers import asin_root
 
-# cosines beyond this get their gaps from differences of unit vectors
+# Cosines beyond this size get om or op from differences of unit vectors: 1 − cos would
+# lose digits. The array code has the same bound.
 _NEAR = 0.99
-# angles below this are put into the series of what would cancel
+# Angles below this take the series of sin θ − θ cos θ, which cancels.
 _SMALL = 0.01
 
 
@@ -52,32 +54,32 @@ def _cubic(angle, kind):
 
 @jit
 def _layer(om, op, network, kind):
-    """Return what a layer makes of an angle: F / (gain r), F_K / gain and its gap.
+    """Return F / (gain r), F_K / gain and 1 − cos after a layer.
 
-    Also bent times the sine over π, which the gradients take.
+    The fourth result is relu_share sin θ / π, which gradients need.
     """
-    _, bent, straight, _, _, _ = network
+    _, relu_share, linear_share, _, _, _ = network
     one, pi, small = kind(1), kind(np.pi), kind(_SMALL)
-    bent, straight = kind(bent), kind(straight)
-    forward = om <= op
-    near = kind(2) * asin_root(kind(0.5) * (om if forward else op))
-    theta = near if forward else pi - near
-    rest = pi - near if forward else near
-    cos = one - om if forward else op - one
+    relu_share, linear_share = kind(relu_share), kind(linear_share)
+    is_acute = om <= op
+    acute = kind(2) * asin_root(kind(0.5) * (om if is_acute else op))
+    theta = acute if is_acute else pi - acute
+    supplement = pi - acute if is_acute else acute
+    cos = one - om if is_acute else op - one
     sin = np.sqrt(om * op)
-    short = theta * cos - sin if theta >= small else -_cubic(theta, kind)
-    long = rest * cos + sin if rest >= small else _cubic(rest, kind)
-    part = bent / pi
+    gap_term = theta * cos - sin if theta >= small else -_cubic(theta, kind)
+    dual = supplement * cos + sin if supplement >= small else _cubic(supplement, kind)
+    factor = relu_share / pi
     return (
-        part * long + straight * cos,
-        part * rest + straight,
-        om * (bent + straight) + part * short,
-        part * sin,
+        factor * dual + linear_share * cos,
+        factor * supplement + linear_share,
+        om * (relu_share + linear_share) + factor * gap_term,
+        factor * sin,
     )
 
 
 @jit
-def _next_gap(gap, a, c, square, kind):
+def _gap_with_bias(gap, a, c, square, kind):
     """Return 1 − (F + b²) / √((a + b²)(c + b²)) without cancellation."""
     inner = np.sqrt(a * c)
     outer = np.sqrt((a + square) * (c + square))
@@ -87,7 +89,8 @@ def _next_gap(gap, a, c, square, kind):
 
 
 @jit
-def _start(om, op, a, c, K, T, kind):
+def _input_layer(om, op, a, c, K, T, kind):
+    """Fill K and T with the inner products of the inputs."""
     for j in range(om.size):
         r = np.sqrt(a * c[j])
         K[j] = r - r * om[j] if om[j] <= op[j] else r * op[j] - r
@@ -96,16 +99,20 @@ def _start(om, op, a, c, K, T, kind):
 
 @jit
 def network_values(cos, u, v, a, c, network):
-    """Turn a tile of cosines into kernel values, in place."""
-    depth, _, _, gain, square, tangent = network
+    """Turn a tile of cosines into kernel values, in place.
+
+    The pairs are of rows with unit vectors u (m, d) and v (n, d) and squared norms a
+    and c.
+    """
+    depth, _, _, gain, square, is_tangent = network
     kind, n = cos.dtype.type, cos.shape[1]
     gain, square = kind(gain), kind(square)
-    room = np.empty((4, n), dtype=cos.dtype)
-    om, op, K, T = room[0], room[1], room[2], room[3]
+    buffers = np.empty((4, n), dtype=cos.dtype)
+    om, op, K, T = buffers[0], buffers[1], buffers[2], buffers[3]
     for i in range(cos.shape[0]):
         _gap_rows(cos[i], u[i], v, om, op)
         b, d = a[i], c.copy()
-        _start(om, op, b, d, K, T, kind)
+        _input_layer(om, op, b, d, K, T, kind)
         for _ in range(depth):
             for j in range(n):
                 F, slope, gap, _ = _layer(om[j], op[j], network, kind)
@@ -114,33 +121,33 @@ def network_values(cos, u, v, a, c, network):
                 d[j] *= gain
                 om[j] = gap
                 if square > 0:
-                    om[j] = _next_gap(gap, gain * b, d[j], square, kind)
+                    om[j] = _gap_with_bias(gap, gain * b, d[j], square, kind)
                 op[j] = kind(2) - om[j]
                 d[j] += square
             b = gain * b + square
         for j in range(n):
-            cos[i, j] = T[j] if tangent else K[j]
+            cos[i, j] = T[j] if is_tangent else K[j]
 
 
 @jit
 def network_gradients(cos, u, v, a, c, network, scale, W, D):
-    """Turn cosines into kernel values, in place, and write W and D.
+    """Turn a tile of cosines into kernel values, in place, and write W and D.
 
-    The gradient is D t − W z; `scale` is that of t in the rows that u and v come from,
-    squared.
+    The gradient is D t − W z. u and v are the unit vectors of rows that are t and z
+    times √scale, and a and c their squared norms.
     """
-    depth, _, _, gain, square, tangent = network
+    depth, _, _, gain, square, is_tangent = network
     kind, n = cos.dtype.type, cos.shape[1]
     gain, square, scale = kind(gain), kind(square), kind(scale)
     zero, one, two = kind(0), kind(1), kind(2)
     least = np.sqrt(np.finfo(cos.dtype).eps)
-    room = np.empty((8, n), dtype=cos.dtype)
-    om, op, K, T = room[0], room[1], room[2], room[3]
-    K_K, K_a, T_K, T_a = room[4], room[5], room[6], room[7]
+    buffers = np.empty((8, n), dtype=cos.dtype)
+    om, op, K, T = buffers[0], buffers[1], buffers[2], buffers[3]
+    K_K, K_a, T_K, T_a = buffers[4], buffers[5], buffers[6], buffers[7]
     for i in range(cos.shape[0]):
         _gap_rows(cos[i], u[i], v, om, op)
         b, d, b_b = a[i], c.copy(), one
-        _start(om, op, b, d, K, T, kind)
+        _input_layer(om, op, b, d, K, T, kind)
         K_K[:], T_K[:], K_a[:], T_a[:] = one, one, zero, zero
         for _ in range(depth):
             half = gain / (two * b) if b > 0 else zero
@@ -164,12 +171,12 @@ def network_gradients(cos, u, v, a, c, network, scale, W, D):
                 d[j] *= gain
                 om[j] = gap
                 if square > 0:
-                    om[j] = _next_gap(gap, gain * b, d[j], square, kind)
+                    om[j] = _gap_with_bias(gap, gain * b, d[j], square, kind)
                 op[j] = two - om[j]
                 d[j] += square
             b = gain * b + square
             b_b *= gain
         for j in range(n):
-            cos[i, j] = T[j] if tangent else K[j]
-            W[i, j] = -scale * (T_K[j] if tangent else K_K[j])
-            D[i, j] = two * scale * (T_a[j] if tangent else K_a[j])
+            cos[i, j] = T[j] if is_tangent else K[j]
+            W[i, j] = -scale * (T_K[j] if is_tangent else K_K[j])
+            D[i, j] = two * scale * (T_a[j] if is_tangent else K_a[j])

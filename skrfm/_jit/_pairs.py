@@ -1,53 +1,26 @@
-"""Tiles of pairs of rows: distances, kernel values, slopes and gradients."""
+"""Loops over pairs of rows: distances, kernel values, slopes, products, gradients.
+
+A tile is a rectangular part of the matrix of all pairs, small enough for the cache. A
+packed matrix is a square buffer with kernel values below its diagonal and their slopes
+above it.
+"""
 
 import numpy as np
 
 from ._compile import jit
 from ._powers import LOG2E, exp2, power_of
 
+# Rows of a packed matrix that share the loads of V in a product, and the columns of
+# these loads: together they fit the first-level cache.
+PRODUCT_ROWS, PRODUCT_COLUMNS = 32, 1024
+# Columns that the gradients of one row take at a time: the length of their buffers.
+_GRADIENT_COLUMNS = 256
 
-@jit
-def _value_row(u, profile):
-    """Turn u into exp(-(scale * u)**exponent), in place."""
-    scale, exponent, _, _ = profile
-    zero, one = u.dtype.type(0), u.dtype.type(1)
-    log2e = u.dtype.type(LOG2E)
-    if exponent == 1:
-        for j in range(u.size):
-            u[j] = exp2(-(scale * log2e) * u[j])
-    elif exponent == u.dtype.type(0.5):
-        for j in range(u.size):
-            u[j] = exp2(-np.sqrt((scale * log2e * log2e) * u[j]))
-    else:
-        for j in range(u.size):
-            positive = u[j] > zero
-            v = power_of(scale * (u[j] if positive else one), exponent)
-            u[j] = exp2(-log2e * v) if positive else one
+# -- distances ------------------------------------------------------------------------
 
 
 @jit
-def _slope_row(u, k, profile, w):
-    """Write w = -order * (scale * u)**exponent * k / u, u from `floor` up; 0 at 0."""
-    scale, exponent, order, floor = profile
-    zero, one = u.dtype.type(0), u.dtype.type(1)
-    if exponent == 1:
-        for j in range(u.size):
-            w[j] = -order * scale * k[j] if u[j] > zero else zero
-    elif exponent == u.dtype.type(0.5) and floor == 0:
-        for j in range(u.size):
-            positive = u[j] > zero
-            w[j] = -order * np.sqrt(scale / (u[j] if positive else one)) * k[j]
-            w[j] = w[j] if positive else zero
-    else:
-        for j in range(u.size):
-            positive = u[j] > zero
-            x = max(u[j], floor) if positive else one
-            w[j] = -order * power_of(scale * x, exponent) * k[j] / x
-            w[j] = w[j] if positive else zero
-
-
-@jit
-def _square_distance_row(u, t_norm, z_norm, nearness):
+def _squared_distance_row(u, t_norm, z_norm, nearness):
     """Turn inner products into squared distances; return how many pairs are near."""
     zero, near = u.dtype.type(0), 0
     for j in range(u.size):
@@ -60,7 +33,7 @@ def _square_distance_row(u, t_norm, z_norm, nearness):
 
 @jit
 def _near_distances(u, t, z, t_norm, z_norm, nearness, near):
-    """Compute the squared distances of the near pairs anew, from differences."""
+    """Recompute the squared distances of near pairs from differences of the rows."""
     for j in range(u.size):
         if near == 0:
             break
@@ -74,16 +47,16 @@ def _near_distances(u, t, z, t_norm, z_norm, nearness, near):
 
 
 @jit
-def square_distances(u, t, z, t_norm, z_norm, nearness):
+def squared_distances(u, t, z, t_norm, z_norm, nearness):
     """Turn a tile of inner products into squared distances, in place."""
     for i in range(u.shape[0]):
-        near = _square_distance_row(u[i], t_norm[i], z_norm, nearness)
+        near = _squared_distance_row(u[i], t_norm[i], z_norm, nearness)
         _near_distances(u[i], t[i], z, t_norm[i], z_norm, nearness, near)
 
 
 @jit
 def _add_powers(a, z, p, out):
-    """Add |a - z_j|**p; multiples of 1/4 need no logarithm."""
+    """Add |a - z_j|**p to out_j; multiples of 1/4 need no logarithm."""
     tiny = np.finfo(out.dtype).tiny
     if p == 2:
         for j in range(z.size):
@@ -112,8 +85,8 @@ def _add_powers(a, z, p, out):
 def power_sums(t, z_columns, j0, p, out):
     """out_ij = sum over c of |t_ic - z_(j0+j)c|**p; z_columns is z transposed.
 
-    Whole arrays with an offset come in, here and below, not slices of columns: a
-    slice may or may not be contiguous, and each case would be compiled.
+    Arguments here and below are whole arrays and an offset, not slices of columns: a
+    slice may or may not be contiguous, and Numba would compile each case.
     """
     d, j1 = t.shape[1], j0 + out.shape[1]
     m = out.shape[1]
@@ -138,8 +111,51 @@ def power_sums(t, z_columns, j0, p, out):
                 _add_powers(t[i, c], z_columns[c, j0:j1], p, row)
 
 
+# -- kernel values and slopes ---------------------------------------------------------
+
+
 @jit
-def value_tile(u, profile):
+def _value_row(u, profile):
+    """Turn u into exp(-(scale * u)**exponent), in place."""
+    scale, exponent, _, _ = profile
+    zero, one = u.dtype.type(0), u.dtype.type(1)
+    log2e = u.dtype.type(LOG2E)
+    if exponent == 1:
+        for j in range(u.size):
+            u[j] = exp2(-(scale * log2e) * u[j])
+    elif exponent == u.dtype.type(0.5):
+        for j in range(u.size):
+            u[j] = exp2(-np.sqrt((scale * log2e * log2e) * u[j]))
+    else:
+        for j in range(u.size):
+            positive = u[j] > zero
+            v = power_of(scale * (u[j] if positive else one), exponent)
+            u[j] = exp2(-log2e * v) if positive else one
+
+
+@jit
+def _slope_row(u, k, profile, w):
+    """Write w = -order * (scale * x)**exponent * k / x, x = max(u, floor); 0 at 0."""
+    scale, exponent, order, floor = profile
+    zero, one = u.dtype.type(0), u.dtype.type(1)
+    if exponent == 1:
+        for j in range(u.size):
+            w[j] = -order * scale * k[j] if u[j] > zero else zero
+    elif exponent == u.dtype.type(0.5) and floor == 0:
+        for j in range(u.size):
+            positive = u[j] > zero
+            w[j] = -order * np.sqrt(scale / (u[j] if positive else one)) * k[j]
+            w[j] = w[j] if positive else zero
+    else:
+        for j in range(u.size):
+            positive = u[j] > zero
+            x = max(u[j], floor) if positive else one
+            w[j] = -order * power_of(scale * x, exponent) * k[j] / x
+            w[j] = w[j] if positive else zero
+
+
+@jit
+def values_of_powers(u, profile):
     """Turn a tile of distance powers into kernel values, in place."""
     for i in range(u.shape[0]):
         _value_row(u[i], profile)
@@ -156,12 +172,15 @@ def slopes_of_powers(u, profile):
         u[i] = w
 
 
+# -- packed matrices ------------------------------------------------------------------
+
+
 @jit
 def pack_tile(u, profile, packed, i0, j0, w):
     """Write kernel values below and slopes above the diagonal of `packed`.
 
-    The tile holds the distance powers of rows i0… and columns j0…, j0 <= i0;
-    `w` is scratch of the tile's shape. The diagonal itself is left alone.
+    The tile `u` holds distance powers, and starts at row i0 and column j0 <= i0; `w` is
+    scratch memory of its shape. The diagonal is not written.
     """
     rows, columns = u.shape
     k = np.empty(columns, dtype=u.dtype)
@@ -178,7 +197,10 @@ def pack_tile(u, profile, packed, i0, j0, w):
 
 @jit
 def pack_values(k, packed, i0, j0, upper):
-    """Write a tile computed elsewhere below (or, transposed, above) the diagonal."""
+    """Write a tile below the diagonal of `packed`, or transposed above it if `upper`.
+
+    The tile `k` starts at row i0 and column j0 <= i0.
+    """
     for i in range(k.shape[0]):
         for j in range(min(k.shape[1], i0 + i - j0)):
             if upper:
@@ -188,8 +210,8 @@ def pack_values(k, packed, i0, j0, upper):
 
 
 @jit
-def slope_tile(packed, rows, j0, out):
-    """out_ij = slope of the pair (rows_i, j0 + j), read from above the diagonal."""
+def unpack_slopes(packed, rows, j0, out):
+    """out_ij = slope of the pair (rows_i, j0 + j), read above the diagonal."""
     for i in range(out.shape[0]):
         r = rows[i]
         for j in range(out.shape[1]):
@@ -200,3 +222,162 @@ def slope_tile(packed, rows, j0, out):
                 out[i, j] = packed[c, r]
             else:
                 out[i, j] = 0
+
+
+@jit
+def _add_row_product(packed, i, j0, j1, V, out):
+    """Add both products of the pairs (i, j), j0 <= j < j1, to `out`."""
+    a = packed[i, j0:j1]
+    for c in range(V.shape[0]):
+        v, other, own = V[c, j0:j1], out[c, j0:j1], V[c, i]
+        total = packed.dtype.type(0)
+        for j in range(a.size):
+            total += a[j] * v[j]
+            other[j] += a[j] * own
+        out[c, i] += total
+
+
+@jit
+def _add_four_row_products(packed, i, j0, j1, V, out):
+    """Do the same for rows i to i + 3, with half the loads and stores a row."""
+    a0, a1 = packed[i, j0:j1], packed[i + 1, j0:j1]
+    a2, a3 = packed[i + 2, j0:j1], packed[i + 3, j0:j1]
+    for c in range(V.shape[0]):
+        v, other = V[c, j0:j1], out[c, j0:j1]
+        v0, v1, v2, v3 = V[c, i], V[c, i + 1], V[c, i + 2], V[c, i + 3]
+        t0 = t1 = t2 = t3 = packed.dtype.type(0)
+        for j in range(v.size):
+            t0 += a0[j] * v[j]
+            t1 += a1[j] * v[j]
+            t2 += a2[j] * v[j]
+            t3 += a3[j] * v[j]
+            other[j] += (a0[j] * v0 + a1[j] * v1) + (a2[j] * v2 + a3[j] * v3)
+        out[c, i] += t0
+        out[c, i + 1] += t1
+        out[c, i + 2] += t2
+        out[c, i + 3] += t3
+
+
+@jit
+def triangle_product(packed, upper, V, rows):
+    """Return the share of V @ A that the rows of a range have, for a symmetric A.
+
+    A is held in the upper triangle of `packed` if `upper`, else in the lower one; each
+    entry counts for (i, j) and (j, i), and the diagonal is left out. `V` is (c, n).
+    BLAS packs the matrix anew for each product, which takes longer than a product with
+    few columns.
+    """
+    (i0, i1), n = rows, packed.shape[0]
+    out = np.zeros_like(V)
+    for b0 in range(i0, i1, PRODUCT_ROWS):
+        b1 = min(b0 + PRODUCT_ROWS, i1)
+        whole = b1 - (b1 - b0) % 4
+        low, high = (b1, n) if upper else (0, b0)
+        for j0 in range(low, high, PRODUCT_COLUMNS):
+            j1 = min(j0 + PRODUCT_COLUMNS, high)
+            for i in range(b0, whole, 4):
+                _add_four_row_products(packed, i, j0, j1, V, out)
+            for i in range(whole, b1):
+                _add_row_product(packed, i, j0, j1, V, out)
+        for i in range(b0, b1):
+            j0, j1 = (i + 1, b1) if upper else (b0, i)
+            _add_row_product(packed, i, j0, j1, V, out)
+    return out
+
+
+# -- gradients of kernels of the L1 and Lp distances ----------------------------------
+
+
+@jit
+def _signed_power_row(a, z, exponent, out):
+    """out_j = |a - z_j|**exponent * sign(a - z_j), 0 where they are equal."""
+    tiny = np.finfo(out.dtype).tiny
+    zero, one = out.dtype.type(0), out.dtype.type(1)
+    if exponent == 0:
+        for j in range(z.size):
+            positive = one if a > z[j] else zero
+            negative = one if a < z[j] else zero
+            out[j] = positive - negative
+    elif exponent == 1:
+        for j in range(z.size):
+            out[j] = a - z[j]
+    elif exponent == 0.25:
+        for j in range(z.size):
+            delta = a - z[j]
+            root = np.sqrt(np.sqrt(abs(delta)))
+            out[j] = root if delta > zero else -root
+    elif exponent == 0.5:
+        for j in range(z.size):
+            delta = a - z[j]
+            root = np.sqrt(abs(delta))
+            out[j] = root if delta > zero else -root
+    elif exponent == 0.75:
+        for j in range(z.size):
+            delta = a - z[j]
+            root = np.sqrt(abs(delta))
+            root *= np.sqrt(root)
+            out[j] = root if delta > zero else -root
+    else:
+        for j in range(z.size):
+            delta = a - z[j]
+            power = power_of(max(abs(delta), tiny), exponent)
+            power = power if abs(delta) > zero else zero
+            out[j] = power if delta > zero else -power
+
+
+@jit
+def coordinate_gradients(t, z_columns, j0, slope, coef, p, gradients):
+    """Add the share of one tile to the gradients at its rows.
+
+    gradients_iol += sum_j slope_ij coef_oJ |δ|**(p-1) sign δ with J = j0 + j and
+    δ = t_il - z_Jl; `coef` is (c, n), `z_columns` (d, n) and `gradients` (b, c, d).
+    """
+    outputs, m = coef.shape[0], slope.shape[1]
+    weighted = np.empty((outputs, m), dtype=t.dtype)
+    power = np.empty(m, dtype=t.dtype)
+    exponent = p - t.dtype.type(1)
+    for i in range(t.shape[0]):
+        for o in range(outputs):
+            for j in range(m):
+                weighted[o, j] = slope[i, j] * coef[o, j0 + j]
+        for c in range(t.shape[1]):
+            _signed_power_row(t[i, c], z_columns[c, j0 : j0 + m], exponent, power)
+            for o in range(outputs):
+                row = weighted[o]
+                total = t.dtype.type(0)
+                for j in range(m):
+                    total += row[j] * power[j]
+                gradients[i, o, c] += total
+
+
+@jit
+def pair_gradients(packed, z_columns, i0, i1, coef, p, gradients):
+    """Add the shares of the pairs (i, j), i0 <= i < i1 and j > i, at both rows.
+
+    Slopes are read from above the diagonal of `packed`. The powers of a pair, which
+    take most of the time, serve both rows, with opposite signs. `coef` is (c, n),
+    `gradients` (c, d, n).
+    """
+    (d, n), outputs = z_columns.shape, coef.shape[0]
+    exponent = p - packed.dtype.type(1)
+    theirs = np.empty((outputs, _GRADIENT_COLUMNS), dtype=packed.dtype)
+    own = np.empty((outputs, _GRADIENT_COLUMNS), dtype=packed.dtype)
+    power = np.empty(_GRADIENT_COLUMNS, dtype=packed.dtype)
+    for i in range(i0, i1):
+        for j0 in range(i + 1, n, _GRADIENT_COLUMNS):
+            m = min(_GRADIENT_COLUMNS, n - j0)
+            for o in range(outputs):
+                for j in range(m):
+                    slope = packed[i, j0 + j]
+                    theirs[o, j] = slope * coef[o, j0 + j]
+                    own[o, j] = slope * coef[o, i]
+            for c in range(d):
+                row = z_columns[c, j0 : j0 + m]
+                _signed_power_row(z_columns[c, i], row, exponent, power)
+                for o in range(outputs):
+                    added = gradients[o, c, j0 : j0 + m]
+                    total = packed.dtype.type(0)
+                    for j in range(m):
+                        total += theirs[o, j] * power[j]
+                        added[j] -= own[o, j] * power[j]
+                    gradients[o, c, i] += total

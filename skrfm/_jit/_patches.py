@@ -1,13 +1,16 @@
 """Layers of convolutional kernels: windows of covariances, and the ReLU.
 
-Covariances of pixels of one image with pixels of others come as arrays of shape
-(others, rows, rows', columns, columns'), the primed axes being those of the others.
-Where only pixels of equal position matter, the primed axes have length 1.
+Covariances of the pixels of one image with those of other images have the shape
+(n_others, rows, rows', columns, columns'), where the primed axes belong to the others.
+If only pixels at equal positions are compared, the primed axes have length 1.
 """
 
 import numpy as np
 
 from ._compile import jit
+
+# Angles below this take the series of θ cos θ − sin θ, which cancels.
+_SMALL = 0.01
 
 
 @jit
@@ -27,7 +30,7 @@ def row_windows(x, left, right, out):
 
 @jit
 def column_windows(x, left, right, factor, out):
-    """As `row_windows` along the last two axes, times a factor."""
+    """Do the same along the last two axes, and multiply by a factor."""
     for j in range(out.shape[0]):
         for p in range(out.shape[1]):
             for q in range(out.shape[2]):
@@ -42,15 +45,15 @@ def column_windows(x, left, right, factor, out):
 
 @jit
 def relu_angle(om):
-    """Return 1 − cos after a ReLU, and its slope, where it is `om` before.
+    """Return 1 − cos after a ReLU, and its derivative, given om = 1 − cos before it.
 
     With θ the angle they are om + (θ cos θ − sin θ) / π and (π − θ) / π. Both are as
-    exact near θ = 0 as `om` is.
+    accurate near θ = 0 as `om` is.
     """
     om = min(max(om, 0.0), 2.0)
     cosine, sine = 1 - om, np.sqrt(om * (2 - om))
     theta = np.arctan2(sine, cosine)
-    if theta < 0.01:
+    if theta < _SMALL:
         bend = theta**3 * (theta**2 / 30 - 1 / 3)
     else:
         bend = theta * cosine - sine
@@ -61,28 +64,28 @@ def relu_angle(om):
 def relu_layer(gap, tangent, a, c):
     """Apply a ReLU in place, given the variances a and c of the pixels.
 
-    `gap` is (a + c) / 2 less the covariance, which keeps its digits where pixels are
-    nearly equal. `tangent` first gets the covariance before the ReLU added, the part
-    of the weights below it.
+    `gap` is (a + c) / 2 minus the covariance, which keeps its digits where pixels are
+    nearly equal. The covariance before the ReLU, the share of the weights below it, is
+    added to `tangent` first.
     """
-    for place in np.ndindex(gap.shape):
-        x, z = a[place], c[place]
+    for index in np.ndindex(gap.shape):
+        x, z = a[index], c[index]
         r = np.sqrt(x * z)
         apart = (np.sqrt(x) - np.sqrt(z)) ** 2 / 2
         if r == 0:
-            gap[place], tangent[place] = apart, 0
+            gap[index], tangent[index] = apart, 0
             continue
-        covariance = (x + z) / 2 - gap[place]
-        om, slope = relu_angle((gap[place] - apart) / r)
-        gap[place] = apart + r * om
-        tangent[place] = (tangent[place] + covariance) * slope
+        covariance = (x + z) / 2 - gap[index]
+        om, slope = relu_angle((gap[index] - apart) / r)
+        gap[index] = apart + r * om
+        tangent[index] = (tangent[index] + covariance) * slope
 
 
 @jit
 def relu_phases(start, stop, K, T, variance):
-    """Apply a ReLU in place to kernels by phase and offset, of phases start … stop.
+    """Apply a ReLU in place to kernels by phase and offset, phases start to stop − 1.
 
-    K[p, q, i, j] is that of a pixel of phase (p, q) with the one at an offset (i, j).
+    K[p, q, i, j] compares a pixel of phase (p, q) with the pixel at offset (i, j).
     """
     rows, columns = variance.shape
     for p in range(start, stop):

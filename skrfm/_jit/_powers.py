@@ -1,9 +1,13 @@
-"""Powers and an arcsine in code that LLVM turns into SIMD: no call into libm."""
+"""Powers and an arcsine in code that LLVM turns into SIMD code: no call into libm.
+
+A loop with a call into libm is not vectorised. Here 2**x is a polynomial times a power
+of two that is written into the bits of the exponent, and log2 reads them.
+"""
 
 import math
 
 import numpy as np
-from numba import njit, types
+from numba import njit, typeof, types
 from numba.extending import overload
 from numpy.polynomial import Chebyshev, Polynomial
 
@@ -13,7 +17,7 @@ LOG2E = 1 / math.log(2)
 
 
 def _horner(coefficients):
-    """Source-free polynomial evaluation: a jitted p(r) for fixed coefficients."""
+    """Return a compiled polynomial, given its coefficients from the highest power."""
     coefficients = tuple(coefficients)
 
     @njit(**EXACT)
@@ -27,13 +31,13 @@ def _horner(coefficients):
 
 
 def _exp2_taylor(degree, dtype):
-    """Coefficients of 2**r, highest first."""
+    """Return the coefficients of the Taylor series of 2**r, highest first."""
     ln2 = math.log(2)
     return [dtype(ln2**i / math.factorial(i)) for i in range(degree, -1, -1)]
 
 
 def _log2_interpolant(degree, dtype):
-    """Coefficients of log2(1 + f) / f on 1/√2 … √2, highest first."""
+    """Return coefficients of log2(1 + f) / f for 1 + f in 1/√2 … √2, highest first."""
     series = Chebyshev.interpolate(
         lambda f: np.log1p(f) / f * LOG2E, degree, [0.5**0.5 - 1, 2**0.5 - 1]
     )
@@ -41,12 +45,13 @@ def _log2_interpolant(degree, dtype):
 
 
 def _atanh_series(terms, dtype):
-    """Coefficients of log2((1 + t) / (1 - t)) / t in t², highest first."""
+    """Return coefficients of log2((1 + t) / (1 − t)) / t in t², highest first."""
     return [dtype(2 / (2 * i + 1) * LOG2E) for i in range(terms - 1, -1, -1)]
 
 
 def _make_log2_of_fraction_32():
-    # no division: it costs as much as ten products
+    """Return log2 in 1/√2 … √2 in float32."""
+    # no division here: it costs as much as ten products
     polynomial = _horner(_log2_interpolant(8, np.float32))
     one = np.float32(1)
 
@@ -58,6 +63,7 @@ def _make_log2_of_fraction_32():
 
 
 def _make_log2_of_fraction_64():
+    """Return log2 in 1/√2 … √2 in float64."""
     series = _horner(_atanh_series(11, np.float64))
 
     def log2_of_fraction(m):
@@ -68,6 +74,7 @@ def _make_log2_of_fraction_64():
 
 
 def _make_exp2(dtype, integer, degree, bias, mantissa):
+    """Return 2**x in one precision; `mantissa` is its number of bits."""
     polynomial = _horner(_exp2_taylor(degree, dtype))
     lowest, half = dtype(1 - bias), dtype(0.5)
     bias, mantissa = integer(bias), integer(mantissa)
@@ -82,7 +89,7 @@ def _make_exp2(dtype, integer, degree, bias, mantissa):
 
 
 def _make_power(dtype, integer, log2_of_fraction, mantissa):
-    """x**y as 2**(y log2 x), where x is 2**n times a fraction of 1/√2 … √2."""
+    """Return x**y = 2**(y log2 x), with x = 2**n times a fraction in 1/√2 … √2."""
     smallest_fraction = integer(int(dtype(0.5**0.5).view(integer)))
     mantissa = integer(mantissa)
 
@@ -96,6 +103,7 @@ def _make_power(dtype, integer, log2_of_fraction, mantissa):
 
 
 def _make_asin_root(dtype, degree):
+    """Return asin(√z) in one precision."""
     # asin(√z) / √z has no singularity nearer than z = 1
     series = Chebyshev.interpolate(
         lambda z: np.arcsin(np.sqrt(z)) / np.sqrt(z), degree, [0, 0.5]
@@ -111,6 +119,8 @@ def _make_asin_root(dtype, degree):
     return asin_root
 
 
+# The functions of each precision. Numba compiles those that the overloads below return;
+# without compilation the bodies of `exp2` and its siblings call them as Python code.
 _ASIN_ROOT = {
     types.float32: _make_asin_root(np.float32, 9),
     types.float64: _make_asin_root(np.float64, 19),
@@ -126,15 +136,18 @@ _POWER = {
 
 
 def exp2(x):
-    """2**x, clipped where the result would leave the normal numbers."""
+    """Return 2**x, clipped where the result would leave the normal numbers."""
+    return _EXP2[typeof(x)](x)
 
 
 def power_of(x, y):
-    """x**y for a positive normal x, clipped as `exp2` is."""
+    """Return x**y for a positive normal x, clipped as `exp2` is."""
+    return _POWER[typeof(x)](x, y)
 
 
 def asin_root(z):
-    """asin(√z) for 0 <= z <= 1/2."""
+    """Return asin(√z) for 0 <= z <= 1/2."""
+    return _ASIN_ROOT[typeof(z)](z)
 
 
 @overload(asin_root, jit_options=EXACT)

@@ -8,7 +8,7 @@ from sklearn.base import is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import Backend, CudaBackend, NumpyBackend, get_backend
+from .._backend import Backend, CudaBackend, NumpyBackend, get_backend, is_numpy
 from .._cuda import find_runtime
 from .._sklearn import (
     check_same_namespace,
@@ -70,7 +70,8 @@ def placement_of(device, X):
         return Placement(host, cuda, cuda if gpu else host)
     if device == "cpu":
         return Placement(host, host, host)
-    backend = get_backend(*get_namespace_and_device(X)[::2])
+    xp, _, array_device = get_namespace_and_device(X)
+    backend = host if is_numpy(xp) else get_backend(xp, array_device)
     return Placement(backend, backend, backend)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
-from .._backend import Array, FloatArray, Namespace, Table, get_backend
+from .._backend import Array, FloatArray, Namespace, NumpyBackend, Table
 
 
 class Kernel(BaseEstimator):
@@ -107,7 +107,7 @@ class Kernel(BaseEstimator):
                 f"X and Z must have the same number of columns; they have "
                 f"{X.shape[1]} and {Z.shape[1]}."
             )
-        return get_backend(np).cross(self, X, Z, bandwidth)
+        return NumpyBackend().cross(self, X, Z, bandwidth)
 
 
 class RadialKernel(Kernel):

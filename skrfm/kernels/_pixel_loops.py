@@ -69,7 +69,7 @@ class GpuLoops:
 
     def __init__(self, backend, like):
         self._backend, self._taps = backend, {}
-        strip = backend.elements_of_strip(like)
+        strip = backend.block_elements(like)
         self.max_elements = max(1, strip // _ARRAYS_PER_STRIP)
 
     def run(self, function, tasks, n_rows):
@@ -79,7 +79,7 @@ class GpuLoops:
             def strip(start, stop, i=i, first=first):
                 function(i, first + start, first + stop)
 
-            self._backend.each_strip(strip, last - first, last - first)
+            self._backend.for_each_block(strip, last - first, last - first)
 
     def convolve(self, x, taps, all_pairs):
         """Return the means over windows, as `HostLoops` does."""

@@ -118,8 +118,8 @@ class GpuEntries(ObservedEntries):
             rest = room, _unit(V), k, first
             self._by_row.launch("row_solves", stop - first, *arrays, *rest)
 
-        step = self._backend.rows_of_strip(k * k + k, V)
-        self._backend.each_strip(solve, self.shape[0], step)
+        step = self._backend.block_rows(k * k + k, V)
+        self._backend.for_each_block(solve, self.shape[0], step)
         return out
 
     def dual_solves(self, P, noise):
@@ -143,12 +143,12 @@ class GpuEntries(ObservedEntries):
         for first, stop in self._batches(ends, P):
             count = stop - first
             part = partial(_shifted, solve, first)
-            self._backend.each_strip(part, count, count)
+            self._backend.for_each_block(part, count, count)
         return out
 
     def _batches(self, ends, like):
         """Yield (first, stop) of rows whose systems fit in memory together."""
-        most = self._backend.elements_of_strip(like)
+        most = self._backend.block_elements(like)
         first = 0
         while first < len(ends):
             before = ends[first - 1] if first else 0

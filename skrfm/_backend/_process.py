@@ -1,0 +1,250 @@
+"""What this process may use: threads, and memory.
+
+BLAS libraries divide a call among threads that spin while they wait. That is fast on
+an idle machine; where anything else runs, a waiting thread takes the processor from a
+working one, and small factorisations become a hundred times slower. So this package
+divides the work into tiles, runs them in threads of its own, and limits BLAS to one
+thread in each of them.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+# With fewer rows than this, starting a thread costs more than it saves.
+_FEW_ROWS = 800
+# Up to this number of rows a CPU factorises; from there on the iterative solvers take
+# less time (benchmarks/solvers.py).
+DIRECT_ROWS = 10_000
+# The share of the free memory that a kernel matrix may take where a solver without one
+# exists; the remainder is for everything else that runs.
+_MEMORY_SHARE = 0.6
+
+# -- threads --------------------------------------------------------------------------
+
+
+@cache
+def _controller():
+    """Return the controller of the BLAS libraries, which are searched for once."""
+    return ThreadpoolController()
+
+
+def _blas_thread_count():
+    """Return the number of threads that BLAS may use now.
+
+    It follows `threadpoolctl`, the `OMP_NUM_THREADS` family of environment
+    variables and the limits that joblib sets in its worker processes.
+    """
+    libraries = _controller().select(user_api="blas").info()
+    return max((library["num_threads"] for library in libraries), default=1)
+
+
+class _BlasLimit:
+    """A limit of one BLAS thread, in force between `acquire` and `release`.
+
+    The number of BLAS threads is a property of the whole process, so fits that run at
+    the same time share one limit: the first sets it, and the last restores the number
+    of threads from before.
+    """
+
+    def __init__(self):
+        self._lock, self._n_active = Lock(), 0
+
+    def acquire(self):
+        """Limit BLAS to one thread; return the number of threads that it had."""
+        with self._lock:
+            if self._n_active == 0:
+                self._count = _blas_thread_count()
+                self._limiter = _controller().limit(limits=1, user_api="blas")
+            self._n_active += 1
+            return self._count
+
+    def release(self):
+        """End one use of the limit; the last one restores the number of threads."""
+        with self._lock:
+            self._n_active -= 1
+            if self._n_active == 0:
+                self._limiter.restore_original_limits()
+
+
+_BLAS_LIMIT = _BlasLimit()
+_N_THREADS = ContextVar("skrfm_n_threads", default=1)
+_pools = {}
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Threads do not survive in a forked process, which would wait for them forever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)
+
+
+@contextmanager
+def worker_threads(n_rows: int) -> Iterator[None]:
+    """Limit BLAS to one thread, and let `for_each` use the threads that BLAS had.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows of the problem. `for_each` uses one thread if they are few.
+    """
+    count = _BLAS_LIMIT.acquire()
+    token = _N_THREADS.set(count if n_rows >= _FEW_ROWS else 1)
+    try:
+        yield
+    finally:
+        _N_THREADS.reset(token)
+        _BLAS_LIMIT.release()
+
+
+def _pool(count):
+    """Return a pool of `count` threads; pools are kept, as starting one takes time."""
+    if count not in _pools:
+        _pools[count] = ThreadPoolExecutor(count, thread_name_prefix="skrfm")
+    return _pools[count]
+
+
+def for_each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Call a function on each item, in threads within `worker_threads`.
+
+    The calling thread is one of them. After an error no more items are begun.
+
+    Parameters
+    ----------
+    function : callable
+    items : iterable
+
+    Returns
+    -------
+    list
+        The results, in the order of the items.
+    """
+    items = list(items)
+    results: list[Any] = [None] * len(items)
+    n_threads = min(_N_THREADS.get(), len(items))
+    if n_threads < 2:
+        # no map(): a StopIteration from the function would end it without an error
+        for index, item in enumerate(items):
+            results[index] = function(item)
+        return results
+    _run_in_threads(function, deque(enumerate(items)), results, n_threads)
+    return results
+
+
+def _run_in_threads(function, queue, results, n_threads):
+    """Fill `results` from a queue of (index, item) in this thread and others."""
+
+    def work():
+        try:
+            while queue:
+                try:
+                    index, item = queue.popleft()
+                except IndexError:  # another thread took the last item
+                    return
+                results[index] = function(item)
+        except BaseException:
+            queue.clear()
+            raise
+
+    pool = _pool(_N_THREADS.get() - 1)
+    futures = [pool.submit(work) for _ in range(n_threads - 1)]
+    token = _N_THREADS.set(1)
+    try:
+        work()
+    finally:
+        _N_THREADS.reset(token)
+        errors = [future.exception() for future in futures if not future.cancel()]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+# -- memory ---------------------------------------------------------------------------
+
+
+def available_memory():
+    """Return the number of bytes that can be allocated now, None where unknown."""
+    bounds = [_system_memory(), _cgroup_memory()]
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def _system_memory():
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pass
+    try:  # physical memory is an upper bound on systems without /proc
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _cgroup_memory():
+    try:
+        folder = Path("/sys/fs/cgroup")
+        limit = int((folder / "memory.max").read_text())
+        used = int((folder / "memory.current").read_text())
+        return max(limit - used, 0)
+    except (OSError, ValueError):  # no control group, or no limit ("max")
+        return None
+
+
+def gigabytes(n_bytes):
+    """Return a number of bytes as text in GB."""
+    return f"{n_bytes / 1e9:.3g} GB"
+
+
+def fits_in_memory(n_rows, itemsize, reusable_bytes):
+    """Return whether a matrix of n_rows x n_rows fits, with room for everything else.
+
+    Parameters
+    ----------
+    n_rows : int
+    itemsize : int
+        Bytes of an element.
+    reusable_bytes : int
+        Bytes of an earlier matrix, which are free for this one.
+    """
+    free = available_memory()
+    if free is None:
+        return True
+    return itemsize * n_rows**2 <= _MEMORY_SHARE * (free + reusable_bytes)
+
+
+def require_memory(n_rows, itemsize):
+    """Raise MemoryError if a matrix of n_rows x n_rows does not fit."""
+    require_free(n_rows, itemsize, available_memory())
+
+
+def require_free(n_rows, itemsize, free, device=""):
+    """Raise MemoryError if a matrix of n_rows x n_rows needs more than `free` bytes.
+
+    Parameters
+    ----------
+    n_rows, itemsize : int
+    free : int or None
+        Free bytes, None where unknown.
+    device : str, default=""
+        Named in the message after the free bytes, such as " of the GPU's memory".
+    """
+    needed = itemsize * n_rows**2
+    if free is None or needed <= free:
+        return
+    raise MemoryError(
+        f"The kernel matrix of {n_rows} rows needs {gigabytes(needed)}, and "
+        f"{gigabytes(free)}{device} are free. Fit on fewer rows (about "
+        f"{int((free / itemsize) ** 0.5)} fit), pass solver='pcg', which holds no "
+        "matrix for kernels of a distance, or grow a tree with XRFMRegressor or "
+        "XRFMClassifier" + ("; X in float32 halves it." if itemsize == 8 else ".")
+    )
