@@ -2,6 +2,16 @@
 
 import numpy as np
 import pytest
+from _checks import EXTRA_CHECKS
+from _completion import (
+    completer_of,
+    error,
+    every_solver,
+    low_rank,
+    predicted,
+    triplets_of,
+)
+from _progress import Recorder, StopAfter, has_rich
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
@@ -14,16 +24,6 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from test_completion import (
-    completer_of,
-    error,
-    every_solver,
-    low_rank,
-    predicted,
-    triplets_of,
-)
-from test_progress import Recorder, StopAfter, has_rich
-from test_sklearn import EXTRA_CHECKS
 
 from skrfm import EntryRegressor, LinRFMCompleter
 

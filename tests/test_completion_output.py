@@ -7,9 +7,7 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
-from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
-from test_completion import (
+from _completion import (
     completer_of,
     error,
     every_solver,
@@ -17,6 +15,8 @@ from test_completion import (
     predicted,
     triplets_of,
 )
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
 from skrfm import EntryRegressor, LinRFMCompleter
 from skrfm.completion._low_rank import _lin_rfm

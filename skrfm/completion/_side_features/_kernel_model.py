@@ -161,7 +161,7 @@ def _hidden(observed, share, random_state):
 def warn_of_unknown(entries, rows_known, columns_known, stacklevel):
     """Warn of rows and columns of which neither entries nor features are known."""
     if not rows_known and not columns_known:
-        warn_of_empty(entries, stacklevel + 1)
+        warn_of_empty(entries)
     elif not columns_known:
         empty = np.flatnonzero(entries.column_counts() == 0)
         if len(empty):
