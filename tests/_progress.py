@@ -4,7 +4,7 @@ from sklearn.utils._optional_dependencies import check_rich_support
 
 
 class Recorder:
-    """Notes every task, and the score of every fitted estimator it is offered."""
+    """Keeps every task, and the predictions of every fitted estimator it gets."""
 
     def __init__(self):
         self.begun, self.ended, self.offered = [], [], []
@@ -31,7 +31,7 @@ class Recorder:
 
 
 class StopAfter:
-    """Asks every run to stop after one of its rounds."""
+    """Stops every run after the round with a given number."""
 
     def __init__(self, number):
         self.number = number

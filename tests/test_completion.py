@@ -72,17 +72,17 @@ def test_a_matrix_of_condition_number_1e5_is_recovered(solver):
 @every_solver
 @every_dtype
 @pytest.mark.parametrize("noise", [0.1, 0.5])
-def test_noise_is_smoothed_nearly_as_well_as_with_the_tangent_space_known(
+def test_the_error_of_a_noisy_matrix_is_close_to_that_with_its_tangent_space_known(
     noise, dtype, solver
 ):
-    """That would leave the share df / count of the variance of the noise."""
+    """With it known, the share df / count of the variance of the noise remains."""
     full, X = low_rank(100, 80, noise=noise)
     completer = completer_of(solver=solver, max_rank=6).fit(X.astype(dtype))
     free, count = 2 * (100 + 80 - 2), np.isfinite(X).sum()
     rmse = np.sqrt(np.mean((predicted(completer) - full) ** 2))
     assert completer.rank_ == 2 and completer.converged_
     assert rmse < 1.2 * noise * np.sqrt(free / count)
-    # of what is noise in the hidden entries nothing can be predicted
+    # the noise of the hidden entries cannot be predicted
     expected = 1 - (noise**2 + rmse**2) / np.nanvar(X)
     assert completer.validation_score_ == pytest.approx(expected, abs=0.05)
 
@@ -360,8 +360,8 @@ def test_a_row_is_completed_from_its_own_entries_alone():
     assert_allclose(completer.transform(X[:1]), expected[:1], rtol=1e-12)
 
 
-def test_an_observed_entry_does_not_come_back_as_its_own_prediction():
-    """`keep_observed` is only about the output: the others stay the same."""
+def test_observed_entries_are_kept_or_predicted():
+    """`keep_observed` changes nothing else: the other entries stay the same."""
     _, X = low_rank(noise=0.3)
     completer = completer_of(max_rank=4).fit(X)
     kept = completer.transform(X)

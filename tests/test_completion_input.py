@@ -63,7 +63,7 @@ def test_stored_entries_of_a_sparse_matrix_are_the_observed_ones(kind, dtype):
 
 
 @every_dtype
-def test_entries_given_by_their_places_are_those_of_a_matrix(dtype):
+def test_entries_given_by_index_are_those_of_a_matrix(dtype):
     _, X = low_rank(noise=0.3)
     rows, cols, values = triplets_of(X.astype(dtype))
     order = np.random.default_rng(0).permutation(len(rows))
@@ -165,10 +165,10 @@ def test_the_arrays_of_the_user_are_not_changed(loss, center, solver):
         completer.transform(container)
         for part, copied in zip(parts, before, strict=True):
             assert_array_equal(part, copied)
-    places = [frozen(array) for array in triplets_of(X)]
-    weight = frozen(np.ones(len(places[0])))
-    completer.fit_entries(*places, X.shape, sample_weight=weight)
-    completer.predict_entries(*places[:2])
+    rows, cols, values = (frozen(array) for array in triplets_of(X))
+    weight = frozen(np.ones(len(rows)))
+    completer.fit_entries(rows, cols, values, X.shape, sample_weight=weight)
+    completer.predict_entries(rows, cols)
 
 
 # -- errors -------------------------------------------------------------------------
@@ -340,11 +340,11 @@ def test_rows_and_columns_without_entries_are_named():
     _, X = low_rank(40, 60)
     X[:, 10:17] = np.nan
     message = r"7 columns of X without .* \(10, 11, 12, 13, 14, …\)"
-    places = triplets_of(X)
+    triplets = triplets_of(X)
     the_warning(
         NumericalWarning,
         message,
-        lambda: completer_of().fit_entries(*places, X.shape),
+        lambda: completer_of().fit_entries(*triplets, X.shape),
     )
     message = r"1 row of X without any observed entry \(60\)"
     _, X = low_rank()

@@ -55,9 +55,12 @@ def soft_impute(mask, Y, alpha, steps=3000):
     """The nuclear norm solution with λ = alpha σ_1(W), by proximal gradients."""
     W, penalty = np.zeros(mask.shape), 0.0
     for _ in range(steps):
+        previous = W
         U, s, Vt = np.linalg.svd(np.where(mask, Y, W), full_matrices=False)
-        W = (U * np.maximum(s - penalty, 0)) @ Vt
-        penalty = alpha * np.linalg.norm(W, 2)
+        s = np.maximum(s - penalty, 0)
+        W, penalty = (U * s) @ Vt, alpha * s[0]
+        if np.linalg.norm(W - previous) <= 1e-13 * np.linalg.norm(W):
+            break
     return W
 
 

@@ -153,9 +153,8 @@ def test_a_share_of_the_entries_is_hidden_and_at_least_one(share):
 
 def test_every_entry_is_as_likely_to_be_hidden():
     entries = Pattern(5, 5, 0.9, seed=2).entries()
-    draws = [
-        entries.draw_hidden(0.3, np.random.RandomState(seed)) for seed in range(2000)
-    ]
+    random_state = np.random.RandomState(0)
+    draws = [entries.draw_hidden(0.3, random_state) for _ in range(2000)]
     assert_allclose(np.mean(draws, axis=0), draws[0].mean(), atol=0.05)
 
 
