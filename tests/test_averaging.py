@@ -1,4 +1,4 @@
-"""Averages of machines: who is taken, and that all is the mean of its parts."""
+"""Averages of machines: which are selected, and that outputs are weighted means."""
 
 import pickle
 
@@ -22,9 +22,9 @@ SEARCH = {"n_candidates": 12, "max_iter": 1, "random_state": 0}
 # -- the choice -----------------------------------------------------------------------
 
 
-def contenders(outputs, score):
-    pool = [TrialResult(score(out), None, out) for out in outputs]
-    return sorted(pool, key=lambda contender: -contender.score)
+def trials_of(outputs, score):
+    trials = [TrialResult(score(out), None, out) for out in outputs]
+    return sorted(trials, key=lambda trial: -trial.score)
 
 
 def negative_error(y):
@@ -33,17 +33,17 @@ def negative_error(y):
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 6), most=st.integers(1, 4))
-def test_no_step_betters_the_average(seed, count, most):
+def test_no_further_step_improves_the_average(seed, count, most):
     """By brute force over all that the last step could have added."""
     rng = np.random.default_rng(seed)
     y = rng.normal(size=40)
     score = negative_error(y)
-    pool = contenders(y + rng.normal(size=(count, 40)), score)
-    counts = select(pool, score, most)
+    trials = trials_of(y + rng.normal(size=(count, 40)), score)
+    counts = select(trials, score, most)
     assert counts[0] > 0 and np.count_nonzero(counts) <= most and counts.sum() <= 12
-    outputs = np.array([contender.outputs for contender in pool])
+    outputs = np.array([trial.outputs for trial in trials])
     reached = score(counts @ outputs / counts.sum())
-    assert reached >= pool[0].score
+    assert reached >= trials[0].score
     if counts.sum() < 12:
         for added in np.eye(count, dtype=int):
             more = counts + added
@@ -51,12 +51,12 @@ def test_no_step_betters_the_average(seed, count, most):
                 assert score(more @ outputs / more.sum()) <= reached + 1e-12
 
 
-def test_two_that_err_to_opposite_sides_share_equally():
+def test_two_with_opposite_errors_get_equal_weights():
     y = np.zeros(10)
     error = np.linspace(1, 2, 10)
-    pool = contenders([y + error, y - error, y + 5], negative_error(y))
-    assert_array_equal(select(pool, negative_error(y), 5), [1, 1, 0])
-    assert_array_equal(select(pool, negative_error(y), 1), [1, 0, 0])
+    trials = trials_of([y + error, y - error, y + 5], negative_error(y))
+    assert_array_equal(select(trials, negative_error(y), 5), [1, 1, 0])
+    assert_array_equal(select(trials, negative_error(y), 1), [1, 0, 0])
 
 
 # -- regression -----------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What happens to input that cannot be fitted, or only with care.
 
-Every message names the argument at fault, and says what to do about it.
+Every message names the argument at fault, and names the remedy.
 """
 
 import re
@@ -54,7 +54,7 @@ def with_value(a, value):
     ("value", "message"),
     [(np.inf, "Input X contains infinity"), (-np.inf, "Input X contains infinity")],
 )
-def test_numbers_that_are_none_in_X(cls, value, message, X, y):
+def test_infinite_numbers_in_X(cls, value, message, X, y):
     with pytest.raises(ValueError, match=message):
         cls().fit(with_value(X, value), y)
     machine = cls(**QUICK).fit(X, y)
@@ -334,7 +334,7 @@ def test_a_split_whose_rows_have_no_weight(X, y):
         RFMRegressor(cv=splits).fit(X, y, sample_weight=weight)
 
 
-def test_a_class_weight_that_is_none(X, y):
+def test_an_invalid_class_weight(X, y):
     with pytest.raises(ValueError, match="'class_weight' parameter .*'balanced'"):
         RFMClassifier(class_weight="even").fit(X, y)
 
@@ -434,7 +434,7 @@ def test_two_rows(cls, kernel):
 
 
 @pytest.mark.parametrize("validation", ["cv", "loo", "holdout", "auto"])
-def test_three_rows_can_be_judged(validation, X):
+def test_three_rows_can_be_validated(validation, X):
     machine = RFMRegressor(validation=validation, max_iter=1)
     machine.fit(X[:3], [1.0, 2.0, 4.0])
     assert np.isfinite(machine.predict(X)).all()
@@ -468,7 +468,7 @@ def test_contradicting_duplicates_without_a_ridge(X, y):
 
 
 def test_a_matrix_that_is_not_positive_definite_in_float32(rng):
-    """A smooth kernel of close rows: float64 would do, and the warning says so."""
+    """A smooth kernel of close rows: the warning recommends float64, which suffices."""
     X = rng.uniform(size=(80, 1)).astype(np.float32)
     y = np.sin(6 * X[:, 0])
     machine = RFMRegressor(
@@ -509,7 +509,7 @@ def test_targets_of_extreme_scale(scale, X):
 
 
 @every_estimator
-def test_a_fit_that_fails_leaves_the_machine_as_it_was(cls, X, y, monkeypatch):
+def test_a_fit_that_fails_leaves_the_estimator_unchanged(cls, X, y, monkeypatch):
     machine = cls(**QUICK).fit(X, y)
     before = machine.predict(X)
     with pytest.raises(ValueError, match="Unknown kernel"):
@@ -521,7 +521,7 @@ def test_a_fit_that_fails_leaves_the_machine_as_it_was(cls, X, y, monkeypatch):
     assert_allclose(machine.predict(X), before, rtol=0)
 
 
-def test_a_fit_that_fails_leaves_no_trace_on_a_new_machine(X, y):
+def test_a_fit_that_fails_sets_nothing_on_a_new_estimator(X, y):
     machine = RFMRegressor(kernel="none")
     with pytest.raises(ValueError, match="Unknown kernel"):
         machine.fit(X, y)

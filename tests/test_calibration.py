@@ -45,7 +45,7 @@ def test_the_temperature_has_the_least_loss(n_classes, softness, weight, rng):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_classification_is_judged_by_the_log_loss(n_classes, weight, rng):
+def test_the_criterion_of_classification_is_the_log_loss(n_classes, weight, rng):
     codes, targets, outputs = classification(n_classes, rng)
     found = Calibration.fit(outputs, targets, weight)
     proba = calibrated(outputs, found.temperature, found.softness)
@@ -60,7 +60,7 @@ def test_classification_is_judged_by_the_log_loss(n_classes, weight, rng):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_the_softness_fits_best(n_classes, rng):
-    """Estimates that are right say more than numbers that are logits, and less so."""
+    """Probabilities as estimates need a smaller softness than logits do."""
     n = 5000
     q = rng.dirichlet(np.full(n_classes, 0.1), size=n)
     codes = (q.cumsum(axis=1) < rng.uniform(size=(n, 1))).sum(axis=1)
@@ -84,7 +84,7 @@ def test_probabilities_have_the_order_of_the_outputs(n_classes, rng):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_doubt_is_left_about_separable_outputs(n_classes, rng):
+def test_separable_outputs_have_probabilities_below_1(n_classes, rng):
     _, targets, _ = classification(n_classes, rng)
     for n in (40, 4000):
         rows = np.resize(targets, (n, targets.shape[1]))

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from _checks import EXTRA_CHECKS
 from _completion import (
     completer_of,
     error,
@@ -11,6 +10,7 @@ from _completion import (
     predicted,
     triplets_of,
 )
+from _estimator_checks import EXTRA_CHECKS
 from _progress import Recorder, StopAfter, has_rich
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone

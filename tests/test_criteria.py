@@ -1,4 +1,4 @@
-"""What fits are judged by, against scikit-learn's metrics."""
+"""The criteria of validation, against scikit-learn's metrics."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def weight(rng):
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_regression_is_judged_by_r2(outputs, weight, rng):
+def test_the_criterion_of_regression_is_r2(outputs, weight, rng):
     targets = rng.normal(size=(40, outputs)) * [1.0, 10.0, 0.1][:outputs] + 5
     predictions = targets + rng.normal(size=targets.shape)
     got = RegressionCriterion().score(predictions, targets, weight)
@@ -21,7 +21,7 @@ def test_regression_is_judged_by_r2(outputs, weight, rng):
     assert got == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_constant_target_is_judged_by_its_error(weight, rng):
+def test_the_criterion_of_a_constant_target_is_its_error(weight, rng):
     targets = np.column_stack([np.full(40, 1e6), rng.normal(size=40)])
     predictions = targets + rng.normal(size=(40, 2))
     got = RegressionCriterion().score(predictions, targets, weight)

@@ -36,7 +36,7 @@ from skrfm._cuda import find_runtime
 from skrfm.completion._entries import ObservedEntries
 from skrfm.completion._low_rank._gpu_entries import GpuEntries
 from skrfm.kernels import CNTK, Laplace
-from skrfm.solvers import choose_solver
+from skrfm.solvers import cholesky, choose_solver, conjugate_gradients
 
 KERNELS = ["laplace", "l1_laplace", "lpq_laplace", "ntk"]
 FAST = {"alpha": 0.1, "max_iter": 2, "random_state": 0}
@@ -559,12 +559,15 @@ def test_later_rounds_have_the_memory_of_the_first():
     """A kernel matrix that fits once fits again, in the place of the one before."""
     backend = CudaBackend(HostRuntime(memory=10e6))
     T = backend.asarray(np.random.default_rng(0).normal(size=(1000, 2)))
-    assert choose_solver("auto", Laplace(), T, backend) == ("cholesky", False)
+    assert choose_solver("auto", Laplace(), T, backend) == (cholesky, False)
     gram = backend.gram(Laplace(), T, 1.0)
     backend._runtime.memory -= gram.nbytes
-    assert choose_solver("auto", Laplace(), T, backend) == ("pcg", True)
+    assert choose_solver("auto", Laplace(), T, backend) == (
+        conjugate_gradients,
+        True,
+    )
     held = choose_solver("auto", Laplace(), T, backend, reusable=gram)
-    assert held == ("cholesky", False)
+    assert held == (cholesky, False)
 
 
 def test_strips_follow_the_free_memory():

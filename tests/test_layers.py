@@ -1,4 +1,4 @@
-"""The layers of the package: imports point down, and never in a circle."""
+"""The structure of the package: layers, imports that point down, sizes."""
 
 import ast
 from pathlib import Path
@@ -96,3 +96,32 @@ def test_no_module_imports_itself_in_a_circle():
 def test_the_listing_of_the_package_is_short():
     names = [path for path in ROOT.iterdir() if path.name != "__pycache__"]
     assert len(names) <= 20
+
+
+# -- sizes ----------------------------------------------------------------------------
+
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 450, 45
+
+
+def code_lines(function):
+    """Return the number of lines of a function without its docstring."""
+    body = function.body
+    if ast.get_docstring(function) is not None:
+        body = body[1:]
+    header = function.body[0].lineno - function.lineno
+    return header + (body[-1].end_lineno - body[0].lineno + 1 if body else 0)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_and_functions_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MAX_FILE_LINES
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    long = {
+        node.name: code_lines(node)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, functions) and code_lines(node) > MAX_FUNCTION_LINES
+    }
+    # constructors of scikit-learn's estimators store their parameters line by line
+    long.pop("__init__", None)
+    assert not long

@@ -75,7 +75,7 @@ def test_the_fitted_machine_of_each_round_is_offered(table):
 
 
 @pytest.mark.parametrize("cls", [RFMRegressor, RFMClassifier])
-def test_the_machines_that_the_users_rows_judge_are_offered(cls, table, classes):
+def test_models_scored_on_given_validation_rows_are_offered(cls, table, classes):
     X, y = table if cls is RFMRegressor else classes
     recorder = Recorder()
     machine = cls(**ONE, max_iter=2).set_callbacks(recorder)

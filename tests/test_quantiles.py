@@ -16,7 +16,7 @@ from skrfm._tables._quantiles import Quantiles
 
 def encoded(X, scaling, mask=None, weight=None):
     weight = np.ones(len(X)) if weight is None else weight
-    encoder = TableEncoder.fit(X, mask, weight, scaling, np)
+    encoder = TableEncoder.fit(X, mask, weight, scaling=scaling, xp=np)
     return encoder.transform(X, np), encoder
 
 
@@ -145,9 +145,10 @@ def test_any_array_library_has_the_same_quantiles(rng):
 
     X, _ = of_orders(rng)
     weight = np.ones(len(X))
-    there = xp.asarray(X), None, xp.asarray(weight), "quantile", xp
+    X_xp, weight = xp.asarray(X), xp.asarray(weight)
     with config_context(array_api_dispatch=True):
-        Z = TableEncoder.fit(*there).transform(xp.asarray(X), xp)
+        encoder = TableEncoder.fit(X_xp, None, weight, scaling="quantile", xp=xp)
+        Z = encoder.transform(X_xp, xp)
     assert_allclose(np.asarray(Z), encoded(X, "quantile")[0], atol=1e-12)
 
 
@@ -156,7 +157,7 @@ def scores(history, rows=slice(None)):
     return {row[:3]: row[3] for row in zip(*columns, strict=True)}
 
 
-def test_rows_of_the_user_choose_the_scaling_too(rng):
+def test_given_validation_rows_choose_the_scaling(rng):
     X, y = of_orders(rng)
     model = RFMClassifier(max_iter=1, random_state=0)
     model.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
@@ -183,7 +184,7 @@ def test_machines_of_an_average_may_differ_in_scaling(rng):
     assert_allclose(best.decision_function(X[250:]), scores[0], rtol=1e-7)
 
 
-def test_a_tree_is_cut_on_clipped_numbers_or_has_quantiles(rng):
+def test_a_tree_splits_clipped_numbers_or_has_quantiles(rng):
     X, y = of_orders(rng)
     for leaf, columns in ((None, 2), (RFMClassifier(scaling="quantile"), 4)):
         model = XRFMClassifier(leaf, max_leaf_size=150, random_state=0).fit(X, y)

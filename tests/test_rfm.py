@@ -57,9 +57,27 @@ def test_the_public_names():
         "TransferKernel",
         "XRFMClassifier",
         "XRFMRegressor",
+        "agop",
+        "completion",
+        "exceptions",
+        "inspection",
         "kernels",
+        "lin_rfm",
+        "rfm",
+        "rfm_cv",
+        "solvers",
+        "transfer",
+        "xrfm",
     }
     assert skrfm.__version__
+    assert dir(skrfm) == sorted([*skrfm.__all__, "__version__"])
+    for name in skrfm.__all__:
+        exported = getattr(skrfm, name)
+        module = getattr(exported, "__module__", exported.__name__)
+        # where it is defined is not where it is imported from
+        assert module.startswith("skrfm.") and "._" not in module
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        skrfm.nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("kernel", ["laplace", "l1_laplace"])
@@ -227,7 +245,7 @@ def test_a_weight_is_a_number_of_repeats_with_balanced_classes(classes, rng):
     assert_weights_are_repeats(machine, X[:40], labels[:40], rng.normal(size=(9, 4)))
 
 
-def test_a_weight_is_a_number_of_repeats_among_the_users_rows(table):
+def test_a_weight_is_a_number_of_repeats_among_validation_rows(table):
     X, y = table
     machine = RFMRegressor(kernel="laplace", alpha=0.2, max_iter=2)
     assert_weights_are_repeats(
@@ -259,7 +277,7 @@ def test_class_weights_are_sample_weights(classes):
         assert_allclose(machine.predict_proba(X), expected.predict_proba(X), rtol=1e-9)
 
 
-def test_class_weights_count_in_the_users_rows(classes):
+def test_class_weights_apply_to_validation_rows(classes):
     X, labels = classes
     chosen = {"ash": 1.0, "birch": 2.0, "cedar": 0.5}
     machine = RFMClassifier(**FAST, class_weight=chosen)
@@ -328,7 +346,7 @@ def test_importances_add_up_to_1_and_find_the_features(table):
 
 
 def test_importances_of_round_0_are_those_of_its_predictor(table):
-    """The metric of round 0 is the identity: its gradients tell more."""
+    """The metric of round 0 is the identity: importances come from its gradients."""
     X, y = table
     machine = RFMRegressor(
         kernel="laplace", alpha=0.1, validation=None, max_iter=0, scaling=None
@@ -567,7 +585,7 @@ def test_history_is_a_table(table):
     assert not frame.duplicated(["kernel", "alpha", "iter"]).any()
 
 
-def test_history_of_a_fit_that_nothing_judged(table):
+def test_history_of_a_fit_without_validation(table):
     X, y = table
     machine = RFMRegressor(**{**FAST, "max_iter": 3}, validation=None).fit(X, y)
     assert_array_equal(machine.history_["iter"], [0, 1, 2, 3])

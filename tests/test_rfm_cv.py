@@ -83,7 +83,7 @@ def test_any_scorer(scoring, wine):
     assert 0.8 < model.best_score_ <= 1
 
 
-def test_a_scorer_of_ones_own(table):
+def test_a_custom_scorer(table):
     X, y = table
     loss = make_scorer(mean_pinball_loss, greater_is_better=False, alpha=0.9)
     folds = list(KFold(3).split(X))
@@ -126,9 +126,9 @@ def test_candidates_of_one_distance_share_it(table, monkeypatch):
     expected = search.fit(X, y).cv_results_["mean_test_score"]
     compute, calls = NumpyBackend.distance_powers, []
 
-    def counted(self, kernel, T, category_sizes=()):
+    def counted(self, kernel, T, *, category_sizes=()):
         calls.append((kernel.norm_order, kernel.coordinatewise))
-        return compute(self, kernel, T, category_sizes)
+        return compute(self, kernel, T, category_sizes=category_sizes)
 
     monkeypatch.setattr(NumpyBackend, "distance_powers", counted)
     kernels = search.fit(X, y).cv_results_["param_kernel"]
@@ -159,20 +159,20 @@ def test_a_budget_ends_the_search(table):
     assert model.best_iter_ == 0 and model.score(X, y) > 0.5
 
 
-class Path:
+class Trial:
     def __init__(self, *scores):
-        self.scores, self.alive = list(scores), True
+        self.scores, self.active = list(scores), True
 
 
-def test_the_worse_half_is_given_up():
-    paths = [Path(score) for score in (0.1, 0.9, 0.3, 0.8, 0.2, 0.7, 0.6, 0.5, 0.4)]
-    halve(paths, 0)
-    assert all(path.alive for path in paths)
-    halve(paths, 1)
-    assert [p.scores[0] for p in paths if p.alive] == [0.9, 0.8, 0.7, 0.6, 0.5]
-    halve(paths, 2)
-    halve(paths, 3)
-    assert [p.scores[0] for p in paths if p.alive] == [0.9, 0.8, 0.7, 0.6]
+def test_the_worse_half_ends():
+    trials = [Trial(score) for score in (0.1, 0.9, 0.3, 0.8, 0.2, 0.7, 0.6, 0.5, 0.4)]
+    halve(trials, 0)
+    assert all(trial.active for trial in trials)
+    halve(trials, 1)
+    assert [t.scores[0] for t in trials if t.active] == [0.9, 0.8, 0.7, 0.6, 0.5]
+    halve(trials, 2)
+    halve(trials, 3)
+    assert [t.scores[0] for t in trials if t.active] == [0.9, 0.8, 0.7, 0.6]
 
 
 def assert_in_the_space(candidate):
@@ -189,7 +189,9 @@ def assert_in_the_space(candidate):
 
 def test_candidates_are_of_the_space():
     first = (Laplace(), L1Laplace())
-    candidates = RandomCandidates(500, 0, first, {"max_iter": 2}).first
+    candidates = RandomCandidates(
+        500, seed=0, first_kernels=first, shared={"max_iter": 2}
+    ).first
     assert len(candidates) == 300
     assert all(isinstance(candidate, Candidate) for candidate in candidates)
     assert {repr(candidate.kernel) for candidate in candidates[:8]} == set(
@@ -212,11 +214,13 @@ def test_candidates_are_of_the_space():
 
 @pytest.mark.parametrize("count", [1, 5, 12, 13, 21, 30])
 def test_candidates_are_as_many_as_asked_for(count):
-    candidates = RandomCandidates(count, 0, (Laplace(), L1Laplace(), NTK()), {})
-    heats = [candidates.first]
-    while heats[-1]:
-        heats.append(candidates.more(heats[0]))
-    sizes = [len(heat) for heat in heats]
+    candidates = RandomCandidates(
+        count, seed=0, first_kernels=(Laplace(), L1Laplace(), NTK()), shared={}
+    )
+    batches = [candidates.first]
+    while batches[-1]:
+        batches.append(candidates.next_batch(batches[0]))
+    sizes = [len(batch) for batch in batches]
     assert sum(sizes) == candidates.count == count
     assert sizes[0] >= min(count, 12) and len(sizes) <= 4
 
@@ -229,8 +233,8 @@ def test_candidates_are_as_many_as_asked_for(count):
 def test_later_candidates_are_near_the_best(kernel):
     best = Candidate(kernel, 5e-6, "29*median", diagonal=kernel.coordinatewise)
     worst = Candidate(Laplace(), 10, "0.3*median")
-    candidates = RandomCandidates(2000, 0, (), {})
-    near = candidates.more([best, best, best, worst])
+    candidates = RandomCandidates(2000, seed=0, first_kernels=(), shared={})
+    near = candidates.next_batch([best, best, best, worst])
     assert len(near) == 400
     for candidate in near:
         assert candidate.diagonal == best.diagonal
@@ -245,8 +249,8 @@ def test_later_candidates_are_near_the_best(kernel):
     assert ratios.min() == pytest.approx(np.log(0.2)) and 0.5 < ratios.std() < 1.3
 
 
-def test_later_candidates_are_better(table):
-    """The best of the first heats, of a search without them, is not the best."""
+def test_later_batches_are_better(table):
+    """The best of the first batches, of a search without them, is not the best."""
     X, y = table
     many = RFMRegressorCV(n_candidates=30, cv=3, random_state=0).fit(X, y)
     scores = many.cv_results_["mean_test_score"]
@@ -255,7 +259,7 @@ def test_later_candidates_are_better(table):
     assert np.median(scores[18:]) > np.median(scores[:18])
 
 
-def test_rows_of_the_user_may_judge(table):
+def test_validation_rows_can_be_given(table):
     X, y = table
     model = RFMRegressorCV(**SMALL).fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
     best = model.machines_[0].score(X[80:], y[80:])
@@ -273,7 +277,7 @@ def test_messages(table, wine):
         RFMClassifierCV(**SMALL, scoring="r2").fit(*wine)
 
 
-def test_scorers_see_weights(wine):
+def test_scorers_get_weights(wine):
     X, y = wine
     weight = np.where(y == "red", 5.0, 1.0)
     folds = list(StratifiedKFold(3).split(X, y))

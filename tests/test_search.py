@@ -1,7 +1,7 @@
 """The choice of round, ridge and kernel, against machines fitted one by one.
 
 Every score in `history_` is computed again from machines with ``validation=None``
-that were fitted on the rows that the score says it comes from.
+that were fitted to the rows that the score comes from.
 """
 
 import numpy as np
@@ -154,7 +154,7 @@ def test_cv_takes_what_scikit_learn_takes(table):
     assert len(history(RepeatedKFold(n_splits=2, n_repeats=2, random_state=0)))
 
 
-def test_cv_may_leave_rows_out_of_the_judging(table):
+def test_cv_may_leave_rows_out_of_the_validation(table):
     X, y = table
     folds = [(np.arange(12, 48), np.arange(12))]
     machine = RFMRegressor(
@@ -179,12 +179,12 @@ def test_more_folds_than_rows(rng):
 def test_folds_are_stratified_and_shuffled(rng):
     labels = np.repeat([0, 1], [40, 10])
     keep = np.ones(50, dtype=bool)
-    for _, test in make_folds(5, labels, keep, seed=0):
+    for _, test in make_folds(5, labels, keep=keep, seed=0):
         assert np.bincount(labels[test]).tolist() == [8, 2]
         assert (np.diff(test) > 1).any()
     # a class of a single row cannot be stratified
     labels[:1] = 2
-    folds = make_folds(5, labels, keep, seed=0)
+    folds = make_folds(5, labels, keep=keep, seed=0)
     assert sorted(np.concatenate([test for _, test in folds])) == list(range(50))
     assert all((np.diff(test) > 1).any() for _, test in folds)
 
@@ -256,7 +256,7 @@ def test_leave_one_out_keeps_the_machine_of_the_best_round(table):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_rows_of_the_user_judge_and_are_not_fitted(weighted, table, rng):
+def test_given_validation_rows_are_scored_and_not_fitted(weighted, table, rng):
     X, y = table
     X_val = rng.normal(size=(30, 4))
     y_val = np.sin(2 * X_val[:, 0]) + 0.3 * X_val[:, 1]
@@ -273,7 +273,7 @@ def test_rows_of_the_user_judge_and_are_not_fitted(weighted, table, rng):
     assert_allclose(machine.predict(X), expected.predict(X), rtol=1e-9, atol=1e-12)
 
 
-def test_probabilities_are_calibrated_on_the_rows_of_the_user(classes):
+def test_probabilities_are_calibrated_on_given_validation_rows(classes):
     X, labels = classes
     machine = RFMClassifier(kernel="laplace", max_iter=2)
     machine.fit(X[:40], labels[:40], X_val=X[40:], y_val=labels[40:])
@@ -289,7 +289,7 @@ def test_probabilities_are_calibrated_on_the_rows_of_the_user(classes):
     assert min(others) - 1e-6 <= loss <= min(others) + 0.05 / len(scores)
 
 
-def test_rows_of_the_user_may_be_in_another_precision(table):
+def test_validation_rows_may_have_another_precision(table):
     X, y = table
     narrow = X.astype(np.float32)
     for kernel in ("laplace", "l1_laplace"):
@@ -334,7 +334,7 @@ def test_kernel_auto_chooses_by_score(rng):
     assert isinstance(RFMRegressor(**shared).fit(X, jumps).kernel_, L1Laplace)
 
 
-def test_the_best_ridges_of_each_kernel_go_on(table):
+def test_the_best_ridges_of_each_kernel_continue(table):
     X, y = table
     for validation in ("cv", "holdout", "loo"):
         machine = RFMRegressor(max_iter=2, validation=validation, random_state=0)

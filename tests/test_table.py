@@ -55,7 +55,7 @@ def frame(rng):
 
 def encoded(X, scaling="clipped", mask=None, weight=None):
     weight = np.ones(len(X)) if weight is None else weight
-    encoder = TableEncoder.fit(X, mask, weight, scaling, np)
+    encoder = TableEncoder.fit(X, mask, weight, scaling=scaling, xp=np)
     return encoder.transform(X, np), encoder
 
 
@@ -90,7 +90,7 @@ def test_without_scaling_numbers_are_as_they_are(rng):
 
 
 @pytest.mark.parametrize("scaling", ["clipped", "standard", None])
-def test_missing_numbers_are_at_the_mean_and_say_so(scaling, rng):
+def test_missing_numbers_are_set_to_the_mean_with_an_indicator(scaling, rng):
     X = rng.normal(2, 3, size=(30, 3))
     X[::4, 1] = np.nan
     Z, encoder = encoded(X, scaling)
@@ -132,7 +132,7 @@ def test_a_column_that_is_always_missing(rng):
 def test_the_reader_numbers_sorted_levels(frame):
     X, _ = frame
     mask = np.array([False, True, False, False, False, True])
-    C = TableReader(mask).fit(X).transform(X)
+    C = TableReader(mask).fit(X, np.ones(len(X))).transform(X)
     known = X["color"].notna().to_numpy()
     assert_array_equal(np.isnan(C[:, 1]), ~known)
     expected = np.searchsorted(["blue", "green", "red"], X["color"][known].astype(str))
@@ -141,9 +141,9 @@ def test_the_reader_numbers_sorted_levels(frame):
 
 
 def test_of_too_many_levels_the_rarest_are_one(monkeypatch):
-    monkeypatch.setattr("skrfm._tables._table.MAX_LEVELS", 3)
+    monkeypatch.setattr("skrfm._tables._reader.MAX_LEVELS", 3)
     X = pd.DataFrame({"a": pd.Categorical(list("aaabbbcdef"))})
-    C = TableReader(np.array([True])).fit(X).transform(X)
+    C = TableReader(np.array([True])).fit(X, np.ones(10)).transform(X)
     assert_array_equal(C[:, 0], [0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
 
 
@@ -176,7 +176,7 @@ def test_a_frame_is_what_scikit_learn_makes_of_it(kernel, frame):
 
 
 @pytest.mark.parametrize("kernel", ["laplace", "l1_laplace"])
-def test_large_categories_are_weighed_and_not_mixed(kernel, frame):
+def test_large_categories_are_weighted_and_not_mixed(kernel, frame):
     X, y = frame
     model = RFMRegressor(kernel=kernel, **QUICK).fit(X, y)
     levels = X["code"].cat.categories.isin(X["code"]).sum()
@@ -231,7 +231,7 @@ def test_predictions_of_what_fit_has_not_seen(frame):
     assert model.transform(new).shape == (3, len(model.components_))
 
 
-def test_names_and_masks_and_places_say_the_same(frame):
+def test_names_masks_and_indices_are_equivalent(frame):
     X, y = frame
     X = X.assign(code=X["code"].astype(int), color=X["color"].astype(str))
     expected = None
@@ -290,7 +290,7 @@ def test_validation_rows_are_frames_too(frame):
     assert model.history_["score"].max() > 0.3
 
 
-def test_they_work_in_a_grid_search(frame):
+def test_categories_work_in_a_grid_search(frame):
     X, y = frame
     grid = {"scaling": ["clipped", None], "alpha": [0.1, 1.0]}
     model = RFMRegressor(kernel="l1_laplace", validation=None, max_iter=1)
@@ -320,7 +320,7 @@ def test_units_do_not_matter(rng):
 # -- errors ---------------------------------------------------------------------------
 
 
-def test_strings_without_a_categorical_dtype_say_what_to_do(frame):
+def test_the_error_for_strings_names_the_remedy(frame):
     X, y = frame
     X = X.assign(color=X["color"].astype(object))
     with pytest.raises(ValueError, match=r"astype\('category'\).*categorical_features"):
@@ -337,7 +337,7 @@ def test_strings_without_a_categorical_dtype_say_what_to_do(frame):
         ([0.5], "categorical_features must be an array-like of bool, int or str"),
     ],
 )
-def test_features_that_are_none(features, message, frame):
+def test_invalid_categorical_features(features, message, frame):
     X, y = frame
     with pytest.raises(ValueError, match=message):
         RFMRegressor(categorical_features=features).fit(X, y)

@@ -1,8 +1,8 @@
 """The recursion: fit, average the gradient outer products, reweight, repeat."""
 
-from ._candidate import Candidate
 from ._distances import Distances, parse_bandwidth
 from ._rounds import (
+    Candidate,
     PreparedData,
     Round,
     Workspace,

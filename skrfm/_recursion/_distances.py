@@ -28,22 +28,29 @@ class Distances:
         self._medians = {}
         self._norm = self._powers = None
 
-    def median(self, candidate, T, weight, backend, *, mapped):
-        """Return the median distance of the rows of T."""
+    def bandwidth(self, candidate, T, weight, backend, *, mapped):
+        """Return the bandwidth of a candidate for the rows of T.
+
+        `mapped` says whether a metric has mapped them; if not, the median distance is
+        shared.
+        """
+        factor, is_multiple = parse_bandwidth(candidate.bandwidth)
+        if not is_multiple:
+            return factor
         norm = _norm(candidate)
-        if not mapped and norm in self._medians:
-            return self._medians[norm]
-        median = median_distance(
-            candidate.kernel,
-            T,
-            weight,
-            backend,
-            seed=candidate.seed,
-            category_sizes=candidate.lookup_sizes,
-        )
+        median = None if mapped else self._medians.get(norm)
+        if median is None:
+            median = median_distance(
+                candidate.kernel,
+                T,
+                weight,
+                backend,
+                seed=candidate.seed,
+                category_sizes=candidate.lookup_sizes,
+            )
         if not mapped:
             self._medians[norm] = median
-        return median
+        return factor * median
 
     def powers(self, candidate, T, backend, *, mapped):
         """Return ‖t_i − t_j‖_p^p for i >= j, or None where they are not shared.
@@ -76,7 +83,7 @@ def _pays(kernel, T, backend):
 
 
 def parse_bandwidth(bandwidth):
-    """Return (value, None) for a number and (None, multiple) for "multiple*median"."""
+    """Return a number, and whether it is a multiple of the median distance."""
     if isinstance(bandwidth, str):
         match = _MEDIAN.fullmatch(bandwidth)
         try:
@@ -84,9 +91,9 @@ def parse_bandwidth(bandwidth):
         except ValueError:
             multiple = 0.0
         if multiple > 0 and np.isfinite(multiple):
-            return None, multiple
+            return multiple, True
     elif 0 < bandwidth < np.inf:
-        return float(bandwidth), None
+        return float(bandwidth), False
     raise ValueError(
         'bandwidth must be a positive number, "median", or a positive multiple of it '
         f'such as "2*median"; got {bandwidth!r}.'

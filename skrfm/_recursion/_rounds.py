@@ -5,12 +5,85 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._backend import Array, Backend, HeldGram
+from .._backend import Array, Backend, HeldGram, Kernel
 from .._tables import Data
 from ..agop import AgopOptions, FeatureMetric, average_gradient_outer_product
-from ..solvers import choose_solver, leave_one_out_residuals, solve
-from ._candidate import Candidate
-from ._distances import Distances, parse_bandwidth
+from ..solvers import Solution, choose_solver, leave_one_out_residuals
+from ._distances import Distances
+
+# A full metric mixes a category of up to so many levels with the other columns; the
+# levels of a larger one, which would make it much larger, get weights only.
+MIXED_LEVELS = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The parameters of one recursion: all that defines it except the data.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    alpha : float
+        The ridge.
+    bandwidth : float or str
+        A number, or a multiple of the median distance such as "3*median".
+    max_iter : int
+        The last round; round 0 has no metric.
+    diagonal : bool
+        Whether the metric is diagonal.
+    n_components : int, float or None
+        Truncation of the metric.
+    fit_intercept, center_gradients : bool
+    max_agop_samples : int or None
+        Rows in the average of the gradient outer products.
+    solver : str
+    seed : int
+        Seeds subsamples of rows.
+    category_sizes : tuple of int
+        Numbers of levels of the categories, whose columns come last.
+    scaling : str or None
+        The scaling of the numbers, which decides what columns the rows have.
+    weight_unit : float
+        What the weights of the user were divided by, and so `alpha` is.
+    """
+
+    kernel: Kernel
+    alpha: float
+    bandwidth: float | str = "median"
+    max_iter: int = 5
+    diagonal: bool = False
+    n_components: int | float | None = None
+    fit_intercept: bool = True
+    center_gradients: bool = False
+    max_agop_samples: int | None = None
+    solver: str = "auto"
+    seed: int = 0
+    category_sizes: tuple[int, ...] = ()
+    scaling: str | None = None
+    weight_unit: float = 1.0
+
+    @property
+    def ridge(self):
+        """The ridge of a row of weight 1."""
+        return self.alpha / self.weight_unit
+
+    @property
+    def lookup_sizes(self):
+        """The sizes of the categories that metrics do not mix, and kernels look up.
+
+        With a full metric these are the large categories only, which come last.
+        """
+        if self.kernel.of_inner_products:
+            return ()
+        if self.diagonal:
+            # truncation leaves columns out and changes their order
+            return self.category_sizes if self.n_components is None else ()
+        return tuple(size for size in self.category_sizes if size > MIXED_LEVELS)
+
+    @property
+    def n_unmixed(self):
+        """The number of columns at the end that a full metric weighs one by one."""
+        return 0 if self.diagonal else sum(self.lookup_sizes)
 
 
 @dataclass(kw_only=True)
@@ -29,13 +102,10 @@ class Round:
         What is subtracted from rows before they are mapped.
     T : array of shape (n, k) or None
         The mapped training rows; None once the next round has begun.
-    coef : array of shape (n, c)
+    solution : Solution
+        The coefficients, and how they were found.
     intercept : array of shape (c,)
     loo_residuals : array of shape (n, c) or None
-    jitter : float
-        What was added to the diagonal of the kernel matrix to factorise it.
-    residual : float
-        Residual of an iterative solver, relative to the targets.
     last : bool
         Whether no round follows.
     agop : ndarray or None
@@ -49,13 +119,11 @@ class Round:
     bandwidth: float
     center: Array
     T: Array
-    coef: Array
+    solution: Solution
     intercept: Array
     loo_residuals: Array | None = None
-    jitter: float = 0.0
-    residual: float = 0.0
     last: bool = False
-    agop: np.ndarray | None = field(default=None, repr=False)
+    agop: Array | None = field(default=None, repr=False)
 
     def predict(self, X, backend):
         """Return the outputs (m, c) at the rows of X."""
@@ -64,7 +132,7 @@ class Round:
             self.metric.transform(X - self.center, backend),
             self.T,
             self.bandwidth,
-            self.coef,
+            self.solution.coef,
             category_sizes=self.candidate.lookup_sizes,
         )
         return out + self.intercept
@@ -178,19 +246,24 @@ def fit_round(
     Round
     """
     T = prepared.mapped(metric, backend)
-    bandwidth = _bandwidth(candidate, T, prepared, backend)
+    bandwidth = prepared.distances.bandwidth(
+        candidate, T, prepared.weight, backend, mapped=T is not prepared.X
+    )
     gram, solver = _gram(
-        candidate, T, bandwidth, prepared, backend, workspace, leave_one_out
+        prepared,
+        candidate,
+        T,
+        bandwidth,
+        backend=backend,
+        workspace=workspace,
+        leave_one_out=leave_one_out,
     )
     solution, residuals = _solve(
         gram, prepared, candidate, backend, solver=solver, leave_one_out=leave_one_out
     )
     agop = None
     if with_agop:
-        options = _agop_options(T.shape[0], candidate)
-        agop = average_gradient_outer_product(
-            gram, solution.coef, prepared.weight, backend, options
-        )
+        agop = _agop(gram, solution.coef, prepared.weight, candidate, backend)
         agop = metric.pull_back(agop)
     return Round(
         number=number,
@@ -199,11 +272,9 @@ def fit_round(
         bandwidth=bandwidth,
         center=prepared.center,
         T=T,
-        coef=solution.coef,
+        solution=solution,
         intercept=prepared.intercept,
         loo_residuals=residuals,
-        jitter=solution.jitter,
-        residual=solution.residual,
         agop=agop,
     )
 
@@ -217,7 +288,7 @@ def next_metric(fitted: Round, backend: Backend) -> FeatureMetric | None:
     if agop is None:
         return None
     fitted.agop = agop if agop.ndim == 1 else np.diagonal(agop).copy()
-    eps = float(backend.xp.finfo(fitted.coef.dtype).eps)
+    eps = float(backend.xp.finfo(fitted.solution.coef.dtype).eps)
     candidate = fitted.candidate
     return FeatureMetric.from_agop(
         agop, candidate.n_components, eps=eps, n_unmixed=candidate.n_unmixed
@@ -261,18 +332,8 @@ def _center_targets(data, fit_intercept, xp):
     return mean, data.Y - mean
 
 
-def _bandwidth(candidate, T, prepared, backend):
-    value, multiple = parse_bandwidth(candidate.bandwidth)
-    if value is not None:
-        return value
-    median = prepared.distances.median(
-        candidate, T, prepared.weight, backend, mapped=T is not prepared.X
-    )
-    return multiple * median
-
-
-def _gram(candidate, T, bandwidth, prepared, backend, workspace, leave_one_out):
-    """Return the Gram of mapped rows, and the name of the solver."""
+def _gram(prepared, candidate, T, bandwidth, *, backend, workspace, leave_one_out):
+    """Return the Gram of mapped rows, and the solver."""
     kernel, category_sizes = candidate.kernel, candidate.lookup_sizes
     solver, streamed = choose_solver(
         candidate.solver,
@@ -287,47 +348,48 @@ def _gram(candidate, T, bandwidth, prepared, backend, workspace, leave_one_out):
             kernel, T, bandwidth, category_sizes=category_sizes
         )
         return gram, solver
-    powers = prepared.distances.powers(
-        candidate, T, backend, mapped=T is not prepared.X
-    )
     workspace.gram = backend.gram(
         kernel,
         T,
         bandwidth,
         reusable=workspace.gram,
         category_sizes=category_sizes,
-        powers=powers,
+        powers=prepared.distances.powers(
+            candidate, T, backend, mapped=T is not prepared.X
+        ),
     )
     return workspace.gram, solver
 
 
-def _agop_options(n, candidate):
-    """Return the options of the average, with its seeded subsample of rows."""
-    rows, most = None, candidate.max_agop_samples
+def _agop(gram, coef, weight, candidate, backend):
+    """Return the AGOP of mapped rows, over a seeded subsample if there are many."""
+    rows, n, most = None, gram.T.shape[0], candidate.max_agop_samples
     if most is not None and n > most:
         rng = np.random.default_rng(candidate.seed)
         rows = np.sort(rng.choice(n, most, replace=False))
-    return AgopOptions(
+    options = AgopOptions(
         diagonal=candidate.diagonal,
         centered=candidate.center_gradients,
         rows=rows,
         n_unmixed=candidate.n_unmixed,
+    )
+    return average_gradient_outer_product(
+        gram, coef, weight, backend=backend, options=options
     )
 
 
 def _solve(gram, prepared, candidate, backend, *, solver, leave_one_out):
     """Return the solution of one round, and leave-one-out residuals or None."""
     Y, weight, xp = prepared.Y, prepared.weight, backend.xp
-    ridge = candidate.alpha / weight
+    ridge = candidate.ridge / weight
     # the mean of the targets is left out with a row, which takes a solve for ones
     with_mean = leave_one_out and candidate.fit_intercept
     targets = xp.concat([Y, xp.ones_like(Y[:, :1])], axis=1) if with_mean else Y
-    solution = solve(
+    solution = solver(
         gram,
         targets,
         ridge,
         backend,
-        solver=solver,
         want_diagonal=leave_one_out,
         seed=candidate.seed,
     )

@@ -14,6 +14,7 @@ from ._judging import (
 from ._race import (
     Candidates,
     Choice,
+    SearchRules,
     TrialResult,
     choose,
     drop_ridges,
@@ -33,6 +34,7 @@ __all__ = [
     "LastRound",
     "LeaveOneOut",
     "RegressionCriterion",
+    "SearchRules",
     "TrialResult",
     "ValidationRows",
     "ValidationSet",

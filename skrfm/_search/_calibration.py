@@ -10,20 +10,22 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+# bounds of the search for the temperature
 _TEMPERATURES = (0.1, 100.0)
-# the smaller, the more is said by an estimate near 0: of rare classes, for one
+# The smaller the softness, the more an estimate near 0 lowers a probability, as rare
+# classes need. Chosen on the choosing half of the tables (benchmarks/calibration.py).
 _SOFTNESSES = (0.05, 0.2, np.inf)
-# softplus(x) is exp(x) to all digits below
-_FAR_BELOW = -40.0
+# below it softplus(x) equals exp(x) in float64, and its logarithm x
+_EXPONENTIAL_BELOW = -40.0
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Probabilities are softmax(temperature · φ(q)) of the estimates q.
 
-    φ(q) is log softplus(q / softness), which is nearly log q where q is far above the
-    softness, and linear below 0. An infinite softness has φ(q) = q. All of them keep
-    the order of the classes.
+    φ(q) is log softplus(q / softness): about log q where q is far above the softness,
+    and linear in q below 0. With an infinite softness φ(q) is q. Every φ keeps the
+    order of the classes.
     """
 
     temperature: float = 1.0
@@ -31,21 +33,21 @@ class Calibration:
 
     @classmethod
     def fit(cls, outputs, targets, weight, softnesses=_SOFTNESSES):
-        """Return the one of the least log-loss.
+        """Return the calibration of the least log-loss.
 
-        The loss is on the rows and on one more, which may be of any class: however well
-        n rows are told apart, a doubt of 1 / (n + 1) is left.
+        One more row is added, which belongs to each class in equal parts: however well
+        n rows are separated, a probability of 1 / (n + 1) of an error remains.
 
         Parameters
         ----------
         outputs, targets : ndarray of shape (m, c)
-            Outputs on rows not fitted to, and the coded classes of those.
+            Outputs on validation rows, and their coded classes.
         weight : ndarray of shape (m,)
         softnesses : iterable of float
         """
-        found = [_temperature(outputs, targets, weight, s) for s in softnesses]
-        softness = int(np.argmin([loss for loss, _ in found]))
-        return cls(found[softness][1], softnesses[softness])
+        fits = [_temperature(outputs, targets, weight, s) for s in softnesses]
+        best = int(np.argmin([loss for loss, _ in fits]))
+        return cls(fits[best][1], softnesses[best])
 
     def probabilities(self, outputs):
         """Return class probabilities (m, n_classes) from outputs (m, c)."""
@@ -61,13 +63,13 @@ class Calibration:
 
 
 def _temperature(outputs, targets, weight, softness):
-    """Return the least loss at a softness, and the temperature that has it."""
+    """Return the least loss at a softness, and its temperature."""
     phi = _features(outputs, softness)
     share = weight / weight.sum()
-    doubt = 1 / (weight.sum() + 1)
+    smoothing = 1 / (weight.sum() + 1)
     own = phi[np.arange(len(phi)), _classes(targets)]
     largest = phi.max(axis=1)
-    slope = share @ ((1 - doubt) * own + doubt * phi.mean(axis=1) - largest)
+    slope = share @ ((1 - smoothing) * own + smoothing * phi.mean(axis=1) - largest)
     phi -= largest[:, None]
 
     def loss(log_temperature):
@@ -77,19 +79,19 @@ def _temperature(outputs, targets, weight, softness):
 
     bounds = np.log(_TEMPERATURES)
     options = {"xatol": 1e-4}
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options=options)
-    return found.fun, float(np.exp(found.x))
+    minimum = minimize_scalar(loss, bounds=bounds, method="bounded", options=options)
+    return minimum.fun, float(np.exp(minimum.x))
 
 
 def _features(outputs, softness):
-    """Return φ of the estimates (m, n_classes), in memory of its own."""
+    """Return φ of the estimates, a new array (m, n_classes)."""
     q = outputs.astype(np.float64)
     if q.shape[1] == 1:  # two classes, coded ±1
         q = np.hstack([1 - q, 1 + q]) / 2
     if np.isinf(softness):
         return q
     q /= softness
-    return np.where(q < _FAR_BELOW, q, np.log(np.logaddexp(0, q)))
+    return np.where(q < _EXPONENTIAL_BELOW, q, np.log(np.logaddexp(0, q)))
 
 
 def _classes(targets):

@@ -21,6 +21,16 @@ class Criterion(Protocol):
         """Return the score of outputs (m, c) against coded targets (m, c)."""
         ...
 
+    def part_scores(
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        weight: np.ndarray,
+        parts: list[slice],
+    ) -> list[float]:
+        """Return the scores of slices of the rows."""
+        ...
+
 
 class RegressionCriterion:
     """The weighted R², averaged over the outputs.
@@ -48,7 +58,7 @@ class RegressionCriterion:
 
 
 class ClassificationCriterion:
-    """Minus the weighted log-loss of the probabilities at their best calibration."""
+    """Minus the weighted log-loss of the best calibrated probabilities."""
 
     name = "neg_log_loss"
 
@@ -58,7 +68,7 @@ class ClassificationCriterion:
         return score
 
     def part_scores(self, outputs, targets, weight, parts):
-        """Return the scores of slices of the rows, at one calibration of all."""
+        """Return the scores of slices of the rows, with one calibration of all rows."""
         calibration = Calibration.fit(outputs, targets, weight)
         likelihood = calibration.log_likelihood(outputs, targets)
         return [float(weight[p] @ likelihood[p] / weight[p].sum()) for p in parts]

@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.model_selection import (
     KFold,
     StratifiedKFold,
-    check_cv,
     train_test_split,
 )
 
@@ -26,10 +25,10 @@ def make_folds(cv, strata, *, keep, seed):
     seed : int
         Seed of the splits.
     """
-    if isinstance(cv, Integral | None):
+    if cv is None or isinstance(cv, Integral):
         splitter = _splitter(5 if cv is None else cv, strata, seed)
     elif hasattr(cv, "split"):
-        splitter = check_cv(cv)
+        splitter = cv
     else:
         return _given_folds(cv, keep)
     return list(splitter.split(np.zeros((len(strata), 1)), strata))

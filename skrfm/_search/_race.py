@@ -15,6 +15,7 @@ import numpy as np
 
 from .._recursion import Candidate, Round
 from ..agop import FeatureMetric
+from ._criteria import Criterion
 from ._judging import ValidationRows
 
 # of the ridges and scalings of a kernel, how many continue after round 0
@@ -145,8 +146,8 @@ class _Trial:
 class _Race:
     """Trials fitted side by side in one or more batches, and the best so far."""
 
-    def __init__(self, judging, *, criterion, backend, progress):
-        self.judging, self.criterion = judging, criterion
+    def __init__(self, judging, rules, *, backend, progress):
+        self.judging, self.rules = judging, rules
         self.backend, self.progress = backend, progress
         self.trials: list[_Trial] = []
         self.best: Choice | None = None
@@ -158,7 +159,7 @@ class _Race:
         prepared = self.judging.prepare(data, fit_intercept, self.backend)
         self.validation_rows, self.n_parts = prepared
 
-    def run_batch(self, candidates, prune, deadline):
+    def run_batch(self, candidates):
         """Fit a batch of candidates round by round."""
         first, n_rounds = len(self.trials), candidates[0].max_iter + 1
         for candidate in candidates:
@@ -167,11 +168,11 @@ class _Race:
         batch = self.trials[first:]
         for number in range(n_rounds):
             for index, trial in enumerate(batch, first):
-                if trial.active and not self.is_over(deadline):
+                if trial.active and not self.is_over():
                     outputs, model = trial.fit_round(number, self.judging, self.backend)
                     if outputs is not None:
                         self._score(index, number, outputs, model)
-            prune(batch, number)
+            self.rules.prune(batch, number)
         for trial in batch:
             trial.progress.close()
         for trial in self._scored_trials()[_KEPT_TRIALS:]:
@@ -180,15 +181,16 @@ class _Race:
     def _scored_trials(self):
         return sorted((trial for trial in self.trials if trial.best), key=_result_order)
 
-    def is_over(self, deadline):
+    def is_over(self):
         """Return whether the deadline has passed and there is a score."""
+        deadline = self.rules.deadline
         late = deadline is not None and perf_counter() > deadline
         return late and self.best is not None
 
     def _score(self, index, number, outputs, model):
         """Score a round of the trial with some index, and record it."""
         trial, rows = self.trials[index], self.validation_rows
-        score = self.criterion.score(outputs, rows.targets, rows.weight)
+        score = self.rules.criterion.score(outputs, rows.targets, rows.weight)
         trial.record(score, number, outputs)
         self.history.append((index, _history_entry(trial.candidate, number, score)))
         if self.best is None or score > self.best_score:
@@ -203,6 +205,7 @@ class _Race:
 
     def choice(self):
         """Return the Choice."""
+        assert self.best is not None, "the first candidate is always scored"
         numbers, entries = zip(*self.history, strict=True)
         kept = self._scored_trials()[:_KEPT_TRIALS]
         return replace(
@@ -214,9 +217,26 @@ class _Race:
         )
 
 
-def choose(
-    data, candidates, judging, *, criterion, backend, progress, prune, deadline=None
-):
+@dataclass(frozen=True)
+class SearchRules:
+    """How candidates are scored, and when they end.
+
+    Attributes
+    ----------
+    criterion : Criterion
+    prune : callable
+        Called with the trials of a batch and the number of a round; it ends trials
+        that have no chance.
+    deadline : float or None
+        When to stop, by ``time.perf_counter``, once there is a score.
+    """
+
+    criterion: Criterion
+    prune: Callable[[list, int], None]
+    deadline: float | None = None
+
+
+def choose(data, candidates, judging, rules, *, backend, progress):
     """Return the Choice with the best score over candidates and rounds.
 
     Of equal scores the earlier round, and then the earlier candidate, wins. All
@@ -227,20 +247,15 @@ def choose(
     data : Data
     candidates : Candidates or RandomCandidates
     judging : Judging
-    criterion : Criterion
+    rules : SearchRules
     backend : Backend
     progress : Progress
-    prune : callable
-        Called with the trials of a batch and the number of a round; it ends trials
-        that have no chance.
-    deadline : float, default=None
-        When to stop, by ``time.perf_counter``, once there is a score.
     """
     batch = candidates.first
-    race = _Race(judging, criterion=criterion, backend=backend, progress=progress)
+    race = _Race(judging, rules, backend=backend, progress=progress)
     race.prepare(data, batch[0].fit_intercept)
-    while batch and not race.is_over(deadline):
-        race.run_batch(batch, prune, deadline)
+    while batch and not race.is_over():
+        race.run_batch(batch)
         batch = candidates.next_batch(race.ranked_candidates())
     return race.choice()
 

@@ -1,26 +1,32 @@
 """What is taken from scikit-learn, and what plugs into it."""
 
-from ._atomic import restored_on_error
 from ._compat import (
     HasMethods,
     Interval,
     RealNotInt,
     StrOptions,
+    check_array,
     check_categorical_features,
     check_same_namespace,
     check_sample_weight,
+    check_X_y,
     clone_parametrized,
     cupy_namespace,
     get_namespace_and_device,
     is_gpu_array,
+    is_missing,
     move_to,
     output_container,
+    validate_data,
 )
-from ._progress import Progress
+from ._fitting import Progress, restored_on_error
 from ._public import set_public_module
 from ._warnings import warn
 
 __all__ = [
+    "check_X_y",
+    "check_array",
+    "validate_data",
     "HasMethods",
     "Interval",
     "Progress",
@@ -33,6 +39,7 @@ __all__ = [
     "cupy_namespace",
     "get_namespace_and_device",
     "is_gpu_array",
+    "is_missing",
     "move_to",
     "output_container",
     "restored_on_error",

@@ -1,12 +1,20 @@
-"""The only file with private imports from scikit-learn."""
+"""The only file with private imports from scikit-learn.
+
+Its validation functions are here as well, typed as Any: type checkers take the types of
+their arguments from the defaults, which are strings for what may be None or a list.
+"""
+
+from typing import Any
 
 from sklearn.base import _clone_parametrized as clone_parametrized
 from sklearn.externals.array_api_compat import is_cupy_array as is_gpu_array
+from sklearn.utils import validation
 from sklearn.utils._array_api import (
     check_same_namespace,
     get_namespace_and_device,
     move_to,
 )
+from sklearn.utils._missing import is_pandas_na
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -19,7 +27,14 @@ from sklearn.utils.validation import (
 )
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
+check_array: Any = validation.check_array
+check_X_y: Any = validation.check_X_y
+validate_data: Any = validation.validate_data
+
 __all__ = [
+    "check_X_y",
+    "check_array",
+    "validate_data",
     "HasMethods",
     "Interval",
     "RealNotInt",
@@ -31,9 +46,20 @@ __all__ = [
     "cupy_namespace",
     "get_namespace_and_device",
     "is_gpu_array",
+    "is_missing",
     "move_to",
     "output_container",
 ]
+
+
+def is_missing(value):
+    """Return whether a value is missing: None, NaN, NaT or ``pandas.NA``."""
+    if value is None or is_pandas_na(value):
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):  # an array, whose comparison is an array
+        return False
 
 
 def cupy_namespace():

@@ -1,5 +1,6 @@
-"""Where a table is read, where it is computed with, and where results go."""
+"""Which libraries and devices read the input, compute, and hold the results."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from sklearn.base import is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import CudaBackend, NumpyBackend, get_backend
+from .._backend import Backend, CudaBackend, NumpyBackend, get_backend
 from .._cuda import find_runtime
 from .._sklearn import (
     check_same_namespace,
@@ -28,9 +29,9 @@ class Placement:
     own, which are read where they are.
     """
 
-    input_backend: object
-    backend: object
-    output_backend: object
+    input_backend: Backend
+    backend: Backend
+    output_backend: Backend
 
     def read(self, X):
         """Return X as an array or table of the input backend."""
@@ -59,8 +60,9 @@ class Placement:
 def placement_of(device, X):
     """Return the Placement of input X for an estimator's `device`.
 
-    The device None follows X. "cpu" computes with NumPy whatever X is, "cuda" on the
-    GPU; arrays of CuPy then give such arrays, all others those of NumPy.
+    None follows X: results are arrays of its library. "cpu" computes with NumPy
+    whatever X is; "cuda" computes on the GPU, and results are CuPy arrays if X is one,
+    else NumPy arrays.
     """
     host, gpu = NumpyBackend(), is_gpu_array(X)
     if device == "cuda" or (device is None and gpu):
@@ -73,9 +75,9 @@ def placement_of(device, X):
 
 
 def outer_placement_of(device, X):
-    """Return the Placement of input X for an estimator whose inner ones compute.
+    """Return the Placement of input X for a meta-estimator.
 
-    It reads and works with NumPy itself.
+    Its inner estimators may compute on a GPU; it reads X and computes with NumPy.
     """
     host, gpu = NumpyBackend(), is_gpu_array(X)
     if device == "cuda" or (device is None and gpu):
@@ -85,12 +87,12 @@ def outer_placement_of(device, X):
 
 
 def from_gpu(a):
-    """Return an array as it is, or as NumPy if it is on the GPU."""
+    """Return an array, copied to NumPy if it is on the GPU."""
     return find_runtime().to_host(a) if is_gpu_array(a) else a
 
 
 def to_host(a):
-    """Return an array as it is, or as NumPy if it is another library's."""
+    """Return an array or frame; arrays of other libraries become NumPy arrays."""
     a = from_gpu(a)
     if a is None or isinstance(a, np.ndarray):
         return a
@@ -99,10 +101,16 @@ def to_host(a):
 
 
 class InnerDeviceMixin:
-    """Mixin of estimators whose inner ones, `_inner_models`, compute."""
+    """Mixin of meta-estimators whose `_inner_models` can move between devices."""
+
+    set_params: Callable
+
+    def _inner_models(self):
+        """Return the fitted inner estimators."""
+        raise NotImplementedError
 
     def to_device(self, device):
-        """Have what is fitted inside compute on another device, if it can.
+        """Move the fitted inner estimators to a device, those that can move.
 
         Parameters
         ----------
@@ -122,7 +130,9 @@ class InnerDeviceMixin:
 
 
 class HostScoreMixin:
-    """Mixin of estimators that score predictions on the host, wherever they are."""
+    """Mixin of estimators whose `score` takes predictions on any device."""
+
+    predict: Callable
 
     def score(self, X, y, sample_weight=None):
         """Return the accuracy of a classifier, or R² of a regressor.
@@ -143,7 +153,7 @@ class HostScoreMixin:
 
 
 def check_n_jobs(n_jobs, placement):
-    """Warn where several jobs would share one GPU; return how many there are to be."""
+    """Return the number of jobs; None, with a warning, where they would share a GPU."""
     if n_jobs in (None, 1) or not placement.on_gpu:
         return n_jobs
     warn(
@@ -154,7 +164,7 @@ def check_n_jobs(n_jobs, placement):
 
 
 def require_same_placement(X, estimator, method):
-    """Raise ValueError where X is elsewhere than a model that follows its input."""
+    """Raise ValueError if X is not on the device of a model that follows its input."""
     if estimator.device is not None:
         return
     gpu, fitted = is_gpu_array(X), is_gpu_array(estimator.X_fit_)

@@ -54,7 +54,7 @@ class Quantiles:
 
 def quantiles_of(X, weight):
     """Return the Quantiles of the columns of X."""
-    X, weight = to_host(X), to_host(weight).astype(np.float64)
+    X, weight = np.asarray(to_host(X)), np.asarray(to_host(weight), np.float64)
     columns = zip(X.T, ~np.isnan(X.T), strict=True)
     return tuple(Quantiles.fit(x[known], weight[known]) for x, known in columns)
 

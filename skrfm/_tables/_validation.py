@@ -5,26 +5,26 @@ affair. Only scikit-learn's ``validate_data`` sets something, `n_features_in_` a
 `feature_names_in_`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing, check_array
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_X_y,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length
 
 from .._backend import BoolArray, FloatArray
 from .._sklearn import (
+    check_array,
     check_categorical_features,
     check_sample_weight,
+    check_X_y,
     get_namespace_and_device,
+    validate_data,
 )
 from ._data import ClassTargets, Data, NumericTargets
 from ._device import Placement, placement_of, require_same_placement, to_host
-from ._table import Coding, TableEncoder, TableReader
+from ._reader import TableReader, needs_reading
+from ._table import Coding, TableEncoder
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,15 @@ class TrainingTable:
     weight : ndarray of shape (n,)
     reader : TableReader
         How tables are read.
+    names : sequence or None
+        The names of the columns, of a data frame.
     """
 
     X: Any
     y: np.ndarray
     weight: FloatArray
     reader: TableReader
+    names: Sequence | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ class TrainingSet:
     keep : boolean ndarray
         Which of the given rows have positive weight.
     placement : Placement
+    weight_unit : float
+        What weights were divided by: 1 if they are whole numbers, which count equal
+        rows, else their mean, for only their ratios have a meaning.
     """
 
     data: Data
@@ -69,6 +75,7 @@ class TrainingSet:
     targets: NumericTargets | ClassTargets
     keep: BoolArray
     placement: Placement
+    weight_unit: float
 
 
 def validate_training(estimator, X, y, sample_weight, *, fit_targets):
@@ -92,8 +99,9 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         categorical_features=estimator.categorical_features,
         multi_output=estimator._multi_output,
     )
+    weight_unit = _weight_unit(table.weight)
     targets = fit_targets(table.y, table.weight)
-    Y, weight = targets.code(table.y, table.weight)
+    Y, weight = targets.code(table.y, table.weight / weight_unit)
     backend = placement.input_backend
     data = _make_data(table.X, Y, weight, backend)
     keep = weight > 0
@@ -111,6 +119,7 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         data.weight,
         scaling=estimator.scaling,
         xp=backend.xp,
+        names=table.names,
     )
     coding = Coding(
         table.reader,
@@ -124,6 +133,7 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         targets=targets,
         keep=keep,
         placement=placement,
+        weight_unit=weight_unit,
     )
 
 
@@ -140,36 +150,27 @@ def read_training(
         "ensure_min_samples": 2,
     }
     reader = TableReader(is_categorical)
-    try:
-        if is_categorical is None:
-            X, y = validate_data(estimator, X, y, **_float_options(X), **options)
-            weight = _validate_weight(sample_weight, y)
-        else:
-            validate_data(estimator, X, y, skip_check_array=True)
-            weight = _validate_weight(sample_weight, y)
-            check_consistent_length(X, weight)
-            reader.fit(_safe_indexing(X, np.flatnonzero(weight > 0)))
-            X = reader.transform(X)
-            X, y = check_X_y(X, y, ensure_all_finite=False, dtype=X.dtype, **options)
-    except ValueError as error:
-        if "could not convert string" in str(error):
-            raise ValueError(
-                f"{error}. Columns of X that are categories must have a categorical "
-                "dtype (in pandas: astype('category')), or be named in "
-                "categorical_features; the y of a regressor must be numeric."
-            ) from error
-        raise
-    return TrainingTable(X=X, y=y, weight=weight, reader=reader)
+    if is_categorical is None and not needs_reading(X):
+        X, y = validate_data(estimator, X, y, **_float_options(X), **options)
+        weight = _validate_weight(sample_weight, y)
+        return TrainingTable(X=X, y=y, weight=weight, reader=reader)
+    validate_data(estimator, X, y, skip_check_array=True)
+    weight = _validate_weight(sample_weight, y)
+    check_consistent_length(X, weight)
+    names = getattr(X, "columns", None)
+    X = reader.fit(X, weight).transform(X)
+    X, y = check_X_y(X, y, ensure_all_finite="allow-nan", dtype=X.dtype, **options)
+    return TrainingTable(X=X, y=y, weight=weight, reader=reader, names=names)
 
 
 def read_rows(estimator, reader, X):
     """Return new rows as a matrix of numbers and codes, after the usual checks."""
-    if reader.is_categorical is None:
-        return validate_data(estimator, X, reset=False, **_float_options(X))
     if not hasattr(X, "shape"):
         X = check_array(X, dtype=None, ensure_all_finite=False)
+    if reader.is_categorical is None and not needs_reading(X):
+        return validate_data(estimator, X, reset=False, **_float_options(X))
     validate_data(estimator, X, skip_check_array=True, reset=False)
-    return reader.transform(X)
+    return check_array(reader.transform(X), ensure_all_finite="allow-nan")
 
 
 def _float_options(X):
@@ -227,6 +228,7 @@ def validate_validation_set(estimator, training, X_val, y_val, sample_weight_val
         weight = _validate_weight(sample_weight_val, y_val)
     except ValueError as error:
         raise ValueError(f"sample_weight_val: {error}") from error
+    weight = weight / _weight_unit(weight)
     Y, weight = training.targets.code_validation(y_val, weight)
     data = _make_data(X_val, Y, weight, placement.input_backend)
     return _encoded(data, coding.encoder, placement)
@@ -242,6 +244,14 @@ def validate_rows(estimator, reader, X, method):
 def _make_data(X, Y, weight, backend):
     """Return the Data with targets and weights beside X, in its precision."""
     return Data(X, *(backend.asarray(a, X.dtype) for a in (Y, weight)))
+
+
+def _weight_unit(weight):
+    """Return what weights are divided by: 1 for counts of rows, else their mean."""
+    positive = weight[weight > 0]
+    if positive.size == 0 or np.array_equal(positive, np.round(positive)):
+        return 1.0
+    return float(np.mean(positive / positive.max()) * positive.max())
 
 
 def _validate_weight(sample_weight, y):

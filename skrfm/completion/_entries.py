@@ -186,7 +186,7 @@ class ObservedEntries:
     ):
         # SciPy sorts the positions in linear time, and adds up those of duplicates
         positions = np.arange(len(values), dtype=_index_type(len(values)))
-        by_row = coo_array((positions, (rows, cols)), shape=shape).tocsr()
+        by_row: Any = coo_array((positions, (rows, cols)), shape=shape).tocsr()
         if by_row.nnz < len(values):
             raise ValueError(
                 f"{len(values) - by_row.nnz} of the entries are given more than once: "
@@ -194,14 +194,14 @@ class ObservedEntries:
                 "duplicates first."
             )
         by_row.sort_indices()
-        order: IntArray = np.asarray(by_row.data)
+        order = by_row.data
         self.shape = int(shape[0]), int(shape[1])
         self.values = np.asarray(values)[order]
         weight = np.ones(len(order)) if weight is None else np.asarray(weight)[order]
         self.weight = weight.astype(self.values.dtype, copy=False)
         by_row.data = positions
         by_column = by_row.tocsc()
-        self.column_order: IntArray = np.asarray(by_column.data)
+        self.column_order: IntArray = by_column.data
         self._by_row = _CompressedRows(by_row.indptr, by_row.indices)
         self._by_column = _CompressedRows(by_column.indptr, by_column.indices)
         self.rows = _repeated_rows(self._by_row)

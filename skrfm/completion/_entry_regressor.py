@@ -1,13 +1,13 @@
 """EntryRegressor: a completer as a regressor of (row, column) pairs."""
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._backend import Array, IntArray, Vector
-from .._sklearn import HasMethods, restored_on_error
+from .._sklearn import HasMethods, restored_on_error, validate_data
 from .._tables import HostScoreMixin, outer_placement_of, to_host
 
 
@@ -31,7 +31,7 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
     completer_ : completer
         The fitted completer.
     n_features_in_ : int
-        The number of columns of X, 2.
+        Number of features.
 
     See Also
     --------
@@ -52,7 +52,7 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
     >>> search = GridSearchCV(regressor, grid, cv=folds).fit(pairs, y)
     >>> search.best_params_
     {'completer__max_rank': 2}
-    >>> round(search.best_score_, 3)
+    >>> round(float(search.best_score_), 3)
     0.992
     """
 
@@ -90,7 +90,7 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
             shape = self.shape
             if shape is None:
                 shape = max(rows.max() + 1, 1), max(cols.max() + 1, 1)
-            completer = clone(self.completer)
+            completer: Any = clone(self.completer)
             self.completer_ = completer.fit_entries(
                 rows, cols, y, shape, sample_weight=sample_weight
             )

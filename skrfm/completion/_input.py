@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_array, column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
 from .._backend import Array, BoolArray, FloatArray, IntArray, Table
-from .._sklearn import check_sample_weight, warn
+from .._sklearn import check_array, check_sample_weight, validate_data, warn
 from ..exceptions import NumericalWarning
 from ._entries import ObservedEntries, degrees_of_freedom
 

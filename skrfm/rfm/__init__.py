@@ -1,7 +1,8 @@
 """The kernel Recursive Feature Machine as a regressor and a classifier."""
 
 from .._sklearn import set_public_module
-from ._estimators import RFMClassifier, RFMRegressor
+from ._classifier import RFMClassifier
+from ._regressor import RFMRegressor
 
 __all__ = ["RFMClassifier", "RFMRegressor"]
 

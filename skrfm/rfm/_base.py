@@ -2,6 +2,7 @@
 
 from collections import deque
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import (
@@ -14,11 +15,12 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import FloatArray, Table, Vector, worker_threads
+from .._backend import Array, FloatArray, Table, Vector, worker_threads
 from .._recursion import run
 from .._search import (
     Calibration,
     RegressionCriterion,
+    SearchRules,
     ValidationSet,
     choose,
     drop_ridges,
@@ -129,6 +131,11 @@ class BaseRFM(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    # set by `fit`
+    X_fit_: Array
+    components_: Array
+    _fitted: Fit
+
     # -- what a subclass defines --------------------------------------------------
 
     #: how outputs on validation rows are scored
@@ -142,7 +149,7 @@ class BaseRFM(
 
     def _fit_targets(self, y, weight):
         """Return the coding of the targets."""
-        return NumericTargets.fit(y, weight)
+        return NumericTargets.fit(y, weight, centred=self.fit_intercept)
 
     def _calibrate(self, outputs, validation_rows):
         """Return the calibration of outputs on validation rows."""
@@ -162,7 +169,7 @@ class BaseRFM(
         y_val: Vector | None = None,
         sample_weight_val: Vector | None = None,
     ):
-        """Fit the machine.
+        """Fit the model.
 
         Parameters
         ----------
@@ -171,10 +178,13 @@ class BaseRFM(
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets; a classifier takes (n_samples,) labels only.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights; a row of weight k counts as k rows, one of weight 0 as none.
+            Weights. Whole numbers are counts: a row of weight k is as good as k equal
+            rows, one of weight 0 is left out. Of other weights only the ratios count
+            where the ridge is chosen (``alpha="auto"``): `alphas` are multiplied by the
+            mean weight. A given ridge is divided by the weight of each row.
         X_val : array-like of shape (n_val, n_features), default=None
-            Rows to choose round, ridge and kernel on, in place of those that
-            `validation` would set aside. The model is not refitted on them.
+            Validation rows to choose the round, the ridge and the kernel on, in place
+            of those that `validation` would set aside. The model is not fitted to them.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
             Their targets.
         sample_weight_val : array-like of shape (n_val,), default=None
@@ -217,8 +227,16 @@ class BaseRFM(
                 candidate = candidates.first[0]
                 fitted, fit = self._fit_candidate(training, candidate, progress)
             else:
-                choice = self._choose(training, candidates, judging, progress)
-                fitted, fit = self._fit_choice(training, choice, progress)
+                rules = self._search_rules(training, judging)
+                choice = choose(
+                    data,
+                    candidates,
+                    judging,
+                    rules,
+                    backend=backend,
+                    progress=progress,
+                )
+                fitted, fit = self._fit_choice(training, choice, rules, progress)
         self._set_fitted(fit)
         warn_of_trouble(fitted, data)
         progress.end(fit.attributes())
@@ -238,6 +256,7 @@ class BaseRFM(
             seed=seed,
             category_sizes=encoder.category_sizes,
             scalings=encoder.scalings,
+            weight_unit=training.weight_unit,
         )
 
     def _judging(self, training, n_candidates, seed):
@@ -254,19 +273,11 @@ class BaseRFM(
             needs_outputs=self._needs_outputs,
         )
 
-    def _choose(self, training, candidates, judging, progress):
-        """Return the Choice among the candidates."""
-        return choose(
-            training.data,
-            candidates,
-            judging,
-            criterion=self._criterion,
-            backend=training.placement.backend,
-            progress=progress,
-            prune=drop_ridges,
-        )
+    def _search_rules(self, training, judging):
+        """Return how candidates are scored, and when they end."""
+        return SearchRules(self._criterion, drop_ridges)
 
-    def _fit_choice(self, training, choice, progress):
+    def _fit_choice(self, training, choice, rules, progress):
         """Return the chosen Round, fitted to all rows, and the Fit."""
         fitted = choice.model
         if fitted is None:
@@ -302,6 +313,7 @@ class BaseRFM(
         if unseen is not None:
             placement = training.placement
             unseen = placement.backend.asarray(unseen, training.data.X.dtype)
+            unseen = training.targets.decode(unseen, placement.backend)
             unseen = placement.to_caller(unseen)
         return Fit(
             predictor=predictor,
@@ -337,8 +349,8 @@ class BaseRFM(
     def transform(self, X: Table) -> FloatArray:
         """Map rows by the square root of the metric.
 
-        The rows are those that the kernel has, as in `X_fit_`, times `components_.T`.
-        Euclidean distances of the mapped rows are distances in the learned metric.
+        Rows are encoded as in `X_fit_` and multiplied by ``components_.T``. Euclidean
+        distances of the mapped rows are distances in the learned metric.
 
         Parameters
         ----------
@@ -356,15 +368,15 @@ class BaseRFM(
     def to_device(self, device):
         """Move a fitted model.
 
-        Predictions are computed on the device from then on. Pickles hold NumPy arrays:
-        a model comes out of them on the CPU.
+        Predictions are computed on that device from then on. Pickles hold NumPy arrays,
+        so an unpickled model is on the CPU.
 
         Parameters
         ----------
         device : {"cpu", "cuda"}
-            What the parameter `device` becomes. With ``"cuda"`` fitted arrays become
-            those of CuPy, and stay on the GPU between calls; inputs of NumPy give such
-            outputs all the same.
+            The new value of the parameter `device`. With ``"cuda"`` fitted arrays
+            become CuPy arrays and stay on the GPU between calls; NumPy input still
+            gives NumPy output.
 
         Returns
         -------
@@ -376,14 +388,12 @@ class BaseRFM(
             names = ", ".join(map(repr, DEVICES))
             raise ValueError(f"device must be one of {names}, got {device!r}.")
         placement = placement_of(device, None)
-        moved = self._fitted.map_arrays(lambda a: placement.to_backend(to_host(a)))
-        for name, value in moved.attributes().items():
-            setattr(self, name, value)
-        return self.set_params(device=device)
+        fit = self._fitted.map_arrays(lambda a: placement.to_backend(to_host(a)))
+        return self._set_fitted(fit).set_params(device=device)
 
     def __getstate__(self):
         """Pickle NumPy arrays, wherever they are."""
-        state = super().__getstate__()
+        state: Any = super().__getstate__()
         if "_fitted" in state:
             on_host = self._fitted.map_arrays(from_gpu).attributes()
             state |= {name: on_host[name] for name in on_host if name in state}

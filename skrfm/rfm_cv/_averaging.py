@@ -36,7 +36,7 @@ def select(trials, score, max_count):
         full = np.count_nonzero(counts) >= max_count
         allowed = np.flatnonzero(counts) if full else range(len(trials))
         scores = {k: score((total + trials[k].outputs) / number) for k in allowed}
-        added = max(scores, key=scores.get)
+        added = max(scores, key=lambda k: scores[k])
         if not scores[added] > best:
             break
         best, total = scores[added], total + trials[added].outputs
@@ -74,15 +74,15 @@ class MachineAverage:
         outputs = (fit.predictor.outputs(X, placement) for fit in self.fits)
         return weighted_sum(self.weights, outputs)
 
-    def variance(self, X, placement):
-        """Return the variance of a mixture of Gaussian processes."""
+    def deviation(self, X, placement):
+        """Return the standard deviation of a mixture of Gaussian processes."""
         means = [fit.predictor.outputs(X, placement) for fit in self.fits]
         mean = weighted_sum(self.weights, means)
         variances = (
-            fit.predictor.variance(X, placement) + (own_mean - mean) ** 2
+            fit.predictor.deviation(X, placement) ** 2 + (own_mean - mean) ** 2
             for fit, own_mean in zip(self.fits, means, strict=True)
         )
-        return weighted_sum(self.weights, variances)
+        return weighted_sum(self.weights, variances) ** 0.5
 
     def map_arrays(self, function):
         """Return the same with a function applied to every fitted array."""

@@ -33,9 +33,9 @@ class PartCriterion:
     """
 
     parts: list[slice]
-    criterion: Criterion | Any
+    criterion: Criterion
     scoring: str | Callable | None
-    estimator_of: Callable
+    estimator_of: Callable[..., tuple[Any, np.ndarray]]
     name: str
     scores: list[list[float]] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class PartCriterion:
         if self.scoring is None:
             return self.criterion.part_scores(outputs, targets, weight, self.parts)
         estimator, y = self.estimator_of(outputs, targets, weight)
-        scorer = check_scoring(estimator, scoring=self.scoring)
+        scorer: Any = check_scoring(estimator, scoring=self.scoring)
         rows = np.arange(len(outputs))[:, None]
         uniform = weight.min() == weight.max()
         options = [{} if uniform else {"sample_weight": weight[p]} for p in self.parts]

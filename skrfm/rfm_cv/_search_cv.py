@@ -1,16 +1,17 @@
 """The search of the …CV estimators: at random, by rounds and folds, and averaged."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_is_fitted
 
-from .._search import Choice, HoldOut, choose, halve, make_folds, unscored_history
+from .._search import HoldOut, SearchRules, halve, make_folds, unscored_history
 from .._sklearn import Interval, StrOptions
 from .._tables import check_n_jobs
 from ..kernels import L1Laplace, Laplace
@@ -38,26 +39,16 @@ _COMMON = (
 )
 
 
-@dataclass(frozen=True)
-class AveragedChoice:
-    """The choice of a search, and the average of its best trials.
-
-    `weights` are the shares of ``choice.best_trials``; `results` are attributes that
-    describe the search, by name.
-    """
-
-    choice: Choice
-    weights: tuple[float, ...]
-    results: dict
-
-
 class SearchCV(BaseRFM):
     """The random search, in place of the few candidates of an RFM estimator."""
 
     #: the class of the estimators in `machines_`
-    _machine_class = None
-    #: maps (outputs, targets, weight) and a coding to an estimator and its y
-    _unseen_estimator = None
+    _machine_class: type[BaseRFM] = BaseRFM
+
+    @staticmethod
+    def _unseen_estimator(outputs, targets, weight, *, coding):
+        """Return an estimator with these outputs, and the y that it is scored by."""
+        raise NotImplementedError
 
     #: kernels of the first candidates
     _first_kernels = (Laplace(), L1Laplace())
@@ -109,7 +100,11 @@ class SearchCV(BaseRFM):
     def _candidates(self, training, seed):
         encoder = training.coding.encoder
         shared = {name: getattr(self, name) for name in _SHARED}
-        shared |= {"seed": seed, "category_sizes": encoder.category_sizes}
+        shared |= {
+            "seed": seed,
+            "category_sizes": encoder.category_sizes,
+            "weight_unit": training.weight_unit,
+        }
         return RandomCandidates(
             self.n_candidates,
             seed=seed,
@@ -128,8 +123,7 @@ class SearchCV(BaseRFM):
     def _max_machines(self):
         return self.n_machines
 
-    def _choose(self, training, candidates, judging, progress):
-        """Return the AveragedChoice among the candidates."""
+    def _search_rules(self, training, judging):
         budget = self.time_budget
         deadline = None if budget is None else perf_counter() + budget
         criterion = PartCriterion(
@@ -139,21 +133,41 @@ class SearchCV(BaseRFM):
             estimator_of=partial(self._unseen_estimator, coding=training.targets),
             name=type(self).__name__,
         )
-        choice = choose(
-            training.data,
-            candidates,
-            judging,
-            criterion=criterion,
-            backend=training.placement.backend,
-            progress=progress,
-            prune=halve,
-            deadline=deadline,
-        )
-        results = self._search_results(choice, np.array(criterion.scores))
-        return self._average(choice, criterion, results)
+        return SearchRules(criterion, halve, deadline)
 
-    def _average(self, choice, criterion, results):
-        """Return the AveragedChoice with the best average of the best trials."""
+    def _fit_choice(self, training, choice, rules, progress):
+        """Fit the machines of the best average; return the best Round, and the Fit.
+
+        Each machine is a Fit of its own, with the outputs of its trial.
+        """
+        results = self._search_results(choice, np.array(rules.criterion.scores))
+        trials, weights = self._select(choice, rules.criterion)
+        rounds = [
+            self._fit_all(training, trial.candidate, progress)
+            if trial is not trials[0] or choice.model is None
+            else choice.model
+            for trial in trials
+        ]
+        fits = [
+            self._fit_of_trial(training, choice, trial, fitted)
+            for trial, fitted in zip(trials, rounds, strict=True)
+        ]
+        outputs = weighted_sum(weights, [trial.outputs for trial in trials])
+        rows = choice.validation_rows
+        results["machine_weights_"] = weights
+        results["average_score_"] = rules.criterion.mean(
+            outputs, rows.targets, rows.weight
+        )
+        fit = self._make_fit(
+            training,
+            MachineAverage(tuple(fits), tuple(weights)),
+            choice=replace(choice, outputs=outputs),
+            results=results,
+        )
+        return rounds[0], fit
+
+    def _select(self, choice, criterion):
+        """Return the trials of the best average, the best first, and their weights."""
         rows, trials = choice.validation_rows, choice.best_trials
 
         def score(outputs):
@@ -161,36 +175,15 @@ class SearchCV(BaseRFM):
 
         counts = select(trials, score, self.n_machines)
         chosen = np.flatnonzero(counts)
-        trials = [trials[k] for k in chosen]
         weights = (counts[chosen] / counts.sum()).tolist()
-        outputs = weighted_sum(weights, (trial.outputs for trial in trials))
-        results |= {"machine_weights_": weights, "average_score_": score(outputs)}
-        choice = replace(choice, best_trials=trials, outputs=outputs)
-        return AveragedChoice(choice, tuple(weights), results)
+        return [trials[k] for k in chosen], weights
 
-    def _fit_choice(self, training, choice, progress):
-        """Fit the machines of the average to all rows; return the best round, the Fit.
-
-        Each machine is a Fit of its own, with the outputs of its trial.
-        """
-        averaged, choice = choice, choice.choice
-        best, fits = None, []
-        for trial in choice.best_trials:
-            fitted = choice.model if best is None else None
-            if fitted is None:
-                fitted = self._fit_all(training, trial.candidate, progress)
-            best = fitted if best is None else best
-            history = unscored_history(fitted.candidate, fitted.number)
-            own = replace(choice, outputs=trial.outputs, history=history)
-            machine = KernelMachine.from_round(fitted, training)
-            fits.append(self._make_fit(training, machine, choice=own))
-        fit = self._make_fit(
-            training,
-            MachineAverage(tuple(fits), averaged.weights),
-            choice=choice,
-            results=averaged.results,
-        )
-        return best, fit
+    def _fit_of_trial(self, training, choice, trial, fitted):
+        """Return the Fit of a single machine of the average."""
+        history = unscored_history(fitted.candidate, fitted.number)
+        choice = replace(choice, outputs=trial.outputs, history=history)
+        machine = KernelMachine.from_round(fitted, training)
+        return self._make_fit(training, machine, choice=choice)
 
     @property
     def machines_(self):
@@ -198,8 +191,9 @@ class SearchCV(BaseRFM):
         check_is_fitted(self)
         own = self.get_params(deep=False)
         machines = []
-        for fit in self._fitted.predictor.fits:
-            machine = self._machine_class(validation=None)
+        average: Any = self._fitted.predictor
+        for fit in average.fits:
+            machine = self._machine_class().set_params(validation=None)
             names = (own.keys() & machine.get_params(deep=False).keys()) - {"cv"}
             candidate = fit.predictor.candidate
             parameters = {name: own[name] for name in names}

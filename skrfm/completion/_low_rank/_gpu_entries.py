@@ -242,4 +242,6 @@ def _unit(like: Array) -> float:
 
 def entries_at(placement: Placement, entries: ObservedEntries) -> Entries:
     """Return entries in the memory where a Placement computes."""
-    return GpuEntries(entries, placement.backend) if placement.on_gpu else entries
+    if isinstance(placement.backend, CudaBackend):
+        return GpuEntries(entries, placement.backend)
+    return entries

@@ -145,9 +145,9 @@ class LinRFMCompleter(
         cross-validation error in the first stage, the error on hidden entries in the
         next two, and the relative residual in the last.
     n_features_in_ : int
-        The number of columns.
+        Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if `fit` got a data frame with names.
+        Names of the features, if X has names that are all strings.
 
     See Also
     --------

@@ -1,80 +1,100 @@
-"""scikit-learn's callbacks: one task per candidate and fit, one per round in it."""
+"""What surrounds a fit: its state is restored on error, and callbacks see progress."""
 
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
+
+
+@contextmanager
+def restored_on_error(estimator):
+    """Restore the attributes of an estimator if an error ends the block."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        # scikit-learn's callbacks tear down their own attributes after the error
+        kept = {k: v for k, v in vars(estimator).items() if "callback" in k}
+        vars(estimator).clear()
+        vars(estimator).update(before | kept)
+        raise
 
 
 class Progress:
-    """The task tree of one call to fit.
+    """The task tree of one call to `fit`, for scikit-learn's callbacks.
+
+    There is one task per candidate and final fit, with one task per round in it.
 
     Parameters
     ----------
     estimator : estimator
         With `CallbackSupportMixin`.
     n_runs : int
-        How many runs of the recursion there will be at most.
+        The largest number of runs of the recursion.
     attributes : callable
-        Maps a Round to the fitted attributes of an estimator that ended with it.
+        Maps a fitted Round to the fitted attributes of an estimator that ended with it.
     data : dict
         X, y and metadata, as the hooks get them.
     """
 
     def __init__(self, estimator, n_runs, attributes, data):
         self.estimator, self.attributes, self.data = estimator, attributes, data
-        self._number = count()
+        self._numbers = count()
         self._context = estimator._init_callback_context(
             max_subtasks=n_runs, sequential_subtasks=False
         )
         self._context.call_on_fit_task_begin(estimator=estimator, **data)
 
     def open(self, name, n_rounds):
-        """Begin a run of the recursion; the caller closes it."""
+        """Begin a run of the recursion and return it; the caller closes it."""
         context = self._context.subcontext(
-            task_name=name, task_id=next(self._number), max_subtasks=n_rounds
+            task_name=name, task_id=next(self._numbers), max_subtasks=n_rounds
         )
         context.call_on_fit_task_begin(estimator=self.estimator)
         return _Run(self, context)
 
     def end(self, attributes):
-        """Say that the fit is over."""
+        """End the task of the fit, with the attributes of the fitted estimator."""
         self._context.call_on_fit_task_end(
             estimator=self.estimator, reconstruction_attributes=attributes, **self.data
         )
 
 
-class _Round:
-    """One round: its Round, if fitted on all rows, and whether a callback says stop."""
+class _RoundTask:
+    """The task of one round.
 
-    result = None
+    `result` is its Round, if it was fitted to all rows. `stop` is whether a callback
+    asked to stop.
+    """
+
+    result: Any = None
     stop = False
 
 
 class _Run:
+    """One run of the recursion as a task."""
+
     def __init__(self, progress, context):
         self._progress, self._context = progress, context
 
     @contextmanager
     def round(self):
-        """Report what happens inside as one round.
-
-        A `result` is offered to the callbacks as a fitted estimator.
-        """
-        progress, task = self._progress, _Round()
+        """Report the block as one round; its `result` reaches the callbacks fitted."""
+        progress, task = self._progress, _RoundTask()
         context = self._context.subcontext(task_name="round")
         context.call_on_fit_task_begin(estimator=progress.estimator)
         yield task
-        offered = {}
+        arguments = {}
         if task.result is not None:
-            offered = dict(progress.data)
-            offered["reconstruction_attributes"] = lambda: progress.attributes(
+            arguments = dict(progress.data)
+            arguments["reconstruction_attributes"] = lambda: progress.attributes(
                 task.result
             )
         task.stop = context.call_on_fit_task_end(
-            estimator=progress.estimator, **offered
+            estimator=progress.estimator, **arguments
         )
 
     def watch(self, rounds):
-        """Yield the rounds, each reported; a callback that says stop ends them."""
+        """Yield rounds, each reported, until the last or until a callback stops."""
         while True:
             with self.round() as task:
                 task.result = next(rounds)

@@ -1,6 +1,6 @@
-"""Estimator checks of scikit-learn that it does not run for other packages."""
+"""Estimator checks of scikit-learn that `parametrize_with_checks` leaves out."""
 
-# checks that scikit-learn has for its own estimators and does not run for others
+# scikit-learn runs them for its own estimators only
 EXTRA_CHECKS = [
     "check_dataframe_column_names_consistency",
     "check_param_validation",

@@ -1,0 +1,201 @@
+"""The kernel Recursive Feature Machine as a regressor."""
+
+from sklearn.base import RegressorMixin
+
+from .._backend import FloatArray, Table
+from .._tables import HostScoreMixin
+from ._base import BaseRFM
+
+
+class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
+    """Kernel ridge regression with a learned feature metric.
+
+    A Recursive Feature Machine [1]_ alternates between kernel ridge regression and a
+    new metric of the features: the average gradient outer product (AGOP) of the
+    predictor just fitted. Directions along which the predictor varies get more weight
+    in the next round. The round, the ridge and the kernel are chosen automatically by
+    cross-validation or a hold-out inside the training set. The published algorithm is
+    ``RFMRegressor(kernel="laplace", alpha=1e-3, bandwidth=10.0, validation=None,
+    fit_intercept=False, scaling=None)``.
+
+    Parameters
+    ----------
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
+            default="from_dtype"
+        The features that are categories: a boolean mask, indices or names.
+        ``"from_dtype"`` takes the columns of a data frame that have a categorical
+        dtype. Categories may have values of any kind. A level that `fit` has not seen
+        equals none of the known levels; a missing value is a level of its own. Beyond
+        1000 levels the rarest are merged into one.
+    scaling : {"auto", "clipped", "quantile", "standard"} or None, \
+            default="clipped"
+        How numbers are scaled, so that a bandwidth means the same on every table.
+        ``"standard"`` subtracts the mean and divides by the standard deviation.
+        ``"clipped"`` maps the result z to z / √(1 + (z / 3)²), which bounds heavy
+        tails. Both leave out constant features. ``"quantile"`` is ``"clipped"`` with a
+        further column for each number, its quantile of the normal distribution, so that
+        ranks count as well, whatever the shape of the distribution. ``"auto"`` chooses
+        between the last two as `validation` says. None takes numbers as they are.
+        Missing numbers are set to the mean, with an indicator column for each feature
+        that has missing values in `fit`. Categories are one-hot encoded.
+    kernel : str or Kernel, default="auto"
+        ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
+        ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
+        ``"auto"`` chooses between ``"laplace"`` and ``"l1_laplace"``. A search over
+        ``kernel__exponent`` needs the object. scikit-learn's ``"laplacian"`` is
+        ``"l1_laplace"`` here.
+    bandwidth : float or str, default="3*median"
+        The bandwidth L of the kernel. A number is used as it is. ``"median"`` is the
+        weighted median distance of the training rows in the norm of the kernel,
+        recomputed in each round, and ``"3*median"`` a multiple of it.
+    alpha : float or "auto", default="auto"
+        The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
+        ``"auto"`` chooses from `alphas`.
+    alphas : array-like of float, default=(1e-3, 1e-2, 1e-1, 1.0)
+        Ridges to choose from.
+    metric_type : {"auto", "full", "diag"}, default="auto"
+        Whether the metric is a full matrix or a diagonal one, which weights features.
+        ``"auto"`` is full for kernels of the Euclidean distance and diagonal for those
+        of the L1 and Lp distances, which work with diagonal metrics only.
+    n_components : int, float or None, default=None
+        Truncates the metric to that many leading eigenvectors, or to as many as make
+        up that share of its trace.
+    max_iter : int, default=5
+        Number of updates of the metric. With 0 the model is kernel ridge regression.
+    validation : {"auto", "cv", "loo", "holdout"} or None, default="auto"
+        How the round, the ridge and the kernel are chosen. ``"cv"`` pools out-of-fold
+        predictions of folds that learn a metric of their own, ``"holdout"`` sets rows
+        aside once; both then fit to all rows. ``"loo"`` uses leave-one-out residuals in
+        closed form; it is fast, but optimistic about later rounds, whose metric has
+        seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and ``"holdout"`` above.
+        None keeps the last round; a ridge or kernel to choose is chosen in that round
+        by leave-one-out, or by a hold-out where the rows are too many for a direct
+        solver.
+    cv : int, splitter or iterable, default=5
+        Number of shuffled folds (at most one per row), a splitter, or pairs of train
+        and test row numbers.
+    validation_fraction : float, default=0.2
+        Share of the rows that a hold-out sets aside.
+    fit_intercept : bool, default=True
+        Whether the weighted mean of the targets is subtracted before the fit and added
+        to the predictions. The published algorithm has no intercept.
+    center_gradients : bool, default=False
+        Whether the mean gradient is subtracted before the average of outer products.
+    max_agop_samples : int or None, default=20_000
+        The largest number of rows, drawn at random, over which outer products are
+        averaged.
+    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
+        ``"cholesky"`` is exact; where the matrix is not positive definite it adds a
+        multiple of the identity, with a warning. ``"eigh"`` is slower and leaves out
+        the null space of a singular kernel matrix. ``"pcg"`` is preconditioned
+        conjugate gradients, to a relative residual of 0.001; ``"eigenpro"`` is
+        preconditioned stochastic gradient descent that stops early, which regularises.
+        Both recompute the kernel matrix where it does not fit in memory. ``"auto"`` is
+        ``"cholesky"`` up to 10 000 rows and ``"pcg"`` above.
+    device : {"cpu", "cuda", None}, default=None
+        Where to compute. ``"cuda"`` moves NumPy arrays and data frames to a GPU, with
+        CuPy, and returns NumPy arrays. ``"cpu"`` always computes with NumPy. None
+        follows X: NumPy arrays and data frames are computed on the CPU, CuPy arrays on
+        the GPU, where results stay, and arrays of another library, with scikit-learn's
+        ``array_api_dispatch``, by the functions of that library.
+    n_jobs : int or None, default=None
+        Number of folds that are fitted at the same time, in threads. Each fit uses
+        the threads that BLAS may use, whatever `n_jobs` is. On a GPU folds are fitted
+        one after the other.
+    random_state : int, RandomState or None, default=None
+        Seed of folds and subsamples.
+
+    Attributes
+    ----------
+    X_fit_ : ndarray of shape (n_samples, n_columns)
+        Encoded training rows of positive weight: the scaled numbers, their quantiles
+        if `scaling_` is ``"quantile"``, missing-value indicators, and one-hot encoded
+        categories. Numbers without missing values are one column each.
+    dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Coefficients of the kernel machine.
+    intercept_ : float or ndarray of shape (n_outputs,)
+        The subtracted mean of the targets; 0 without intercept.
+    metric_ : ndarray of shape (n_columns, n_columns)
+        The metric M of the kept round, between the columns of `X_fit_`, scaled to a
+        largest diagonal entry of 1; the identity for round 0.
+    components_ : ndarray of shape (n_components, n_columns)
+        A square root of the metric: ``metric_ == components_.T @ components_``.
+    feature_importances_ : ndarray of shape (n_features,)
+        Diagonal of the average gradient outer product that defines the metric (for
+        round 0, of the predictor's own), scaled to sum 1.
+    kernel_ : Kernel
+        The chosen kernel.
+    scaling_ : {"clipped", "quantile", "standard"} or None
+        The chosen scaling of the numbers.
+    bandwidth_ : float
+        The bandwidth of the kernel in the kept round.
+    alpha_ : float
+        The chosen ridge.
+    best_iter_ : int
+        The round that was kept; 0 is before any metric was learned.
+    n_iter_ : int
+        Number of rounds that were fitted, at least 1.
+    history_ : dict of ndarrays
+        Columns ``kernel``, ``scaling``, ``alpha``, ``iter`` and ``score`` (R²) of
+        everything that was compared; without validation scores are NaN.
+    is_categorical_ : ndarray of bool of shape (n_features,) or None
+        Which features are categories; None without categories.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X has names that are all strings.
+
+    See Also
+    --------
+    RFMClassifier : The classifier.
+    RFMRegressorCV : The same with a random search over kernels and parameters.
+    sklearn.kernel_ridge.KernelRidge : The model without a learned metric.
+
+    References
+    ----------
+    .. [1] A. Radhakrishnan, D. Beaglehole, P. Pandit, M. Belkin, "Mechanism for feature
+       learning in neural networks and backpropagation-free machine learning models",
+       Science 383, 2024.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from skrfm import RFMRegressor
+    >>> X, y = make_friedman1(300, n_features=8, random_state=0)
+    >>> model = RFMRegressor(kernel="laplace", alpha=1e-3, random_state=0).fit(X, y)
+    >>> model.feature_importances_.round(2)
+    array([0.23, 0.22, 0.24, 0.25, 0.06, 0.  , 0.  , 0.  ])
+    """
+
+    _multi_output = True
+
+    def predict(
+        self, X: Table, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
+        """Predict the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return standard deviations as well: those of the Gaussian
+            process with the learned kernel, noise included. Its signal variance is
+            estimated from the leave-one-out residuals; its noise variance is `alpha_`
+            times that. Each call factorises the kernel matrix of the training rows,
+            which takes as long as one round of the fit.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions.
+        std : ndarray of the same shape
+            Standard deviations, with ``return_std=True`` only.
+        """
+        out, placement = self._outputs(X, "predict")
+        out = placement.to_caller(self._squeezed(out))
+        if not return_std:
+            return out
+        rows, placement = self._read_rows(X, "predict")
+        with self._threads(placement):
+            std = self._fitted.predictor.deviation(rows, placement)
+        return out, placement.to_caller(self._squeezed(std))

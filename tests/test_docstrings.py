@@ -1,0 +1,93 @@
+"""Parameters that classes share are described in the same words."""
+
+import inspect
+
+import numpydoc.docscrape
+import pytest
+from sklearn.utils._testing import assert_docstring_consistency
+
+import skrfm
+from skrfm import (
+    CNTKInpainter,
+    EntryRegressor,
+    LinRFMCompleter,
+    LinRFMRegressor,
+    NTKMatrixCompleter,
+    RFMClassifier,
+    RFMClassifierCV,
+    RFMRegressor,
+    RFMRegressorCV,
+    TransferKernel,
+    XRFMClassifier,
+    XRFMRegressor,
+)
+
+ESTIMATORS = [
+    CNTKInpainter,
+    EntryRegressor,
+    LinRFMCompleter,
+    LinRFMRegressor,
+    NTKMatrixCompleter,
+    RFMClassifier,
+    RFMClassifierCV,
+    RFMRegressor,
+    RFMRegressorCV,
+    TransferKernel,
+    XRFMClassifier,
+    XRFMRegressor,
+]
+
+# pairs of a regressor and its classifier, and what their tasks make different
+PAIRS = {
+    (RFMRegressor, RFMClassifier): ["cv", "class_weight"],
+    (RFMRegressorCV, RFMClassifierCV): [
+        "class_weight",
+        "cv",
+        "scoring",
+        "categorical_features",
+        "scaling",
+        "solver",
+        "device",
+    ],
+    (XRFMRegressor, XRFMClassifier): ["estimator"],
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[0].__name__)
+def test_a_regressor_and_its_classifier_share_their_parameters(pair):
+    assert_docstring_consistency(
+        list(pair),
+        include_params=True,
+        exclude_params=PAIRS[pair],
+        # the default differs
+        ignore_types=("scaling",),
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["n_features_in_", "feature_names_in_", "is_categorical_"]
+)
+def test_attributes_of_the_table_are_the_same(name):
+    having = [
+        estimator
+        for estimator in ESTIMATORS
+        if name in {part.name for part in attributes_of(estimator)}
+    ]
+    assert len(having) > 1
+    assert_docstring_consistency(having, include_attrs=[name])
+
+
+def attributes_of(estimator):
+    return numpydoc.docscrape.ClassDoc(estimator)["Attributes"]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_every_parameter_is_documented_once(estimator):
+    documented = numpydoc.docscrape.ClassDoc(estimator)["Parameters"]
+    names = [name for part in documented for name in part.name.split(", ")]
+    assert names == list(inspect.signature(estimator).parameters)
+
+
+def test_every_estimator_is_here():
+    public = {getattr(skrfm, name) for name in skrfm.__all__}
+    assert set(ESTIMATORS) == {item for item in public if inspect.isclass(item)}
