@@ -366,7 +366,7 @@ def test_sums_over_entries_on_the_gpu(dtype, k, rng, numpy_gpu, monkeypatch):
     keep = rng.random((m, n)) < np.linspace(0, 1, m)[:, None] ** 2
     rows, cols = np.nonzero(keep)
     weight = rng.uniform(0.5, 2, size=len(rows))
-    here = ObservedEntries(rows, cols, X[rows, cols], (m, n), weight)
+    here = ObservedEntries(rows, cols, X[rows, cols], shape=(m, n), weight=weight)
     there = GpuEntries(here, CudaBackend(numpy_gpu))
     L, R = (rng.normal(size=(size, k)).astype(dtype) for size in (m, n))
     penalty = rng.uniform(0.5, 1, size=k).astype(dtype)
@@ -524,7 +524,7 @@ def test_a_fit_that_runs_out_of_memory_goes_on(table, gpu, monkeypatch):
 def test_completion_that_runs_out_of_memory_goes_on(rng, numpy_gpu, monkeypatch):
     X = low_rank(rng, 0.1)
     rows, cols = np.nonzero(~np.isnan(X))
-    here = ObservedEntries(rows, cols, X[rows, cols], X.shape)
+    here = ObservedEntries(rows, cols, X[rows, cols], shape=X.shape)
     there = GpuEntries(here, CudaBackend(numpy_gpu))
     V, P = rng.normal(size=(30, 2)), np.eye(30)
 

@@ -256,7 +256,7 @@ def warn_of_undetermined(entries: ObservedEntries, sides: Sides) -> None:
     if sides.columns is not None:
         return
     if not sides.rows_given:
-        warn_of_empty(entries, 4)
+        warn_of_empty(entries)
         return
     empty = np.flatnonzero(entries.column_counts() == 0)
     if len(empty) > 0:
