@@ -18,7 +18,7 @@ from _models import tuning_folds
 from _report import format_table, grouped, print_costs
 from _tables import splits
 
-from skrfm._backend import NumpyBackend, worker_threads
+from skrfm._backend import NumpyBackend, own_threads
 from skrfm._recursion import Candidate
 from skrfm._recursion import run as run_rounds
 from skrfm._search import Calibration, ClassificationCriterion, RegressionCriterion
@@ -137,7 +137,7 @@ def run(args, records):
 def add_rounds(records, key, table, candidate):
     """Add a row for each round of a candidate; the costs are those up to it."""
     clock = Clock()
-    with worker_threads(len(table.X_train)):
+    with own_threads(len(table.X_train)):
         rounds = measure(Problem.from_table(table), candidate)
         for number, score, final in rounds:
             figures = {"task": table.task, "cv_score": score, "test_score": final}

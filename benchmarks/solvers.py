@@ -19,7 +19,7 @@ import numpy as np
 from _experiment import Experiment, flag, in_new_process, peak_memory, timed
 from _report import format_table, grouped, number
 
-from skrfm._backend import NumpyBackend, worker_threads
+from skrfm._backend import NumpyBackend, own_threads
 from skrfm.kernels import Laplace
 from skrfm.solvers import choose_solver
 
@@ -61,7 +61,7 @@ def measure(n, solver, alpha):
     X, y = make_table(n + N_TEST)
     Y = np.eye(10, dtype=X.dtype)[y[:n]]
     mean = Y.mean(axis=0)
-    with worker_threads(n):
+    with own_threads(n):
         fit(X[:2000], Y[:2000] - mean, solver, alpha)
         fill_memory(n)
         coef, cost = timed(fit, X[:n], Y - mean, solver, alpha)

@@ -18,9 +18,9 @@ from test_kernels import Cauchy
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skrfm import RFMRegressor
-from skrfm._backend import ArrayAPIBackend, NumpyBackend, _process, get_backend
+from skrfm._backend import ArrayAPIBackend, NumpyBackend, _memory, get_backend
 from skrfm._backend._packed import _FEW_COLUMNS, _PANEL
-from skrfm._backend._process import for_each, worker_threads
+from skrfm._backend._threads import for_each, own_threads
 from skrfm._backend._tiles import TILE
 from skrfm._jit._pairs import PRODUCT_COLUMNS, PRODUCT_ROWS
 from skrfm.exceptions import NotPositiveDefiniteError
@@ -41,7 +41,7 @@ def test_the_sizes_are_around_the_edges_of_tiles_and_panels():
 @pytest.fixture(params=[1, 3])
 def threads(request):
     """Compute in this many threads, whatever the size."""
-    with threadpool_limits(request.param, user_api="blas"), worker_threads(10**6):
+    with threadpool_limits(request.param, user_api="blas"), own_threads(10**6):
         yield request.param
 
 
@@ -175,7 +175,7 @@ def test_the_number_of_threads_changes_no_bit():
 
     results = []
     for count in (1, 3):
-        with threadpool_limits(count, user_api="blas"), worker_threads(10**6):
+        with threadpool_limits(count, user_api="blas"), own_threads(10**6):
             results.append(everything())
     for one, other in zip(*results, strict=True):
         assert_array_equal(one, other)
@@ -247,7 +247,7 @@ def test_products_do_not_depend_on_the_threads(columns):
     problem, found = Problem(Laplace(), 769), []
     V = np.random.default_rng(2).normal(size=(769, columns))
     for count in (1, 3):
-        with threadpool_limits(count, user_api="blas"), worker_threads(10**6):
+        with threadpool_limits(count, user_api="blas"), own_threads(10**6):
             found.append(problem.gram().product(V))
     assert_array_equal(*found)
 
@@ -312,7 +312,7 @@ def test_coordinate_gradients_of_other_norms(n, p, backend):
 def test_coordinate_gradients_do_not_depend_on_the_threads():
     problem, found = Problem(LpqLaplace(p=1.25), 769), []
     for count in (1, 3):
-        with threadpool_limits(count, user_api="blas"), worker_threads(10**6):
+        with threadpool_limits(count, user_api="blas"), own_threads(10**6):
             blocks = problem.gram().coordinate_gradients(np.arange(769), problem.B)
             found.append(np.concatenate([block for _, block in blocks]))
     assert_array_equal(*found)
@@ -365,56 +365,57 @@ def test_get_backend_by_namespace():
 
 
 def test_memory_is_known_on_this_machine():
-    assert _process.available_memory() > 1e6
+    assert _memory.available_memory() > 1e6
 
 
 def test_memory_without_proc_is_the_physical_one(monkeypatch):
     def unreadable(path):
         raise OSError(path)
 
-    monkeypatch.setattr(_process.Path, "read_text", unreadable)
-    physical = _process.available_memory()
+    monkeypatch.setattr(_memory.Path, "read_text", unreadable)
+    physical = _memory.available_memory()
     assert physical is None or physical > 1e6
 
 
 def test_memory_of_a_control_group(monkeypatch):
     texts = {"memory.max": "5000\n", "memory.current": "2000\n"}
-    monkeypatch.setattr(_process.Path, "read_text", lambda path: texts[path.name])
-    assert _process._cgroup_memory() == 3000
+    monkeypatch.setattr(_memory.Path, "read_text", lambda path: texts[path.name])
+    assert _memory._cgroup_memory() == 3000
     texts["memory.max"] = "max\n"
-    assert _process._cgroup_memory() is None
+    assert _memory._cgroup_memory() is None
 
 
 @pytest.mark.parametrize(
     ("system", "group", "available"), [(5, 3, 3), (3, 5, 3), (5, None, 5), (None, 5, 5)]
 )
 def test_the_tighter_bound_counts(system, group, available, monkeypatch):
-    monkeypatch.setattr(_process, "_system_memory", lambda: system)
-    monkeypatch.setattr(_process, "_cgroup_memory", lambda: group)
-    assert _process.available_memory() == available
+    monkeypatch.setattr(_memory, "_system_memory", lambda: system)
+    monkeypatch.setattr(_memory, "_cgroup_memory", lambda: group)
+    assert _memory.available_memory() == available
 
 
 def test_a_matrix_that_does_not_fit_is_an_error_that_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(_process, "available_memory", lambda: 8e9)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 8e9)
     with pytest.raises(
         MemoryError,
         match=r"kernel matrix of 50000 rows needs 20 GB, and 8 GB are free\. Fit on "
         r"fewer rows \(about 31622 fit\), pass solver='pcg', .*float32 halves it",
     ):
-        _process.require_memory(50_000, 8)
+        _memory.require_memory(50_000, 8)
     with pytest.raises(MemoryError, match=r"needs 10 GB.*about 44721.*Classifier\.$"):
-        _process.require_memory(50_000, 4)
-    _process.require_memory(31_622, 8)
+        _memory.require_memory(50_000, 4)
+    _memory.require_memory(31_622, 8)
 
 
 def test_unknown_memory_is_no_error(monkeypatch):
-    monkeypatch.setattr(_process, "available_memory", lambda: None)
-    _process.require_memory(10**9, 8)
+    monkeypatch.setattr(_memory, "available_memory", lambda: None)
+    _memory.require_memory(10**9, 8)
 
 
 def test_a_fit_asks_for_its_memory_before_it_takes_it(monkeypatch, table):
     X, y = table
-    monkeypatch.setattr(_process, "available_memory", lambda: 1000)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 1000)
+    monkeypatch.setattr("skrfm._backend._packed.UNCHECKED_BYTES", 0)
     machine = RFMRegressor(kernel="laplace", alpha=0.1, validation=None)
     with pytest.raises(MemoryError, match=r"48 rows needs 1.84e-05 GB"):
         machine.fit(X, y)
@@ -443,7 +444,7 @@ def threads_used(items=4):
 
 @pytest.mark.parametrize("limit", [1, 3])
 def test_for_each_keeps_the_order(limit):
-    with threadpool_limits(limit, user_api="blas"), worker_threads(MANY_ROWS):
+    with threadpool_limits(limit, user_api="blas"), own_threads(MANY_ROWS):
         assert for_each(lambda i: i**2, list(range(20))) == [i**2 for i in range(20)]
         assert for_each(str, []) == []
 
@@ -451,20 +452,20 @@ def test_for_each_keeps_the_order(limit):
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_for_each_uses_the_threads_that_blas_may_and_holds_blas_to_one(limit):
     with threadpool_limits(limit, user_api="blas"):
-        with worker_threads(MANY_ROWS):
+        with own_threads(MANY_ROWS):
             assert threads_used() == (limit, {1})
         assert blas_threads() == {limit}
 
 
 def test_few_rows_and_unprepared_calls_use_one_thread():
     with threadpool_limits(2, user_api="blas"):
-        with worker_threads(100):
+        with own_threads(100):
             assert threads_used() == (1, {1})
         assert threads_used() == (1, {2})
 
 
 def test_threads_start_no_threads_of_their_own():
-    with threadpool_limits(2, user_api="blas"), worker_threads(MANY_ROWS):
+    with threadpool_limits(2, user_api="blas"), own_threads(MANY_ROWS):
         assert for_each(lambda _: threads_used(2)[0], [0, 1]) == [1, 1]
 
 
@@ -473,7 +474,7 @@ def test_errors_are_passed_on_and_blas_is_restored():
         raise KeyError(item)
 
     with threadpool_limits(2, user_api="blas"):
-        with pytest.raises(KeyError), worker_threads(MANY_ROWS):
+        with pytest.raises(KeyError), own_threads(MANY_ROWS):
             for_each(fail, [1, 2])
         assert blas_threads() == {2}
 
@@ -488,7 +489,7 @@ def test_any_error_of_any_item_is_raised(failing, limit):
 
     with (
         threadpool_limits(limit, user_api="blas"),
-        worker_threads(MANY_ROWS),
+        own_threads(MANY_ROWS),
         pytest.raises(failing),
     ):
         for_each(fail, range(4))
@@ -497,7 +498,7 @@ def test_any_error_of_any_item_is_raised(failing, limit):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_does_not_wait_for_threads_that_stayed_behind():
-    with threadpool_limits(2, user_api="blas"), worker_threads(MANY_ROWS):
+    with threadpool_limits(2, user_api="blas"), own_threads(MANY_ROWS):
         for_each(str, range(4))
         context = multiprocessing.get_context("fork")
         process = context.Process(target=for_each, args=(str, range(4)))
@@ -511,8 +512,8 @@ def test_a_forked_process_does_not_wait_for_threads_that_stayed_behind():
 def test_two_fits_at_once_leave_the_threads_of_blas_as_they_were(rows):
     """The second to start ends last: it must not restore what the first had set."""
     with threadpool_limits(2, user_api="blas"):
-        second = worker_threads(rows)
-        with worker_threads(rows):
+        second = own_threads(rows)
+        with own_threads(rows):
             second.__enter__()
         assert blas_threads() == {1}
         second.__exit__(None, None, None)

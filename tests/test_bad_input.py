@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 
 from skrfm import RFMClassifier, RFMRegressor
-from skrfm._backend import _process
+from skrfm._backend import _memory
 from skrfm.exceptions import NumericalWarning
 from skrfm.kernels import GeneralizedLaplace, L1Laplace, LpqLaplace
 
@@ -285,7 +285,7 @@ def test_errors_of_sample_weight_val_name_it(weight, message, X, y):
         ({"alphas": 1.0}, r"'alphas' parameter .* must be an array-like"),
         ({"kernel": "laplas"}, r"Unknown kernel 'laplas': pass one of \[.*laplace"),
         ({"kernel": "precomputed"}, "gradients of the kernel, which a precomputed"),
-        ({"kernel": np.dot}, r"'kernel' parameter .* instance of .*Kernel"),
+        ({"kernel": {"laplace"}}, r"'kernel' parameter .* instance of .*Kernel"),
         ({"kernel": GeneralizedLaplace(3)}, r"exponent of Gen.*in \(0, 2\], got 3"),
         ({"kernel": LpqLaplace(p=3)}, r"p of LpqLaplace .* in \[1, 2\], got 3"),
         ({"kernel": LpqLaplace(q=1.6)}, r"q of LpqLaplace .* in \(0, 1.5\], got 1.6"),
@@ -361,7 +361,8 @@ def test_a_hold_out_of_nearly_everything(X, y):
 @every_estimator
 @pytest.mark.parametrize("validation", [None, "cv", "loo"])
 def test_a_kernel_matrix_that_does_not_fit(cls, validation, X, y, monkeypatch):
-    monkeypatch.setattr(_process, "available_memory", lambda: 1000)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 1000)
+    monkeypatch.setattr("skrfm._backend._packed.UNCHECKED_BYTES", 0)
     machine = cls(**{**QUICK, "validation": validation})
     message = (
         r"kernel matrix of \d+ rows needs .* GB, and 1e-06 GB are free\. Fit on fewer "
@@ -514,7 +515,8 @@ def test_a_fit_that_fails_leaves_the_estimator_unchanged(cls, X, y, monkeypatch)
     before = machine.predict(X)
     with pytest.raises(ValueError, match="Unknown kernel"):
         machine.set_params(kernel="none").fit(X[:, :2], 1 - y)
-    monkeypatch.setattr(_process, "available_memory", lambda: 1000)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 1000)
+    monkeypatch.setattr("skrfm._backend._packed.UNCHECKED_BYTES", 0)
     with pytest.raises(MemoryError):
         machine.set_params(kernel="laplace").fit(X[:, :2], 1 - y)
     assert machine.n_features_in_ == 3

@@ -23,10 +23,18 @@ def namespace_of(check):
     return options.get("array_namespace", "numpy") if mixed is None else mixed.xp
 
 
+def name_of(check):
+    """Return the name of a check and its options; its repr has an address in it."""
+    options = ",".join(f"{key}={value}" for key, value in check.keywords.items())
+    return f"{check.func.__name__}({options})"
+
+
 def checks():
     """Return all pairs (estimator, check) of what there is on this machine."""
     return [
-        pytest.param(estimator, check, id=f"{type(estimator).__name__}-{check}")
+        pytest.param(
+            estimator, check, id=f"{type(estimator).__name__}-{name_of(check)}"
+        )
         for instance in ESTIMATORS
         for estimator, check in estimator_checks_generator(instance, mark=None)
         if namespace_of(check) in NAMESPACES

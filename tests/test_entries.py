@@ -13,10 +13,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from threadpoolctl import threadpool_limits
 
 from skrfm import LinRFMCompleter
-from skrfm._backend import worker_threads
+from skrfm._backend import own_threads
 from skrfm.completion._entries import _PARTS, ObservedEntries, _CompressedRows
 
-# as many rows as worker_threads wants before it starts threads
+# as many rows as own_threads wants before it starts threads
 MANY_ROWS = 10_000
 
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
@@ -324,7 +324,7 @@ def all_sums(entries, k=4):
 def test_sums_are_the_same_with_any_number_of_threads(limit, dtype):
     entries = Pattern(400, 300, 0.3, seed=3, dtype=dtype).entries()
     expected = all_sums(entries)
-    with threadpool_limits(limit, user_api="blas"), worker_threads(MANY_ROWS):
+    with threadpool_limits(limit, user_api="blas"), own_threads(MANY_ROWS):
         for got, alone in zip(all_sums(entries), expected, strict=True):
             assert_array_equal(got, alone)
 

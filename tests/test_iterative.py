@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import log_loss
 
 from skrfm import RFMClassifier, RFMRegressor
-from skrfm._backend import NumpyBackend, worker_threads
+from skrfm._backend import NumpyBackend, own_threads
 from skrfm.agop import AgopOptions, average_gradient_outer_product
 from skrfm.exceptions import NotConvergedError, NumericalWarning
 from skrfm.kernels import NTK, Gaussian, L1Laplace, Laplace
@@ -36,7 +36,7 @@ held_or_streamed = pytest.mark.parametrize("streamed", [False, True])
 @pytest.fixture(autouse=True)
 def threads():
     """Compute in threads of the package, as estimators do for many rows."""
-    with worker_threads(1000):
+    with own_threads(1000):
         yield
 
 
@@ -269,7 +269,7 @@ def test_choice_of_the_solver(monkeypatch):
     assert choose("auto", few) == (cholesky, False)
     assert choose("auto", many) == (conjugate_gradients, False)
     assert choose("auto", many, want_diagonal=True) == (cholesky, False)
-    monkeypatch.setattr("skrfm._backend._process.available_memory", lambda: 1e8)
+    monkeypatch.setattr("skrfm._backend._memory.available_memory", lambda: 1e8)
     assert choose("auto", many) == (conjugate_gradients, True)
     reusable = SimpleNamespace(nbytes=2 * 8 * 10_001**2)
     assert choose("auto", many, reusable=reusable) == (conjugate_gradients, False)
@@ -307,7 +307,7 @@ def table(monkeypatch):
 def test_estimators_with_conjugate_gradients(kernel, free, monkeypatch):
     X, X_new, y, _ = make_table(1100)
     if free is not None:  # too little for the kernel matrix
-        monkeypatch.setattr("skrfm._backend._process.available_memory", lambda: free)
+        monkeypatch.setattr("skrfm._backend._memory.available_memory", lambda: free)
         with pytest.raises(MemoryError, match="pass solver='pcg'"):
             RFMRegressor(kernel=kernel, alpha=0.1, validation=None).fit(X, y)
     settings = {"kernel": kernel, "alpha": 0.1, "validation": None, "max_iter": 2}

@@ -18,7 +18,6 @@ backend may replace them by lookups. `Backend`, `Gram` and `Kernel` are the inte
 from ._array_api import ArrayAPIBackend, get_backend
 from ._cuda import CudaBackend
 from ._numpy import NumpyBackend, is_numpy
-from ._process import for_each, worker_threads
 from ._protocols import (
     Backend,
     Gram,
@@ -27,6 +26,7 @@ from ._protocols import (
     Kernel,
     StreamedGram,
 )
+from ._threads import for_each, own_threads
 from ._types import (
     Array,
     BoolArray,
@@ -59,5 +59,5 @@ __all__ = [
     "for_each",
     "get_backend",
     "is_numpy",
-    "worker_threads",
+    "own_threads",
 ]

@@ -15,9 +15,9 @@ from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
 from ._array_gram import PackedArrayGram, StreamedArrayGram
 from ._blocked import Factor
+from ._memory import DIRECT_ROWS, fits_in_memory, require_memory
 from ._numpy import NumpyBackend, is_numpy
 from ._pairs import DistancePairs, pairs_of
-from ._process import DIRECT_ROWS, fits_in_memory, require_memory
 from ._protocols import Kernel
 from ._tiles import NEARNESS, block_ranges
 from ._types import Array, IntArray, Namespace

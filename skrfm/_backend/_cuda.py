@@ -8,7 +8,7 @@ import numpy as np
 from .._cuda import Runtime
 from ..exceptions import NotPositiveDefiniteError
 from ._array_api import ArrayAPIBackend
-from ._process import gigabytes, require_free
+from ._memory import gigabytes, require_free
 from ._protocols import Kernel
 from ._tiles import NEARNESS
 from ._types import Array

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _jit
-from ._process import for_each
+from ._threads import for_each
 from ._tiles import block_ranges, pair_tiles
 from ._types import Array, FloatArray, IntArray
 

@@ -8,10 +8,11 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, eigh, solve_triangular
 
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
+from ._memory import DIRECT_ROWS, fits_in_memory
 from ._packed import PackedGram
-from ._process import DIRECT_ROWS, fits_in_memory, for_each
 from ._protocols import Kernel
 from ._streamed import StreamedTileGram
+from ._threads import for_each
 from ._tiles import PairTiles, block_ranges, lower_triangle_ranges, pair_tiles
 from ._types import Array, FloatArray, IntArray, Namespace
 

@@ -28,7 +28,8 @@ from .. import _jit
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_pairs
 from ._gram import TileGram
-from ._process import for_each, require_memory
+from ._memory import UNCHECKED_BYTES, require_memory
+from ._threads import for_each
 from ._tiles import block_ranges, lower_triangle_ranges, pair_tiles
 from ._types import Array, FloatArray, IntArray
 
@@ -230,7 +231,8 @@ class PackedGram(TileGram):
         else:
             if reusable is not None:
                 reusable._packed = None  # frees its memory first
-            require_memory(n, T.dtype.itemsize)
+            if n * n * T.dtype.itemsize > UNCHECKED_BYTES:
+                require_memory(n, T.dtype.itemsize)
             self._packed = np.empty((n, n), dtype=T.dtype)
         self.diagonal = np.ones(n, dtype=T.dtype)
         self._slope_diagonal = np.zeros(n, dtype=T.dtype)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._gram import TileGram
-from ._process import for_each
+from ._threads import for_each
 from ._tiles import PairTiles, block_ranges
 from ._types import Array, FloatArray, IntArray
 

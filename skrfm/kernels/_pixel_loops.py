@@ -6,7 +6,7 @@ Arrays have the axes of ``_jit/_patches.py``. The windows of a layer are given b
 
 import numpy as np
 
-from .._backend import for_each, worker_threads
+from .._backend import for_each, own_threads
 from .._jit._patches import column_windows, relu_layer, row_windows
 
 # Elements of each array that a thread works on, which bound its memory.
@@ -31,7 +31,7 @@ class HostLoops:
         n_rows : int
             The work, in rows of a kernel machine.
         """
-        with worker_threads(n_rows):
+        with own_threads(n_rows):
             for_each(lambda task: function(*task), tasks)
 
     def convolve(self, x, taps, all_pairs):

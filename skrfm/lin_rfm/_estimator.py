@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._backend import FloatArray, Table, Vector, worker_threads
+from .._backend import FloatArray, Table, Vector, own_threads
 from .._search import make_folds
 from .._sklearn import (
     Interval,
@@ -195,7 +195,7 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
             regression = self._make_regression(
                 X[keep], y[keep], weight[keep], placement.backend
             )
-            with worker_threads(0):  # the systems are small: more threads only wait
+            with own_threads(0):  # the systems are small: more threads only wait
                 solution = self._solve(regression, keep)
             placement.backend.release()
             self._set_fitted(regression, solution, single_output=y.ndim == 1)

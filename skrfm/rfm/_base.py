@@ -15,7 +15,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import Array, FloatArray, Table, Vector, worker_threads
+from .._backend import Array, FloatArray, Table, Vector, own_threads
 from .._recursion import run
 from .._search import (
     Calibration,
@@ -222,7 +222,7 @@ class BaseRFM(
 
         n_runs = self._max_machines + (candidates.count if judging else 0)
         progress = Progress(self, n_runs, attributes_of, given)
-        with worker_threads(data.X.shape[0] if backend.threads else 0):
+        with own_threads(data.X.shape[0] if backend.threads else 0):
             if judging is None:
                 candidate = candidates.first[0]
                 fitted, fit = self._fit_candidate(training, candidate, progress)
@@ -344,7 +344,7 @@ class BaseRFM(
 
     def _threads(self, placement):
         """Return the context that predictions are computed in."""
-        return worker_threads(self.X_fit_.shape[0] if placement.backend.threads else 0)
+        return own_threads(self.X_fit_.shape[0] if placement.backend.threads else 0)
 
     def transform(self, X: Table) -> FloatArray:
         """Map rows by the square root of the metric.

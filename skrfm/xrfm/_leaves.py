@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import clone
 
-from .._backend import Array, FloatArray, IntArray, worker_threads
+from .._backend import Array, FloatArray, IntArray, own_threads
 from .._recursion import Candidate, PreparedData, Workspace, fit_round
 from .._tables import Coding, Data, TableEncoder, TableReader, placement_of
 from ..agop import FeatureMetric
@@ -175,7 +175,7 @@ def _best_split_first(model, directions, data):
         fit_intercept=model.fit_intercept,
     )
     first = directions[:DIRECTIONS]
-    with worker_threads(len(data) if backend.threads else 0):
+    with own_threads(len(data) if backend.threads else 0):
         costs = [
             _split_cost(
                 split_rows(data.X, data.weight, direction), encoded, candidate, backend

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.fft import next_fast_len
 
-from ..._backend import FloatArray, for_each, worker_threads
+from ..._backend import FloatArray, for_each, own_threads
 from ..._jit._patches import relu_phases
 
 # offsets from which on pixels share no information, in pixels of the coarsest grid
@@ -157,6 +157,6 @@ def _activate(K, T):
     def activate_phase(phase):
         relu_phases(phase, phase + 1, K, T, variance)
 
-    with worker_threads(K.size // _OFFSETS_PER_ROW):
+    with own_threads(K.size // _OFFSETS_PER_ROW):
         for_each(activate_phase, range(len(K)))
     return K, T

@@ -16,7 +16,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ..._backend import Array, FloatArray, Seed, Table, Vector, worker_threads
+from ..._backend import Array, FloatArray, Seed, Table, Vector, own_threads
 from ..._sklearn import Interval, Progress, StrOptions, restored_on_error
 from ..._tables import DEVICES, Placement, outer_placement_of, to_host
 from .._entries import ObservedEntries
@@ -323,7 +323,7 @@ class LinRFMCompleter(
             attributes=partial(self._attributes, scaling),
             data={"X": X, "y": None, "metadata": {}},
         )
-        with worker_threads(len(entries) // _ENTRIES_PER_ROW):
+        with own_threads(len(entries) // _ENTRIES_PER_ROW):
             found = complete(scaled, problem, progress)
             fitted = self._attributes(scaling, found.iterate)
         placement.backend.release()
@@ -385,7 +385,7 @@ class LinRFMCompleter(
         scaling = Scaling(self.mean_.astype(dtype), dtype.type(self._scale))
         scaled = scaling.apply(entries, placement)
         model = self._row_model.map_arrays(partial(np.asarray, dtype=dtype))
-        with worker_threads(len(entries) // _ENTRIES_PER_ROW):
+        with own_threads(len(entries) // _ENTRIES_PER_ROW):
             Z = scaled.to_numpy(new_rows(scaled, model.map_arrays(scaled.asarray)))
         return (Z * scaling.scale) @ model.V.T + scaling.mean
 

@@ -17,7 +17,7 @@ from ..._backend import (
     FloatArray,
     IntArray,
     for_each,
-    worker_threads,
+    own_threads,
 )
 from ...exceptions import NotPositiveDefiniteError
 
@@ -105,7 +105,7 @@ def _map_groups(function, groups):
     """
     if len(groups) == 1 or not groups[0].backend.threads:
         return [function(group) for group in groups]
-    with worker_threads(sum(len(group.rows) for group in groups)):
+    with own_threads(sum(len(group.rows) for group in groups)):
         return for_each(function, groups)
 
 
