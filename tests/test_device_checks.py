@@ -6,7 +6,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skrfm import LinRFMRegressor, RFMClassifier, RFMRegressor
 
-MACHINE = {"kernel": "laplace", "max_iter": 1, "device": "cuda"}
+MACHINE = {"kernel": "laplace", "max_iter": 1, "alpha": 0.1, "device": "cuda"}
 ESTIMATORS = [
     RFMRegressor(**MACHINE),
     RFMClassifier(**MACHINE),
