@@ -51,3 +51,4 @@ REPORTING = (
     "uciR_protein",
     "uciR_sml",
 )
+HALVES = {"choosing": CHOOSING, "reporting": REPORTING}

@@ -6,11 +6,13 @@ A data folder holds ``tabular_grinsztajn/*.npz`` and ``tabular_extra/*.npz`` wit
 test parts). Without a data folder the sets bundled with scikit-learn are used.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
+from _experiment import is_chosen
 from sklearn import datasets
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -37,8 +39,16 @@ class RawTable:
 class Table:
     """One train/test split: encoded for any model, and as it is.
 
-    As it is, categories are integers and NaN is a missing value; `categories` are the
-    places of the categories.
+    Attributes
+    ----------
+    X_train, X_test : ndarray of float32
+        Numbers imputed and scaled, categories one-hot encoded.
+    y_train, y_test : ndarray
+        Class numbers, or targets standardised on the training part.
+    raw_train, raw_test : ndarray of float32
+        The rows as they are: categories are integers and NaN is a missing value.
+    categorical : ndarray of int or None
+        Indices of the categorical columns of the raw rows, None without any.
     """
 
     name: str
@@ -49,7 +59,34 @@ class Table:
     y_test: np.ndarray
     raw_train: np.ndarray
     raw_test: np.ndarray
-    categories: np.ndarray
+    categorical: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Split:
+    """One train/test split of one table, which is read when it is first used."""
+
+    name: str
+    fold: int
+    read: Callable
+    max_train: int
+
+    @property
+    def table(self):
+        """The Table, kept until that of another split is read."""
+        return _load_once(self.name, self.read, self.fold, self.max_train)
+
+
+def splits(args, max_train=10_000):
+    """Yield the Splits of the tables and folds that the flags choose."""
+    tables = find_tables(args.data)
+    unknown = sorted(set(args.tables or ()) - set(tables))
+    if unknown:
+        raise SystemExit(f"no such tables: {unknown}; there are {list(tables)}")
+    for name, read in tables.items():
+        if is_chosen(name, args):
+            for fold in range(getattr(args, "folds", 1)):
+                yield Split(name, fold, read, max_train)
 
 
 def _read_npz(path):
@@ -71,7 +108,7 @@ def _read_bundled(loader, task):
 
 
 def find_tables(data_dir=None):
-    """Return ``{name: function that reads the table}``, small tables first."""
+    """Return ``{name: function that reads the RawTable}``, small tables first."""
     if data_dir is None:
         return {
             "wine": partial(_read_bundled, datasets.load_wine, "clf"),
@@ -98,11 +135,11 @@ def _known_test_rows(raw, fold):
 
 
 def split_rows(raw, fold, max_train):
-    """Return the row numbers of the train and test part of one fold.
+    """Return the row indices of the training and the test part of one fold.
 
     A known test part is used where the table has one for this fold. Otherwise
     three quarters of the rows, at most ``max_train``, are drawn for training
-    (stratified for classification). At most ``MAX_TEST`` rows are tested on.
+    (stratified for classification). The test part has at most ``MAX_TEST`` rows.
     """
     n = len(raw.y)
     test_mask = _known_test_rows(raw, fold)
@@ -137,10 +174,10 @@ def _make_encoder(categorical):
 
 
 def load_table(name, read, fold=0, max_train=10_000):
-    """Read, split and encode one table.
+    """Read, split and encode one table; return the Table.
 
-    Everything is fitted on the train part. Regression targets are standardised
-    by the mean and the standard deviation of the train part; features come as
+    Everything is fitted on the training part. Regression targets are standardised
+    by the mean and the standard deviation of the training part; features come as
     dense float32, encoded and as they are.
     """
     raw = read()
@@ -154,14 +191,18 @@ def load_table(name, read, fold=0, max_train=10_000):
     else:
         y = raw.y.astype(np.float64)
         y = (y - y[train].mean()) / y[train].std()
+    categorical = np.flatnonzero(raw.categorical)
     return Table(
-        name,
-        raw.task,
-        X_train,
-        y[train],
-        X_test,
-        y[test],
-        X[train].astype(np.float32),
-        X[test].astype(np.float32),
-        np.flatnonzero(raw.categorical),
+        name=name,
+        task=raw.task,
+        X_train=X_train,
+        y_train=y[train],
+        X_test=X_test,
+        y_test=y[test],
+        raw_train=X[train].astype(np.float32),
+        raw_test=X[test].astype(np.float32),
+        categorical=categorical if len(categorical) else None,
     )
+
+
+_load_once = lru_cache(maxsize=1)(load_table)

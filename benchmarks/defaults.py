@@ -1,35 +1,36 @@
-"""What the defaults of kernel, bandwidth and ridge were chosen by.
+"""Kernels, bandwidths and ridges: what the defaults were chosen by.
 
 On the choosing half of the open tables, at most 1500 training rows and 3000 test rows,
 every kernel, bandwidth (a multiple of the median distance), ridge and round gets its
-score in 3-fold cross-validation and its score on the test rows. The report says what
-test score the cross-validated choice reaches if only some of them are open.
+score in 3-fold cross-validation and its score on the test rows. The report has the mean
+test score of the cross-validated choice where only some kernels and one bandwidth are
+candidates.
 
     python benchmarks/defaults.py --data DIR [--report]
 """
 
-import argparse
+from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 import numpy as np
-from _halves import CHOOSING
-from _records import Records, format_table
-from _tables import find_tables, load_table
-from sklearn.model_selection import KFold, StratifiedKFold
+from _experiment import COSTS, TABLE_FLAGS, Clock, Experiment
+from _models import tuning_folds
+from _report import format_table, grouped, print_costs
+from _tables import splits
 
-from skrfm._backend import get_backend, worker_threads
-from skrfm._recursion import Candidate, run
+from skrfm._backend import NumpyBackend, worker_threads
+from skrfm._recursion import Candidate
+from skrfm._recursion import run as run_rounds
 from skrfm._search import Calibration, ClassificationCriterion, RegressionCriterion
 from skrfm._tables import Data
 from skrfm.kernels import L1Laplace, Laplace
 
-N_TRAIN, N_TEST = 1500, 3000
+MAX_TEST = 3000
+# a kernel, and whether its metric is diagonal
 KERNELS = {"l2": (Laplace(), False), "l1": (L1Laplace(), True)}
 MULTIPLES = (0.5, 1.0, 2.0, 3.0, 5.0)
 ALPHAS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-KEY = ("table", "kernel", "multiple", "alpha", "round")
-FIELDS = (*KEY, "task", "cv_score", "test_score")
+BACKEND = NumpyBackend()
 
 
 def encode(y, classes):
@@ -42,93 +43,143 @@ def encode(y, classes):
     return np.eye(len(classes))[codes]
 
 
-def test_score(criterion, outputs, targets, calibration):
-    """Return R², or minus the log-loss at the calibration of cross-validation."""
-    if calibration is None:
-        return criterion.score(outputs, targets, np.ones(len(targets)))
-    return float(calibration.log_likelihood(outputs, targets).mean())
+@dataclass(frozen=True)
+class Problem:
+    """A table with coded targets, its folds and how outputs are scored.
+
+    Attributes
+    ----------
+    data : Data
+        The training rows.
+    folds : list of (ndarray, ndarray)
+        Indices of training and validation rows.
+    X_test, Y_test : ndarray
+        Test rows, and their coded targets.
+    is_classification : bool
+    """
+
+    data: Data
+    folds: list
+    X_test: np.ndarray
+    Y_test: np.ndarray
+    is_classification: bool
+
+    @classmethod
+    def from_table(cls, table):
+        """Return the problem of a table."""
+        classes = np.unique(table.y_train) if table.task == "clf" else None
+        X, y = table.X_train, table.y_train
+        Y = encode(y, classes).astype(X.dtype)
+        return cls(
+            data=Data(X, Y, np.ones(len(X), X.dtype)),
+            folds=list(tuning_folds(table.task).split(X, y)),
+            X_test=table.X_test[:MAX_TEST],
+            Y_test=encode(table.y_test[:MAX_TEST], classes),
+            is_classification=classes is not None,
+        )
+
+    def scores(self, unseen, predicted):
+        """Return the cross-validated score and the test score of outputs.
+
+        They are R², or minus the log-loss at the calibration of cross-validation.
+        """
+        validation = np.concatenate([indices for _, indices in self.folds])
+        targets, weight = self.data.Y[validation], np.ones(len(validation))
+        if not self.is_classification:
+            criterion = RegressionCriterion()
+            score = criterion.score(unseen, targets, weight)
+            ones = np.ones(len(self.Y_test))
+            return score, criterion.score(predicted, self.Y_test, ones)
+        score = ClassificationCriterion().score(unseen, targets, weight)
+        calibration = Calibration.fit(unseen, targets, weight)
+        likelihood = calibration.log_likelihood(predicted, self.Y_test)
+        return score, float(likelihood.mean())
 
 
-def measure(table, candidate):
-    """Yield (round, cross-validated score, test score) of one candidate on one table."""
-    classes = np.unique(table.y_train) if table.task == "clf" else None
-    X, y = table.X_train[:N_TRAIN], table.y_train[:N_TRAIN]
-    new, targets = table.X_test[:N_TEST], encode(table.y_test[:N_TEST], classes)
-    Y, backend = encode(y, classes), get_backend(np)
-    criterion = RegressionCriterion() if classes is None else ClassificationCriterion()
-    splitter = KFold if classes is None else StratifiedKFold
-    folds = list(splitter(3, shuffle=True, random_state=0).split(X, y))
-    data = Data(X, Y.astype(X.dtype), np.ones(len(X), X.dtype))
-    runs = [(run(data.subset(a, backend), candidate, backend), b) for a, b in folds]
-    unseen = np.concatenate([b for _, b in folds])
-    judges = Y[unseen], np.ones(len(unseen))
-    rounds = zip(run(data, candidate, backend), *(r for r, _ in runs), strict=False)
-    for model, *parts in rounds:
-        pairs = zip(parts, folds, strict=True)
-        outputs = np.concatenate([p.predict(X[b], backend) for p, (_, b) in pairs])
-        outputs = outputs.astype(np.float64)
-        score = criterion.score(outputs, *judges)
-        calibration = None if classes is None else Calibration.fit(outputs, *judges)
-        predicted = model.predict(new, backend).astype(np.float64)
-        final = test_score(criterion, predicted, targets, calibration)
-        yield model.number, score, final
+def measure(problem, candidate):
+    """Yield (round, cross-validated score, test score) of one candidate."""
+    data = problem.data
+    runs = [
+        run_rounds(data.subset(train, BACKEND), candidate, BACKEND)
+        for train, _ in problem.folds
+    ]
+    rounds = zip(run_rounds(data, candidate, BACKEND), *runs, strict=False)
+    for model, *fold_models in rounds:
+        unseen = [
+            fold_model.predict(data.X[validation], BACKEND)
+            for fold_model, (_, validation) in zip(
+                fold_models, problem.folds, strict=True
+            )
+        ]
+        predicted = model.predict(problem.X_test, BACKEND).astype(np.float64)
+        outputs = np.concatenate(unseen).astype(np.float64)
+        yield model.number, *problem.scores(outputs, predicted)
 
 
-def report(rows):
-    """Print the mean test score of the cross-validated choice, by what is open."""
-    for row in rows:
-        row["cv"], row["test"] = float(row["cv_score"]), float(row["test_score"])
-    tables = {row["table"]: row["task"] for row in rows}
-    lines = []
-    options = product([("l2", "l1"), ("l2",), ("l1",)], MULTIPLES)
-    for kernels, multiple in options:
-        chosen = {"reg": [], "clf": []}
-        for table, task in tables.items():
-            open_rows = [
-                row
-                for row in rows
-                if row["table"] == table
-                and row["kernel"] in kernels
-                and float(row["multiple"]) == multiple
-            ]
-            if open_rows:
-                best = max(open_rows, key=lambda row: row["cv"])
-                chosen[task].append(best["test"])
-        means = [float(np.mean(chosen[task])) for task in ("reg", "clf")]
-        lines.append([f"{'+'.join(kernels)}, {multiple:g}*median", *means])
-    print(format_table(["open", "R²", "minus log-loss"], lines))
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", help="folder of the open tables")
-    parser.add_argument("--tables", nargs="+", default=CHOOSING)
-    parser.add_argument(
-        "--out", default=Path(__file__).with_name("results") / "defaults.csv"
-    )
-    parser.add_argument("--report", action="store_true", help="print only")
-    args = parser.parse_args()
-    records = Records(args.out, FIELDS, KEY)
-    tables = {} if args.report else find_tables(args.data)
-    for name in [name for name in tables if name in args.tables]:
-        table = load_table(name, tables[name], 0, N_TRAIN)
+def run(args, records):
+    """Measure every candidate on each table."""
+    for split in splits(args, args.rows):
         for kernel, multiple, alpha in product(KERNELS, MULTIPLES, ALPHAS):
-            key = (name, kernel, multiple, alpha)
-            if records.has(*key, 0):
+            key = {
+                "table": split.name,
+                "kernel": kernel,
+                "multiple": multiple,
+                "alpha": alpha,
+            }
+            if records.has(key | {"round": 0}):
                 continue
             function, diagonal = KERNELS[kernel]
-            candidate = Candidate(function, alpha, f"{multiple}*median", diagonal=diagonal)
-            with worker_threads(N_TRAIN):
-                for number, score, final in measure(table, candidate):
-                    values = dict(zip(KEY, (*key, number), strict=True))
-                    records.add(
-                        **values, task=table.task, cv_score=score, test_score=final
-                    )
-        print(name, flush=True)
-    report(records.rows)
+            bandwidth = f"{multiple}*median"
+            candidate = Candidate(function, alpha, bandwidth, diagonal=diagonal)
+            add_rounds(records, key, split.table, candidate)
 
+
+def add_rounds(records, key, table, candidate):
+    """Add a row for each round of a candidate; the costs are those up to it."""
+    clock = Clock()
+    with worker_threads(len(table.X_train)):
+        rounds = measure(Problem.from_table(table), candidate)
+        for number, score, final in rounds:
+            figures = {"task": table.task, "cv_score": score, "test_score": final}
+            records.add(key | {"round": number}, figures | clock.cost().figures())
+
+
+def best_test_score(rows):
+    """Return the test score of the row with the best cross-validated score."""
+    best = max(rows, key=lambda row: float(row["cv_score"]))
+    return float(best["test_score"])
+
+
+def report(rows, args):
+    """Print the mean test score of the cross-validated choice, by the candidates."""
+    lines = []
+    for kernels, multiple in product([("l2", "l1"), ("l2",), ("l1",)], MULTIPLES):
+        candidates = [
+            row
+            for row in rows
+            if row["kernel"] in kernels and float(row["multiple"]) == multiple
+        ]
+        chosen = {"reg": [], "clf": []}
+        for (task, _), of_table in grouped(candidates, "task", "table").items():
+            chosen[task].append(best_test_score(of_table))
+        means = [
+            float(np.mean(scores)) if scores else None for scores in chosen.values()
+        ]
+        lines.append([f"{'+'.join(kernels)}, {multiple:g}*median", *means])
+    print(format_table(["candidates", "R²", "minus log-loss"], lines))
+    last = {tuple(row[k] for k in EXPERIMENT.key[:-1]): row for row in rows}
+    print_costs(list(last.values()), "kernel")
+
+
+EXPERIMENT = Experiment(
+    doc=__doc__,
+    key=("table", "kernel", "multiple", "alpha", "round"),
+    figures=("task", "cv_score", "test_score", *COSTS),
+    run=run,
+    report=report,
+    flags=TABLE_FLAGS | {"half": "choosing", "rows": 1500},
+    out="defaults.csv",
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -8,36 +8,22 @@ correlation of all values. ``response`` is ln IC50 of cell lines × drugs
 (``DIR/drug_response/gdsc_580x170.npz``) and ``davis`` the affinity of drugs × kinases
 (``DIR/bioassay/davis.npz``, its own folds for entries), with random entries, whole rows
 or whole columns held out: root mean square error and Pearson's correlation. Means are
-those of the other axis where a whole row or column is unknown. Figures that are in the
-CSV file are not run again.
+taken over the other axis where a whole row or column is unknown.
 """
 
-import argparse
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pandas as pd
-from _records import Records, format_table
+from _experiment import Experiment, timed
+from _report import format_table, grouped, mean_of
 from sklearn.impute import KNNImputer
 from sklearn.model_selection import KFold
 
 from skrfm import LinRFMCompleter, NTKMatrixCompleter
 from skrfm.completion import profile_scores, screen_priors, within_cell_splits
-from skrfm.exceptions import NumericalWarning
 
-FIELDS = (
-    "case",
-    "split",
-    "model",
-    "fold",
-    "r2",
-    "cosine",
-    "pearson",
-    "rmse",
-    "seconds",
-)
 MEANS = ("cell mean", "drug mean")
 
 
@@ -47,21 +33,27 @@ MEANS = ("cell mean", "drug mean")
 def cmap(records, data, folds):
     """Signatures: the predictions of all folds are scored together."""
     table, cell_features, drug_features = load_cmap(data)
-    cells = table.index.get_level_values(0)
     models = signature_models(cell_features, drug_features)
     for seed in range(folds):
-        splits = list(within_cell_splits(cells, random_state=seed))
         for name, model in models.items():
-            if records.has("cmap", "within cells", name, seed):
-                continue
-            start, predicted = perf_counter(), np.empty(table.shape)
-            for _, test in splits:
-                shown = table.copy()
-                shown.iloc[test] = np.nan
-                predicted[test] = model(shown)[test]
-            seconds = perf_counter() - start
-            scores = profile_scores(table, predicted)
-            keep(records, "cmap", "within cells", name, seed, **scores, seconds=seconds)
+            key = {"case": "cmap", "split": "within cells", "model": name}
+            records.once(key | {"fold": seed}, measure_signatures, table, model, seed)
+
+
+def measure_signatures(table, model, seed):
+    """Return the scores of signatures that were held out within their cells."""
+    cells = table.index.get_level_values(0)
+
+    def predict():
+        predicted = np.empty(table.shape)
+        for _, test in within_cell_splits(cells, random_state=seed):
+            shown = table.copy()
+            shown.iloc[test] = np.nan
+            predicted[test] = model(shown)[test]
+        return predicted
+
+    predicted, cost = timed(predict)
+    return {**profile_scores(table, predicted), **cost.figures()}
 
 
 def load_cmap(data):
@@ -71,8 +63,8 @@ def load_cmap(data):
         control, prints = file["control"].astype(float), file["col_features"]
         cells, drugs = file["row_names"], file["col_names"]
     measured = ~np.isnan(Y).any(axis=2)
-    places = np.nonzero(measured)
-    labels = [cells[places[0]], drugs[places[1]]]
+    cell, drug = np.nonzero(measured)
+    labels = [cells[cell], drugs[drug]]
     index = pd.MultiIndex.from_arrays(labels, names=["cell", "drug"])
     table = pd.DataFrame(Y[measured], index=index)
     cell_features = pd.DataFrame(control - control.mean(axis=0), index=cells)
@@ -82,7 +74,7 @@ def load_cmap(data):
 def signature_models(cell_features, drug_features):
     """Return {name: function of signatures with gaps} that complete them."""
 
-    def ntk(*priors, cells=None, drugs=None, **parameters):
+    def from_priors(*priors, cells=None, drugs=None, **parameters):
         def complete(shown):
             features = screen_priors(
                 shown, priors, cell_features=cells, drug_features=drugs
@@ -101,15 +93,17 @@ def signature_models(cell_features, drug_features):
         "KNNImputer": nearest,
         "LinRFMCompleter": factorised,
         "ridge, all priors": lambda shown: linear(shown, every, cell_features),
-        "NTK, indicators": ntk("cell", "drug"),
-        "NTK, means": ntk(*MEANS),
-        "NTK, indicators + means": ntk(*every),
-        "NTK, + control": ntk(*every, cells=cell_features),
-        "NTK, + control + fingerprint": ntk(
+        "NTK, indicators": from_priors("cell", "drug"),
+        "NTK, means": from_priors(*MEANS),
+        "NTK, indicators + means": from_priors(*every),
+        "NTK, + control": from_priors(*every, cells=cell_features),
+        "NTK, + control + fingerprint": from_priors(
             *every, cells=cell_features, drugs=drug_features
         ),
-        "NTK, + control, depth 1": ntk(*every, cells=cell_features, depth=1),
-        "NTK as in the paper, + control": ntk(*every, cells=cell_features, **paper),
+        "NTK, + control, depth 1": from_priors(*every, cells=cell_features, depth=1),
+        "NTK as in the paper, + control": from_priors(
+            *every, cells=cell_features, **paper
+        ),
     }
 
 
@@ -121,16 +115,17 @@ def priors_of(shown, kind):
 
 
 def nearest(shown):
-    """The nearest pairs, by the mixed priors, which stand beside the signatures."""
+    """Complete by the nearest pairs, as measured by the mixed priors."""
     priors = screen_priors(shown).to_numpy()
-    scale = 1e3 * np.nanstd(shown.to_numpy())  # signatures that are there: all or none
+    # priors outweigh the signatures, which are complete or missing as a whole
+    scale = 1e3 * np.nanstd(shown.to_numpy())
     imputer = KNNImputer(n_neighbors=5, weights="distance")
     both = np.hstack([priors * scale, shown.to_numpy()])
     return imputer.fit_transform(both)[:, priors.shape[1] :]
 
 
 def factorised(shown):
-    """A low rank of cells × (drugs, genes)."""
+    """Complete cells × (drugs, genes) by a low rank."""
     wide = shown.unstack()
     wide.columns = wide.columns.to_flat_index()
     known = wide.columns[wide.notna().any()]
@@ -147,13 +142,13 @@ def factorised(shown):
 
 
 def linear(shown, priors, cell_features):
-    """Ridge regression, its ridge by leave-one-out as well."""
+    """Complete by ridge regression on priors."""
     F = screen_priors(shown, priors, cell_features=cell_features).to_numpy()
     return ridge(shown.to_numpy(), F)
 
 
 def ridge(X, F):
-    """Ridge regression of each column on features: a linear kernel."""
+    """Complete by ridge regression on features, the ridge by leave-one-out."""
     K = F @ F.T
     completer = NTKMatrixCompleter(alphas=np.geomspace(1e-3, 1e3, 13))
     return completer.fit_transform(X, row_kernel=2 * K / np.mean(np.diag(K)))
@@ -162,23 +157,57 @@ def ridge(X, F):
 # -- responses ------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Screen:
+    """A matrix of responses and what is known of its rows and columns.
+
+    Attributes
+    ----------
+    Y : ndarray of shape (m, n)
+        Responses, NaN where they are missing.
+    rows : ndarray of shape (m, p)
+        Features of the rows.
+    columns : ndarray of shape (n, q) or None
+        Features of the columns.
+    kernel : ndarray of shape (n, n) or None
+        Kernel matrix of the columns.
+    entry_folds : list of ndarray of shape (k, 2)
+        Indices of the entries of each fold.
+    """
+
+    Y: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray | None
+    kernel: np.ndarray | None
+    entry_folds: list
+
+
 def response(records, data, folds):
     """Cell lines × drugs."""
     with np.load(Path(data) / "drug_response" / "gdsc_580x170.npz") as file:
         Y = file["Y"].astype(float)
-        rows = standardised(file["row_expression"].astype(float))
-        columns = file["col_features"].astype(float)
-    compare(records, "response", Y, rows, columns, None, random_entries(Y), folds)
+        screen = Screen(
+            Y=Y,
+            rows=standardised(file["row_expression"].astype(float)),
+            columns=file["col_features"].astype(float),
+            kernel=None,
+            entry_folds=random_entries(Y),
+        )
+    compare(records, "response", screen, folds)
 
 
 def davis(records, data, folds):
     """Drugs × kinases, with a kernel of the kinases."""
     with np.load(Path(data) / "bioassay" / "davis.npz") as file:
-        Y, rows = file["Y"].astype(float), file["row_features"].astype(float)
-        kernel = file["col_kernel"].astype(float)
-        tests = [file["fold_test"]]
-    places = np.argwhere(~np.isnan(Y))
-    compare(records, "davis", Y, rows, None, kernel, [places[t] for t in tests], folds)
+        Y = file["Y"].astype(float)
+        screen = Screen(
+            Y=Y,
+            rows=file["row_features"].astype(float),
+            columns=None,
+            kernel=file["col_kernel"].astype(float),
+            entry_folds=[np.argwhere(~np.isnan(Y))[file["fold_test"]]],
+        )
+    compare(records, "davis", screen, folds)
 
 
 def standardised(F):
@@ -188,146 +217,148 @@ def standardised(F):
 
 
 def random_entries(Y):
-    """Return the places of five folds of entries."""
-    places = np.argwhere(~np.isnan(Y))
+    """Return the indices of five folds of entries."""
+    entries = np.argwhere(~np.isnan(Y))
     folds = KFold(5, shuffle=True, random_state=0)
-    return [places[test] for _, test in folds.split(places)]
+    return [entries[test] for _, test in folds.split(entries)]
 
 
-def compare(records, case, Y, rows, columns, kernel, entry_folds, folds):
+def compare(records, case, screen, folds):
     """Hold out entries, rows and columns, and complete."""
     for split in ("entries", "rows", "columns"):
-        hidden = list(held_out(Y, split, entry_folds))[:folds]
+        hidden = list(held_out(screen, split))[:folds]
+        models = response_models(screen, split)
         for fold, gaps in enumerate(hidden):
-            X = np.where(gaps, np.nan, Y)
-            models = response_models(split, rows, columns, kernel)
             for name, model in models.items():
-                if records.has(case, split, name, fold):
-                    continue
-                start = perf_counter()
-                predicted = model(X)
-                seconds = perf_counter() - start
-                test = gaps & ~np.isnan(Y)
-                scores = errors(Y[test], predicted[test])
-                keep(records, case, split, name, fold, **scores, seconds=seconds)
+                key = {"case": case, "split": split, "model": name, "fold": fold}
+                records.once(key, measure_responses, screen.Y, gaps, model)
 
 
-def held_out(Y, split, entry_folds):
+def held_out(screen, split):
     """Yield masks of what is held out."""
+    shape = screen.Y.shape
     if split == "entries":
-        for places in entry_folds:
-            gaps = np.zeros(Y.shape, dtype=bool)
-            gaps[tuple(places.T)] = True
+        for entries in screen.entry_folds:
+            gaps = np.zeros(shape, dtype=bool)
+            gaps[tuple(entries.T)] = True
             yield gaps
         return
     axis = 0 if split == "rows" else 1
     folds = KFold(5, shuffle=True, random_state=0)
-    for _, test in folds.split(np.arange(Y.shape[axis])):
-        gaps = np.zeros(Y.shape, dtype=bool)
+    for _, test in folds.split(np.arange(shape[axis])):
+        gaps = np.zeros(shape, dtype=bool)
         gaps[(test,) if axis == 0 else (slice(None), test)] = True
         yield gaps
 
 
-def errors(true, predicted):
-    """Return the root mean square error and the correlation."""
+def measure_responses(Y, gaps, model):
+    """Return the error and the correlation on what is held out, and the costs."""
+    predicted, cost = timed(model, np.where(gaps, np.nan, Y))
+    test = gaps & ~np.isnan(Y)
+    true, predicted = Y[test], predicted[test]
     rmse = float(np.sqrt(np.mean((true - predicted) ** 2)))
-    return {"rmse": rmse, "pearson": float(np.corrcoef(true, predicted)[0, 1])}
+    pearson = float(np.corrcoef(true, predicted)[0, 1])
+    return {"rmse": rmse, "pearson": pearson, **cost.figures()}
 
 
-def response_models(split, rows, columns, kernel):
-    """Return {name: function of a matrix with gaps}; rows are what is told apart."""
+def transposed(complete):
+    """Return a function that completes the transposed matrix."""
+    return lambda X: complete(X.T).T
+
+
+def ntk(*, rows=None, row_kernel=None, columns=None, col_kernel=None, **parameters):
+    """Return a function that completes a matrix from what is known of its sides."""
+    sides = {
+        "row_features": rows,
+        "row_kernel": row_kernel,
+        "col_features": columns,
+        "col_kernel": col_kernel,
+    }
+    sides = {name: side for name, side in sides.items() if side is not None}
+
+    def complete(X):
+        completer = NTKMatrixCompleter(random_state=0, **parameters)
+        return completer.fit_transform(X, **sides)
+
+    return complete
+
+
+def response_models(screen, split):
+    """Return {name: function that completes a matrix}, by what is held out."""
     across = split == "columns"
-    side = (columns if columns is not None else None) if across else rows
-
-    def turned(complete):
-        return lambda X: complete(X.T).T if across else complete(X)
-
-    def ntk(X, sides, **parameters):
-        return NTKMatrixCompleter(random_state=0, **parameters).fit_transform(
-            X, **sides
-        )
-
-    models = {"mean": turned(lambda X: np.broadcast_to(np.nanmean(X, axis=0), X.shape))}
-    if side is not None:
-        models["ridge"] = turned(lambda X: ridge(X, side))
-        models["NTK, features"] = turned(lambda X: ntk(X, {"row_features": side}))
-        models["NTK, features, depth 1"] = turned(
-            lambda X: ntk(X, {"row_features": side}, depth=1)
-        )
-    if across and kernel is not None:
-        models["NTK, kernel"] = turned(lambda X: ntk(X, {"row_kernel": kernel}))
+    models = side_models(screen.columns if across else screen.rows)
+    if across:
+        if screen.kernel is not None:
+            models["NTK, kernel"] = ntk(row_kernel=screen.kernel)
+        models = {name: transposed(model) for name, model in models.items()}
     if split == "entries":
-        models["LinRFMCompleter"] = LinRFMCompleter(random_state=0).fit_transform
-        models["NTK, entries"] = lambda X: ntk(X, {})
-        models["NTK, features + entries"] = lambda X: ntk(
-            X, {"row_features": rows}, prior_entries=2.0
-        )
-        first = {"first_completer": LinRFMCompleter(random_state=0)}
-        models["NTK after LinRFM, features"] = lambda X: ntk(
-            X, {"row_features": rows}, **first
-        )
-        if kernel is not None:
-            models["NTK after LinRFM, kernel"] = lambda X: (
-                ntk(X.T, {"row_kernel": kernel}, **first).T
-            )
-    if kernel is not None:
-        both = {"row_features": rows, "col_kernel": kernel}
-        models["NTK, both sides"] = lambda X: ntk(X, both, prior_identity=1.0)
-    elif columns is not None:
-        both = {"row_features": rows, "col_features": columns}
-        models["NTK, both sides"] = lambda X: ntk(X, both, prior_identity=1.0)
+        models |= entry_models(screen)
+    both = {"columns": screen.columns, "col_kernel": screen.kernel}
+    if any(side is not None for side in both.values()):
+        both |= {"rows": screen.rows, "prior_identity": 1.0}
+        models["NTK, both sides"] = ntk(**both)
     return models
 
 
-# -- records --------------------------------------------------------------------------
+def side_models(features):
+    """Return models of whole rows, from their features where there are any."""
+    models = {"mean": lambda X: np.broadcast_to(np.nanmean(X, axis=0), X.shape)}
+    if features is not None:
+        models["ridge"] = lambda X: ridge(X, features)
+        models["NTK, features"] = ntk(rows=features)
+        models["NTK, features, depth 1"] = ntk(rows=features, depth=1)
+    return models
 
 
-def keep(records, case, split, model, fold, **figures):
-    """Note figures, and print them."""
-    shown = {name: round(figure, 4) for name, figure in figures.items()}
-    print(case, split, model, fold, shown, flush=True)
-    records.add(case=case, split=split, model=model, fold=fold, **figures)
+def entry_models(screen):
+    """Return models of random entries."""
+    rows, kernel = screen.rows, screen.kernel
+    low_rank = LinRFMCompleter(random_state=0)
+    models = {
+        "LinRFMCompleter": LinRFMCompleter(random_state=0).fit_transform,
+        "NTK, entries": ntk(),
+        "NTK, features + entries": ntk(rows=rows, prior_entries=2.0),
+        "NTK after LinRFM, features": ntk(rows=rows, first_completer=low_rank),
+    }
+    if kernel is not None:
+        after = ntk(row_kernel=kernel, first_completer=low_rank)
+        models["NTK after LinRFM, kernel"] = transposed(after)
+    return models
 
 
-def report(records):
+# -- report ---------------------------------------------------------------------------
+
+
+def run(args, records):
+    """Measure the cases."""
+    for case in args.cases:
+        CASES[case](records, args.data, args.folds)
+
+
+def report(rows, args):
     """Print the means of the folds as tables."""
-    groups = {}
-    for row in records.rows:
-        by_model = groups.setdefault((row["case"], row["split"]), {})
-        by_model.setdefault(row["model"], []).append(row)
-    for (case, split), by_model in groups.items():
-        some = next(iter(by_model.values()))[0]
-        names = [name for name in FIELDS[4:] if some[name]]
-        lines = []
-        for model, rows in by_model.items():
-            means = [
-                float(np.mean([float(row[name]) for row in rows])) for name in names
-            ]
-            lines.append([model, len(rows), *means])
-        header = [f"{case}, {split}", "runs", *names]
-        print("\n" + format_table(header, lines))
+    for (case, split), of_split in grouped(rows, "case", "split").items():
+        lines = [
+            [model, len(group), *(mean_of(group, name) for name in FIGURES)]
+            for model, group in grouped(of_split, "model").items()
+        ]
+        print("\n" + format_table([f"{case}, {split}", "runs", *FIGURES], lines))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    runs = {"cmap": cmap, "response": response, "davis": davis}
-    parser.add_argument("--cases", nargs="*", default=list(runs), choices=list(runs))
-    parser.add_argument("--data", help="folder with cmap, drug_response and bioassay")
-    parser.add_argument("--folds", type=int, default=3, help="folds, or draws of them")
-    parser.add_argument("--report", action="store_true", help="run nothing, print")
-    results = Path(__file__).parent / "results" / "drug_screen.csv"
-    parser.add_argument("--results", default=results, type=Path)
-    args = parser.parse_args()
-    records = Records(args.results, FIELDS, ("case", "split", "model", "fold"))
-    if not args.report:
-        if args.data is None:
-            parser.error("--data is needed, except for --report")
-        # empty rows and columns are the point here
-        warnings.simplefilter("ignore", NumericalWarning)
-        for case in args.cases:
-            runs[case](records, args.data, args.folds)
-    report(records)
-
+CASES = {"cmap": cmap, "response": response, "davis": davis}
+FIGURES = ("r2", "cosine", "pearson", "rmse", "seconds", "cpu_seconds")
+# empty rows and columns are the point here: their warnings are not shown
+EXPERIMENT = Experiment(
+    doc=__doc__,
+    key=("case", "split", "model", "fold"),
+    figures=FIGURES,
+    run=run,
+    report=report,
+    flags={"folds": 3},
+    choices={"cases": CASES},
+    out="drug_screen.csv",
+    needs_data=True,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

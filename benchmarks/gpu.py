@@ -1,6 +1,6 @@
 """RFM on one GPU: fits, kernels, EigenPro, predictions and a completion, with floors.
 
-    python benchmarks/gpu.py [--sizes 5000 10000 20000 50000 100000] [--parts fit ...]
+    python benchmarks/gpu.py [--rows 5000 10000 20000 50000 100000] [--cases fit ...]
 
 A fit is five AGOP rounds and the last solve of 100 columns in float32 with the Laplace
 kernel, as in ``speed.py``. Its floor is the arithmetic of the distances, the Cholesky
@@ -14,17 +14,14 @@ where ``torch`` and ``xrfm`` are installed, the CPU up to ``--cpu-rows``.
 ``--device cpu`` runs the script without a GPU, at sizes that are small enough.
 """
 
-import argparse
 import importlib.util
-from pathlib import Path
-from time import perf_counter
 from unittest.mock import patch
 
 import numpy as np
-from _records import Records, format_table
+from _experiment import Cost, Experiment, count_flag, least, timed
+from _report import format_table, number
 from speed import ROUNDS, fit_skrfm, fit_xrfm, make_data
 
-FIELDS = ("part", "n", "d", "what", "value", "unit", "device")
 KEY = ("part", "n", "d", "what")
 FEATURES, SIZES = 100, (5000, 10_000, 20_000, 50_000, 100_000)
 ORDERS = (1.0, 1.5, 1.3)
@@ -32,8 +29,8 @@ ORDERS = (1.0, 1.5, 1.3)
 INSTRUCTIONS = {1.0: (2, 128), 1.3: (2, 16)}
 
 
-class Machine:
-    """Where the figures come from: CuPy on a GPU, or NumPy."""
+class Hardware:
+    """What computes: CuPy on a GPU, or NumPy."""
 
     def __init__(self, device):
         self.device = device
@@ -47,16 +44,22 @@ class Machine:
         else:
             self.xp, self.name, self.cycles = np, "CPU", None
 
-    def seconds(self, function, repeats=3):
-        """Return the least seconds of some calls, after one that is not counted."""
-        times = []
-        for _ in range(repeats + 1):
-            self._wait()
-            start = perf_counter()
+    def cost(self, function, repeats=3):
+        """Return the least Cost of some calls, after one that is not counted."""
+
+        def call():
             function()
             self._wait()
-            times.append(perf_counter() - start)
-        return min(times[1:])
+
+        costs = []
+        for _ in range(repeats + 1):
+            self._wait()
+            costs.append(timed(call)[1])
+        return least(costs[1:])
+
+    def seconds(self, function, repeats=3):
+        """Return the least seconds of some calls, after one that is not counted."""
+        return self.cost(function, repeats).seconds
 
     def _wait(self):
         if self.device == "cuda":
@@ -74,12 +77,12 @@ class Machine:
         return self.xp.asarray(rng.standard_normal(shape, dtype=np.float32))
 
 
-def measure_rates(machine, n=8192):
+def measure_rates(hardware, n=8192):
     """Return the operations a second of products and of Cholesky factors."""
-    xp, A = machine.xp, machine.random(n, n)
-    product = 2 * n**3 / machine.seconds(lambda: A @ A)
+    xp, A = hardware.xp, hardware.random(n, n)
+    product = 2 * n**3 / hardware.seconds(lambda: A @ A)
     B = A @ A.T / n + xp.eye(n, dtype=A.dtype)
-    factor = n**3 / 3 / machine.seconds(lambda: xp.linalg.cholesky(B))
+    factor = n**3 / 3 / hardware.seconds(lambda: xp.linalg.cholesky(B))
     return {"product": product, "cholesky": factor}
 
 
@@ -91,64 +94,89 @@ def floor_of(n, d, rates):
     return distances + factors + gradients
 
 
-def measure_fits(args, machine, note):
-    """Note the seconds of fits, floors, the CPU and xRFM."""
-    rates = measure_rates(machine, args.rate_rows)
+class Notes:
+    """Adds figures of one case at one size to the records."""
+
+    def __init__(self, records, hardware, case, n, d):
+        self.records, self.hardware = records, hardware
+        self.key = {"part": case, "n": n, "d": d}
+
+    def add(self, what, value, unit="", cpu_seconds=""):
+        """Add one figure, in place of an earlier one."""
+        figures = {"value": float(value), "unit": unit, "device": self.hardware.name}
+        figures["cpu_seconds"] = cpu_seconds
+        self.records.add(self.key | {"what": what}, figures)
+
+    def add_cost(self, what, cost):
+        """Add seconds, and CPU seconds beside them."""
+        self.add(what, cost.seconds, "s", cost.cpu_seconds)
+
+
+def measure_fits(args, hardware, records):
+    """Add the costs of fits, and their ratios to the floor, the CPU and xRFM."""
+    rates = measure_rates(hardware, args.rate_rows)
+    notes = Notes(records, hardware, "rates", args.rate_rows, 0)
     for name, rate in rates.items():
-        note("rates", args.rate_rows, 0, name, rate / 1e12, "TFLOP/s")
-    for n in args.sizes:
-        X, Y = make_data(n, args.features, 1)
-        case = {"n": n, "d": args.features, "c": 1, "kernel": "laplace"}
-        case |= {"rounds": ROUNDS, "device": args.device}
-        where = "fit", n, args.features
-        repeats = 2 if n <= 20_000 else 1
-        ours = machine.seconds(lambda c=case, a=(X, Y): fit_skrfm(c, *a), repeats)
-        note(*where, "skrfm", ours, "s")
-        note(*where, "over floor", ours / floor_of(n, args.features, rates), "")
-        if n <= args.cpu_rows:
-            start = perf_counter()
-            fit_skrfm(case | {"device": "cpu"}, X, Y)
-            note(*where, "over CPU", ours / (perf_counter() - start), "")
-        if importlib.util.find_spec("xrfm"):
-            theirs = try_xrfm(machine, case, X, Y, repeats)
-            note(*where, "over xRFM", ours / theirs, "")
+        notes.add(name, rate / 1e12, "TFLOP/s")
+    for n in args.rows:
+        notes = Notes(records, hardware, "fit", n, args.features)
+        measure_fit(args, hardware, notes, rates)
 
 
-def try_xrfm(machine, case, X, Y, repeats):
+def measure_fit(args, hardware, notes, rates):
+    """Add the costs of a fit of one size, and their ratios."""
+    n, d = notes.key["n"], args.features
+    X, Y = make_data(n, d, 1)
+    case = {"n": n, "d": d, "c": 1, "kernel": "laplace"}
+    case |= {"rounds": ROUNDS, "device": args.device}
+    repeats = 2 if n <= 20_000 else 1
+    ours = hardware.cost(lambda: fit_skrfm(case, X, Y), repeats)
+    notes.add_cost("skrfm", ours)
+    notes.add("over floor", ours.seconds / floor_of(n, d, rates))
+    if n <= args.cpu_rows:
+        _, cost = timed(fit_skrfm, case | {"device": "cpu"}, X, Y)
+        notes.add("over CPU", ours.seconds / cost.seconds)
+    if importlib.util.find_spec("xrfm"):
+        theirs = xrfm_seconds(hardware, case, X, Y, repeats)
+        notes.add("over xRFM", ours.seconds / theirs)
+
+
+def xrfm_seconds(hardware, case, X, Y, repeats):
     """Return the seconds of xRFM's fit, NaN where it fails."""
     try:
-        return machine.seconds(lambda: fit_xrfm(case, X, Y), repeats)
+        return hardware.seconds(lambda: fit_xrfm(case, X, Y), repeats)
     except Exception as error:
         print("xRFM:", type(error).__name__, str(error)[:200])
         return np.nan
 
 
-def measure_kernels(args, machine, note):
-    """Note how many differences a second the L1 and Lpq distances take."""
+def measure_kernels(args, hardware, records):
+    """Add how many differences a second the L1 and Lpq distances take."""
     from skrfm.kernels import L1Laplace, LpqLaplace
 
-    n, d, backend = args.rows, args.features, machine.backend()
-    T = machine.random(n, d)
+    n, d, backend = args.kernel_rows, args.features, hardware.backend()
+    notes = Notes(records, hardware, "kernel", n, d)
+    T = hardware.random(n, d)
     for p in ORDERS:
         kernel = L1Laplace() if p == 1 else LpqLaplace(p)
         rate = (
-            n**2 * d / machine.seconds(lambda k=kernel: backend.distance_powers(k, T))
+            n**2 * d / hardware.seconds(lambda k=kernel: backend.distance_powers(k, T))
         )
-        note("kernel", n, d, f"p = {p}", rate / 1e12, "10¹²/s")
-        if machine.cycles and p in INSTRUCTIONS:
+        notes.add(f"p = {p}", rate / 1e12, "10¹²/s")
+        if hardware.cycles and p in INSTRUCTIONS:
             count, width = INSTRUCTIONS[p]
-            ceiling = machine.cycles * width / count
-            note("kernel", n, d, f"p = {p}, of the ceiling", rate / ceiling, "")
+            ceiling = hardware.cycles * width / count
+            notes.add(f"p = {p}, of the ceiling", rate / ceiling)
 
 
-def measure_epoch(args, machine, note):
-    """Note the seconds of one epoch of EigenPro."""
+def measure_epoch(args, hardware, records):
+    """Add the costs of one epoch of EigenPro."""
     from skrfm.kernels import Laplace
     from skrfm.solvers import _eigenpro, solve
 
-    n, d, backend = args.epoch_rows, args.features, machine.backend()
-    T, Y = machine.random(n, d), machine.random(n, 1)
-    ridge = machine.xp.full(n, 1e-3, dtype=T.dtype)
+    n, d, backend = args.epoch_rows, args.features, hardware.backend()
+    T, Y = hardware.random(n, d), hardware.random(n, 1)
+    ridge = hardware.xp.full(n, 1e-3, dtype=T.dtype)
     gram = backend.streamed_gram(Laplace(), T, 10.0)
 
     def epochs(count):
@@ -156,46 +184,48 @@ def measure_epoch(args, machine, note):
             with patch.object(_eigenpro, "_TOLERANCE", 0.0):
                 solve(gram, Y, ridge, backend, solver="eigenpro")
 
-    one = machine.seconds(lambda: epochs(1), 1)
-    seconds = machine.seconds(lambda: epochs(2), 1) - one
-    rates = measure_rates(machine, args.rate_rows)
-    note("epoch", n, d, "EigenPro", seconds, "s")
+    one, two = (hardware.cost(lambda k=k: epochs(k), 1) for k in (1, 2))
+    cost = Cost(*np.subtract(two, one).tolist())
+    rates = measure_rates(hardware, args.rate_rows)
+    notes = Notes(records, hardware, "epoch", n, d)
+    notes.add_cost("EigenPro", cost)
     floor = 2 * n**2 * d / rates["product"]
-    note("epoch", n, d, "over floor", seconds / floor, "")
+    notes.add("over floor", cost.seconds / floor)
 
 
-def measure_predictions(args, machine, note):
-    """Note how many rows a second a model predicts."""
-    n, d = args.rows, args.features
+def measure_predictions(args, hardware, records):
+    """Add how many rows a second a model predicts."""
+    n, d = args.kernel_rows, args.features
     X, Y = make_data(n, d, 1)
     case = {"kernel": "laplace", "rounds": 1, "device": args.device}
     predict = fit_skrfm(case, X, Y)
     Z = make_data(10 * n, d, 1)[0]
-    note("predict", n, d, "rows", 10 * n / machine.seconds(lambda: predict(Z)), "/s")
+    rate = 10 * n / hardware.seconds(lambda: predict(Z))
+    Notes(records, hardware, "predict", n, d).add("rows", rate, "/s")
 
 
-def measure_completion(args, machine, note):
-    """Note the seconds of a completion from 8 % of the entries, and over the CPU's."""
+def measure_completion(args, hardware, records):
+    """Add the costs of a completion from 8 % of the entries, and over the CPU's."""
     from skrfm import LinRFMCompleter
 
     n, rank, rng = args.matrix_rows, 10, np.random.default_rng(0)
     L, R = rng.standard_normal((2, n, rank))
     flat = rng.choice(n * n, n * n * 8 // 100, replace=False)
     rows, cols = np.divmod(flat, n)
-    values, seconds = np.einsum("ek,ek->e", L[rows], R[cols]), {}
+    values, costs = np.einsum("ek,ek->e", L[rows], R[cols]), {}
     for device in dict.fromkeys([args.device, "cpu"]):
         model = LinRFMCompleter(device=device, random_state=0)
 
         def fit(model=model):
             model.fit_entries(rows, cols, values, (n, n))
 
-        seconds[device] = machine.seconds(fit, 1)
-    note("completion", n, rank, "LinRFMCompleter", seconds[args.device], "s")
-    ratio = seconds[args.device] / seconds["cpu"]
-    note("completion", n, rank, "over CPU", ratio, "")
+        costs[device] = hardware.cost(fit, 1)
+    notes = Notes(records, hardware, "completion", n, rank)
+    notes.add_cost("LinRFMCompleter", costs[args.device])
+    notes.add("over CPU", costs[args.device].seconds / costs["cpu"].seconds)
 
 
-PARTS = {
+CASES = {
     "fit": measure_fits,
     "kernel": measure_kernels,
     "epoch": measure_epoch,
@@ -204,33 +234,46 @@ PARTS = {
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", nargs="*", type=int, default=SIZES)
-    parser.add_argument("--features", type=int, default=FEATURES)
-    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
-    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
-    parser.add_argument("--cpu-rows", type=int, default=10_000)
-    parser.add_argument("--rows", type=int, default=20_000, help="of kernel, predict")
-    parser.add_argument("--epoch-rows", type=int, default=1_000_000)
-    parser.add_argument("--matrix-rows", type=int, default=5000)
-    parser.add_argument("--rate-rows", type=int, default=8192)
-    results = Path(__file__).parent / "results" / "gpu.csv"
-    parser.add_argument("--results", default=results, type=Path)
-    args = parser.parse_args()
-    machine, records = Machine(args.device), Records(args.results, FIELDS, KEY)
+def run(args, records):
+    """Measure the cases, also where their figures are there."""
+    hardware = Hardware(args.device)
+    print(f"{hardware.name}\n")
+    for case in args.cases:
+        CASES[case](args, hardware, records)
 
-    def note(part, n, d, what, value, unit):
-        print(part, n, d, what, f"{value:.4g}", unit, flush=True)
-        row = {"part": part, "n": n, "d": d, "what": what, "value": value}
-        records.add(**row, unit=unit, device=machine.name)
 
-    for part in args.parts:
-        PARTS[part](args, machine, note)
-    lines = [[*(row[f] for f in KEY), float(row["value"])] for row in records.rows]
-    print(f"\n{machine.name}\n")
-    print(format_table([*KEY, "value"], lines))
+def report(rows, args):
+    """Print all figures."""
+    lines = [
+        [*(row[name] for name in KEY), number(row, "value"), row["unit"]]
+        + [number(row, "cpu_seconds"), row["device"]]
+        for row in rows
+    ]
+    header = [*KEY, "value", "unit", "CPU s", "device"]
+    print("\n" + format_table(header, lines))
 
+
+EXPERIMENT = Experiment(
+    doc=__doc__,
+    key=KEY,
+    figures=("value", "unit", "device", "cpu_seconds"),
+    run=run,
+    report=report,
+    flags={"rows": SIZES, "device": "cuda"},
+    choices={"cases": CASES},
+    own_flags=[
+        count_flag("features", FEATURES, "number of columns"),
+        count_flag(
+            "cpu-rows", 10_000, "fits of at most so many rows also run on the CPU"
+        ),
+        count_flag("kernel-rows", 20_000, "rows of the cases kernel and predict"),
+        count_flag("epoch-rows", 1_000_000, "rows of the case epoch"),
+        count_flag("matrix-rows", 5000, "rows and columns of the case completion"),
+        count_flag("rate-rows", 8192, "size of the matrices that measure rates"),
+    ],
+    out="gpu.csv",
+    ignored=None,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

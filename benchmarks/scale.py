@@ -1,6 +1,6 @@
 """XRFMRegressor on up to a million rows, beside gradient boosting and xRFM.
 
-    python benchmarks/scale.py [--sizes 10000 30000 ...] [--models XRFM HistGB xRFM]
+    python benchmarks/scale.py [--rows 10000 30000 ...] [--models XRFM HistGB xRFM]
                                [--folder DIR] [--report]
 
 The table is made up, has 20 columns and local structure, and is written to DIR first:
@@ -10,23 +10,26 @@ figure is of a process of its own. ``xRFM`` is the package xrfm, which needs tor
 leaves of the same size; it tunes how leaves are mixed, and without that, one leaf for
 each row, it is ``xRFM-hard``. It finds the direction of a split from up to 50 000 rows,
 which takes hours; from 4000 it is ``xRFM-quick``. ``HistGB1000`` is boosting of a
-thousand rounds; at its defaults it stops early. Figures that are in the CSV file are
-not run again.
+thousand rounds; at its defaults it stops early.
 """
 
-import argparse
-import resource
-import subprocess
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
-from _records import Records, format_table
+from _experiment import (
+    FIT_COSTS,
+    Experiment,
+    ProcessError,
+    count_flag,
+    flag,
+    in_new_process,
+    peak_memory,
+    timed,
+)
+from _report import format_table, growth, number
 
-FIELDS = ("model", "n", "leaf", "r2", "fit_seconds", "predict_seconds", "gigabytes")
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 N_TEST, COLUMNS, NOISE = 50_000, 20, 0.3
 # rows that xRFM-quick finds directions from
@@ -45,7 +48,7 @@ def make_table(n, seed):
 
 
 def write_tables(folder, sizes):
-    """Write the largest table, of which the others are the first rows, and a test."""
+    """Write the largest table, whose first rows are the others, and a test table."""
     for name, n, seed in (("train", max(sizes), 0), ("test", N_TEST, 1)):
         X, y = make_table(n, seed)
         np.save(folder / f"{name}_X.npy", X)
@@ -59,7 +62,7 @@ def read(folder, name, n=None):
 
 
 class Peer:
-    """The package xrfm with the interface used here; it wants rows for validation."""
+    """The package xrfm with the interface used here; it needs validation rows."""
 
     def __init__(self, leaf, variant):
         self.leaf, self.variant = leaf, variant
@@ -105,79 +108,71 @@ def make_model(name, leaf):
     return XRFMRegressor(max_leaf_size=leaf, random_state=0)
 
 
-def run_one(folder, name, n, leaf):
-    """Fit one model and print its figures."""
-    model = make_model(name, leaf)
-    X, y = read(folder, "train", n)
-    start = perf_counter()
-    model.fit(X, y)
-    fit = perf_counter() - start
+def measure(folder, name, n, leaf):
+    """Return the score, the costs and the memory of one model in this process."""
+    model, folder = make_model(name, leaf), Path(folder)
+    _, fit_cost = timed(model.fit, *read(folder, "train", n))
     X, y = read(folder, "test")
-    start = perf_counter()
-    predicted = model.predict(X)
-    predict = perf_counter() - start
-    r2 = 1 - np.mean((predicted - y) ** 2) / np.var(y)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"figures {r2} {fit} {predict} {peak}")
+    predicted, cost = timed(model.predict, X)
+    return {
+        "r2": float(1 - np.mean((predicted - y) ** 2) / np.var(y)),
+        **fit_cost.figures("fit_"),
+        **cost.figures("predict_"),
+        "gigabytes": peak_memory() / 2**30,
+    }
 
 
-def run_all(records, folder, sizes, names, leaf):
-    """Run what is not there yet, each in a process of its own."""
-    for n in sizes:
-        for name in names:
-            if records.has(name, n, leaf):
-                continue
-            command = [sys.executable, __file__, "--one", name, str(n)]
-            command += ["--folder", str(folder), "--leaf", str(leaf)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            lines = [s for s in done.stdout.splitlines() if s.startswith("figures")]
-            if not lines:
-                print(f"{name} at {n} rows failed:\n{done.stderr[-2000:]}")
-                continue
-            figures = map(float, lines[-1].split()[1:])
-            row = dict(zip(FIELDS[3:], figures, strict=True))
-            print(name, n, row, flush=True)
-            records.add(model=name, n=n, leaf=leaf, **row)
+def run(args, records):
+    """Write the tables, and measure each model at each size in a new process."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(args.folder or folder)
+        write_tables(folder, [*SIZES, *args.rows])
+        for n in args.rows:
+            for model in args.models:
+                key = {"model": model, "n": n, "leaf": args.leaf}
+                records.once(key, measure_or_none, str(folder), model, n, args.leaf)
 
 
-def report(records):
-    """Print all figures, and the slopes of seconds against rows."""
+def measure_or_none(folder, name, n, leaf):
+    """Return the figures from a new process; None where it fails, with a message."""
+    try:
+        return in_new_process(measure, folder, name, n, leaf)
+    except ProcessError as error:
+        print(f"{name} at {n} rows failed:\n{error}")
+        return None
+
+
+def report(rows, args):
+    """Print all figures, and how seconds grow with the rows."""
     lines, curves = [], {}
-    for row in sorted(records.rows, key=lambda row: (int(row["n"]), row["model"])):
-        figures = [float(row[name]) for name in FIELDS[3:]]
-        lines.append([row["model"], int(row["n"]), int(row["leaf"]), *figures])
+    for row in sorted(rows, key=lambda row: (int(row["n"]), row["model"])):
+        n, figures = int(row["n"]), [number(row, name) for name in FIGURES]
+        lines.append([row["model"], n, int(row["leaf"]), *figures])
         curve = curves.setdefault((row["model"], row["leaf"]), [])
-        curve.append((int(row["n"]), figures[1]))
-    print(format_table(FIELDS, lines))
+        curve.append((n, number(row, "fit_seconds")))
+    print(format_table(["model", "n", "leaf", *FIGURES], lines))
     for (model, leaf), points in curves.items():
         if len(points) > 1:
-            n, seconds = np.log(np.array(points)).T
-            slope = np.polyfit(n, seconds, 1)[0]
-            print(f"{model}, leaves of {leaf}: seconds grow as n to the {slope:.2f}")
+            exponent = growth(*zip(*points, strict=True))
+            print(f"{model}, leaves of {leaf}: seconds grow as n to the {exponent:.2f}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", nargs="*", type=int, default=list(SIZES))
-    parser.add_argument("--models", nargs="*", default=["XRFM", "HistGB"])
-    parser.add_argument("--leaf", type=int, default=4000, help="rows of a leaf")
-    parser.add_argument("--folder", type=Path, help="where the tables are written")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--report", action="store_true", help="run nothing, print")
-    results = Path(__file__).parent / "results" / "scale.csv"
-    parser.add_argument("--results", default=results, type=Path)
-    args = parser.parse_args()
-    if args.one:
-        run_one(args.folder, args.one[0], int(args.one[1]), args.leaf)
-        return
-    records = Records(args.results, FIELDS, ("model", "n", "leaf"))
-    if not args.report:
-        with tempfile.TemporaryDirectory() as folder:
-            folder = args.folder or Path(folder)
-            write_tables(folder, [*SIZES, *args.sizes])
-            run_all(records, folder, args.sizes, args.models, args.leaf)
-    report(records)
-
+FIGURES = ("r2", *FIT_COSTS, "gigabytes")
+MODELS = ("XRFM", "HistGB", "HistGB1000", "xRFM", "xRFM-hard", "xRFM-quick")
+EXPERIMENT = Experiment(
+    doc=__doc__,
+    key=("model", "n", "leaf"),
+    figures=FIGURES,
+    run=run,
+    report=report,
+    flags={"rows": SIZES, "models": ("XRFM", "HistGB")},
+    choices={"models": MODELS},
+    own_flags=[
+        count_flag("leaf", 4000, "rows of a leaf at most"),
+        flag("folder", metavar="DIR", help="where the tables are written"),
+    ],
+    out="scale.csv",
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -3,15 +3,13 @@
     python benchmarks/sparse.py [--seeds 3]
 
 Eight kinds of made-up tables and the diabetes table: mean squared error of predictions
-(without the noise, where it is known), columns kept, and seconds. ``loo`` chooses the
+(without the noise, where it is known), columns kept, and costs. "loo" chooses the
 penalty by approximate leave-one-out in place of folds.
 """
 
-import argparse
-from time import perf_counter
-
 import numpy as np
-from _records import format_table
+from _experiment import Experiment, timed
+from _report import format_table, grouped, mean_of
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LassoCV
 
@@ -36,7 +34,7 @@ MODELS = {
 }
 
 
-def made_up(n, d, count, noise, correlation, seed, n_test=2000):
+def made_up(n, d, n_true, *, noise, correlation, seed, n_test=2000):
     """Return training rows and targets, test rows and targets without noise."""
     rng = np.random.default_rng(seed)
     Z = rng.standard_normal((n + n_test, d))
@@ -44,7 +42,7 @@ def made_up(n, d, count, noise, correlation, seed, n_test=2000):
         fresh = np.sqrt(1 - correlation**2) * Z[:, j]
         Z[:, j] = correlation * Z[:, j - 1] + fresh
     w = np.zeros(d)
-    w[rng.choice(d, count, replace=False)] = rng.standard_normal(count)
+    w[rng.choice(d, n_true, replace=False)] = rng.standard_normal(n_true)
     y = Z @ w
     return Z[:n], y[:n] + noise * rng.standard_normal(n), Z[n:], y[n:]
 
@@ -57,33 +55,58 @@ def diabetes(seed):
     return X[:300], y[:300], X[300:], y[300:]
 
 
-def measure(make, X, y, X_test, y_test):
-    """Return (mean squared error, columns kept, seconds)."""
-    start = perf_counter()
-    model = make().fit(X, y)
-    seconds = perf_counter() - start
-    error = np.mean((model.predict(X_test) - y_test) ** 2)
-    return error, np.count_nonzero(model.coef_), seconds
+def make_draws(seeds):
+    """Yield (name of a table, seed, its draw): rows and targets to fit and to test."""
+    for n, d, n_true, noise, correlation in TABLES:
+        name = f"{n} x {d}, {n_true} true, noise {noise:g}, corr. {correlation:g}"
+        for seed in range(seeds):
+            draw = made_up(
+                n, d, n_true, noise=noise, correlation=correlation, seed=seed
+            )
+            yield name, seed, draw
+    for seed in range(seeds):
+        yield "diabetes, 300 x 10", seed, diabetes(seed)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    seeds = range(parser.parse_args().seeds)
-    tables = {
-        f"{n} x {d}, {k} true, noise {s:g}, corr. {r:g}": [
-            made_up(n, d, k, s, r, seed) for seed in seeds
-        ]
-        for n, d, k, s, r in TABLES
+def measure(name, X, y, X_test, y_test):
+    """Return the mean squared error, the number of columns kept, and the costs."""
+    model = MODELS[name]()
+    _, cost = timed(model.fit, X, y)
+    return {
+        "error": float(np.mean((model.predict(X_test) - y_test) ** 2)),
+        "columns": float(np.count_nonzero(model.coef_)),
+        **cost.figures(),
     }
-    tables["diabetes, 300 x 10"] = [diabetes(seed) for seed in seeds]
-    lines = []
-    for name, draws in tables.items():
-        for model, make in MODELS.items():
-            figures = np.mean([measure(make, *draw) for draw in draws], axis=0)
-            lines.append([name, model, *figures.tolist()])
-    print(format_table(["table", "model", "error", "columns", "seconds"], lines))
 
+
+def run(args, records):
+    """Measure each model on each draw."""
+    for table, seed, draw in make_draws(args.seeds):
+        for model in args.models:
+            key = {"table": table, "model": model, "seed": seed}
+            records.once(key, measure, model, *draw)
+
+
+def report(rows, args):
+    """Print the means of the draws."""
+    lines = [
+        [table, model, *(mean_of(group, figure) for figure in EXPERIMENT.figures)]
+        for (table, model), group in grouped(rows, "table", "model").items()
+    ]
+    header = ["table", "model", "error", "columns", "seconds", "CPU seconds"]
+    print("\n" + format_table(header, lines))
+
+
+EXPERIMENT = Experiment(
+    doc=__doc__,
+    key=("table", "model", "seed"),
+    figures=("error", "columns", "seconds", "cpu_seconds"),
+    run=run,
+    report=report,
+    flags={"seeds": 3},
+    choices={"models": MODELS},
+    ignored=None,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

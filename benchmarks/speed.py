@@ -1,4 +1,4 @@
-"""Seconds and memory of one fit, beside the floor of its algebra and beside xRFM.
+"""Costs and memory of one fit, beside the floor of its algebra and beside xRFM.
 
 A fit is five AGOP rounds and the last solve (``validation=None``) in float32 with a
 bandwidth of 10 and a ridge of 1e-3, the Laplace kernel and a full metric unless the
@@ -10,26 +10,33 @@ pass of exp and the Cholesky factor, and the GEMMs of the AGOP.
     python benchmarks/speed.py [--cases main outputs kernels] [--repeats 3]
 
 xRFM's figures appear where the packages ``xrfm`` and ``torch`` are installed.
-Figures already in the CSV file are not run again.
 """
 
-import argparse
 import importlib.util
-import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
-from _records import Records, format_table
+from _experiment import (
+    FIT_COSTS,
+    Cost,
+    Experiment,
+    ProcessError,
+    count_flag,
+    flag,
+    in_new_process,
+    least,
+    peak_memory,
+    timed,
+)
+from _report import format_table, grouped, number
 from scipy.linalg import lapack
 
 ROUNDS, RIDGE, BANDWIDTH = 5, 1e-3, 10.0
-# p = 1.5, the default, has a faster way than other orders: both are measured
+# p = 1.5, the default, is computed faster than other orders: both are measured
 ORDERS = {"lpq_laplace": 1.5, "lpq_1.3_laplace": 1.3}
 CASES = {
     "main": [
@@ -44,7 +51,6 @@ CASES = {
     ],
 }
 KEY = ("n", "d", "c", "kernel", "rounds", "model")
-FIELDS = (*KEY, "fit_seconds", "predict_seconds", "peak_n2_floats", "error")
 MODELS = ("floor", "skrfm", "xrfm")
 
 
@@ -109,8 +115,8 @@ def fit_xrfm(case, X, Y):
     return lambda Z: model.predict(torch.from_numpy(Z).to(device)).cpu().numpy()
 
 
-def time_floor(case):
-    """Return the seconds of the arithmetic that no exact fit can do without."""
+def floor_cost(case):
+    """Return the Cost of the arithmetic that no exact fit can do without."""
     n, d, c = case["n"], case["d"], case["c"]
     X, Y = make_data(n, d, c)
     other, V = X.copy(), np.ascontiguousarray(np.tile(X, (1, c)))
@@ -129,92 +135,79 @@ def time_floor(case):
         J = (K @ V).reshape(-1, d)
         return J.T @ J
 
-    seconds = {}
+    costs = {}
     for step in (gemm, exp, cholesky, agop):
         if step is exp:
             K[:] = -1
         if step is cholesky:
             np.matmul(X, other.T, out=K)
             K.flat[:: n + 1] += n
-        start = perf_counter()
-        step()
-        seconds[step.__name__] = perf_counter() - start
-    once = seconds["gemm"] + seconds["exp"] + seconds["cholesky"]
-    return (case["rounds"] + 1) * once + case["rounds"] * seconds["agop"]
+        costs[step] = np.array(timed(step)[1])
+    once = costs[gemm] + costs[exp] + costs[cholesky]
+    rounds = case["rounds"]
+    return Cost(*((rounds + 1) * once + rounds * costs[agop]).tolist())
 
 
-def work(model, case, repeats):
-    """Measure the seconds of one model in this process; return the figures."""
+def measure_costs(model, case, repeats):
+    """Return the least costs of one model in this process."""
     if model == "floor":
-        return {"fit_seconds": min(time_floor(case) for _ in range(repeats))}
+        return least(floor_cost(case) for _ in range(repeats)).figures("fit_")
     fit, X, Y = prepare(model, case)
     fits, predicts = [], []
     for _ in range(repeats):
-        start = perf_counter()
-        predict = fit(case, X, Y)
-        fits.append(perf_counter() - start)
-        predicts += time_predict(predict, X)
-    return {"fit_seconds": min(fits), "predict_seconds": min(predicts)}
+        predict, cost = timed(fit, case, X, Y)
+        fits.append(cost)
+        predicts += predict_costs(predict, X)
+    return {**least(fits).figures("fit_"), **least(predicts).figures("predict_")}
 
 
-def work_memory(model, case):
-    """Measure the memory of one fit in this process; return the figure."""
+def measure_memory(model, case):
+    """Return the memory of one fit in this process, in kernel matrices."""
     fit, X, Y = prepare(model, case)
     before = current_memory()
     fit(case, X, Y)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"peak_n2_floats": (peak - before) / (4 * case["n"] ** 2)}
+    return {"peak_n2_floats": (peak_memory() - before) / (4 * case["n"] ** 2)}
 
 
 def prepare(model, case):
-    """Return a model's fit and the data, once all that a process does once is done."""
+    """Return a model's fit and the data, after a first small fit."""
     fit = {"skrfm": fit_skrfm, "xrfm": fit_xrfm}[model]
     X, Y = make_data(case["n"], case["d"], case["c"])
-    # enough rows for threads and their buffers
+    # compiles, and has enough rows for threads and their buffers
     fit(case, X[:900], Y[:900])(X[:900])
     return fit, X, Y
 
 
-def time_predict(predict, X):
-    """Return the seconds of each of some calls: of one, if it takes long."""
-    seconds = []
-    while sum(seconds) < 0.05:
-        start = perf_counter()
-        predict(X)
-        seconds.append(perf_counter() - start)
-    return seconds
+def predict_costs(predict, X):
+    """Return the costs of each of some calls: of one, if it takes long."""
+    costs = []
+    while sum(cost.seconds for cost in costs) < 0.05:
+        costs.append(timed(predict, X)[1])
+    return costs
 
 
 def current_memory():
     """Return the resident bytes of this process (Linux; elsewhere the peak)."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
+        return pages * os.sysconf("SC_PAGE_SIZE")
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return peak_memory()
 
 
 def measure(model, case, repeats):
-    """Measure one model, its seconds and its memory each in a new process."""
-    figures = run_worker("work", model, case, repeats)
-    if model != "floor" and "error" not in figures:
-        # memory that is freed goes back at once, or a peak could hide in it
-        give_back = {"MALLOC_MMAP_THRESHOLD_": "65536"}
-        figures |= run_worker("work_memory", model, case, **give_back)
+    """Return the figures of one model; costs and memory each from a new process."""
+    try:
+        figures = in_new_process(measure_costs, model, case, repeats)
+        if model != "floor":
+            # freed memory is returned at once, or a peak could hide in it
+            environment = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+            figures |= in_new_process(
+                measure_memory, model, case, environment=environment
+            )
+    except ProcessError as error:
+        return {"error": str(error).splitlines()[-1]}
     return figures
-
-
-def run_worker(name, *arguments, **variables):
-    """Call a function of this script in a new process; return its figures."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--worker", json.dumps([name, *arguments])],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **variables},
-    )
-    if done.returncode:
-        return {"error": done.stderr.strip().splitlines()[-1]}
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def first_call():
@@ -234,79 +227,69 @@ def first_call():
         ]
 
 
-def report(rows):
+def run(args, records):
+    """Measure each model on each case; processes of one case follow one another."""
+    models = [m for m in args.models if m != "xrfm" or importlib.util.find_spec(m)]
+    for case in (case for group in args.cases for case in CASES[group]):
+        if args.rows is None or case["n"] in args.rows:
+            for model in models:
+                key = case | {"model": model}
+                records.once(key, measure, model, case, args.repeats)
+
+
+def report(rows, args):
     """Print the figures and their ratios."""
-    by_case = {}
-    for row in rows:
-        by_case.setdefault(tuple(row[k] for k in KEY[:-1]), {})[row["model"]] = row
     lines = []
-    for case, models in by_case.items():
-        ours = models.get("skrfm")
-        if ours is None:
-            continue
-
-        def figure(model, name, models=models):
-            value = models.get(model, {}).get(name, "")
-            return float(value) if value else None
-
-        def ratio(name, model, figure=figure):
-            a, b = figure("skrfm", name), figure(model, name)
-            return a / b if a and b else None
-
-        lines.append(
-            [
-                " ".join(case),
-                figure("skrfm", "fit_seconds"),
-                figure("floor", "fit_seconds"),
-                figure("xrfm", "fit_seconds"),
-                ratio("fit_seconds", "floor"),
-                ratio("fit_seconds", "xrfm"),
-                ratio("predict_seconds", "xrfm"),
-                figure("skrfm", "peak_n2_floats"),
-                figure("xrfm", "peak_n2_floats"),
-            ]
-        )
-    header = ["n d c kernel rounds", "fit s", "floor s", "xrfm s", "fit/floor"]
-    header += ["fit/xrfm", "predict/xrfm", "peak n²", "xrfm peak n²"]
+    for case, group in grouped(rows, *KEY[:-1]).items():
+        by_model = {row["model"]: row for row in group}
+        if "skrfm" in by_model:
+            lines.append([" ".join(case), *compare(by_model)])
+    header = ["n d c kernel rounds", "fit s", "floor s", "xrfm s", "fit CPU s"]
+    header += ["fit/floor", "CPU fit/floor", "fit/xrfm", "CPU fit/xrfm"]
+    header += ["predict/xrfm", "peak n²", "xrfm peak n²"]
     print(format_table(header, lines))
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--sizes", nargs="+", type=int, help="only these n")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--out", default=Path(__file__).with_name("results") / "speed.csv"
-    )
-    parser.add_argument("--report", action="store_true", help="print only")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.worker:
-        name, *arguments = json.loads(args.worker)
-        workers = {"work": work, "work_memory": work_memory}
-        print(json.dumps(workers[name](*arguments)))
-        return
-    records = Records(args.out, FIELDS, KEY)
-    models = [m for m in MODELS if m != "xrfm" or importlib.util.find_spec("xrfm")]
-    cases = [case for group in args.cases for case in CASES[group]]
-    if args.report:
-        cases = []
-    for case in cases:
-        if args.sizes and case["n"] not in args.sizes:
-            continue
-        for model in models:
-            if not records.has(*(case[k] for k in KEY[:-1]), model):
-                figures = measure(model, case, args.repeats)
-                records.add(**case, model=model, **figures)
-                print(model, case, figures, flush=True)
-    report(records.rows)
     if not args.report:
         cold, warm = first_call()
         print(f"\nFirst fit and predict: {cold:.1f} s cold, {warm:.1f} s from cache")
 
 
+def compare(by_model):
+    """Return the costs of a case, their ratios and its memory."""
+
+    def figure(model, name):
+        return number(by_model.get(model, {}), name)
+
+    def ratio(name, model):
+        ours, theirs = figure("skrfm", name), figure(model, name)
+        return ours / theirs if ours and theirs else None
+
+    return [
+        *(figure(model, "fit_seconds") for model in ("skrfm", "floor", "xrfm")),
+        figure("skrfm", "fit_cpu_seconds"),
+        ratio("fit_seconds", "floor"),
+        ratio("fit_cpu_seconds", "floor"),
+        ratio("fit_seconds", "xrfm"),
+        ratio("fit_cpu_seconds", "xrfm"),
+        ratio("predict_seconds", "xrfm"),
+        figure("skrfm", "peak_n2_floats"),
+        figure("xrfm", "peak_n2_floats"),
+    ]
+
+
+EXPERIMENT = Experiment(
+    doc=__doc__,
+    key=KEY,
+    figures=(*FIT_COSTS, "peak_n2_floats", "error"),
+    run=run,
+    report=report,
+    choices={"cases": CASES, "models": MODELS},
+    own_flags=[
+        flag("rows", nargs="+", help="only the cases of so many training rows"),
+        count_flag("repeats", 3, "the least cost of so many"),
+    ],
+    out="speed.csv",
+    ignored=None,
+)
+
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -4,22 +4,24 @@
 
 Every table is split once; at most so many rows are for training. Ridge and round are
 chosen by the estimator's own cross-validation. Scores are R² or accuracy on at most
-3000 test rows. Figures that are in the CSV file are not run again.
+3000 test rows.
 """
 
-import argparse
-from pathlib import Path
-from time import perf_counter
-
-import numpy as np
-from _records import Records, format_table
-from _tables import find_tables, load_table
-from scipy.stats import rankdata
+from _experiment import COSTS, TABLE_FLAGS, Experiment, timed
+from _report import (
+    fold_means,
+    format_table,
+    grouped,
+    mean_ranks,
+    print_costs,
+    with_mean,
+)
+from _tables import splits
 
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm.kernels import NNGP, NTK
 
-N_TEST = 3000
+MAX_TEST = 3000
 # tables whose one-hot categories make more columns are left out: they take minutes
 MAX_COLUMNS = 300
 KERNELS = {
@@ -30,70 +32,64 @@ KERNELS = {
     "NTK(3), bias 0.5": NTK(depth=3, bias=0.5),
     "NNGP(1), bias 0.5": NNGP(bias=0.5),
 }
-KEY = ("table", "kernel", "rows")
-FIELDS = (*KEY, "task", "score", "seconds")
 
 
-def measure(table, kernel):
-    """Return (score, seconds) of one kernel on one table."""
+def measure(split, kernel):
+    """Return the score of one kernel on one table, and the costs."""
+    table = split.table
+    if table.X_train.shape[1] > MAX_COLUMNS:
+        return None
     cls = RFMClassifier if table.task == "clf" else RFMRegressor
-    start = perf_counter()
-    settings = {"metric_type": "full", "scaling": None, "random_state": 0}
-    model = cls(kernel=kernel, **settings)
-    model.fit(table.X_train, table.y_train)
-    score = model.score(table.X_test[:N_TEST], table.y_test[:N_TEST])
-    return score, perf_counter() - start
+    model = cls(kernel=kernel, metric_type="full", scaling=None, random_state=0)
+
+    def fit_and_score():
+        model.fit(table.X_train, table.y_train)
+        return model.score(table.X_test[:MAX_TEST], table.y_test[:MAX_TEST])
+
+    score, cost = timed(fit_and_score)
+    return {"task": table.task, "score": score, **cost.figures()}
 
 
-def report(rows):
-    """Print a table of scores, and mean scores and ranks."""
-    scores = {}
-    for row in rows:
-        name = row["task"], row["table"]
-        scores.setdefault(name, {})[row["kernel"]] = float(row["score"])
-    complete = {k: v for k, v in sorted(scores.items()) if len(v) == len(KERNELS)}
-    lines = [[*name, *(v[k] for k in KERNELS)] for name, v in complete.items()]
-    print(format_table(["task", "table", *KERNELS], lines))
-    for task in ("reg", "clf"):
-        S = np.array(
-            [[v[k] for k in KERNELS] for (t, _), v in complete.items() if t == task]
-        )
-        if len(S):
-            means = ["mean score", *S.mean(axis=0).tolist()]
-            ranks = ["mean rank", *rankdata(-S, axis=1).mean(axis=0).tolist()]
-            print(f"\n{task}, {len(S)} tables")
-            print(format_table(["", *KERNELS], [means, ranks]))
-    seconds = [
-        sum(float(row["seconds"]) for row in rows if row["kernel"] == kernel)
-        for kernel in KERNELS
-    ]
-    print("\n" + format_table(["", *KERNELS], [["seconds, all tables", *seconds]]))
+def run(args, records):
+    """Measure each kernel on each table."""
+    for split in splits(args, args.rows):
+        for name, kernel in KERNELS.items():
+            key = {"table": split.name, "kernel": name, "rows": args.rows}
+            records.once(key, measure, split, kernel)
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", help="folder of the open tables")
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--report", action="store_true", help="run nothing, print")
-    results = Path(__file__).with_name("results") / "tangent.csv"
-    parser.add_argument("--results", type=Path, default=results)
-    args = parser.parse_args()
-    records = Records(args.results, FIELDS, KEY)
-    tables = {} if args.report else find_tables(args.data)
-    for name, read in tables.items():
-        todo = [k for k in KERNELS if not records.has(name, k, args.rows)]
-        table = load_table(name, read, 0, args.rows) if todo else None
-        if table is None or table.X_train.shape[1] > MAX_COLUMNS:
-            continue
-        for kernel in todo:
-            score, seconds = measure(table, KERNELS[kernel])
-            figures = {"task": table.task, "score": score, "seconds": seconds}
-            records.add(table=name, kernel=kernel, rows=args.rows, **figures)
-            print(name, kernel, figures, flush=True)
-    report(records.rows)
+def report(rows, args):
+    """Print the scores of each table, mean scores, mean ranks and costs."""
+    rows = [row for row in rows if int(row["rows"]) == args.rows]
+    by_task = {}
+    for task, of_task in sorted(grouped(rows, "task").items()):
+        means = fold_means(of_task, "score", "kernel")
+        lines = [
+            [task, table, *(scores[kernel] for kernel in KERNELS)]
+            for table, scores in sorted(means.items())
+            if len(scores) == len(KERNELS)
+        ]
+        by_task[task] = lines
+    print(format_table(["task", "table", *KERNELS], sum(by_task.values(), [])))
+    for task, lines in by_task.items():
+        if lines:
+            scores = [line[2:] for line in lines]
+            means = with_mean([line[1:] for line in lines])[-1][1:]
+            summary = ["mean score", *means], ["mean rank", *mean_ranks(scores)]
+            print(f"\n{task}, {len(lines)} tables")
+            print(format_table(["", *KERNELS], summary))
+    print_costs(rows, "kernel")
 
+
+EXPERIMENT = Experiment(
+    doc=__doc__,
+    key=("table", "kernel", "rows"),
+    figures=("task", "score", *COSTS),
+    run=run,
+    report=report,
+    flags=TABLE_FLAGS | {"rows": 1000},
+    out="tangent.csv",
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -10,17 +10,17 @@ predicts the response of cell line and drug in one screen by a model of another,
 other cell lines (``DIR/transfer_drug``), from a number of cell lines for each drug. The
 source of ``signatures`` predicts expression signatures from fingerprints
 (``DIR/cmap``), and its target predicts responses to new drugs. All figures are of rows
-that were not fitted; figures that are in the CSV file are not run again. The report has
-paired differences.
+that were not fitted. The report has paired differences.
 """
 
-import argparse
+from collections import Counter
 from itertools import product
 from pathlib import Path
-from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
-from _records import Records, format_table
+from _experiment import Experiment, timed
+from _report import format_table, grouped, mean_of
 from scipy.ndimage import gaussian_filter
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits
@@ -31,7 +31,6 @@ from skrfm import RFMClassifier, RFMRegressor, TransferKernel
 from skrfm.inspection import ScalingLaw
 
 KEY = ("case", "variant", "size", "seed", "model")
-FIELDS = (*KEY, "score", "pearson", "method", "seconds")
 SIZES = (10, 25, 50, 100, 400, 1000)
 CELLS = (5, 10, 20, 50)
 LEVELS = {
@@ -42,6 +41,15 @@ LEVELS = {
 MOST_TEST_ROWS = 2000
 TEST_CELLS = 40
 SOURCE_ROWS = 6000
+
+
+class Draw(NamedTuple):
+    """Rows and targets to fit, and to test."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
 
 
 # -- tasks of images ------------------------------------------------------------------
@@ -58,7 +66,8 @@ def labels(records, data, seeds):
     X, y = digits()
     source = RFMClassifier(scaling=None, random_state=0).fit(X[y < 5], y[y < 5])
     new = y >= 5
-    learn_classes(records, "labels", "5-9", source, X[new], y[new], SIZES[:-1], seeds)
+    options = {"source": source, "sizes": SIZES[:-1], "seeds": seeds}
+    learn_classes(records, "labels", "5-9", X=X[new], y=y[new], **options)
 
 
 def domain(records, data, seeds):
@@ -71,7 +80,8 @@ def domain(records, data, seeds):
     )
     with np.load(Path(data) / "transfer_images" / "mnist_10k.npz") as file:
         X, y = smaller(file["X"][:, 4:24, 4:24] / 255.0), file["y"]
-    learn_classes(records, "domain", "MNIST", source, X, y, SIZES, seeds)
+    options = {"source": source, "sizes": SIZES, "seeds": seeds}
+    learn_classes(records, "domain", "MNIST", X=X, y=y, **options)
 
 
 def smaller(images):
@@ -96,9 +106,16 @@ def corrupted(records, data, seeds):
     source = RFMClassifier(scaling=None, random_state=0).fit(X, y)
     for kind, levels in LEVELS.items():
         for level in levels:
-            changed = corrupt(X_new, kind, level)
-            where = "corrupted", f"{kind} {level}", source
-            learn_classes(records, *where, changed, y_new, SIZES[:4], seeds)
+            learn_classes(
+                records,
+                "corrupted",
+                f"{kind} {level}",
+                source=source,
+                X=corrupt(X_new, kind, level),
+                y=y_new,
+                sizes=SIZES[:4],
+                seeds=seeds,
+            )
 
 
 def corrupt(X, kind, level):
@@ -114,24 +131,25 @@ def corrupt(X, kind, level):
 
 
 def shuffled(records, data, seeds):
-    """A source that knows nothing."""
+    """A source fitted to shuffled labels: nothing to transfer."""
     X, y, X_new, y_new = halves()
     wrong = np.random.default_rng(2).permutation(y)
     source = RFMClassifier(scaling=None, random_state=0).fit(X, wrong)
-    learn_classes(records, "shuffled", "digits", source, X_new, y_new, SIZES[:5], seeds)
+    options = {"source": source, "sizes": SIZES[:5], "seeds": seeds}
+    learn_classes(records, "shuffled", "digits", X=X_new, y=y_new, **options)
 
 
-def learn_classes(records, case, variant, source, X, y, sizes, seeds):
+def learn_classes(records, case, variant, *, source, X, y, sizes, seeds):
     """Fit with and without transfer to draws of rows that hold every class."""
     for size, seed in product(sizes, range(seeds)):
         rng = np.random.default_rng([size, seed])
         order = rng.permutation(len(y))
         _, first = np.unique(y[order], return_index=True)
-        rest = np.setdiff1d(np.arange(len(y)), first)
-        order = np.concatenate([order[first], order[rest]])
+        others = np.setdiff1d(np.arange(len(y)), first)
+        order = np.concatenate([order[first], order[others]])
         train, test = order[:size], order[size:][:MOST_TEST_ROWS]
-        parts = X[train], y[train], X[test], y[test]
-        compare(records, (case, variant, size, seed), source, *parts)
+        draw = Draw(X[train], y[train], X[test], y[test])
+        compare(records, (case, variant, size, seed), source, draw)
 
 
 # -- tasks of drugs -------------------------------------------------------------------
@@ -141,28 +159,23 @@ def screens(records, data, seeds):
     """One screen from another, of other cell lines."""
     table = Screens(data)
     order = np.random.default_rng(0).permutation(len(table.cells))
-    others, mine = order[:135], order[135:]
+    source_cells, target_cells = order[:135], order[135:]
     for first, second in (("prism", "ctrp"), ("ctrp", "gdsc")):
-        X, y, _ = table.pairs(first, others)
+        X, y, _ = table.pairs(first, source_cells)
         rows = np.random.default_rng(1).permutation(len(y))[:SOURCE_ROWS]
         source = RFMRegressor(kernel="laplace", scaling=None, random_state=0).fit(
             X[rows], y[rows]
         )
         for size, seed in product(CELLS, range(seeds)):
             rng = np.random.default_rng([size, seed])
-            cells = rng.permutation(mine)
+            cells = rng.permutation(target_cells)
             X, y, drug = table.pairs(second, cells[TEST_CELLS:])
             X_test, y_test, _ = table.pairs(second, cells[:TEST_CELLS])
             train = some_of_each(drug, size, rng)
-            parts = X[train], y[train], X_test, y_test
+            draw = Draw(X[train], y[train], X_test, y_test)
+            target = RFMRegressor(kernel="laplace", scaling=None)
             key = "screens", f"{second} from {first}", size, seed
-            compare(
-                records,
-                key,
-                source,
-                *parts,
-                target=RFMRegressor(kernel="laplace", scaling=None),
-            )
+            compare(records, key, source, draw, target=target)
 
 
 def signatures(records, data, seeds):
@@ -184,10 +197,10 @@ def signatures(records, data, seeds):
         drugs, cells = rng.permutation(84), rng.permutation(len(y))
         train = cells[np.isin(drug[cells], drugs[:size])][:MOST_TEST_ROWS]
         test = cells[np.isin(drug[cells], drugs[60:])][:MOST_TEST_ROWS]
-        parts = X[train], y[train], X[test], y[test]
+        draw = Draw(X[train], y[train], X[test], y[test])
         target = RFMRegressor(kernel="laplace", scaling=None)
         key = "signatures", "new drugs", size, seed
-        compare(records, key, source, *parts, target=target, groups=drug[train])
+        compare(records, key, source, draw, target=target, groups=drug[train])
 
 
 class Screens:
@@ -222,7 +235,7 @@ class Screens:
 
 
 def some_of_each(labels, count, rng):
-    """Return places of at most so many rows of each label."""
+    """Return the indices of at most so many rows of each label."""
     order = rng.permutation(len(labels))
     kept = [order[labels[order] == label][:count] for label in np.unique(labels)]
     return rng.permutation(np.concatenate(kept))
@@ -231,31 +244,45 @@ def some_of_each(labels, count, rng):
 # -- figures --------------------------------------------------------------------------
 
 
-def compare(records, key, source, X, y, X_test, y_test, target=None, groups=None):
-    """Note the scores of no transfer, of the choice, and of the source alone."""
-    seed, folds = key[3], 5
-    if groups is not None:  # whole drugs are left out
-        numbers = np.random.default_rng(seed).permutation(groups.max() + 1)[groups] % 5
-        folds = [np.nonzero(numbers == k) for k in range(5)]
-        rows = np.arange(len(y))
-        folds = [(np.setdiff1d(rows, test), test) for (test,) in folds if len(test)]
+def compare(records, key, source, draw, *, target=None, groups=None):
+    """Add the scores of no transfer, of the choice, and of the source alone.
+
+    `groups` are labels of rows that folds leave out together.
+    """
+    key = dict(zip(KEY[:-1], key, strict=True))
+    seed = key["seed"]
+    folds = 5 if groups is None else group_folds(groups, seed)
     if target is not None:
         target.set_params(random_state=seed, cv=folds)
-    for model, method in (("none", "none"), ("auto", "auto")):
-        if records.has(*key, model):
-            continue
+    for method in ("none", "auto"):
         transfer = TransferKernel(
             source, target, method=method, cv=folds, random_state=seed
         )
-        start = perf_counter()
-        transfer.fit(X, y)
-        seconds = perf_counter() - start
-        figures = scores(transfer.predict(X_test), y_test)
-        values = {**figures, "method": transfer.method_, "seconds": seconds}
-        keep(records, key, model, values)
-    same = len(getattr(source, "classes_", [])) == 10 and len(np.unique(y)) == 10
-    if (same or key[0] == "screens") and not records.has(*key, "source"):
-        keep(records, key, "source", scores(source.predict(X_test), y_test))
+        records.once(key | {"model": method}, measure, transfer, draw)
+    n_classes = len(np.unique(draw.y)), len(getattr(source, "classes_", []))
+    if n_classes == (10, 10) or key["case"] == "screens":
+        records.once(key | {"model": "source"}, measure_source, source, draw)
+
+
+def group_folds(groups, seed):
+    """Return five folds of rows that leave out whole groups."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.permutation(groups.max() + 1)[groups] % 5
+    rows = np.arange(len(groups))
+    tests = [np.flatnonzero(numbers == k) for k in range(5)]
+    return [(np.setdiff1d(rows, test), test) for test in tests if len(test)]
+
+
+def measure(transfer, draw):
+    """Return the scores of a TransferKernel, the method it chose, and the costs."""
+    _, cost = timed(transfer.fit, draw.X, draw.y)
+    figures = scores(transfer.predict(draw.X_test), draw.y_test)
+    return {**figures, "method": transfer.method_, **cost.figures()}
+
+
+def measure_source(source, draw):
+    """Return the scores of the source alone."""
+    return scores(source.predict(draw.X_test), draw.y_test)
 
 
 def scores(predicted, y):
@@ -264,13 +291,6 @@ def scores(predicted, y):
         return {"score": float(np.mean(predicted == y))}
     r2 = 1 - np.mean((y - predicted) ** 2) / np.var(y)
     return {"score": float(r2), "pearson": float(np.corrcoef(y, predicted)[0, 1])}
-
-
-def keep(records, key, model, values):
-    """Note figures, and print them."""
-    shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}
-    print(*key, model, shown, flush=True)
-    records.add(**dict(zip(KEY, (*key, model), strict=True)), **values)
 
 
 def table_of(rows, name):
@@ -291,30 +311,37 @@ def difference(one, other):
     return float(paired.mean()), float(error), paired
 
 
-def report(records):
+def report(rows, args):
     """Print mean scores and paired differences."""
     for name, title in (("score", "accuracy, or R²"), ("pearson", "Pearson")):
-        table = table_of(records.rows, name)
-        lines, worst, pooled = [], [], {}
-        for (case, variant, size), cell in sorted(table.items()):
-            gain, error, paired = difference(cell["auto"], cell["none"])
-            means = [float(np.mean(list(cell[m].values()))) for m in ("none", "auto")]
-            alone = cell.get("source")
-            alone = float(np.mean(list(alone.values()))) if alone else None
-            head = f"{case}, {variant}", size, len(paired)
-            lines.append([*head, *means, alone, gain, error])
-            worst.append((gain / error if error > 0 else 0.0, head))
-            pooled.setdefault(case, []).append((size, paired))
-        header = ["case", "n", "seeds", "none", "auto", "source", "gain", "its error"]
-        print(f"\n{title}\n\n{format_table(header, lines)}")
-        print_pooled(pooled)
-        if worst:
-            print(
-                f"\nleast gain in standard errors: {min(worst)[0]:.2f}, {min(worst)[1]}"
-            )
-    print_halved(table_of(records.rows, "score"))
-    print_laws(records.rows)
-    print_chosen(records.rows)
+        print_scores(table_of(rows, name), title)
+    print_corrupted(table_of(rows, "score"))
+    print_laws(rows)
+    print_methods(rows)
+
+
+def print_scores(table, title):
+    """Print the means of one score, the gains by transfer, and the least of them."""
+    lines, worst, pooled = [], [], {}
+    for (case, variant, size), cell in sorted(table.items()):
+        gain, error, paired = difference(cell["auto"], cell["none"])
+        means = {model: mean_of_seeds(by_seed) for model, by_seed in cell.items()}
+        head = f"{case}, {variant}", size, len(paired)
+        shown = [means.get(model) for model in ("none", "auto", "source")]
+        lines.append([*head, *shown, gain, error])
+        worst.append((gain / error if error > 0 else 0.0, head))
+        pooled.setdefault(case, []).append((size, paired))
+    header = ["case", "n", "seeds", "none", "auto", "source", "gain", "its error"]
+    print(f"\n{title}\n\n{format_table(header, lines)}")
+    print_pooled(pooled)
+    if worst:
+        ratio, head = min(worst)
+        print(f"\nleast gain in standard errors: {ratio:.2f}, {head}")
+
+
+def mean_of_seeds(by_seed):
+    """Return the mean of figures by seed."""
+    return float(np.mean(list(by_seed.values())))
 
 
 def print_pooled(pooled):
@@ -327,7 +354,7 @@ def print_pooled(pooled):
             print(f"{case}, {which}: gain {paired.mean():.4f} ± {error:.4f}")
 
 
-def print_halved(table):
+def print_corrupted(table):
     """Print how errors of corrupted images compare."""
     lines = []
     for (case, variant, size), cell in table.items():
@@ -363,48 +390,50 @@ def print_laws(rows):
         print("\n" + format_table(header, lines))
 
 
-def print_chosen(rows):
-    """Print how often each method was chosen, and mean seconds."""
-    chosen, seconds = {}, {}
-    for row in rows:
-        if row["model"] == "auto":
-            counts = chosen.setdefault((row["case"], int(row["size"])), {})
-            counts[row["method"]] = counts.get(row["method"], 0) + 1
-            times = seconds.setdefault((row["case"], int(row["size"])), [])
-            times.append(float(row["seconds"]))
-    print("\nmethods chosen, and mean seconds of a fit\n")
-    for (case, size), counts in sorted(chosen.items()):
-        shown = ", ".join(f"{m} {c}" for m, c in sorted(counts.items()))
-        print(f"{case} {size}: {shown}; {np.mean(seconds[case, size]):.1f} s")
+def print_methods(rows):
+    """Print how often each method was chosen, and mean costs."""
+    print("\nmethods chosen, and mean costs of a fit\n")
+    rows = [row for row in rows if row["model"] == "auto"]
+    groups = grouped(rows, "case", "size")
+    for case, size in sorted(groups, key=lambda key: (key[0], int(key[1]))):
+        group = groups[case, size]
+        counts = Counter(row["method"] for row in group)
+        shown = ", ".join(f"{m} {count}" for m, count in sorted(counts.items()))
+        cpu = mean_of(group, "cpu_seconds")
+        costs = f"{mean_of(group, 'seconds'):.1f} s"
+        costs += "" if cpu is None else f", {cpu:.1f} CPU s"
+        print(f"{case} {size}: {shown}; {costs}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    runs = {
-        "labels": labels,
-        "domain": domain,
-        "corrupted": corrupted,
-        "shuffled": shuffled,
-        "screens": screens,
-        "signatures": signatures,
-    }
-    parser.add_argument("--cases", nargs="*", default=list(runs), choices=list(runs))
-    parser.add_argument("--data", help="folder with transfer_images and so on")
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--report", action="store_true", help="run nothing, print")
-    results = Path(__file__).parent / "results" / "transfer.csv"
-    parser.add_argument("--results", default=results, type=Path)
-    args = parser.parse_args()
-    records = Records(args.results, FIELDS, KEY)
-    bundled = {"labels", "corrupted", "shuffled"}
-    if not args.report:
-        for case in args.cases:
-            if args.data is None and case not in bundled:
-                print(f"{case} needs --data: left out")
-                continue
-            runs[case](records, args.data, args.seeds)
-    report(records)
+def run(args, records):
+    """Measure the cases; those that need --data are left out without it."""
+    for case in args.cases:
+        if args.data is None and case not in BUNDLED:
+            print(f"{case} needs --data: left out")
+        else:
+            CASES[case](records, args.data, args.seeds)
 
+
+CASES = {
+    "labels": labels,
+    "domain": domain,
+    "corrupted": corrupted,
+    "shuffled": shuffled,
+    "screens": screens,
+    "signatures": signatures,
+}
+BUNDLED = ("labels", "corrupted", "shuffled")
+EXPERIMENT = Experiment(
+    doc=__doc__,
+    key=KEY,
+    figures=("score", "pearson", "method", "seconds", "cpu_seconds"),
+    run=run,
+    report=report,
+    flags={"data": None, "seeds": 20},
+    choices={"cases": CASES},
+    out="transfer.csv",
+    ignored=None,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

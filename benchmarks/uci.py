@@ -5,32 +5,33 @@
 
 Sets are ``DIR/uci121/*.npz``, with splits of their own. Parameters are chosen on the
 rows ``tune_val`` by models fitted to the rows ``tune_train``: by accuracy, but by
-log-loss for RFM, whose search does so (a plain kernel gains nothing from that). The
+log-loss for RFM, as in its search (a plain kernel gains nothing from that). The
 figure of a set is the mean accuracy over its four k-folds. RFM, its plain Laplace
 kernel, gradient boosting and xRFM, whose package needs torch, have 30 candidates each,
 a random forest 12. The report has mean accuracy, mean (Friedman) rank, the share of
 sets where a model has at least 90 or 95 % of the best accuracy (P90, P95), and the mean
 percentage of the best accuracy (PMA).
-Figures that are in the CSV file are not run again. The report is on the sets that have
-figures of all ``--models``.
+The report is on the sets that have figures of all ``--models``.
 """
 
-import argparse
-import warnings
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
-from _records import Records, complete_tables, fold_means, format_table
-from scipy.stats import loguniform, randint, rankdata, uniform
+from _experiment import Clock, Experiment, count_flag, is_chosen
+from _report import (
+    complete_tables,
+    fold_means,
+    format_table,
+    mean_ranks,
+    print_costs,
+)
+from scipy.stats import loguniform, randint, uniform
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.model_selection import ParameterGrid, ParameterSampler, train_test_split
 
 from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor
-from skrfm.exceptions import NumericalWarning
 
-FIELDS = ("table", "model", "fold", "accuracy", "seconds", "params")
 CANDIDATES = 30
 # sets of so many rows are in single precision, which takes half of the hours
 SINGLE_FROM = 20_000
@@ -48,7 +49,7 @@ def tune_rfm(X, y, X_val, y_val):
     return RFMClassifier(**best, validation=None, scaling=None, random_state=0)
 
 
-class PlainKernel(ClassifierMixin, BaseEstimator):
+class LaplaceMachine(ClassifierMixin, BaseEstimator):
     """Least squares on class indicators with the Laplace kernel.
 
     It predicts as RFMClassifier without rounds, and has no probabilities: those take
@@ -84,7 +85,7 @@ def tune_laplace(X, y, X_val, y_val):
         "bandwidth": [f"{m}*median" for m in (0.3, 1, 3, 10, 30)],
         "alpha": list(np.geomspace(1e-6, 1, 6)),
     }
-    return best_of(PlainKernel(), ParameterGrid(space), X, y, X_val, y_val)
+    return best_of(LaplaceMachine(), ParameterGrid(space), X, y, X_val, y_val)
 
 
 def tune_forest(X, y, X_val, y_val):
@@ -116,7 +117,7 @@ def best_of(model, candidates, X, y, X_val, y_val):
 
 
 class Peer(ClassifierMixin, BaseEstimator):
-    """The package xrfm; it wants rows for validation, here a fifth of those given."""
+    """The package xrfm; it needs validation rows, here a fifth of those given."""
 
     def __init__(self, bandwidth=10.0, exponent=1.0, p=None, diag=False, reg=1e-3):
         self.bandwidth, self.exponent, self.p = bandwidth, exponent, p
@@ -193,54 +194,46 @@ MODELS = {
 # -- figures --------------------------------------------------------------------------
 
 
-def run_all(records, data, names, most):
-    """Run what is not there yet."""
-    paths = sorted(
-        (Path(data) / "uci121").glob("*.npz"), key=lambda p: p.stat().st_size
-    )
-    for path in paths:
-        with np.load(path, allow_pickle=False) as file:
-            table = {name: file[name] for name in file.files}
-        if len(table["y"]) > most:
-            print(f"{path.stem}: {len(table['y'])} rows, left out by --max-rows")
+def run(args, records):
+    """Tune and score each model on each set, small files first."""
+    paths = (Path(args.data) / "uci121").glob("*.npz")
+    for path in sorted(paths, key=lambda path: path.stat().st_size):
+        if not is_chosen(path.stem, args):
             continue
-        for name in names:
-            if not records.has(path.stem, name, 3):
-                run_one(records, path.stem, name, table)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if len(arrays["y"]) > args.max_rows:
+            print(f"{path.stem}: {len(arrays['y'])} rows, left out by --max-rows")
+            continue
+        for model in args.models:
+            # the last fold is written last: without it the set is run again
+            if not records.has({"table": path.stem, "model": model, "fold": 3}):
+                add_folds(records, path.stem, model, arrays)
 
 
-def run_one(records, table_name, name, table):
-    """Tune a model on a set, and note the accuracy of its folds."""
-    y = table["y"]
-    X = table["X"].astype(np.float64 if len(y) < SINGLE_FROM else np.float32)
-    train, val = table["tune_train"], table["tune_val"]
-    start = perf_counter()
+def add_folds(records, table, name, arrays):
+    """Tune a model on a set, and add the accuracy of its folds and the costs of all."""
+    y = arrays["y"]
+    X = arrays["X"].astype(np.float64 if len(y) < SINGLE_FROM else np.float32)
+    clock = Clock()
+    train, val = arrays["tune_train"], arrays["tune_val"]
     model = MODELS[name](X[train], y[train], X[val], y[val])
-    print(table_name, " ".join(repr(model).split()), flush=True)
     scores = []
     for fold in range(4):
-        train, test = table[f"kfold_train_{fold}"], table[f"kfold_test_{fold}"]
-        scores.append(
-            float(clone(model).fit(X[train], y[train]).score(X[test], y[test]))
-        )
-        print(table_name, name, fold, scores[-1], flush=True)
-    seconds = round(perf_counter() - start, 2)
-    print(table_name, name, round(float(np.mean(scores)), 4), seconds, flush=True)
+        train, test = arrays[f"kfold_train_{fold}"], arrays[f"kfold_test_{fold}"]
+        fitted = clone(model).fit(X[train], y[train])
+        scores.append(float(fitted.score(X[test], y[test])))
+    costs = {k: round(v, 2) for k, v in clock.cost().figures().items()}
+    params = " ".join(repr(model).split())
     for fold, accuracy in enumerate(scores):
-        records.add(
-            table=table_name,
-            model=name,
-            fold=fold,
-            accuracy=accuracy,
-            seconds=seconds,
-            params=" ".join(repr(model).split()) if fold == 3 else "",
-        )
+        figures = {"accuracy": accuracy, **costs, "params": params if fold == 3 else ""}
+        records.add({"table": table, "model": name, "fold": fold}, figures)
 
 
-def report(records, names):
+def report(rows, args):
     """Print the comparison over the sets that all of the models have."""
-    models = [m for m in names if any(row["model"] == m for row in records.rows)]
-    means = fold_means(records.rows, "accuracy")
+    models = [m for m in args.models if any(row["model"] == m for row in rows)]
+    means = fold_means(rows, "accuracy")
     tables = complete_tables(means, models)
     if not tables:
         print(f"no set has figures of all of {models}")
@@ -249,7 +242,7 @@ def report(records, names):
     best = scores.max(axis=1, keepdims=True)
     columns = {
         "accuracy": 100 * scores.mean(axis=0),
-        "rank": rankdata(-scores, axis=1).mean(axis=0),
+        "rank": mean_ranks(scores),
         "P90": 100 * (scores >= 0.9 * best).mean(axis=0),
         "P95": 100 * (scores >= 0.95 * best).mean(axis=0),
         "PMA": 100 * (scores / best).mean(axis=0),
@@ -261,25 +254,21 @@ def report(records, names):
     lines.sort(key=lambda line: -line[1])
     print(f"\n{len(tables)} sets\n")
     print(format_table(["model", *columns], lines))
+    print_costs([r for r in rows if r["table"] in tables and r["fold"] == "3"])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder with uci121")
-    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--max-rows", type=int, default=5000)
-    parser.add_argument("--report", action="store_true", help="run nothing, print")
-    results = Path(__file__).parent / "results" / "uci.csv"
-    parser.add_argument("--results", default=results, type=Path)
-    args = parser.parse_args()
-    records = Records(args.results, FIELDS, ("table", "model", "fold"))
-    if not args.report:
-        if args.data is None:
-            parser.error("--data is needed, except for --report")
-        warnings.simplefilter("ignore", NumericalWarning)
-        run_all(records, args.data, args.models, args.max_rows)
-    report(records, args.models)
-
+EXPERIMENT = Experiment(
+    doc=__doc__,
+    key=("table", "model", "fold"),
+    figures=("accuracy", "seconds", "cpu_seconds", "params"),
+    run=run,
+    report=report,
+    flags={"tables": None},
+    choices={"models": MODELS},
+    own_flags=[count_flag("max-rows", 5000, "leave out larger sets")],
+    out="uci.csv",
+    needs_data=True,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -55,7 +55,21 @@ html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
 }
-html_sidebars = {"install": [], "changelog": []}
+# pages that have no pages below them, and so nothing to show beside them
+html_sidebars = {
+    page: []
+    for page in (
+        "install",
+        "user_guide",
+        "completion",
+        "networks",
+        "transfer",
+        "gpu",
+        "glossary",
+        "architecture",
+        "changelog",
+    )
+}
 
 # The request methods of metadata routing are the same in every estimator.
 UNLISTED = {"get_metadata_routing"} | {

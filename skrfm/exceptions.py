@@ -1,19 +1,29 @@
-"""Errors and warnings of skrfm that a caller may want to catch by name."""
+"""Errors and warnings of skrfm, to catch or filter by name."""
 
 import numpy as np
 
 
 class NotPositiveDefiniteError(np.linalg.LinAlgError):
-    """K + alpha I has no Cholesky factor in the precision at hand."""
+    """A matrix K + diag(ridge) has no Cholesky factor in the precision of the data.
 
-    def __init__(self, row):
+    Parameters
+    ----------
+    row : int
+        The first row without a positive pivot.
+
+    Attributes
+    ----------
+    row : int
+    """
+
+    def __init__(self, row: int):
         super().__init__(f"The leading minor of order {row + 1} is not positive.")
         self.row = row
 
 
 class NotConvergedError(np.linalg.LinAlgError):
-    """An iterative solver has not reached a solution."""
+    """An iterative solver did not reach a solution."""
 
 
 class NumericalWarning(UserWarning):
-    """A fit needed help: a jitter on the diagonal, or a metric that collapsed."""
+    """A numerical problem in a fit, such as a jitter on the diagonal."""

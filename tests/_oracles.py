@@ -2,7 +2,7 @@
 
 Everything here is written from the formulas, in float64, and imports nothing from
 skrfm: one pair of rows at a time where that is fast enough, SciPy's `cdist` where a
-whole matrix is needed. Kernels are told apart by the name of their class.
+whole matrix is needed. Kernels are distinguished by the name of their class.
 """
 
 import cmath
@@ -17,20 +17,20 @@ from scipy.special import expit, softmax
 
 
 def norm_order(kernel):
-    """Order p of the norm that the kernel is a function of."""
+    """Return the order p of the norm that the kernel is a function of."""
     return {"L1Laplace": 1.0, "LpqLaplace": getattr(kernel, "p", None)}.get(
         type(kernel).__name__, 2.0
     )
 
 
 def distance(kernel, t, z):
-    """The distance of two rows in the kernel's own norm."""
+    """Return the distance of two rows in the norm of the kernel."""
     p = norm_order(kernel)
     return sum(abs(a - b) ** p for a, b in zip(t, z, strict=True)) ** (1 / p)
 
 
 def profile(kernel, r, L):
-    """The kernel as a function of that distance."""
+    """Return the kernel as a function of that distance."""
     match type(kernel).__name__:
         case "Laplace" | "L1Laplace":
             return math.exp(-r / L)
@@ -46,7 +46,7 @@ def profile(kernel, r, L):
 
 
 def profile_derivative(kernel, r, L):
-    """Its derivative by the distance, r > 0."""
+    """Return the derivative of `profile` by the distance, r > 0."""
     k = profile(kernel, r, L)
     match type(kernel).__name__:
         case "Laplace" | "L1Laplace":
@@ -71,9 +71,9 @@ def of_network(kernel):
 
 
 def network_value(kernel, t, z, L):
-    """The NTK or NNGP kernel of two rows that are not parallel, with rectifiers.
+    """Return the NTK or NNGP kernel of two rows that are not parallel, for ReLU.
 
-    Complex rows are allowed: the textbook's formulas are analytic.
+    Rows may be complex, as the textbook formulas are analytic.
     """
     square = kernel.bias**2
     K = sum(x * y for x, y in zip(t, z, strict=True)) / L**2 + square
@@ -90,7 +90,7 @@ def network_value(kernel, t, z, L):
 
 
 def network_self_value(kernel, t, L):
-    """The same of a row with itself: every angle is 0."""
+    """Return the NTK or NNGP kernel of a row with itself, whose angle is 0."""
     K = T = sum(x * x for x in t) / L**2 + kernel.bias**2
     for _ in range(kernel.depth):
         K = K + kernel.bias**2
@@ -99,12 +99,12 @@ def network_self_value(kernel, t, L):
 
 
 def network_gradient(kernel, t, z, L, step=1e-30):
-    """Its gradient by t, from steps in the imaginary direction."""
+    """Return its gradient by t, from steps in the imaginary direction."""
     gradient = np.empty(len(t))
     for axis in range(len(t)):
         moved = np.array(t, dtype=complex)
         moved[axis] += 1j * step
-        if np.array_equal(t, z):  # half of that of k(t, t), which is symmetric
+        if np.array_equal(t, z):  # half the gradient of k(t, t), by symmetry
             value = network_self_value(kernel, moved, L) / 2
         else:
             value = network_value(kernel, moved, z, L)
@@ -113,7 +113,7 @@ def network_gradient(kernel, t, z, L, step=1e-30):
 
 
 def kernel_value(kernel, t, z, L):
-    """The kernel of two rows."""
+    """Return the kernel of two rows."""
     if of_network(kernel):
         if np.array_equal(t, z):
             return network_self_value(kernel, t, L)
@@ -122,7 +122,7 @@ def kernel_value(kernel, t, z, L):
 
 
 def kernel_gradient(kernel, t, z, L):
-    """Its gradient by t; that of a distance is zero where the two rows are equal."""
+    """Return its gradient by t; for a distance it is zero at equal rows."""
     if of_network(kernel):
         return network_gradient(kernel, t, z, L)
     p, r = norm_order(kernel), distance(kernel, t, z)
@@ -131,19 +131,19 @@ def kernel_gradient(kernel, t, z, L):
     outer = profile_derivative(kernel, r, L)
     gradient = []
     for a, b in zip(t, z, strict=True):
-        # d r / d a = (|a − b| / r)^(p−1) sign(a − b), and 0 in the middle of a kink
+        # d r / d a = (|a − b| / r)^(p−1) sign(a − b), and 0 at the kink a = b
         inner = (abs(a - b) / r) ** (p - 1) * np.sign(a - b) if a != b else 0.0
         gradient.append(outer * inner)
     return np.array(gradient)
 
 
 def kernel_matrix(kernel, T, Z, L):
-    """Kernel values between the rows of T and of Z, one pair at a time."""
+    """Return the kernel between the rows of T and of Z, one pair at a time."""
     return np.array([[kernel_value(kernel, t, z, L) for z in Z] for t in T])
 
 
 def dense_values(kernel, T, Z, L):
-    """The same from SciPy's distances and array formulas, for larger matrices."""
+    """Return the kernel matrix from SciPy's distances, for larger matrices."""
     p = norm_order(kernel)
     r = cdist(np.float64(T), np.float64(Z), "minkowski", p=p)
     match type(kernel).__name__:
@@ -155,7 +155,7 @@ def dense_values(kernel, T, Z, L):
 
 
 def dense_slopes(kernel, T, L):
-    """W with ∇k(t_i, t_j) = W_ij |t_i − t_j|^(p−1) sign(t_i − t_j), W_ii = 0."""
+    """Return W with ∇k(t_i, t_j) = W_ij |t_i − t_j|^(p−1) sign(t_i − t_j), W_ii = 0."""
     p = norm_order(kernel)
     r = cdist(np.float64(T), np.float64(T), "minkowski", p=p)
     k = dense_values(kernel, T, T, L)
@@ -172,7 +172,7 @@ def dense_slopes(kernel, T, L):
 
 
 def outer_exponent(kernel):
-    """The exponent q of exp(−(r/L)^q)."""
+    """Return the exponent q of exp(−(r/L)^q)."""
     return getattr(kernel, "exponent", getattr(kernel, "q", 1.0))
 
 
@@ -180,7 +180,7 @@ def outer_exponent(kernel):
 
 
 def predictor(kernel, T, coef, L):
-    """The function x → Σ_j coef_j k(x, t_j), with values (c,)."""
+    """Return the function x → Σ_j coef_j k(x, t_j), with values of shape (c,)."""
 
     def f(x):
         return sum(a * kernel_value(kernel, x, t, L) for a, t in zip(coef, T, strict=1))
@@ -189,7 +189,7 @@ def predictor(kernel, T, coef, L):
 
 
 def gradients(kernel, T, coef, L):
-    """J (n, c, d): the gradients of the predictor at its own rows, by loops."""
+    """Return the gradients (n, c, d) of the predictor at its own rows, by loops."""
     n, d = T.shape
     J = np.zeros((n, coef.shape[1], d))
     for i, j in itertools.product(range(n), range(n)):
@@ -199,7 +199,7 @@ def gradients(kernel, T, coef, L):
 
 
 def finite_difference_gradients(kernel, T, coef, L, step=1e-6):
-    """The same by central differences; the kink of a row's own kernel cancels."""
+    """Return them by central differences, in which the kink at a row cancels."""
     f, (n, d) = predictor(kernel, T, coef, L), T.shape
     J = np.zeros((n, coef.shape[1], d))
     for i, axis in itertools.product(range(n), range(d)):
@@ -209,7 +209,7 @@ def finite_difference_gradients(kernel, T, coef, L, step=1e-6):
 
 
 def agop(J, weight=None, centered=False):
-    """The weighted average of JᵀJ, a gradient and an output at a time."""
+    """Return the weighted average of JᵀJ, one gradient and output at a time."""
     n, c, d = J.shape
     weight = np.ones(n) if weight is None else np.asarray(weight, dtype=float)
     if centered:
@@ -224,7 +224,7 @@ def agop(J, weight=None, centered=False):
 
 
 def symmetric_root(M):
-    """The symmetric square root of a positive semidefinite matrix."""
+    """Return the symmetric square root of a positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(M)
     return vectors @ np.diag(np.sqrt(np.maximum(values, 0))) @ vectors.T
 
@@ -267,7 +267,7 @@ class NaiveRFM:
 
 
 def median_by_repetition(values, weights):
-    """The lower median of values of which each is there `weight` times."""
+    """Return the lower median of values, each repeated `weight` times."""
     repeated = sorted(
         value
         for value, weight in zip(values, weights, strict=True)
@@ -277,7 +277,7 @@ def median_by_repetition(values, weights):
 
 
 def median_distance(kernel, T, counts):
-    """The median distance of a table in which row i is there counts[i] times."""
+    """Return the median distance of a table with row i repeated counts[i] times."""
     rows = [t for t, count in zip(T, counts, strict=True) for _ in range(int(count))]
     distances = [distance(kernel, t, z) for t, z in itertools.combinations(rows, 2)]
     distances = [r for r in distances if r > 0]
@@ -288,13 +288,13 @@ def median_distance(kernel, T, counts):
 
 
 def weighted_fit(K, Y, alpha, weight, fit_intercept=True):
-    """Coefficients and mean of (K + alpha diag(1/w)) a = Y − mean."""
+    """Return a with (K + alpha diag(1/w)) a = Y − mean, and the mean."""
     mean = weight @ Y / weight.sum() if fit_intercept else np.zeros(Y.shape[1])
     return np.linalg.solve(K + alpha * np.diag(1 / weight), Y - mean), mean
 
 
 def leave_one_out(K, Y, alpha, weight, *, mean="anew", unit=False):
-    """Residuals y_i − f_i(x_i), f_i fitted without row i, n fits in all.
+    """Return residuals y_i − f_i(x_i), with f_i fitted without row i: n fits.
 
     `mean` is "anew" (without the row), "fixed" (of all rows) or None (no intercept).
     With `unit` the row loses one unit of its weight instead of all of it.
@@ -303,14 +303,14 @@ def leave_one_out(K, Y, alpha, weight, *, mean="anew", unit=False):
     overall = weight @ Y / weight.sum()
     residuals = np.empty_like(Y)
     for i in range(n):
-        left = weight.astype(float).copy()
-        left[i] = left[i] - 1 if unit else 0
-        rows = np.flatnonzero(left > 0)
+        remaining = weight.astype(float).copy()
+        remaining[i] = remaining[i] - 1 if unit else 0
+        rows = np.flatnonzero(remaining > 0)
         if mean == "anew":
-            center = left @ Y / left.sum()
+            center = remaining @ Y / remaining.sum()
         else:
             center = overall if mean == "fixed" else np.zeros(Y.shape[1])
-        matrix = K[np.ix_(rows, rows)] + alpha * np.diag(1 / left[rows])
+        matrix = K[np.ix_(rows, rows)] + alpha * np.diag(1 / remaining[rows])
         coef = np.linalg.solve(matrix, Y[rows] - center)
         residuals[i] = Y[i] - center - K[i, rows] @ coef
     return residuals
@@ -322,7 +322,7 @@ SOFTNESSES = (0.05, 0.2, np.inf)
 
 
 def calibrated(outputs, factor, softness=np.inf):
-    """Probabilities of classes, of two from one output for ±1."""
+    """Return probabilities of classes; one output stands for two classes, ±1."""
     if np.isfinite(softness):
         q = outputs if outputs.shape[1] > 1 else (1 + outputs * [-1, 1]) / 2
         return softmax(factor * np.log(np.log1p(np.exp(q / softness))), axis=1)

@@ -8,13 +8,8 @@ import warnings
 
 import numpy as np
 import pytest
-from _oracles import (
-    agop,
-    finite_difference_gradients,
-    gradients,
-    of_network,
-    symmetric_root,
-)
+from _kernels import DISTANCE, KERNELS
+from _oracles import agop, finite_difference_gradients, gradients, symmetric_root
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm._backend import NumpyBackend
@@ -24,34 +19,17 @@ from skrfm.agop import (
     _compress,
     average_gradient_outer_product,
 )
-from skrfm.kernels import (
-    NNGP,
-    NTK,
-    Gaussian,
-    GeneralizedLaplace,
-    L1Laplace,
-    Laplace,
-    LpqLaplace,
-)
+from skrfm.kernels import L1Laplace, Laplace
 
-KERNELS = [
-    Laplace(),
-    GeneralizedLaplace(exponent=1.4),
-    Gaussian(),
-    L1Laplace(),
-    LpqLaplace(p=1.3, q=0.9),
-    NTK(depth=2),
-    NTK(depth=2, bias=0.4),
-    NNGP(depth=3, bias=0.2),
-]
 BANDWIDTH = 1.6
 N, D, C = 16, 4, 3
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+every_distance = pytest.mark.parametrize("kernel", DISTANCE, ids=repr)
 
 
 @pytest.fixture
-def machine(rng):
+def predictor(rng):
     """Rows (two of them equal), coefficients and weights."""
     T = rng.normal(size=(N, D))
     T[4] = T[11]
@@ -64,22 +42,22 @@ def average(backend, kernel, T, coef, weight, **options):
         gram,
         backend.asarray(coef),
         backend.asarray(weight),
-        backend,
-        AgopOptions(**options),
+        backend=backend,
+        options=AgopOptions(**options),
     )
 
 
-@pytest.mark.parametrize("kernel", [k for k in KERNELS if not of_network(k)], ids=repr)
-def test_the_loops_equal_finite_differences_of_the_predictor(kernel, machine):
-    T, coef, _ = machine
+@every_distance
+def test_gradient_oracle_equals_finite_differences(kernel, predictor):
+    T, coef, _ = predictor
     J = gradients(kernel, T, coef, BANDWIDTH)
     differences = finite_difference_gradients(kernel, T, coef, BANDWIDTH)
     assert_allclose(J, differences, atol=1e-7)
 
 
 @every_kernel
-def test_full_and_diagonal(kernel, backend, machine):
-    T, coef, weight = machine
+def test_full_and_diagonal_agop(kernel, backend, predictor):
+    T, coef, weight = predictor
     expected = agop(gradients(kernel, T, coef, BANDWIDTH), weight)
     full = average(backend, kernel, T, coef, weight)
     assert full.dtype == np.float64 and full.shape == (D, D)
@@ -90,8 +68,8 @@ def test_full_and_diagonal(kernel, backend, machine):
 
 
 @every_kernel
-def test_centred_gradients(kernel, backend, machine):
-    T, coef, weight = machine
+def test_centred_gradients(kernel, backend, predictor):
+    T, coef, weight = predictor
     J = gradients(kernel, T, coef, BANDWIDTH)
     expected = agop(J, weight, centered=True)
     assert np.abs(expected - agop(J, weight)).max() > 1e-3 * np.abs(expected).max()
@@ -102,8 +80,8 @@ def test_centred_gradients(kernel, backend, machine):
 
 
 @every_kernel
-def test_a_subsample_of_the_rows(kernel, backend, machine):
-    T, coef, weight = machine
+def test_subsample_of_rows(kernel, backend, predictor):
+    T, coef, weight = predictor
     rows = np.array([1, 4, 9, 10, 15])
     J = gradients(kernel, T, coef, BANDWIDTH)[rows]
     got = average(backend, kernel, T, coef, weight, rows=rows)
@@ -115,8 +93,8 @@ def test_a_subsample_of_the_rows(kernel, backend, machine):
 
 @every_kernel
 @pytest.mark.parametrize("centered", [False, True])
-def test_a_weight_is_a_number_of_repeats(kernel, backend, machine, centered):
-    T, coef, _ = machine
+def test_weights_equal_repeated_rows(kernel, backend, predictor, centered):
+    T, coef, _ = predictor
     counts = np.arange(N) % 3 + 1
     repeated = np.repeat(np.arange(N), counts)
     # the repeats of a row share its coefficient, so the predictor is the same
@@ -131,8 +109,8 @@ def test_a_weight_is_a_number_of_repeats(kernel, backend, machine, centered):
 
 
 @every_kernel
-def test_float32_agrees_to_its_precision(kernel, machine):
-    T, coef, weight = (a.astype(np.float32) for a in machine)
+def test_float32(kernel, predictor):
+    T, coef, weight = (a.astype(np.float32) for a in predictor)
     wide = [a.astype(np.float64) for a in (T, coef, weight)]
     expected = agop(gradients(kernel, wide[0], wide[1], BANDWIDTH), wide[2])
     got = average(NumpyBackend(), kernel, T, coef, weight)
@@ -142,7 +120,7 @@ def test_float32_agrees_to_its_precision(kernel, machine):
 
 @pytest.mark.parametrize("outputs", [11, 12])
 @pytest.mark.parametrize("centered", [False, True])
-def test_many_outputs_are_taken_in_several_products(outputs, centered, rng):
+def test_many_outputs_in_several_products(outputs, centered, rng):
     """41 columns per output: six outputs go together, 6 + 5 or 6 + 6 of them."""
     T, coef = rng.normal(size=(14, 40)), rng.normal(size=(14, outputs))
     J = gradients(Laplace(), T, coef, BANDWIDTH)
@@ -151,7 +129,7 @@ def test_many_outputs_are_taken_in_several_products(outputs, centered, rng):
 
 
 @pytest.mark.parametrize("outputs", [11, 12])
-def test_many_outputs_of_a_coordinate_kernel(outputs, rng):
+def test_many_outputs_of_a_coordinatewise_kernel(outputs, rng):
     T, coef = rng.normal(size=(14, 40)), rng.normal(size=(14, outputs))
     J = gradients(L1Laplace(), T, coef, BANDWIDTH)
     got = average(NumpyBackend(), L1Laplace(), T, coef, np.ones(14), centered=True)
@@ -177,8 +155,8 @@ def test_independent_coefficients_are_not_compressed(backend, rng):
 
 
 @every_kernel
-def test_compressed_outputs_have_the_same_agop(kernel, backend, machine, rng):
-    T, coef, weight = machine
+def test_compressed_outputs_have_the_same_agop(kernel, backend, predictor, rng):
+    T, coef, weight = predictor
     dependent = np.column_stack([coef, coef @ rng.normal(size=(C, 2))])
     J = gradients(kernel, T, dependent, BANDWIDTH)
     got = average(backend, kernel, T, dependent, weight)
@@ -190,8 +168,8 @@ def test_compressed_outputs_have_the_same_agop(kernel, backend, machine, rng):
 @every_kernel
 @pytest.mark.parametrize("outputs", [1, 2, 5])
 @pytest.mark.parametrize("diagonal", [False, True])
-def test_a_zero_predictor_has_a_zero_agop(kernel, backend, outputs, diagonal, machine):
-    T, _, weight = machine
+def test_zero_coefficients(kernel, backend, outputs, diagonal, predictor):
+    T, _, weight = predictor
     coef = np.zeros((N, outputs))
     got = average(backend, kernel, T, coef, weight, diagonal=diagonal)
     assert_array_equal(got, np.zeros(D if diagonal else (D, D)), strict=True)
@@ -207,7 +185,7 @@ def gradient_matrix(rng):
     return (Q * [8.0, 4.0, 2.0, 1.0]) @ Q.T
 
 
-def test_the_identity(backend, rng):
+def test_identity_metric(backend, rng):
     X = backend.asarray(rng.normal(size=(5, 3)))
     metric = FeatureMetric()
     assert metric.transform(X, backend) is X
@@ -253,7 +231,7 @@ def test_truncated_metric(gradient_matrix, n_components, kept):
     assert_allclose(components.T @ components, expected, atol=1e-14)
 
 
-def test_a_share_may_be_a_numpy_number(gradient_matrix):
+def test_n_components_as_a_numpy_number(gradient_matrix):
     for share in (np.float64(0.8), np.float32(0.8)):
         metric = FeatureMetric.from_agop(gradient_matrix, share)
         assert metric.dense_components(4).shape == (2, 4)
@@ -276,7 +254,7 @@ def test_truncated_diagonal_metric_keeps_the_largest_features():
     assert_allclose(components.T @ components, np.diag([0, 0.5, 1]), atol=1e-15)
 
 
-def test_rounding_errors_are_not_features(rng):
+def test_eigenvalues_of_rounding_errors_are_left_out(rng):
     direction = rng.normal(size=4)
     noise = 1e-14 * np.diag([1.0, -1.0, 1.0, -1.0])
     metric = FeatureMetric.from_agop(np.outer(direction, direction) + noise)
@@ -284,12 +262,12 @@ def test_rounding_errors_are_not_features(rng):
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 3)])
-def test_a_zero_agop_has_no_metric(shape):
+def test_a_zero_or_nan_agop_has_no_metric(shape):
     assert FeatureMetric.from_agop(np.zeros(shape)) is None
     assert FeatureMetric.from_agop(np.full(shape, np.nan)) is None
 
 
-def test_a_diagonal_with_rounding_below_zero_is_a_metric():
+def test_a_diagonal_entry_just_below_zero():
     """Centring subtracts two sums, so an idle feature may end just below zero."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -297,10 +275,10 @@ def test_a_diagonal_with_rounding_below_zero_is_a_metric():
     assert_allclose(metric.dense_components(3) ** 2, np.diag([1, 0, 0.5]), atol=1e-15)
 
 
-@pytest.mark.parametrize("kernel", [k for k in KERNELS if not of_network(k)], ids=repr)
-def test_pull_back_is_the_agop_in_x(kernel, gradient_matrix, machine):
+@every_distance
+def test_pull_back_is_the_agop_in_x(kernel, gradient_matrix, predictor):
     """Gradients in x by finite differences of x → f(Aᵀx)."""
-    X, coef, _ = machine
+    X, coef, _ = predictor
     if kernel.coordinatewise:
         metrics = [FeatureMetric.from_agop(np.array([1.0, 0.2, 4.0, 0.5]))]
     else:
@@ -323,8 +301,8 @@ def test_pull_back_is_the_agop_in_x(kernel, gradient_matrix, machine):
             assert_allclose(got, np.diag(expected), rtol=1e-6)
 
 
-def test_pull_back_of_a_diagonal_by_truncated_components(machine):
-    X, coef, _ = machine
+def test_pull_back_of_a_diagonal_by_truncated_components(predictor):
+    X, coef, _ = predictor
     metric = FeatureMetric.from_agop(np.array([1.0, 0.2, 4.0, 0.5]), 2)
     backend = NumpyBackend()
     T = metric.transform(X, backend)
@@ -334,7 +312,7 @@ def test_pull_back_of_a_diagonal_by_truncated_components(machine):
 
 
 def test_any_root_gives_the_same_kernel(gradient_matrix, rng):
-    """The eigen-factor and the symmetric root differ by a rotation of t only."""
+    """The root by eigenvectors and the symmetric one differ by a rotation of t."""
     X = rng.normal(size=(7, 4))
     metric = FeatureMetric.from_agop(gradient_matrix)
     M = gradient_matrix / np.diag(gradient_matrix).max()

@@ -4,44 +4,20 @@ import warnings
 
 import numpy as np
 import pytest
+from _completion import (
+    completer_of,
+    error,
+    every_dtype,
+    every_solver,
+    low_rank,
+    predicted,
+    triplets_of,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skrfm import LinRFMCompleter
 from skrfm.completion._entries import ObservedEntries
-from skrfm.completion._low_rank import _lin_rfm
+from skrfm.completion._low_rank import _lin_rfm, _problem
 from skrfm.exceptions import NumericalWarning
-
-SOLVERS = ["two-sided", "alternating"]
-every_solver = pytest.mark.parametrize("solver", SOLVERS)
-every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
-
-
-def low_rank(m=60, n=40, rank=2, share=0.5, noise=0.0, seed=0):
-    """(the matrix, and the same with noise and NaN where it is not observed)"""
-    rng = np.random.default_rng(seed)
-    full = rng.normal(size=(m, rank)) @ rng.normal(size=(rank, n))
-    noisy = full + noise * rng.normal(size=full.shape)
-    return full, np.where(rng.random(full.shape) < share, noisy, np.nan)
-
-
-def completer_of(**parameters):
-    return LinRFMCompleter(**{"random_state": 0} | parameters)
-
-
-def predicted(completer):
-    """The whole matrix that was fitted."""
-    U, s, V = completer.factors_
-    return (U * s) @ V.T + completer.mean_
-
-
-def error(got, full):
-    return np.linalg.norm(got - full) / np.linalg.norm(full)
-
-
-def triplets_of(X):
-    rows, cols = np.nonzero(~np.isnan(X))
-    return rows, cols, X[rows, cols]
-
 
 # -- recovery -----------------------------------------------------------------------
 
@@ -96,17 +72,17 @@ def test_a_matrix_of_condition_number_1e5_is_recovered(solver):
 @every_solver
 @every_dtype
 @pytest.mark.parametrize("noise", [0.1, 0.5])
-def test_noise_is_smoothed_nearly_as_well_as_with_the_tangent_space_known(
+def test_the_error_of_a_noisy_matrix_is_close_to_that_with_its_tangent_space_known(
     noise, dtype, solver
 ):
-    """That would leave the share df / count of the variance of the noise."""
+    """With it known, the share df / count of the variance of the noise remains."""
     full, X = low_rank(100, 80, noise=noise)
     completer = completer_of(solver=solver, max_rank=6).fit(X.astype(dtype))
     free, count = 2 * (100 + 80 - 2), np.isfinite(X).sum()
     rmse = np.sqrt(np.mean((predicted(completer) - full) ** 2))
     assert completer.rank_ == 2 and completer.converged_
     assert rmse < 1.2 * noise * np.sqrt(free / count)
-    # of what is noise in the hidden entries nothing can be predicted
+    # the noise of the hidden entries cannot be predicted
     expected = 1 - (noise**2 + rmse**2) / np.nanvar(X)
     assert completer.validation_score_ == pytest.approx(expected, abs=0.05)
 
@@ -231,10 +207,10 @@ def test_entries_of_weight_0_count_as_missing(solver):
 @every_solver
 def test_entries_of_equal_weight_are_entries_without(solver):
     _, X = low_rank(noise=0.3)
-    places, completer = triplets_of(X), completer_of(solver=solver, max_rank=4)
-    expected = predicted(completer.fit_entries(*places, X.shape))
-    ones = np.ones(len(places[0]))
-    completer.fit_entries(*places, X.shape, sample_weight=ones)
+    triplets, completer = triplets_of(X), completer_of(solver=solver, max_rank=4)
+    expected = predicted(completer.fit_entries(*triplets, X.shape))
+    ones = np.ones(len(triplets[0]))
+    completer.fit_entries(*triplets, X.shape, sample_weight=ones)
     assert_array_equal(predicted(completer), expected)
 
 
@@ -301,27 +277,27 @@ def test_a_column_without_entries_gets_the_mean_of_all():
 # -- nothing but what is observed ---------------------------------------------------
 
 
-def places_of(entries):
+def positions_of(entries):
     return set(zip(entries.rows.tolist(), entries.cols.tolist(), strict=True))
 
 
 @every_solver
 def test_the_hidden_entries_are_not_fitted(solver, monkeypatch):
-    """The middle stage is judged by entries that its solver never gets."""
+    """The solver of the middle stage never gets the entries that are hidden."""
     given, hidden = [], []
-    solve, hide = _lin_rfm.SOLVERS[solver], ObservedEntries.hide
+    solve, draw = _problem.SOLVERS[solver], ObservedEntries.draw_hidden
 
-    def spying_solve(entries, *arguments):
-        given.append(places_of(entries))
-        return solve(entries, *arguments)
+    def spying_solve(entries, smoothing, **options):
+        given.append(positions_of(entries))
+        return solve(entries, smoothing, **options)
 
-    def spying_hide(entries, *arguments):
-        mask = hide(entries, *arguments)
-        hidden.append(places_of(entries.select(mask)))
+    def spying_draw(entries, *arguments):
+        mask = draw(entries, *arguments)
+        hidden.append(positions_of(entries.select(mask)))
         return mask
 
-    monkeypatch.setitem(_lin_rfm.SOLVERS, solver, spying_solve)
-    monkeypatch.setattr(ObservedEntries, "hide", spying_hide)
+    monkeypatch.setitem(_problem.SOLVERS, solver, spying_solve)
+    monkeypatch.setattr(ObservedEntries, "draw_hidden", spying_draw)
     _, X = low_rank(noise=0.3)
     completer_of(solver=solver, max_rank=4).fit(X)
     everything = set(
@@ -362,7 +338,7 @@ def test_the_score_fills_in_without_the_hidden_entries(monkeypatch):
 
 @every_solver
 @pytest.mark.parametrize("noise", [0.0, 0.3])
-def test_what_stands_for_missing_entries_has_no_effect(noise, solver):
+def test_the_value_of_missing_entries_has_no_effect(noise, solver):
     _, X = low_rank(noise=noise)
     completer = completer_of(solver=solver, max_rank=4)
     expected = completer.fit_transform(X), predicted(completer), completer.score(X)
@@ -384,8 +360,8 @@ def test_a_row_is_completed_from_its_own_entries_alone():
     assert_allclose(completer.transform(X[:1]), expected[:1], rtol=1e-12)
 
 
-def test_an_observed_entry_does_not_come_back_as_its_own_prediction():
-    """`keep_observed` is only about the output: the others stay the same."""
+def test_observed_entries_are_kept_or_predicted():
+    """`keep_observed` changes nothing else: the other entries stay the same."""
     _, X = low_rank(noise=0.3)
     completer = completer_of(max_rank=4).fit(X)
     kept = completer.transform(X)

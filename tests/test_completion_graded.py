@@ -1,16 +1,17 @@
-"""LinRFMCompleter on matrices of no low rank, whose spectrum only decays."""
+"""LinRFMCompleter with a full spectrum: matrices whose singular values only decay."""
+
+from itertools import islice
 
 import numpy as np
 import pytest
+from _completion import completer_of, entries_of
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skrfm import LinRFMCompleter
-from skrfm.completion._entries import ObservedEntries
-from skrfm.completion._low_rank._exact import exact
+from skrfm.completion._low_rank._exact import full_spectrum
 from skrfm.completion._low_rank._iterates import Smoothing
 from skrfm.completion._low_rank._rows import fitted_rows, row_model
 
-low_rank_of_few_entries = pytest.mark.filterwarnings(
+few_entries_for_the_rank = pytest.mark.filterwarnings(
     "ignore:A matrix of rank:skrfm.exceptions.NumericalWarning"
 )
 
@@ -26,16 +27,12 @@ def decaying(m=150, n=30, share=0.6, noise=0.2, seed=0, dtype=np.float64):
     return full.astype(dtype), X.astype(dtype)
 
 
-def completer_of(**parameters):
-    return LinRFMCompleter(**{"random_state": 0} | parameters)
-
-
 def error(completer, X, full):
     hidden = np.isnan(X)
     return np.sqrt(np.mean((completer.transform(X) - full)[hidden] ** 2))
 
 
-def gaussian_rows(Y, P, noise, mean):
+def conditional_means(Y, P, noise, mean):
     """Conditional means of rows with covariance P, given what is seen of each."""
     W = np.zeros_like(Y)
     for i, row in enumerate(Y):
@@ -45,27 +42,25 @@ def gaussian_rows(Y, P, noise, mean):
     return W + mean
 
 
-def graded_iterates(X, count, **smoothing):
-    rows, cols = np.nonzero(~np.isnan(X))
-    entries = ObservedEntries(rows, cols, X[rows, cols], X.shape)
-    smoothing = Smoothing(**{"coupling": 0.25, "decay": 0.8, "first": 1} | smoothing)
-    solver = exact(entries, smoothing, min(X.shape), "squared", None, graded=True)
-    for iterate, _ in zip(solver, range(count), strict=False):
-        iterate.entries = entries
-        yield iterate
+def iterates_of(X, count, power=0.5):
+    smoothing = Smoothing(power=power, coupling=0.25, decay=0.8, start_index=1)
+    solver = full_spectrum(
+        entries_of(X), smoothing, max_rank=min(X.shape), loss="squared"
+    )
+    return list(islice(solver, count))
 
 
 @pytest.mark.parametrize("power", [0.25, 0.375, 0.5])
-def test_iterates_are_conditional_means_of_gaussian_rows(power):
+def test_iterates_are_conditional_means_of_conditional_means(power):
     """With the covariance (WᵀW + ε²I)^(2 power) that the iterate before gives."""
     _, X = decaying(20, 12)
     mean = np.nanmean(X, axis=0)
-    first, second = graded_iterates(X, 2, power=power)
+    first, second = iterates_of(X, 2, power=power)
     # W of an iterate at the entries too, where its diagonal counts
     sizes, vectors = np.linalg.eigh(iterated(first).T @ iterated(first))
     P = (vectors * (sizes + second.eps**2) ** (2 * power)) @ vectors.T
     noise = 0.25 * second.eps ** (4 * power)
-    expected = gaussian_rows(X, P, noise, mean)
+    expected = conditional_means(X, P, noise, mean)
     assert_allclose(iterated(second) + mean, expected, atol=1e-8)
 
 
@@ -77,28 +72,28 @@ def iterated(iterate):
 def test_rows_are_solved_for_as_in_the_iterate(shape):
     _, X = decaying(*shape)
     hidden = np.isnan(X)
-    *_, iterate = graded_iterates(X, 5)
-    Z = fitted_rows(iterate, 1.0, row_model(iterate, 1.0, "squared"))
-    got = Z @ iterate.metric[0].T
+    *_, iterate = iterates_of(X, 5)
+    Z = fitted_rows(iterate, row_model(iterate, "squared"))
+    got = Z @ iterate.metric.V.T
     assert_allclose(got[hidden], iterated(iterate)[hidden], atol=1e-8)
 
 
-@low_rank_of_few_entries
+@few_entries_for_the_rank
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("shape", [(150, 30), (60, 80)])
 def test_a_decaying_spectrum_is_kept_and_predicts_better(shape, dtype):
     full, X = decaying(*shape, dtype=dtype)
-    graded = completer_of().fit(X)
+    full_rank = completer_of().fit(X)
     low = completer_of(solver="two-sided").fit(X)
-    assert graded.rank_ == min(shape) and low.rank_ < min(shape)
-    assert {"match", "hide", "graded", "fit"} == set(graded.history_["stage"])
-    assert error(graded, X, full) < error(low, X, full)
-    assert graded.mean_.any() and not low.mean_.any()
-    assert graded.transform(X).dtype == dtype
+    assert full_rank.rank_ == min(shape) and low.rank_ < min(shape)
+    assert {"match", "hide", "graded", "fit"} == set(full_rank.history_["stage"])
+    assert error(full_rank, X, full) < error(low, X, full)
+    assert full_rank.mean_.any() and not low.mean_.any()
+    assert full_rank.transform(X).dtype == dtype
     tolerance = 1e-8 if dtype == np.float64 else 1e-3
     fitted = completer_of(keep_observed=False).fit_transform(X)
-    U, s, V = graded.factors_
-    assert_allclose((U * s) @ V.T + graded.mean_, fitted, atol=tolerance)
+    U, s, V = full_rank.factors_
+    assert_allclose((U * s) @ V.T + full_rank.mean_, fitted, atol=tolerance)
 
 
 def test_a_noisy_matrix_of_low_rank_keeps_it():
@@ -112,16 +107,16 @@ def test_a_noisy_matrix_of_low_rank_keeps_it():
 
 
 @pytest.mark.parametrize("parameters", [{"max_rank": 5}, {"solver": "alternating"}])
-def test_a_rank_or_a_solver_that_is_given_leaves_it_out(parameters):
+def test_no_full_spectrum_with_a_given_rank_or_solver(parameters):
     _, X = decaying()
     completer = completer_of(**parameters).fit(X)
     assert "graded" not in completer.history_["stage"]
 
 
-@low_rank_of_few_entries
-def test_a_matrix_that_is_too_large_leaves_it_out(monkeypatch):
+@few_entries_for_the_rank
+def test_no_full_spectrum_of_a_matrix_that_is_too_large(monkeypatch):
     _, X = decaying()
-    monkeypatch.setattr("skrfm.completion._low_rank._lin_rfm._DENSE_WORK", 1e5)
+    monkeypatch.setattr("skrfm.completion._low_rank._problem._DENSE_WORK", 1e5)
     assert "graded" not in completer_of().fit(X).history_["stage"]
 
 
@@ -135,7 +130,7 @@ def test_new_rows_are_completed():
     assert_allclose(completer.transform(X[150:151]), got[:1], rtol=1e-10)
 
 
-def test_what_is_not_observed_has_no_effect():
+def test_values_of_missing_entries_have_no_effect():
     _, X = decaying()
     poisoned = np.nan_to_num(X, nan=1e300)
     expected = completer_of().fit_transform(X)

@@ -1,4 +1,4 @@
-"""What may be passed to a completer, and what it says of the rest."""
+"""Input of a completer: the kinds it takes, and its errors and warnings."""
 
 import warnings
 
@@ -7,11 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
-from test_completion import (
+from _completion import (
     completer_of,
     error,
     every_dtype,
@@ -20,9 +16,13 @@ from test_completion import (
     predicted,
     triplets_of,
 )
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skrfm import EntryRegressor
-from skrfm.completion._low_rank import _lin_rfm
+from skrfm.completion._low_rank import _problem
 from skrfm.exceptions import NumericalWarning
 
 quiet = pytest.mark.filterwarnings(
@@ -63,7 +63,7 @@ def test_stored_entries_of_a_sparse_matrix_are_the_observed_ones(kind, dtype):
 
 
 @every_dtype
-def test_entries_given_by_their_places_are_those_of_a_matrix(dtype):
+def test_entries_given_by_index_are_those_of_a_matrix(dtype):
     _, X = low_rank(noise=0.3)
     rows, cols, values = triplets_of(X.astype(dtype))
     order = np.random.default_rng(0).permutation(len(rows))
@@ -165,10 +165,10 @@ def test_the_arrays_of_the_user_are_not_changed(loss, center, solver):
         completer.transform(container)
         for part, copied in zip(parts, before, strict=True):
             assert_array_equal(part, copied)
-    places = [frozen(array) for array in triplets_of(X)]
-    weight = frozen(np.ones(len(places[0])))
-    completer.fit_entries(*places, X.shape, sample_weight=weight)
-    completer.predict_entries(*places[:2])
+    rows, cols, values = (frozen(array) for array in triplets_of(X))
+    weight = frozen(np.ones(len(rows)))
+    completer.fit_entries(rows, cols, values, X.shape, sample_weight=weight)
+    completer.predict_entries(rows, cols)
 
 
 # -- errors -------------------------------------------------------------------------
@@ -307,10 +307,10 @@ def test_a_failed_fit_leaves_the_fitted_completer_as_it_was(monkeypatch):
     with pytest.raises(ValueError, match="rows must lie in"):
         completer.fit_entries([9], [0], [1.0], (3, 2))
 
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(_lin_rfm.SOLVERS, "two-sided", fail)
+    monkeypatch.setitem(_problem.SOLVERS, "two-sided", fail)
     for fit in (
         lambda: completer.fit(X[:, :9]),
         lambda: completer.fit_entries(*triplets_of(X), X.shape),
@@ -335,16 +335,16 @@ def the_warning(category, match, fit):
 def test_rows_and_columns_without_entries_are_named():
     _, X = low_rank()
     X[[3, 17]] = np.nan
-    message = r"2 rows of X without any observed entry \(3, 17\): nothing tells"
+    message = r"2 rows of X without any observed entry \(3, 17\): 0, or with center"
     the_warning(NumericalWarning, message, lambda: completer_of().fit(X))
     _, X = low_rank(40, 60)
     X[:, 10:17] = np.nan
     message = r"7 columns of X without .* \(10, 11, 12, 13, 14, …\)"
-    places = triplets_of(X)
+    triplets = triplets_of(X)
     the_warning(
         NumericalWarning,
         message,
-        lambda: completer_of().fit_entries(*places, X.shape),
+        lambda: completer_of().fit_entries(*triplets, X.shape),
     )
     message = r"1 row of X without any observed entry \(60\)"
     _, X = low_rank()
@@ -357,12 +357,12 @@ def test_rows_and_columns_without_entries_are_named():
 def test_too_few_iterations_are_warned_of():
     _, X = low_rank(noise=0.3)
     completer = completer_of(max_iter=3, max_rank=4)
-    message = "had not come to an end after 9 iterations: raise max_iter, or tol"
+    message = "did not converge in 9 iterations: raise max_iter or tol"
     the_warning(ConvergenceWarning, message, lambda: completer.fit(X))
     assert not completer.converged_ and completer.n_iter_ == 9
     assert np.isfinite(completer.transform(X)).all()
     completer = completer_of(max_iter=2, max_rank=4, alpha=0.01)
-    message = "had not come to an end after 2 iterations"
+    message = "did not converge in 2 iterations"
     the_warning(ConvergenceWarning, message, lambda: completer.fit(X))
 
 

@@ -4,53 +4,17 @@ Every oracle here works on dense matrices: one least squares problem of all m·n
 unknowns for a step, SciPy's singular values, proximal gradients for the nuclear norm.
 """
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-from hypothesis import settings
+from _completion import SOLVERS, NoisyMatrix, every_dtype, every_solver
 from numpy.testing import assert_allclose
 
 from skrfm import LinRFMCompleter
-from skrfm.completion._entries import ObservedEntries
 from skrfm.completion._low_rank import _exact, _search, _two_sided
-from skrfm.completion._low_rank._alternating import alternating, solve_rows
-from skrfm.completion._low_rank._iterates import Smoothing, entry_weights, shrinkage
+from skrfm.completion._low_rank._alternating import RowStep, alternating
+from skrfm.completion._low_rank._iterates import Smoothing
 
-every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 every_power = pytest.mark.parametrize("power", [0.25, 0.4, 0.5])
-few = settings(max_examples=30, deadline=None, derandomize=True, database=None)
-ITERATIVE = ["two-sided", "alternating"]
-
-
-def orthonormal(rng, rows, k):
-    return np.linalg.qr(rng.normal(size=(rows, k)))[0]
-
-
-class Problem:
-    """A small noisy matrix of rank 2, partly observed, with weights."""
-
-    def __init__(self, m=9, n=7, share=0.6, dtype=np.float64, seed=0):
-        self.rng = rng = np.random.default_rng(seed)
-        self.Y = rng.normal(size=(m, 2)) @ rng.normal(size=(2, n))
-        self.Y += 0.3 * rng.normal(size=(m, n))
-        self.mask = rng.random((m, n)) < share
-        self.weight = rng.uniform(0.3, 3, size=(m, n))
-        rows, cols = np.nonzero(self.mask)
-        values, weight = self.Y[self.mask].astype(dtype), self.weight[self.mask]
-        self.entries = ObservedEntries(rows, cols, values, (m, n), weight)
-
-    def triplets(self, k=2):
-        """Some singular triplets to start a step from."""
-        (m, n), dtype = self.mask.shape, self.entries.values.dtype
-        U, V = orthonormal(self.rng, m, k), orthonormal(self.rng, n, k)
-        s = np.sort(self.rng.uniform(2, 6, size=k))[::-1]
-        return SimpleNamespace(U=U.astype(dtype), s=s.astype(dtype), V=V.astype(dtype))
-
-    def sparse(self, values):
-        S = np.zeros(self.mask.shape)
-        S[self.mask] = values
-        return S
 
 
 # -- oracles ------------------------------------------------------------------------
@@ -91,13 +55,24 @@ def soft_impute(mask, Y, alpha, steps=3000):
     """The nuclear norm solution with λ = alpha σ_1(W), by proximal gradients."""
     W, penalty = np.zeros(mask.shape), 0.0
     for _ in range(steps):
+        previous = W
         U, s, Vt = np.linalg.svd(np.where(mask, Y, W), full_matrices=False)
-        W = (U * np.maximum(s - penalty, 0)) @ Vt
-        penalty = alpha * np.linalg.norm(W, 2)
+        s = np.maximum(s - penalty, 0)
+        W, penalty = (U * s) @ Vt, alpha * s[0]
+        if np.linalg.norm(W - previous) <= 1e-13 * np.linalg.norm(W):
+            break
     return W
 
 
 # -- one step -----------------------------------------------------------------------
+
+
+def tangent_step(problem, spectrum, **options):
+    """The step of the two-sided solver from all triplets of a spectrum."""
+    rank, entries = len(spectrum.s), problem.entries
+    return _two_sided.TangentStep(
+        entries, spectrum, entries.weight, rank=rank, **options
+    )
 
 
 @every_dtype
@@ -110,9 +85,9 @@ def test_a_two_sided_step_solves_the_full_problem(
     """The low-rank part and the sparse one together, once the gradients converge."""
     monkeypatch.setattr(_two_sided, "_REDUCTION", 0.0)
     monkeypatch.setattr(_two_sided, "_MAX_STEPS", 500)
-    problem, eps, a = Problem(dtype=dtype), 0.8, 2 * power
-    spectrum, weight = problem.triplets(k), problem.entries.weight
-    step = _two_sided._Step(problem.entries, spectrum, k, eps, penalty, a, weight)
+    problem, eps, a = NoisyMatrix(dtype=dtype), 0.8, 2 * power
+    spectrum = problem.triplets(k)
+    step = tangent_step(problem, spectrum, exponent=a, eps=eps, penalty=penalty)
     tangent = step.solve(problem.entries.by_column(problem.entries.values))
     L, R = step.factors(tangent)
     residuals = problem.entries.values - step.products(tangent)
@@ -128,13 +103,13 @@ def test_a_two_sided_step_solves_the_full_problem(
 
 def test_a_two_sided_step_lowers_the_residual_of_its_equations():
     """At the constants of the package, to the share that they promise."""
-    problem = Problem(30, 20)
+    problem = NoisyMatrix(30, 20)
     spectrum = problem.triplets(3)
-    arguments = problem.entries, spectrum, 3, 0.8, 0.1, 1.0, problem.entries.weight
-    step = _two_sided._Step(*arguments)
+    step = tangent_step(problem, spectrum, exponent=1.0, eps=0.8, penalty=0.1)
     values, entries = step.weight * problem.entries.values, problem.entries
-    sums = entries.row_sums(values, step.V), entries.column_sums(values, step.U)
-    right = step._tangent(*sums)
+    right = step._project(
+        entries.row_sums(values, step.V), entries.column_sums(values, step.U)
+    )
 
     def size(vector):
         residual = _two_sided._combine(right, -1, step._apply(vector))
@@ -147,10 +122,10 @@ def test_a_two_sided_step_lowers_the_residual_of_its_equations():
 
 @pytest.mark.parametrize("penalty", [0.0, 0.2])
 def test_the_tangent_operator_is_symmetric_and_positive(penalty):
-    problem = Problem(30, 20)
+    problem = NoisyMatrix(30, 20)
     rng, k = problem.rng, 3
-    spectrum, weight = problem.triplets(k), problem.entries.weight
-    step = _two_sided._Step(problem.entries, spectrum, k, 0.8, penalty, 1.0, weight)
+    spectrum = problem.triplets(k)
+    step = tangent_step(problem, spectrum, exponent=1.0, eps=0.8, penalty=penalty)
 
     def vector():
         B, C = rng.normal(size=(30, k)), rng.normal(size=(20, k))
@@ -169,13 +144,13 @@ def test_the_tangent_operator_is_symmetric_and_positive(penalty):
 @pytest.mark.parametrize("penalty", [0.0, 0.2])
 def test_the_alternating_step_solves_for_the_rows(penalty, power, dtype):
     """As P[:, I] (P[I, I] + λ/w)⁻¹ y with P = V diag(p − e) Vᵀ + e I."""
-    problem, k, eps, a = Problem(dtype=dtype), 2, 0.8, 2 * power
+    problem, k, eps, a = NoisyMatrix(dtype=dtype), 2, 0.8, 2 * power
     entries, spectrum, parts = problem.entries, problem.triplets(k), []
     spectrum.update = lambda *arguments: parts.append(arguments)
     base, powers = eps ** (2 * a), spectrum.s ** (2 * a)
-    weights = entry_weights(entries.weight, base, penalty)
-    solve_rows(entries, spectrum, shrinkage(powers, base, penalty), weights)
-    ((_, sparse, Z, V),) = parts
+    step = RowStep(rank=k, exponent=a, eps=eps, penalty=penalty)
+    step.solve(entries, spectrum, entries.weight)
+    ((_, sparse, (Z, V)),) = parts
     got = Z @ V.T + problem.sparse(sparse)
     V = np.float64(V)
     P = (V * (powers - base)) @ V.T + base * np.eye(len(V))
@@ -188,12 +163,12 @@ def test_the_alternating_step_solves_for_the_rows(penalty, power, dtype):
 @every_power
 @pytest.mark.parametrize("penalty", [0.0, 0.2])
 def test_the_exact_step_solves_for_all_rows_at_once(penalty, power):
-    problem = Problem()
+    problem = NoisyMatrix()
     P = problem.rng.normal(size=(7, 7))
     P = np.linalg.matrix_power(P @ P.T + np.eye(7), 2)
     whole = np.kron(np.eye(9), P)
     entries = problem.entries
-    W = _exact._solve_rows(entries, P, penalty, entries.weight)
+    W = _exact._solve_rows(entries, P, penalty=penalty, weight=entries.weight)
     expected = weighted_least_squares(
         whole, penalty, problem.mask, problem.Y, problem.weight
     )
@@ -208,7 +183,7 @@ def naive_two_sided(problem, smoothing, max_rank, count):
     S, (m, n) = problem.sparse(problem.weight[problem.mask] * 1.0), problem.mask.shape
     U, s, Vt = np.linalg.svd(S * problem.Y)
     eps, s, found = (
-        smoothing.start(s[: max_rank + 1]),
+        smoothing.first_eps(s[: max_rank + 1]),
         s * m * n / S.astype(bool).sum(),
         [],
     )
@@ -222,7 +197,7 @@ def naive_two_sided(problem, smoothing, max_rank, count):
         U, s, Vt = np.linalg.svd(W)
         found.append(((U[:, :rank] * s[:rank]) @ Vt[:rank], eps))
         rank = max(1, int((s[:max_rank] > eps).sum()))
-        eps = smoothing.follow(number + 1, eps, s[:max_rank], rank)
+        eps = smoothing.next_eps(number + 1, eps=eps, spectrum=s[:max_rank], rank=rank)
     return found
 
 
@@ -234,10 +209,14 @@ def test_two_sided_iterates_are_those_of_the_dense_recursion(
     """With as many singular vectors as the matrix has, and converged gradients."""
     monkeypatch.setattr(_two_sided, "_REDUCTION", 0.0)
     monkeypatch.setattr(_two_sided, "_MAX_STEPS", 500)
-    problem, smoothing = Problem(), Smoothing(power=power, decay=0.8, **options)
+    problem, smoothing = NoisyMatrix(), Smoothing(power=power, decay=0.8, **options)
     expected = naive_two_sided(problem, smoothing, 4, count=8)
     solver = _two_sided.two_sided(
-        problem.entries, smoothing, 4, "squared", np.random.RandomState(0)
+        problem.entries,
+        smoothing,
+        max_rank=4,
+        loss="squared",
+        random_state=np.random.RandomState(0),
     )
     for (W, eps), iterate in zip(expected, solver, strict=False):
         assert iterate.eps == pytest.approx(eps, rel=1e-6)
@@ -247,7 +226,7 @@ def test_two_sided_iterates_are_those_of_the_dense_recursion(
 def naive_exact(problem, smoothing, max_rank, count):
     """The recursion of the paper, one row at a time: W and ε of each iterate."""
     s = np.linalg.svd(problem.sparse(problem.Y[problem.mask]))[1]
-    eps, a = smoothing.start(s[: max_rank + 1]), smoothing.exponent
+    eps, a = smoothing.first_eps(s[: max_rank + 1]), smoothing.exponent
     P, found = np.eye(problem.mask.shape[1]) * s[0] ** (2 * a), []
     for number in range(count):
         penalty = smoothing.penalty(eps, s[0])
@@ -258,7 +237,7 @@ def naive_exact(problem, smoothing, max_rank, count):
         U, s, Vt = np.linalg.svd(W)
         rank = max(1, int((s[:max_rank] > eps).sum()))
         found.append(((U[:, :rank] * s[:rank]) @ Vt[:rank], eps))
-        eps = smoothing.follow(number + 1, eps, s[:max_rank], rank)
+        eps = smoothing.next_eps(number + 1, eps=eps, spectrum=s[:max_rank], rank=rank)
         P = (Vt.T * (s**2 + eps**2) ** a) @ Vt
     return found
 
@@ -266,9 +245,9 @@ def naive_exact(problem, smoothing, max_rank, count):
 @every_power
 @pytest.mark.parametrize("coupling", [0.0, 0.5])
 def test_exact_iterates_are_those_of_the_paper(coupling, power):
-    problem = Problem()
+    problem = NoisyMatrix()
     smoothing = Smoothing(power=power, coupling=coupling, decay=0.8, floor=0.05)
-    solver = _exact.exact(problem.entries, smoothing, 4, "squared", None)
+    solver = _exact.exact(problem.entries, smoothing, max_rank=4, loss="squared")
     expected = naive_exact(problem, smoothing, 4, count=8)
     for (W, eps), iterate in zip(expected, solver, strict=False):
         assert iterate.eps == pytest.approx(eps, rel=1e-9)
@@ -277,9 +256,14 @@ def test_exact_iterates_are_those_of_the_paper(coupling, power):
 
 @pytest.mark.parametrize("solver", [_two_sided.two_sided, alternating, _exact.exact])
 def test_iterates_report_their_own_residuals(solver):
-    problem = Problem()
-    smoothing, seed = Smoothing(coupling=0.5), np.random.RandomState(0)
-    iterates = solver(problem.entries, smoothing, 3, "huber", seed)
+    problem = NoisyMatrix()
+    iterates = solver(
+        problem.entries,
+        Smoothing(coupling=0.5),
+        max_rank=3,
+        loss="huber",
+        random_state=np.random.RandomState(0),
+    )
     for number, iterate in zip(range(4), iterates, strict=False):
         W = (iterate.U * iterate.s) @ iterate.V.T
         fitted = iterate.products(problem.entries)
@@ -311,10 +295,10 @@ every_case = pytest.mark.parametrize(("power", "alpha"), CASES)
 
 
 @every_case
-@pytest.mark.parametrize("solver", ITERATIVE)
+@every_solver
 def test_the_gradient_of_the_objective_vanishes_at_the_solution(solver, power, alpha):
     """On the tangent space, but for what the last ε adds to the penalty."""
-    problem = Problem(20, 16)
+    problem = NoisyMatrix(20, 16)
     U, s, V, scale = solution(problem, solver, power, alpha, max_rank=4)
     W = (U * s) @ V.T
     loss_slope = np.where(problem.mask, W - problem.Y / scale, 0)
@@ -327,7 +311,7 @@ def test_the_gradient_of_the_objective_vanishes_at_the_solution(solver, power, a
     # with the last ε in it: σ of W and its sparse part, and e + λ in place of λ
     total = s.copy()
     for _ in range(50):
-        rest = _search._FLOOR_OF_RIDGE * alpha * total[0] ** (4 * power)
+        rest = _search._SHARE_OF_RIDGE * alpha * total[0] ** (4 * power)
         total = s + rest * total ** (1 - 4 * power)
     slope = (rest + alpha * total[0] ** (4 * power)) * total ** (1 - 4 * power)
     assert np.linalg.norm(loss_slope @ V + U * slope) <= 1e-6 * size
@@ -336,7 +320,7 @@ def test_the_gradient_of_the_objective_vanishes_at_the_solution(solver, power, a
 
 def test_the_gradient_of_the_objective_is_that_of_finite_differences():
     """The formula that the test before this one stands on."""
-    problem, power, ridge = Problem(), 0.375, 0.3
+    problem, power, ridge = NoisyMatrix(), 0.375, 0.3
     order = 2 - 4 * power
 
     def objective(W):
@@ -364,38 +348,38 @@ def distance(one, other):
 @every_case
 @pytest.mark.parametrize("noise", [False, True])
 def test_the_solvers_end_at_the_same_matrix(noise, power, alpha):
-    problem = Problem(20, 16)
+    problem = NoisyMatrix(20, 16)
     if not noise:
         rng = problem.rng
         problem.Y = rng.normal(size=(20, 2)) @ rng.normal(size=(2, 16))
-    one, other = (solution(problem, solver, power, alpha, 4) for solver in ITERATIVE)
+    one, other = (solution(problem, solver, power, alpha, 4) for solver in SOLVERS)
     assert distance(one, other) <= 1e-6
 
 
 def test_the_exact_solver_ends_near_the_others():
     """It smooths in another way, and its iterates slow down: so far in 300 of them."""
-    problem = Problem(20, 16, share=0.9)
+    problem = NoisyMatrix(20, 16, share=0.9)
     expected = solution(problem, "two-sided", 0.5, 0.01, max_rank=4)
     got = solution(problem, "exact", 0.5, 0.01, max_rank=4, max_iter=300, tol=1e-3)
     assert len(got[1]) == len(expected[1]) == 2
     assert distance(got, expected) <= 0.05
 
 
-@pytest.mark.parametrize("solver", [*ITERATIVE, "exact"])
+@pytest.mark.parametrize("solver", [*SOLVERS, "exact"])
 def test_with_a_ridge_no_solver_stops_at_a_match_that_ignores_it(solver):
     """Of noise a matrix of full rank matches all entries, but a ridge forbids it."""
-    problem = Problem(20, 16, share=0.9)
+    problem = NoisyMatrix(20, 16, share=0.9)
     U, s, V, scale = solution(problem, solver, 0.25, 0.2, max_rank=16, tol=1e-3)
     residuals = ((U * s) @ V.T - problem.Y / scale)[problem.mask]
     assert len(s) < 5 and np.sqrt(np.mean(residuals**2)) > 0.05
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.3])
-@pytest.mark.parametrize("solver", ITERATIVE)
+@every_solver
 def test_with_the_power_a_quarter_the_solution_has_the_least_nuclear_norm(
     solver, alpha
 ):
-    problem = Problem(20, 16, share=0.8)
+    problem = NoisyMatrix(20, 16, share=0.8)
     U, s, V, scale = solution(problem, solver, 0.25, alpha, max_rank=16)
     expected = soft_impute(problem.mask, problem.Y / scale, alpha)
     error = np.linalg.norm((U * s) @ V.T - expected) / np.linalg.norm(expected)
@@ -404,8 +388,8 @@ def test_with_the_power_a_quarter_the_solution_has_the_least_nuclear_norm(
 
 
 def test_the_nuclear_norm_solution_is_met_as_the_floor_of_smoothing_falls(monkeypatch):
-    monkeypatch.setattr(_search, "_FLOOR_OF_RIDGE", 1e-6)
-    problem = Problem(20, 16)
+    monkeypatch.setattr(_search, "_SHARE_OF_RIDGE", 1e-6)
+    problem = NoisyMatrix(20, 16)
     U, s, V, scale = solution(problem, "alternating", 0.25, 0.2, max_rank=16)
     expected = soft_impute(problem.mask, problem.Y / scale, 0.2)
     error = np.linalg.norm((U * s) @ V.T - expected) / np.linalg.norm(expected)

@@ -1,7 +1,7 @@
 """CNTK: against values of other software, and against plain loops.
 
 data/ntk_reference.npz was made with neural-tangents, which loses about half of the
-digits of the tangent kernel where two patches are equal; its `note` tells more.
+digits of the tangent kernel where two patches are equal; see its key `note`.
 """
 
 import itertools
@@ -36,7 +36,7 @@ def relu(k, a, c):
 
 
 class Layer:
-    """One convolution: where its windows read, `None` beyond the border."""
+    """One convolution: the pixels that its windows read, `None` beyond the border."""
 
     def __init__(self, n, m, kernel):
         self.kernel, self.sizes = kernel, (n, m)
@@ -50,18 +50,18 @@ class Layer:
     def window(self, pixel):
         k, s = self.kernel.filter_size, self.kernel.stride
         first = []
-        for size, place in zip(self.sizes, pixel, strict=True):
+        for size, index in zip(self.sizes, pixel, strict=True):
             missing = max((self._count(size) - 1) * s + k - size, 0)
             pad = 0 if self.kernel.padding == "valid" else missing // 2
-            first.append(place * s - pad)
+            first.append(index * s - pad)
         for offset in itertools.product(range(k), range(k)):
             yield self._inside([f + o for f, o in zip(first, offset, strict=True)])
 
-    def _inside(self, place):
+    def _inside(self, index):
         if self.kernel.padding == "circular":
-            return tuple(p % size for p, size in zip(place, self.sizes, strict=True))
-        inside = all(0 <= p < size for p, size in zip(place, self.sizes, strict=True))
-        return tuple(place) if inside else None
+            return tuple(p % size for p, size in zip(index, self.sizes, strict=True))
+        inside = all(0 <= p < size for p, size in zip(index, self.sizes, strict=True))
+        return tuple(index) if inside else None
 
 
 def windows_mean(values, layer, p, q):
@@ -92,7 +92,7 @@ def slow_kernel(kernel, x, z):
             value, slope = relu(K["xz"][p, q], K["xx"][p, p], K["zz"][q, q])
             K["xz"][p, q] = value
             T[p, q] *= slope
-        # only the variances of the others are needed, and a ReLU keeps those
+        # of "xx" and "zz" only the variances are needed, which a ReLU keeps
         n, m = (1 + max(p[axis] for p in layer.pixels) for axis in (0, 1))
     if kernel.readout == "flatten":
         every = [(p, p) for p in layer.pixels]
@@ -112,7 +112,7 @@ def test_reference_values(reference, depth, padding, readout, nngp):
     name = f"conv_relu_L{depth}_{padding.upper()}_{readout}"
     K = kernel.kernel(reference["I"], reference["J"])
     expected = reference[f"{name}_{'nngp' if nngp else 'ntk'}"]
-    # J[0] is I[0], where the reference has lost its digits
+    # J[0] equals I[0], where the reference loses its digits
     assert_allclose(K, expected, rtol=1e-8)
     same = np.zeros(K.shape, dtype=bool)
     same[0, 0] = True
@@ -120,14 +120,14 @@ def test_reference_values(reference, depth, padding, readout, nngp):
 
 
 @every_kind
-def test_reference_values_of_a_stride(reference, nngp):
+def test_reference_values_with_a_stride(reference, nngp):
     K = CNTK(2, stride=2, nngp=nngp).kernel(reference["I"], reference["J"])
     name = f"conv_relu_L2_SAME_flat_stride2_{'nngp' if nngp else 'ntk'}"
     assert_allclose(K, reference[name], rtol=1e-8)
 
 
 def test_five_layers_of_stride_two(reference):
-    # windows are summed there, and a second linear layer follows
+    # the reference sums over windows, and has a second linear layer
     nngp, ntk = (
         CNTK(5, stride=2, nngp=nngp).kernel(reference["P32"]) for nngp in (True, False)
     )
@@ -138,19 +138,19 @@ def test_five_layers_of_stride_two(reference):
 @pytest.mark.parametrize("readout", ["flatten", "mean"])
 @pytest.mark.parametrize("padding", ["same", "valid", "circular"])
 @pytest.mark.parametrize("filter_size, stride", [(1, 1), (2, 1), (2, 2), (3, 2)])
-def test_plain_loops(padding, readout, filter_size, stride):
+def test_values_equal_plain_loops(padding, readout, filter_size, stride):
     rng = np.random.default_rng(0)
     x, z = rng.normal(size=(2, 7, 8, 2))
     x[:2] = 0  # pixels without any variance, as in the background of a drawing
     x[3, :3] = z[3, :3]
-    kernel = CNTK(2, filter_size, padding, readout, stride=stride)
+    kernel = CNTK(2, filter_size, padding, readout=readout, stride=stride)
     nngp, ntk = slow_kernel(kernel, x, z)
     assert_allclose(kernel.kernel([x], [z]), [[ntk]], rtol=1e-7)
     assert_allclose(kernel.set_params(nngp=True).kernel([x], [z]), [[nngp]], rtol=1e-13)
 
 
 @pytest.mark.parametrize("padding", ["valid", "circular"])
-def test_an_image_with_itself_has_the_largest_slopes(padding):
+def test_tangent_kernel_of_an_image_with_itself(padding):
     x = np.random.default_rng(0).normal(size=(1, 7, 7, 3))
     nngp, ntk = (
         CNTK(4, 2, padding, nngp=nngp).kernel(x, x.copy()) for nngp in (True, False)
@@ -166,11 +166,11 @@ def test_nearly_equal_images_keep_their_digits():
         assert_allclose(longer, (1 + 1e-6) * kernel.kernel(x), rtol=1e-10)
 
 
-# -- how it behaves ---------------------------------------------------------------
+# -- properties -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("readout", ["flatten", "mean"])
-def test_one_set_of_images(readout):
+def test_symmetric_kernel_matrix(readout):
     images = np.random.default_rng(0).normal(size=(7, 6, 5, 1))
     kernel = CNTK(2, readout=readout)
     K = kernel.kernel(images)
@@ -180,14 +180,14 @@ def test_one_set_of_images(readout):
     assert_allclose(kernel.kernel(3 * images), 9 * K, rtol=1e-12)
 
 
-def test_blocks_of_images(monkeypatch):
+def test_images_in_blocks(monkeypatch):
     images = np.random.default_rng(0).normal(size=(9, 6, 6, 2))
     whole = CNTK(2).kernel(images)
-    monkeypatch.setattr("skrfm.kernels._pixel_loops.HostLoops.most", 2 * 36)
+    monkeypatch.setattr("skrfm.kernels._pixel_loops.HostLoops.max_elements", 2 * 36)
     assert_allclose(CNTK(2).kernel(images), whole, rtol=1e-14)
 
 
-def test_precision_follows_the_images():
+def test_precision_of_the_kernel_matrix():
     images = np.random.default_rng(0).normal(size=(3, 6, 6, 2))
     single = images.astype(np.float32)
     before = single.copy()
@@ -198,7 +198,7 @@ def test_precision_follows_the_images():
     assert_array_equal(single, before)
 
 
-def test_shifts_of_a_circular_mean_change_nothing():
+def test_circular_mean_is_invariant_to_shifts():
     images = np.random.default_rng(0).normal(size=(2, 7, 8, 2))
     kernel = CNTK(2, padding="circular", readout="mean")
     shifted = np.roll(images[1:], (2, 3), axis=(1, 2))
@@ -206,7 +206,7 @@ def test_shifts_of_a_circular_mean_change_nothing():
     assert_allclose(kernel.kernel(images[:1], shifted), expected, rtol=1e-12)
 
 
-def test_parameters():
+def test_clone_and_repr():
     kernel = CNTK(depth=2, stride=2)
     assert clone(kernel).get_params() == kernel.get_params()
     assert repr(kernel) == "CNTK(depth=2, stride=2)"
@@ -224,7 +224,7 @@ def test_parameters():
         ("nngp", "yes"),
     ],
 )
-def test_parameters_that_are_wrong(name, value):
+def test_parameter_error_messages(name, value):
     with pytest.raises(ValueError, match=name):
         CNTK(**{name: value}).kernel(np.ones((1, 3, 3, 1)))
 
@@ -239,14 +239,14 @@ def test_parameters_that_are_wrong(name, value):
         (np.ones((1, 3, 3, 1)) * 1j, "complex"),
     ],
 )
-def test_images_that_are_wrong(images, message):
+def test_image_error_messages(images, message):
     with pytest.raises(ValueError, match=f"I .*{message}"):
         CNTK().kernel(images)
     with pytest.raises(ValueError, match=f"J .*{message}"):
         CNTK().kernel(np.ones((1, 3, 3, 1)), images)
 
 
-def test_images_of_other_sizes():
+def test_images_of_different_sizes():
     with pytest.raises(ValueError, match="one size"):
         CNTK().kernel(np.ones((1, 3, 3, 1)), np.ones((1, 3, 4, 1)))
     with pytest.raises(ValueError, match=r"layer 2 of 3.*2 x 2.*Lower depth"):

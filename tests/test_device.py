@@ -36,7 +36,7 @@ from skrfm._cuda import find_runtime
 from skrfm.completion._entries import ObservedEntries
 from skrfm.completion._low_rank._gpu_entries import GpuEntries
 from skrfm.kernels import CNTK, Laplace
-from skrfm.solvers import choose_solver
+from skrfm.solvers import cholesky, choose_solver, conjugate_gradients
 
 KERNELS = ["laplace", "l1_laplace", "lpq_laplace", "ntk"]
 FAST = {"alpha": 0.1, "max_iter": 2, "random_state": 0}
@@ -366,7 +366,7 @@ def test_sums_over_entries_on_the_gpu(dtype, k, rng, numpy_gpu, monkeypatch):
     keep = rng.random((m, n)) < np.linspace(0, 1, m)[:, None] ** 2
     rows, cols = np.nonzero(keep)
     weight = rng.uniform(0.5, 2, size=len(rows))
-    here = ObservedEntries(rows, cols, X[rows, cols], (m, n), weight)
+    here = ObservedEntries(rows, cols, X[rows, cols], shape=(m, n), weight=weight)
     there = GpuEntries(here, CudaBackend(numpy_gpu))
     L, R = (rng.normal(size=(size, k)).astype(dtype) for size in (m, n))
     penalty = rng.uniform(0.5, 1, size=k).astype(dtype)
@@ -524,7 +524,7 @@ def test_a_fit_that_runs_out_of_memory_goes_on(table, gpu, monkeypatch):
 def test_completion_that_runs_out_of_memory_goes_on(rng, numpy_gpu, monkeypatch):
     X = low_rank(rng, 0.1)
     rows, cols = np.nonzero(~np.isnan(X))
-    here = ObservedEntries(rows, cols, X[rows, cols], X.shape)
+    here = ObservedEntries(rows, cols, X[rows, cols], shape=X.shape)
     there = GpuEntries(here, CudaBackend(numpy_gpu))
     V, P = rng.normal(size=(24, 2)), np.eye(24)
 
@@ -559,12 +559,15 @@ def test_later_rounds_have_the_memory_of_the_first():
     """A kernel matrix that fits once fits again, in the place of the one before."""
     backend = CudaBackend(HostRuntime(memory=10e6))
     T = backend.asarray(np.random.default_rng(0).normal(size=(1000, 2)))
-    assert choose_solver("auto", Laplace(), T, backend) == ("cholesky", False)
+    assert choose_solver("auto", Laplace(), T, backend) == (cholesky, False)
     gram = backend.gram(Laplace(), T, 1.0)
     backend._runtime.memory -= gram.nbytes
-    assert choose_solver("auto", Laplace(), T, backend) == ("pcg", True)
+    assert choose_solver("auto", Laplace(), T, backend) == (
+        conjugate_gradients,
+        True,
+    )
     held = choose_solver("auto", Laplace(), T, backend, reusable=gram)
-    assert held == ("cholesky", False)
+    assert held == (cholesky, False)
 
 
 def test_strips_follow_the_free_memory():

@@ -17,7 +17,7 @@ CELLS, DRUGS, GENES = 5, 4, 6
 
 @pytest.fixture
 def screen():
-    """Signatures of all pairs but one, of which some have not been measured."""
+    """Signatures of all pairs but one; some of them have not been measured."""
     rng = np.random.default_rng(0)
     index = pd.MultiIndex.from_product(
         [[f"cell{i}" for i in range(CELLS)], [f"drug{i}" for i in range(DRUGS)]]
@@ -29,12 +29,12 @@ def screen():
 
 def others(table, pair, level):
     """The other measured pairs of the same cell or drug."""
-    rest = table.drop(pair).dropna()
-    return rest[rest.index.get_level_values(level) == pair[level]]
+    table = table.drop(pair).dropna()
+    return table[table.index.get_level_values(level) == pair[level]]
 
 
 @pytest.mark.parametrize(("kind", "level"), [("cell mean", 0), ("drug mean", 1)])
-def test_means_leave_the_pair_itself_out(screen, kind, level):
+def test_means_leave_out_the_pair_itself(screen, kind, level):
     got = screen_priors(screen, [kind])
     assert_array_equal(got.index, screen.index)
     for pair in screen.index:
@@ -43,10 +43,10 @@ def test_means_leave_the_pair_itself_out(screen, kind, level):
         assert_allclose(got.loc[pair], mean / np.linalg.norm(mean))
 
 
-def test_a_pair_without_company_has_the_overall_mean(screen):
-    rest = screen.index.get_level_values(0) != "cell0"
-    rest[1] = True
-    screen = screen[rest]
+def test_a_pair_without_others_has_the_overall_mean(screen):
+    kept = screen.index.get_level_values(0) != "cell0"
+    kept[1] = True
+    screen = screen[kept]
     screen.iloc[0] = 1.0
     assert screen.index[0][0] == "cell0"
     got = screen_priors(screen, ["cell mean"]).iloc[0]
@@ -63,17 +63,17 @@ def test_indicators(screen):
             assert got[i] @ got[j] == (a[0] == b[0]) + (a[1] == b[1])
 
 
-def test_a_cell_of_reference_tells_what_drugs_do(screen):
+def test_signatures_in_the_reference_cell_replace_drug_means(screen):
     screen.loc[("cell0", "drug1")] = np.arange(GENES)
     got = screen_priors(screen, ["drug mean"], reference="cell0")
     mean = screen_priors(screen, ["drug mean"])
     expected = np.arange(GENES) / np.linalg.norm(np.arange(GENES))
     assert_allclose(got.loc[("cell3", "drug1")], expected)
-    itself = ("cell0", "drug1")  # not told by its own signature
+    itself = ("cell0", "drug1")  # its own signature is left out
     assert_array_equal(got.loc[itself], mean.loc[itself])
 
 
-def test_features_are_looked_up_by_name(screen):
+def test_features_are_matched_by_label(screen):
     rng = np.random.default_rng(0)
     cells = pd.DataFrame(
         rng.normal(size=(CELLS, 3)), [f"cell{i}" for i in range(CELLS)]
@@ -91,16 +91,16 @@ def test_features_are_looked_up_by_name(screen):
         screen_priors(screen, [], cell_features=cells[1:])
 
 
-def test_held_out_signatures_have_no_part_in_priors(screen):
+def test_priors_do_not_depend_on_unmeasured_signatures(screen):
     shown = screen.copy()
     shown.iloc[3:6] = np.nan
     expected = screen_priors(shown)
     half = screen.copy()
-    half.iloc[3:6, 1:] = np.nan  # one gene of them is still there
+    half.iloc[3:6, 1:] = np.nan  # one gene is measured, which does not count
     assert_array_equal(screen_priors(half), expected)
 
 
-def test_a_screen_is_completed():
+def test_completion_is_better_than_cell_means():
     rng = np.random.default_rng(0)
     cells, drugs = rng.normal(size=(2, 12, 30))
     index = pd.MultiIndex.from_product([range(12), range(12)])
@@ -124,7 +124,7 @@ def test_bad_screens_are_errors(screen):
         screen_priors(screen.reset_index(drop=True))
     with pytest.raises(ValueError, match="No pair of signatures is measured"):
         screen_priors(screen * np.nan)
-    with pytest.raises(ValueError, match="No prior was asked for"):
+    with pytest.raises(ValueError, match="No prior was requested"):
         screen_priors(screen, [])
     with pytest.raises(ValueError, match="'other' is not one of the cells"):
         screen_priors(screen, reference="other")
@@ -132,17 +132,17 @@ def test_bad_screens_are_errors(screen):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=40), st.integers(2, 10))
-def test_each_pair_is_held_out_once(cells, n_splits):
+def test_each_pair_is_in_one_test_set(cells, n_splits):
     cells = np.array(cells)
-    held = np.zeros(len(cells), dtype=int)
+    times_in_test = np.zeros(len(cells), dtype=int)
     for train, test in within_cell_splits(cells, n_splits, random_state=0):
         assert_array_equal(np.sort(np.append(train, test)), np.arange(len(cells)))
-        assert set(cells[test]) <= set(cells[train])  # a cell keeps some pairs
-        held[test] += 1
-    assert_array_equal(held, np.bincount(cells)[cells] > 1)
+        assert set(cells[test]) <= set(cells[train])  # each cell has training pairs
+        times_in_test[test] += 1
+    assert_array_equal(times_in_test, np.bincount(cells)[cells] > 1)
 
 
-def test_scores():
+def test_scores_agree_with_scikit_learn():
     true, predicted = np.random.default_rng(0).normal(size=(2, 7, 9))
     got = profile_scores(true, predicted)
     r2 = [r2_score(a, b) for a, b in zip(true, predicted, strict=True)]

@@ -6,6 +6,7 @@ shape, with empty rows and columns, and sometimes without any entry at all.
 
 import numpy as np
 import pytest
+from _completion import every_dtype, every_solver
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,12 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from skrfm import LinRFMCompleter
 from skrfm._backend import worker_threads
-from skrfm.completion._entries import _PARTS, ObservedEntries, _Layout
+from skrfm.completion._entries import _PARTS, ObservedEntries, _CompressedRows
 
 # as many rows as worker_threads wants before it starts threads
 MANY_ROWS = 10_000
 
-every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
 
@@ -36,9 +36,9 @@ class Pattern:
         self.rtol = 1e-12 if dtype == np.float64 else 1e-5
 
     def entries(self):
-        places = self.rows, self.cols
-        values, weight = self.dense[places], self.dense_weight[places]
-        return ObservedEntries(*places, values, self.shape, weight)
+        rows, cols = self.rows, self.cols
+        values, weight = self.dense[rows, cols], self.dense_weight[rows, cols]
+        return ObservedEntries(rows, cols, values, shape=self.shape, weight=weight)
 
     def normal(self, *shape):
         return self.rng.normal(size=shape).astype(self.dtype)
@@ -122,7 +122,7 @@ def test_transposed_entries_sum_as_others_do(pattern):
 
 @few
 @given(patterns)
-def test_selected_entries_keep_their_places_and_weights(pattern):
+def test_selected_entries_keep_their_positions_and_weights(pattern):
     entries = pattern.entries()
     chosen = pattern.rng.random(len(entries)) < 0.5
     some = entries.select(chosen)
@@ -131,7 +131,7 @@ def test_selected_entries_keep_their_places_and_weights(pattern):
         assert_array_equal(getattr(some, name), getattr(entries, name)[chosen])
 
 
-def test_other_values_at_the_same_places_leave_the_entries_alone():
+def test_with_values_leaves_the_entries_alone():
     pattern = Pattern(6, 5, 0.5, seed=0)
     entries = pattern.entries()
     before = entries.values.copy()
@@ -145,32 +145,33 @@ def test_other_values_at_the_same_places_leave_the_entries_alone():
 @pytest.mark.parametrize("share", [1e-9, 0.1, 0.37, 0.999])
 def test_a_share_of_the_entries_is_hidden_and_at_least_one(share):
     entries = Pattern(20, 15, 0.5, seed=1).entries()
-    hidden = entries.hide(share, np.random.RandomState(0))
+    hidden = entries.draw_hidden(share, np.random.RandomState(0))
     assert hidden.dtype == bool and hidden.shape == (len(entries),)
     assert hidden.sum() == max(1, round(share * len(entries)))
-    assert_array_equal(hidden, entries.hide(share, np.random.RandomState(0)))
+    assert_array_equal(hidden, entries.draw_hidden(share, np.random.RandomState(0)))
 
 
 def test_every_entry_is_as_likely_to_be_hidden():
     entries = Pattern(5, 5, 0.9, seed=2).entries()
-    draws = [entries.hide(0.3, np.random.RandomState(seed)) for seed in range(2000)]
+    random_state = np.random.RandomState(0)
+    draws = [entries.draw_hidden(0.3, random_state) for _ in range(2000)]
     assert_allclose(np.mean(draws, axis=0), draws[0].mean(), atol=0.05)
 
 
 def test_entries_that_are_given_twice_are_an_error():
     rows, cols = [0, 2, 0, 1, 0, 2], [1, 1, 1, 0, 1, 1]
     with pytest.raises(ValueError, match="3 of the entries are given more than once"):
-        ObservedEntries(rows, cols, np.ones(6), (3, 2))
+        ObservedEntries(rows, cols, np.ones(6), shape=(3, 2))
 
 
 def test_the_weight_is_1_where_none_is_given():
-    entries = ObservedEntries([1, 0], [0, 1], np.float32([3, 4]), (2, 2))
+    entries = ObservedEntries([1, 0], [0, 1], np.float32([3, 4]), shape=(2, 2))
     assert_array_equal(entries.weight, [1, 1])
     assert entries.weight.dtype == np.float32
 
 
 def test_zeros_are_entries():
-    entries = ObservedEntries([1, 0], [0, 1], np.zeros(2), (2, 2))
+    entries = ObservedEntries([1, 0], [0, 1], np.zeros(2), shape=(2, 2))
     assert len(entries) == len(entries.transposed()) == 2
     assert_array_equal(entries.column_counts(), [1, 1])
 
@@ -179,7 +180,7 @@ def test_zeros_are_entries():
 @given(patterns)
 def test_the_parts_are_all_the_rows_in_their_order(pattern):
     pointer = np.concatenate([[0], np.cumsum(pattern.mask.sum(axis=1))])
-    parts = _Layout(pointer, np.nonzero(pattern.mask)[1]).parts
+    parts = _CompressedRows(pointer, np.nonzero(pattern.mask)[1]).parts
     assert len(parts) <= _PARTS
     rows = [row for start, stop in parts for row in range(start, stop)]
     assert rows == list(range(pattern.shape[0]))
@@ -188,7 +189,7 @@ def test_the_parts_are_all_the_rows_in_their_order(pattern):
 def test_the_parts_have_about_the_same_number_of_entries():
     counts = np.random.default_rng(0).integers(0, 9, size=4000)
     pointer = np.concatenate([[0], np.cumsum(counts)])
-    parts = _Layout(pointer, np.zeros(pointer[-1], dtype=int)).parts
+    parts = _CompressedRows(pointer, np.zeros(pointer[-1], dtype=int)).parts
     sums = [pointer[stop] - pointer[start] for start, stop in parts]
     assert len(sums) == _PARTS
     assert_allclose(sums, np.mean(sums), rtol=0.05)
@@ -284,7 +285,7 @@ def test_means_of_columns(pattern):
     means = entries.column_means()
     pattern.assert_close(means, np.array(expected))
     pattern.assert_close(
-        entries.less(means).values + means[entries.cols], entries.values
+        entries.subtract(means).values + means[entries.cols], entries.values
     )
 
 
@@ -328,7 +329,7 @@ def test_sums_are_the_same_with_any_number_of_threads(limit, dtype):
             assert_array_equal(got, alone)
 
 
-@pytest.mark.parametrize("solver", ["two-sided", "alternating"])
+@every_solver
 def test_a_fit_is_the_same_with_any_number_of_threads(solver):
     rng = np.random.default_rng(4)
     full = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 250))

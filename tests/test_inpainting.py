@@ -1,4 +1,4 @@
-"""CNTKInpainter: its kernel against matrices, its solvers against dense algebra."""
+"""CNTKInpainter: its kernel against naive matrices, its solvers against each other."""
 
 import re
 
@@ -10,19 +10,22 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skrfm._backend import NumpyBackend
 from skrfm.completion import CNTKInpainter
-from skrfm.completion._images._gaps import fill_by_cholesky, fill_by_iterations
 from skrfm.completion._images._image_kernel import image_kernel, torus_kernel
-from skrfm.completion._images._inpainting import hidden_pixels
+from skrfm.completion._images._masks import hidden_pixels
+from skrfm.completion._images._missing_pixels import (
+    fill_by_cholesky,
+    fill_by_iterations,
+)
 
 NUMPY = NumpyBackend()
 
 every_upsampling = pytest.mark.parametrize("upsampling", ["bilinear", "nearest"])
 
 
-# -- an oracle: covariances of all pixels, layers as matrices -----------------------
+# -- naive kernels: covariances of all pixels, layers as matrices ---------------------
 
 
-def doubling(n, upsampling):
+def upsampling_matrix(n, upsampling):
     """The matrix that interpolates n points on a circle at 2n."""
     U = np.zeros((2 * n, n))
     for i in range(n):
@@ -61,7 +64,7 @@ def layer(K, T, n, size):
     return K, T + K
 
 
-def slow_kernels(n, levels, n_layers, size, upsampling):
+def naive_kernels(n, levels, n_layers, size, upsampling):
     """The two kernels of an n by n image, as matrices of all pairs of pixels."""
     K = np.eye(n * n)
     T = np.zeros_like(K)
@@ -72,7 +75,7 @@ def slow_kernels(n, levels, n_layers, size, upsampling):
             kept = np.arange(n * n).reshape(n, n)[::2, ::2].ravel()
             K, T, n = K[np.ix_(kept, kept)], T[np.ix_(kept, kept)], n // 2
     for _ in range(levels):
-        U = doubling(n, upsampling)
+        U = upsampling_matrix(n, upsampling)
         U, n = np.kron(U, U), 2 * n
         K, T = U @ K @ U.T, U @ T @ U.T
         for _ in range(n_layers):
@@ -80,8 +83,8 @@ def slow_kernels(n, levels, n_layers, size, upsampling):
     return layer(K, T, n, size)
 
 
-def by_offset(K, n):
-    """The mean over all pixels of their kernel with the one at an offset."""
+def mean_by_offset(K, n):
+    """The mean over all pixels of their kernel with the pixel at an offset."""
     K = K.reshape(n, n, n, n)
     rows, cols = np.ogrid[:n, :n]
     return np.array(
@@ -94,31 +97,31 @@ def by_offset(K, n):
 
 @every_upsampling
 @pytest.mark.parametrize("levels, n_layers, size", [(1, 1, 3), (1, 2, 2), (2, 1, 3)])
-def test_the_kernel_is_that_of_all_pixels(levels, n_layers, size, upsampling):
+def test_kernel_equals_the_naive_matrices(levels, n_layers, size, upsampling):
     fast = image_kernel(levels, n_layers, size, upsampling)
     n = len(fast[0])
     for kernel, K in zip(
-        fast, slow_kernels(n, levels, n_layers, size, upsampling), strict=True
+        fast, naive_kernels(n, levels, n_layers, size, upsampling), strict=True
     ):
-        assert_allclose(kernel, by_offset(K, n), rtol=1e-7)
+        assert_allclose(kernel, mean_by_offset(K, n), rtol=1e-7)
         assert not kernel.flags.writeable
 
 
 @every_upsampling
-def test_the_kernel_of_a_larger_image(upsampling):
-    # far beyond the reach of the small kernel that is computed
+def test_kernel_beyond_its_reach(upsampling):
+    # far beyond the offsets for which the kernel is computed
     n = torus_kernel((22, 22), 1, 1, 3, upsampling)[0].shape[0]
-    expected = slow_kernels(n, 1, 1, 3, upsampling)
+    expected = naive_kernels(n, 1, 1, 3, upsampling)
     for kernel, K in zip(
         torus_kernel((22, 22), 1, 1, 3, upsampling), expected, strict=True
     ):
-        K = by_offset(K, n)
+        K = mean_by_offset(K, n)
         assert_allclose(kernel, K / K[0, 0], rtol=1e-7)
 
 
 @every_upsampling
 @pytest.mark.parametrize("shape", [(1, 1), (5, 40), (32, 32)])
-def test_the_kernel_has_all_symmetries(shape, upsampling):
+def test_kernel_symmetries(shape, upsampling):
     for kernel in torus_kernel(shape, 3, 1, 3, upsampling):
         assert all(n >= m for n, m in zip(kernel.shape, shape, strict=True))
         back = np.roll(kernel[::-1, ::-1], (1, 1), axis=(0, 1))
@@ -133,7 +136,7 @@ def test_the_kernel_has_all_symmetries(shape, upsampling):
 
 @every_upsampling
 @pytest.mark.parametrize("alpha", [1e-6, 1e-2])
-def test_iterations_agree_with_dense_algebra(alpha, upsampling):
+def test_conjugate_gradients_agree_with_cholesky(alpha, upsampling):
     rng = np.random.default_rng(0)
     observed = rng.random((17, 23)) < 0.4
     observed[4:9, 6:14] = False
@@ -141,15 +144,21 @@ def test_iterations_agree_with_dense_algebra(alpha, upsampling):
     values[:, 1] = 0
     _, kernel = torus_kernel(observed.shape, 2, 1, 3, upsampling)
     found, converged = fill_by_iterations(
-        values, observed, kernel, alpha, 1e-12, 2000, NUMPY
+        values,
+        observed,
+        kernel,
+        alpha=alpha,
+        tol=1e-12,
+        max_iter=2000,
+        backend=NUMPY,
     )
-    expected = fill_by_cholesky(values, observed, kernel, alpha, NUMPY)
+    expected = fill_by_cholesky(values, observed, kernel, alpha=alpha, backend=NUMPY)
     assert converged
     assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
     assert_array_equal(found[:, 1], 0)
 
 
-def test_cholesky_is_kernel_regression():
+def test_cholesky_solves_kernel_regression():
     rng = np.random.default_rng(0)
     observed = rng.random((5, 6)) < 0.5
     values = rng.normal(size=(observed.sum(), 1))
@@ -160,7 +169,8 @@ def test_cholesky_is_kernel_regression():
     expected = K[np.ix_(m, o)] @ np.linalg.solve(
         K[np.ix_(o, o)] + 0.1 * np.eye(o.sum()), values
     )
-    assert_allclose(fill_by_cholesky(values, observed, kernel, 0.1, NUMPY), expected)
+    predicted = fill_by_cholesky(values, observed, kernel, alpha=0.1, backend=NUMPY)
+    assert_allclose(predicted, expected)
 
 
 # -- the estimator ----------------------------------------------------------------
@@ -173,7 +183,7 @@ def picture(height=40, width=48, channels=None, dtype=np.float64):
     return image.astype(dtype)
 
 
-def punched(image, share=0.5, seed=0):
+def with_missing(image, share=0.5, seed=0):
     missing = np.random.default_rng(seed).random(image.shape[:2]) < share
     X = image.copy()
     X[missing] = np.nan
@@ -188,22 +198,22 @@ def inpainter(**options):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_smooth_image_is_recovered(channels, dtype):
     image = picture(channels=channels, dtype=dtype)
-    X = punched(image)
+    X = with_missing(image)
     before = X.copy()
     filled = inpainter().fit_transform(X)
     assert filled.dtype == dtype and filled.shape == image.shape
     assert_array_equal(X, before)
     seen = ~np.isnan(X)
     assert_array_equal(filled[seen], image[seen])
-    # single pixels at the border, with none beyond, are further off
+    # pixels at the border have observed neighbours on one side only
     assert np.sqrt(np.mean((filled - image) ** 2)) < 0.02 * image.std()
 
 
-def test_channels_do_not_mix():
+def test_channels_are_independent():
     image = picture(channels=3)
     X = image.copy()
     for k in range(2):
-        X[..., k] = punched(image[..., k], seed=k)
+        X[..., k] = with_missing(image[..., k], seed=k)
     X[..., 2] = X[..., 0] * 2 - 1
     model = inpainter(upsampling="bilinear", tangent=1.0, tol=1e-9).fit(X)
     together = model.transform(X)
@@ -212,16 +222,16 @@ def test_channels_do_not_mix():
     assert_allclose(together[..., 2], together[..., 0] * 2 - 1, atol=1e-7)
 
 
-def test_both_solvers_give_one_image():
-    X = punched(picture())
+def test_solvers_give_the_same_image():
+    X = with_missing(picture())
     options = {"upsampling": "nearest", "tangent": 0.5, "tol": 1e-10}
     dense = inpainter(max_dense=10_000, **options).fit_transform(X)
     iterated = inpainter(max_dense=0, **options).fit_transform(X)
     assert_allclose(iterated, dense, atol=1e-6)
 
 
-def test_what_auto_has_found():
-    X = punched(picture())
+def test_weights_and_scores_of_auto():
+    X = with_missing(picture())
     model = inpainter().fit(X)
     assert len(model.validation_scores_) == 8
     assert set(model.weights_) <= set(model.validation_scores_)
@@ -236,21 +246,21 @@ def test_what_auto_has_found():
     assert given.validation_scores_ == {}
 
 
-def test_another_image_and_another_size():
-    model = inpainter().fit(punched(picture()))
+def test_transform_of_an_image_of_another_size():
+    model = inpainter().fit(with_missing(picture()))
     other = picture(30, 25, 2)
-    filled = model.transform(punched(other, seed=1))
+    filled = model.transform(with_missing(other, seed=1))
     assert np.abs(filled - other).max() < 0.1
 
 
-def test_shifts_and_scales_of_the_values():
-    X = punched(picture())
+def test_predictions_follow_shift_and_scale_of_the_values():
+    X = with_missing(picture())
     model = inpainter(upsampling="bilinear", tangent=1.0, tol=1e-8).fit(X)
     expected = 100 * model.transform(X) + 1e3
     assert_allclose(model.transform(100 * X + 1e3), expected, rtol=1e-6)
 
 
-def test_predictions_are_kept_within_the_observed_range():
+def test_predictions_are_clipped_to_the_observed_range():
     X = np.full((8, 8), np.nan)
     X[2:6, 2:6] = np.arange(16.0).reshape(4, 4) ** 2
     options = {"upsampling": "bilinear", "tangent": 0.0}
@@ -260,23 +270,25 @@ def test_predictions_are_kept_within_the_observed_range():
     assert_allclose(kept, np.clip(free, 0, 225))
 
 
-def test_images_with_nothing_to_do_or_to_learn():
+def test_complete_and_constant_images():
     image = picture(6, 7)
     assert_array_equal(inpainter().fit_transform(image), image)
     constant = np.where(np.eye(6, dtype=bool), np.nan, 3.0)
     assert_allclose(inpainter().fit_transform(constant), 3.0)
     one = np.full((5, 4), np.nan)
     one[2, 2] = 7
-    assert_allclose(inpainter().fit_transform(one), 7.0)
+    model = inpainter()
+    assert_allclose(model.fit_transform(one), 7.0)
+    assert list(model.weights_.values()) == [1.0]  # no pixel can be hidden
 
 
-def test_holes_are_hidden_as_holes():
+def test_hidden_pixels_have_the_shape_of_the_missing_ones():
     observed = np.ones((64, 64, 1), dtype=bool)
     observed[10:30, 20:40] = False
     hidden = hidden_pixels(observed, np.random.RandomState(0))
     assert not (hidden & ~observed).any()
     rows, cols = np.nonzero(hidden[..., 0])
-    # the square moved, so it is found as one or, across the border, in pieces
+    # the square is shifted on a torus, so the border may cut it into pieces
     assert 100 < hidden.sum() <= 400
     assert len(np.unique(rows)) <= 20 and len(np.unique(cols)) <= 20
     scattered = np.random.default_rng(0).random((64, 64, 1)) < 0.5
@@ -285,8 +297,8 @@ def test_holes_are_hidden_as_holes():
     assert 0.05 < hidden.sum() / scattered.sum() < 0.15
 
 
-def test_iterations_that_do_not_end():
-    X = punched(picture())
+def test_convergence_warning():
+    X = with_missing(picture())
     model = inpainter(upsampling="bilinear", tangent=0.0, max_iter=2, max_dense=0)
     with pytest.warns(ConvergenceWarning, match="max_iter=2") as caught:
         model.fit(X).transform(X)
@@ -305,7 +317,7 @@ def test_iterations_that_do_not_end():
         (np.array([[1, np.inf]]), "infinity.*NaN"),
     ],
 )
-def test_images_that_are_wrong(X, message):
+def test_bad_images_are_errors(X, message):
     with pytest.raises(ValueError, match=message):
         inpainter().fit(X)
     model = inpainter().fit(picture(6, 6))
@@ -329,18 +341,18 @@ def test_images_that_are_wrong(X, message):
         ("clip", 1.5),
     ],
 )
-def test_parameters_that_are_wrong(name, value):
+def test_bad_parameters_are_errors(name, value):
     with pytest.raises(ValueError, match=re.escape(repr(name))):
         inpainter(**{name: value}).fit(picture(6, 6))
 
 
-def test_scikit_learn():
+def test_clone_tags_and_failed_fits():
     model = inpainter(n_levels=3)
     assert clone(model).get_params() == model.get_params()
     with pytest.raises(NotFittedError):
         model.transform(picture(6, 6))
     assert model.__sklearn_tags__().input_tags.allow_nan
-    fitted = model.fit(punched(picture()))
+    fitted = model.fit(with_missing(picture()))
     weights = fitted.weights_
     with pytest.raises(ValueError, match="empty"):
         fitted.fit(np.ones((0, 3)))

@@ -1,4 +1,4 @@
-"""The scaling law of scores, and its picture."""
+"""The scaling law of scores, and its plot."""
 
 import matplotlib
 import numpy as np
@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import ShuffleSplit, learning_curve
+from threadpoolctl import threadpool_limits
 
 from skrfm import TransferKernel
 from skrfm.inspection import ScalingLaw, ScalingLawDisplay, scaling_law
@@ -22,29 +23,29 @@ def task(rng):
     return TransferKernel(source, Ridge(), method="translation"), X, y
 
 
-def test_a_law_is_found(rng):
+def test_law_is_a_least_squares_line(rng):
     sizes = np.array([5, 10, 40, 80])
     noise = rng.normal(size=(4, 30)) * 1e-3
     scores = 0.2 * np.log(sizes)[:, None] + 0.1 + noise
     scores[0, 0] = np.nan
-    law = ScalingLaw.fit(sizes, {"some": scores})
+    law = ScalingLaw.fit(sizes, {"model": scores})
     means = np.nanmean(scores, axis=1)
     (slope, intercept), covariance = np.polyfit(np.log(sizes), means, 1, cov=True)
-    assert_allclose([law.slope["some"], law.intercept["some"]], [slope, intercept])
+    assert_allclose([law.slope["model"], law.intercept["model"]], [slope, intercept])
     errors = np.sqrt(np.diag(covariance))
-    assert_allclose([law.slope_error["some"], law.intercept_error["some"]], errors)
-    assert_allclose(law.predict("some", sizes), slope * np.log(sizes) + intercept)
-    rest = means - law.predict("some", sizes)
-    assert_allclose(law.error["some"], np.sqrt(np.mean(rest**2)))
+    assert_allclose([law.slope_error["model"], law.intercept_error["model"]], errors)
+    assert_allclose(law.predict("model", sizes), slope * np.log(sizes) + intercept)
+    residuals = means - law.predict("model", sizes)
+    assert_allclose(law.error["model"], np.sqrt(np.mean(residuals**2)))
 
 
-def test_two_sizes_have_a_law_without_errors():
+def test_law_of_two_sizes_has_no_errors():
     law = ScalingLaw.fit([10, 100], {"x": [[0.0], [1.0]]})
     assert law.slope["x"] == pytest.approx(1 / np.log(10))
     assert np.isnan(law.slope_error["x"]) and law.error["x"] < 1e-12
 
 
-def test_scores_are_those_of_learning_curves(task):
+def test_scores_equal_those_of_learning_curve(task):
     model, X, y = task
     sizes = [10, 20, 50]
     law = scaling_law(model, X, y, train_sizes=sizes, n_repeats=4, random_state=1)
@@ -57,19 +58,24 @@ def test_scores_are_those_of_learning_curves(task):
     assert law.scores["transfer"][0].mean() > law.scores["no transfer"][0].mean()
 
 
-def test_classifiers_and_names():
+def test_classifiers_by_name():
     X, y = load_iris(return_X_y=True)
     models = {"weak": LogisticRegression(C=1e-2), "strong": LogisticRegression()}
-    law = scaling_law(
-        models, X, y, train_sizes=[20, 60], scoring="neg_log_loss", random_state=0
-    )
+    options = {"train_sizes": [20, 60], "n_repeats": 3, "random_state": 0}
+    with threadpool_limits(1):  # small fits, in which threads of BLAS only wait
+        law = scaling_law(models, X, y, scoring="neg_log_loss", **options)
+        single = scaling_law(models["weak"], X, y, **options)
     assert list(law.slope) == ["weak", "strong"]
     assert law.scores["strong"].mean() > law.scores["weak"].mean()
-    one = scaling_law(models["weak"], X, y, train_sizes=[20, 60], n_repeats=2)
-    assert list(one.scores) == ["LogisticRegression"]
+    assert list(single.scores) == ["LogisticRegression"]
 
 
-def test_the_picture(task):
+def test_default_number_of_repeats(task):
+    law = scaling_law(*task, train_sizes=[10, 20], random_state=0)
+    assert law.scores["transfer"].shape == (2, 20)
+
+
+def test_display(task):
     model, X, y = task
     display = ScalingLawDisplay.from_estimator(
         model, X, y, train_sizes=[10, 20, 50], n_repeats=3, score_name="R²"
@@ -86,9 +92,9 @@ def test_the_picture(task):
     matplotlib.pyplot.close("all")
 
 
-def test_messages(task):
+def test_error_messages(task):
     model, X, y = task
-    with pytest.raises(ValueError, match="two different train_sizes"):
+    with pytest.raises(ValueError, match="two different sizes"):
         scaling_law(model, X, y, train_sizes=[20], n_repeats=2)
     with pytest.raises(ValueError, match="reaches 200, but only 90 rows"):
         scaling_law(model, X, y, train_sizes=[20, 200], n_repeats=2)

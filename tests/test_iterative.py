@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from _kernels import DISTANCE
 from _oracles import dense_values
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import log_loss
@@ -13,28 +14,30 @@ from skrfm import RFMClassifier, RFMRegressor
 from skrfm._backend import NumpyBackend, worker_threads
 from skrfm.agop import AgopOptions, average_gradient_outer_product
 from skrfm.exceptions import NotConvergedError, NumericalWarning
-from skrfm.kernels import (
-    NTK,
-    Gaussian,
-    GeneralizedLaplace,
-    L1Laplace,
-    Laplace,
-    LpqLaplace,
+from skrfm.kernels import NTK, Gaussian, L1Laplace, Laplace
+from skrfm.solvers import (
+    _choice,
+    _eigenpro,
+    _iterative,
+    _rows,
+    cholesky,
+    choose_solver,
+    conjugate_gradients,
+    eigenpro,
 )
-from skrfm.solvers import _eigenpro, _iterative, _rows, choose_solver, solve
 
-KERNELS = [
-    Laplace(),
-    GeneralizedLaplace(exponent=0.8),
-    Gaussian(),
-    L1Laplace(),
-    LpqLaplace(p=1.4),
-]
 BANDWIDTH = 3.0
 BACKEND = NumpyBackend()
 
-every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
-held_or_not = pytest.mark.parametrize("streamed", [False, True])
+every_kernel = pytest.mark.parametrize("kernel", DISTANCE, ids=repr)
+held_or_streamed = pytest.mark.parametrize("streamed", [False, True])
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """Compute in threads of the package, as estimators do for many rows."""
+    with worker_threads(1000):
+        yield
 
 
 def make_gram(kernel, T, streamed, category_sizes=()):
@@ -45,8 +48,8 @@ def make_gram(kernel, T, streamed, category_sizes=()):
     return BACKEND.gram(kernel, T, BANDWIDTH, category_sizes=category_sizes)
 
 
-def problem(rng, n=1200, c=2, dtype=np.float64):
-    """Rows, centred targets (the last column zero) and ridges of weights."""
+def problem(rng, n=500, c=2, dtype=np.float64):
+    """Return rows, centred targets (the last column zero) and ridges of weights."""
     T = rng.normal(size=(n, 4)).astype(dtype)
     Y = np.sin(T @ rng.normal(size=(4, c))) + 0.1 * rng.normal(size=(n, c))
     Y -= Y.mean(axis=0)
@@ -59,15 +62,14 @@ def problem(rng, n=1200, c=2, dtype=np.float64):
 
 
 @every_kernel
-@held_or_not
-def test_products_are_those_of_the_dense_matrix(kernel, streamed, rng):
+@held_or_streamed
+def test_products_and_columns_equal_the_dense_matrix(kernel, streamed, rng):
     T, V = rng.normal(size=(300, 3)), rng.normal(size=(300, 2))
     K = dense_values(kernel, T, T, BANDWIDTH)
     gram = make_gram(kernel, T, streamed)
     rows = np.array([0, 7, 299])
-    with worker_threads(1000):
-        assert_allclose(gram.product(V), K @ V, rtol=1e-10)
-        assert_allclose(gram.columns(rows), K[:, rows], rtol=1e-10)
+    assert_allclose(gram.product(V), K @ V, rtol=1e-10)
+    assert_allclose(gram.columns(rows), K[:, rows], rtol=1e-10)
     assert_allclose(gram.diagonal, 1)
 
 
@@ -85,7 +87,7 @@ def test_rows_of_a_streamed_matrix_and_some_of_its_columns(rng):
 @every_kernel
 @pytest.mark.parametrize("category_sizes", [(), (3, 5)])
 @pytest.mark.parametrize("some", [False, True])
-def test_gradients_are_those_of_the_matrix_that_is_held(
+def test_agop_of_a_streamed_matrix_equals_that_of_a_held_one(
     kernel, category_sizes, some, rng
 ):
     n = 200
@@ -97,9 +99,13 @@ def test_gradients_are_those_of_the_matrix_that_is_held(
     options = AgopOptions(diagonal=kernel.coordinatewise, rows=rows, n_unmixed=unmixed)
     held, streamed = (
         average_gradient_outer_product(
-            make_gram(kernel, T, s, category_sizes), coef, weight, BACKEND, options
+            make_gram(kernel, T, streamed, category_sizes),
+            coef,
+            weight,
+            backend=BACKEND,
+            options=options,
         )
-        for s in (False, True)
+        for streamed in (False, True)
     )
     assert_allclose(streamed, held, atol=1e-11 * np.abs(held).max())
 
@@ -108,15 +114,14 @@ def test_gradients_are_those_of_the_matrix_that_is_held(
 
 
 @every_kernel
-@held_or_not
-def test_conjugate_gradients_reach_the_solution(kernel, streamed, rng, monkeypatch):
+@held_or_streamed
+def test_conjugate_gradients_converge(kernel, streamed, rng, monkeypatch):
     monkeypatch.setattr(_iterative, "_TOLERANCE", 1e-9)
-    monkeypatch.setattr(_iterative, "_SUBSAMPLE", 150)
+    monkeypatch.setattr(_iterative, "_SUBSAMPLE", 80)
     T, Y, ridge = problem(rng)
     K = dense_values(kernel, T, T, BANDWIDTH)
     expected = np.linalg.solve(K + np.diag(ridge), Y)
-    gram = make_gram(kernel, T, streamed)
-    got = solve(gram, Y, ridge, BACKEND, solver="pcg")
+    got = conjugate_gradients(make_gram(kernel, T, streamed), Y, ridge, BACKEND)
     assert got.residual <= 1e-9
     assert_allclose(got.coef, expected, atol=1e-7 * np.abs(expected).max())
     assert_array_equal(got.coef[:, -1], 0)
@@ -126,37 +131,39 @@ def test_conjugate_gradients_reach_the_solution(kernel, streamed, rng, monkeypat
 def test_conjugate_gradients_in_float32(alpha, rng):
     T, Y, _ = problem(rng, dtype=np.float32)
     ridge = np.full(len(T), alpha, dtype=np.float32)
-    got = solve(make_gram(Laplace(), T, True), Y, ridge, BACKEND, solver="pcg")
+    got = conjugate_gradients(make_gram(Laplace(), T, True), Y, ridge, BACKEND)
     assert got.coef.dtype == np.float32
     K = dense_values(Laplace(), T, T, BANDWIDTH)
-    left = (K + np.diag(ridge)) @ got.coef - Y
-    assert np.linalg.norm(left[:, 0]) < 2e-3 * np.linalg.norm(Y[:, 0])
+    residual = (K + np.diag(ridge)) @ got.coef - Y
+    assert np.linalg.norm(residual[:, 0]) < 2e-3 * np.linalg.norm(Y[:, 0])
     assert got.residual < 2e-3
 
 
-def test_equal_rows_are_no_trouble(rng):
+def test_conjugate_gradients_with_equal_rows(rng):
     T, Y, ridge = problem(rng)
-    T[600:] = T[:600]
-    got = solve(make_gram(L1Laplace(), T, False), Y, ridge, BACKEND, solver="pcg")
+    T[250:] = T[:250]
+    got = conjugate_gradients(make_gram(L1Laplace(), T, False), Y, ridge, BACKEND)
     assert got.residual < 1e-3
 
 
-def test_a_kernel_of_inner_products_is_held(rng):
+def test_conjugate_gradients_for_a_kernel_of_inner_products(rng):
     T, Y, ridge = problem(rng)
-    assert choose_solver("pcg", NTK(), T, BACKEND) == ("pcg", False)
-    expected = solve(BACKEND.gram(NTK(), T, BANDWIDTH), Y, ridge, BACKEND).coef
-    got = solve(BACKEND.gram(NTK(), T, BANDWIDTH), Y, ridge, BACKEND, solver="pcg")
+    many = np.zeros((1200, 4))
+    chosen = choose_solver("pcg", NTK(), many, BACKEND)
+    assert chosen == (conjugate_gradients, False)
+    expected = cholesky(BACKEND.gram(NTK(), T, BANDWIDTH), Y, ridge, BACKEND).coef
     gram = BACKEND.gram(NTK(), T, BANDWIDTH)
-    there, here = gram.product(expected), gram.product(got.coef)
-    assert np.linalg.norm(here - there) < 2e-2 * np.linalg.norm(there)
+    got = conjugate_gradients(gram, Y, ridge, BACKEND).coef
+    fitted, expected = gram.product(got), gram.product(expected)
+    assert np.linalg.norm(fitted - expected) < 2e-2 * np.linalg.norm(expected)
 
 
 # -- EigenPro -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kernel", [Laplace(), Gaussian(), L1Laplace()], ids=repr)
-def test_eigenpro_goes_to_the_solution(kernel, rng, monkeypatch):
-    T, Y, ridge = problem(rng)
+def test_eigenpro_converges(kernel, rng, monkeypatch):
+    T, Y, ridge = problem(rng, n=1000)
     K = dense_values(kernel, T, T, BANDWIDTH)
     expected = K @ np.linalg.solve(K + np.diag(ridge), Y)
     errors = []
@@ -164,7 +171,7 @@ def test_eigenpro_goes_to_the_solution(kernel, rng, monkeypatch):
         monkeypatch.setattr(_eigenpro, "_EPOCHS", epochs)
         monkeypatch.setattr(_eigenpro, "_TOLERANCE", 1e-9)
         gram = make_gram(kernel, T, True)
-        got = K @ solve(gram, Y, ridge, BACKEND, solver="eigenpro").coef
+        got = K @ eigenpro(gram, Y, ridge, BACKEND).coef
         errors.append(np.linalg.norm(got - expected) / np.linalg.norm(expected))
     assert errors[0] > errors[1] > errors[2]
     assert errors[1] < 0.3
@@ -176,96 +183,103 @@ def test_eigenpro_does_not_diverge(alpha, rng):
     T, Y, _ = problem(rng, dtype=np.float32)
     ridge = np.full(len(T), alpha, dtype=np.float32)
     gram = make_gram(Laplace(), T, True)
-    got = solve(gram, Y, ridge, BACKEND, solver="eigenpro").coef
-    left = gram.product(got) + alpha * got - Y
-    assert np.linalg.norm(left) < 0.3 * np.linalg.norm(Y)
+    got = eigenpro(gram, Y, ridge, BACKEND).coef
+    residual = gram.product(got) + alpha * got - Y
+    assert np.linalg.norm(residual) < 0.3 * np.linalg.norm(Y)
 
 
-def test_steps_that_diverge_are_made_smaller(rng, monkeypatch):
-    """A step that is four times too large is halved until it is not."""
+@pytest.fixture
+def scale_steps(monkeypatch):
+    """Return a function that has steps multiplied, and the numbers of eigenvectors."""
+    make, n_eigenvectors = _eigenpro._Preconditioner.from_gram, []
+
+    def scale(factor):
+        def scaled(gram, ridge, n, backend):
+            preconditioner = make(gram, ridge, n, backend)
+            preconditioner.step *= factor
+            n_eigenvectors.append(n)
+            return preconditioner
+
+        monkeypatch.setattr(_eigenpro._Preconditioner, "from_gram", scaled)
+        return n_eigenvectors
+
+    return scale
+
+
+def test_eigenpro_divides_steps_that_diverge(rng, scale_steps):
     T, Y, ridge = problem(rng)
-    make, steps = _eigenpro._Preconditioner.of, []
-
-    def too_large(gram, smallest, n_eigenvectors, backend):
-        method = make(gram, smallest, n_eigenvectors, backend)
-        method.step *= 8
-        steps.append(n_eigenvectors)
-        return method
-
-    monkeypatch.setattr(_eigenpro._Preconditioner, "of", too_large)
+    tried = scale_steps(8)
     gram = make_gram(Laplace(), T, True)
-    got = solve(gram, Y, ridge, BACKEND, solver="eigenpro").coef
-    assert len(steps) > 1
-    assert steps[1] == steps[0] // 2
-    left = gram.product(got) + ridge[:, None] * got - Y
-    assert np.linalg.norm(left) < np.linalg.norm(Y)
+    got = eigenpro(gram, Y, ridge, BACKEND).coef
+    assert len(tried) > 1
+    assert tried[1] == tried[0] // 2
+    residual = gram.product(got) + ridge[:, None] * got - Y
+    assert np.linalg.norm(residual) < np.linalg.norm(Y)
 
 
-def test_no_diverged_model_is_returned(rng, monkeypatch):
+def test_eigenpro_that_diverges_is_an_error(rng, monkeypatch, scale_steps):
     T, Y, ridge = problem(rng)
     monkeypatch.setattr(_eigenpro, "_ATTEMPTS", 1)
-    make = _eigenpro._Preconditioner.of
-
-    def wild(*arguments):
-        method = make(*arguments)
-        method.step *= 1e4
-        return method
-
-    monkeypatch.setattr(_eigenpro._Preconditioner, "of", wild)
+    scale_steps(1e4)
     with (
         np.errstate(over="ignore", invalid="ignore"),
         pytest.raises(NotConvergedError, match="pass solver='pcg'"),
     ):
-        solve(make_gram(Laplace(), T, True), Y, ridge, BACKEND, solver="eigenpro")
+        eigenpro(make_gram(Laplace(), T, True), Y, ridge, BACKEND)
 
 
-@pytest.mark.parametrize("kept_rows", [0, 700, 1000, 5000])
-@pytest.mark.parametrize("n_first", [1, 150, 400])
-def test_rows_are_the_same_kept_or_not(kept_rows, n_first, rng, monkeypatch):
-    """Three epochs over batches of 180 rows, whose coefficients change in between."""
+@pytest.mark.parametrize("cached_rows", [0, 300, 400, 5000])
+@pytest.mark.parametrize("n_first", [1, 60, 170])
+def test_products_are_the_same_cached_or_not(cached_rows, n_first, rng, monkeypatch):
+    """Three epochs of batches of 75 rows, with coefficients that change in between."""
     T, Y, _ = problem(rng)
     K, n = dense_values(Laplace(), T, T, BANDWIDTH), len(T)
-    monkeypatch.setattr(_rows, "_KEPT", 8 * kept_rows**2 / 2)
-    rows_of_k = _rows.KernelRows(make_gram(Laplace(), T, True), n_first, BACKEND)
-    coef, products = np.zeros_like(Y), []
-    count = rows_of_k._gram.rows_product
-    monkeypatch.setattr(
-        rows_of_k._gram,
-        "rows_product",
-        lambda *args, **kw: products.append(1) or count(*args, **kw),
-    )
+    monkeypatch.setattr(_rows, "_CACHE_BYTES", 8 * cached_rows**2 / 2)
+    gram, calls = make_gram(Laplace(), T, True), []
+    rows_product = gram.rows_product
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        return rows_product(*arguments, **options)
+
+    monkeypatch.setattr(gram, "rows_product", counted)
+    kernel_rows = _rows.CachedKernelRows(gram, n_first, BACKEND)
+    coef = np.zeros_like(Y)
     for _ in range(3):
-        for start in range(0, n, 180):
-            rows = slice(start, min(start + 180, n))
-            got, first = rows_of_k.product(rows, coef)
+        for start in range(0, n, 75):
+            rows = slice(start, min(start + 75, n))
+            got, first = kernel_rows.product(rows, coef)
             assert_allclose(got, K[rows] @ coef, rtol=1e-10, atol=1e-12)
             assert_allclose(first, K[rows, :n_first], rtol=1e-10)
             coef[rows] += rng.normal(size=got.shape)
             coef[:n_first] += rng.normal(size=(n_first, Y.shape[1]))
-    batches = -(-n // 180)
-    assert len(products) == (batches if kept_rows >= n else 3 * batches)
+    batches = -(-n // 75)
+    assert len(calls) == (batches if cached_rows >= n else 3 * batches)
 
 
 # -- which solver ---------------------------------------------------------------------
 
 
-def test_auto_factorises_where_it_can(monkeypatch):
+def test_choice_of_the_solver(monkeypatch):
     few, many = np.zeros((10_000, 1)), np.zeros((10_001, 1))
-    assert choose_solver("auto", Laplace(), few, BACKEND) == ("cholesky", False)
-    assert choose_solver("auto", Laplace(), many, BACKEND) == ("pcg", False)
-    wanted = choose_solver("auto", Laplace(), many, BACKEND, want_diagonal=True)
-    assert wanted == ("cholesky", False)
+
+    def choose(name, rows, **options):
+        return choose_solver(name, Laplace(), rows, BACKEND, **options)
+
+    assert choose("auto", few) == (cholesky, False)
+    assert choose("auto", many) == (conjugate_gradients, False)
+    assert choose("auto", many, want_diagonal=True) == (cholesky, False)
     monkeypatch.setattr("skrfm._backend._process.available_memory", lambda: 1e8)
-    assert choose_solver("auto", Laplace(), many, BACKEND) == ("pcg", True)
+    assert choose("auto", many) == (conjugate_gradients, True)
     reusable = SimpleNamespace(nbytes=2 * 8 * 10_001**2)
-    found = choose_solver("auto", Laplace(), many, BACKEND, reusable=reusable)
-    assert found == ("pcg", False)
-    assert choose_solver("cholesky", Laplace(), many, BACKEND) == ("cholesky", False)
-    # a few rows are factorised whatever was asked for
-    assert choose_solver("pcg", Laplace(), few[:999], BACKEND) == ("cholesky", False)
+    assert choose("auto", many, reusable=reusable) == (conjugate_gradients, False)
+    assert choose("cholesky", many) == (cholesky, False)
+    # a few rows are factorised whatever solver is named
+    assert choose("pcg", few[:999]) == (cholesky, False)
+    assert choose("pcg", few[:1000]) == (conjugate_gradients, False)
 
 
-def test_what_a_solver_cannot_do_is_said():
+def test_eigenpro_refuses_kernels_of_inner_products():
     with pytest.raises(ValueError, match="'eigenpro' does not work with NTK"):
         choose_solver("eigenpro", NTK(), np.zeros((2000, 2)), BACKEND)
 
@@ -273,18 +287,25 @@ def test_what_a_solver_cannot_do_is_said():
 # -- in the estimators ----------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def table():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(1500, 4))
-    y = np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.1 * rng.normal(size=1500)
-    return X[:1100], X[1100:], y[:1100], y[1100:]
+def make_table(n_train):
+    """Return X, new X, y and new y; 400 rows are new."""
+    rng, n = np.random.default_rng(0), n_train + 400
+    X = rng.normal(size=(n, 4))
+    y = np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.1 * rng.normal(size=n)
+    return X[:n_train], X[n_train:], y[:n_train], y[n_train:]
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """A table of few rows, for which iterative solvers are taken all the same."""
+    monkeypatch.setattr(_choice, "_MIN_ITERATIVE_ROWS", 300)
+    return make_table(400)
 
 
 @pytest.mark.parametrize("kernel", ["laplace", "l1_laplace"])
 @pytest.mark.parametrize("free", [None, 1e6])
-def test_a_machine_by_conjugate_gradients(kernel, free, table, monkeypatch):
-    X, X_new, y, _ = table
+def test_estimators_with_conjugate_gradients(kernel, free, monkeypatch):
+    X, X_new, y, _ = make_table(1100)
     if free is not None:  # too little for the kernel matrix
         monkeypatch.setattr("skrfm._backend._process.available_memory", lambda: free)
         with pytest.raises(MemoryError, match="pass solver='pcg'"):
@@ -301,7 +322,7 @@ def test_weights_are_repetitions(solver, table):
     X, X_new, y, _ = table
     counts = np.arange(len(y)) % 2 + 1
     repeated = np.repeat(np.arange(len(y)), counts)
-    machine = RFMRegressor(
+    model = RFMRegressor(
         kernel="laplace",
         alpha=0.1,
         validation=None,
@@ -309,15 +330,15 @@ def test_weights_are_repetitions(solver, table):
         solver=solver,
         random_state=0,
     )
-    weighted = machine.fit(X, y, sample_weight=counts).predict(X_new)
-    plain = machine.fit(X[repeated], y[repeated]).predict(X_new)
-    # EigenPro stops early, after other steps where rows are other rows
+    weighted = model.fit(X, y, sample_weight=counts).predict(X_new)
+    plain = model.fit(X[repeated], y[repeated]).predict(X_new)
+    # EigenPro stops early, and takes other steps on repeated rows
     close = 5e-3 if solver == "pcg" else 0.1
     assert np.linalg.norm(weighted - plain) < close * np.linalg.norm(plain)
 
 
 @pytest.mark.parametrize("solver", ["pcg", "eigenpro"])
-def test_all_is_chosen_by_a_hold_out(solver, table):
+def test_hold_out_with_an_iterative_solver(solver, table):
     X, X_new, y, y_new = table
     kind = {
         "solver": solver,
@@ -333,20 +354,20 @@ def test_all_is_chosen_by_a_hold_out(solver, table):
     assert model.score(X_new, np.digitize(y_new, [-0.5, 0.5])) > 0.75
 
 
-def test_no_leave_one_out_without_a_factor(table):
+def test_no_leave_one_out_with_an_iterative_solver(table):
     X, _, y, _ = table
     with pytest.raises(ValueError, match="solver='pcg' does not give leave-one-out"):
         RFMRegressor(solver="pcg", validation="loo").fit(X, y)
 
 
 @pytest.mark.parametrize("solver", ["auto", "pcg", "eigenpro"])
-def test_many_rows_have_a_hold_out_in_the_last_round(solver, table, rng, monkeypatch):
-    """Probabilities take one more solve, of the other rows, and no factor."""
+def test_hold_out_in_the_last_round_for_many_rows(solver, table, rng, monkeypatch):
+    """Probabilities take one more solve, for the other rows, and no factor."""
     X, X_new, y, y_new = table
-    monkeypatch.setattr("skrfm._backend._numpy.DIRECT_ROWS", 1000)
+    monkeypatch.setattr("skrfm._backend._numpy.DIRECT_ROWS", 300)
     monkeypatch.setattr("skrfm._backend._packed.PackedGram.factorize", None)
     classes, classes_new = y > 0, y_new > 0
-    machine = RFMClassifier(
+    model = RFMClassifier(
         kernel="laplace",
         alpha=0.1,
         validation=None,
@@ -356,33 +377,33 @@ def test_many_rows_have_a_hold_out_in_the_last_round(solver, table, rng, monkeyp
         validation_fraction=0.09,
         scaling="clipped",
     ).fit(X, classes)
-    assert machine.history_["iter"].tolist() == [2]
-    assert machine.best_iter_ == machine.n_iter_ == 2
-    assert 0 < log_loss(classes_new, machine.predict_proba(X_new)) < 0.4
-    unsure = RFMClassifier(**machine.get_params()).fit(X, rng.permutation(classes))
+    assert model.history_["iter"].tolist() == [2]
+    assert model.best_iter_ == model.n_iter_ == 2
+    assert 0 < log_loss(classes_new, model.predict_proba(X_new)) < 0.4
+    unsure = RFMClassifier(**model.get_params()).fit(X, rng.permutation(classes))
     assert np.abs(unsure.predict_proba(X_new) - 0.5).max() < 0.2
 
 
-def test_a_hold_out_in_the_last_round_chooses_kernel_and_ridge(table):
+def test_hold_out_in_the_last_round_chooses_kernel_and_ridge(table):
     X, X_new, y, y_new = table
     settings = {"validation": None, "max_iter": 1, "random_state": 0}
-    machine = RFMRegressor(solver="pcg", **settings).fit(X, y)
-    assert machine.history_["iter"].tolist() == [1] * 8
-    best = np.argmax(machine.history_["score"])
-    assert machine.alpha_ == machine.history_["alpha"][best]
-    assert repr(machine.kernel_) == machine.history_["kernel"][best]
-    assert machine.score(X_new, y_new) > 0.9
+    model = RFMRegressor(solver="pcg", **settings).fit(X, y)
+    assert model.history_["iter"].tolist() == [1] * 8
+    best = np.argmax(model.history_["score"])
+    assert model.alpha_ == model.history_["alpha"][best]
+    assert repr(model.kernel_) == model.history_["kernel"][best]
+    assert model.score(X_new, y_new) > 0.9
 
 
-def test_a_residual_that_is_left_is_warned_of(table, monkeypatch):
+def test_warning_of_a_large_residual(table, monkeypatch):
     X, _, y, _ = table
-    machine = RFMRegressor(
+    model = RFMRegressor(
         kernel="laplace", alpha=1e-6, validation=None, max_iter=0, solver="pcg"
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        machine.fit(X, y)
+        model.fit(X, y)
     monkeypatch.setattr(_iterative, "_STEPS", 1)
     monkeypatch.setattr(_iterative, "_SUBSAMPLE", 5)
     with pytest.warns(NumericalWarning, match=r"residual of .* Raise alpha, or pass"):
-        machine.fit(X, y)
+        model.fit(X, y)

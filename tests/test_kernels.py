@@ -1,10 +1,8 @@
-"""Kernel values, slopes and gradients against loops and finite differences.
-
-Every kernel runs on both backends: compiled (NumPy) and portable (array API).
-"""
+"""Kernel values, slopes and gradients against loops and finite differences."""
 
 import numpy as np
 import pytest
+from _kernels import DISTANCE_SHAPES, NETWORK, Cauchy
 from _oracles import (
     NaiveRFM,
     dense_slopes,
@@ -16,52 +14,20 @@ from _oracles import (
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from skrfm import RFMRegressor
+from skrfm import RFMRegressor, kernels
 from skrfm.kernels import (
-    KERNELS,
     Gaussian,
     GeneralizedLaplace,
     Kernel,
     L1Laplace,
     Laplace,
     LpqLaplace,
-    RadialKernel,
     get_kernel,
 )
 
-
-class Cauchy(RadialKernel):
-    """What a user writes for a new kernel: the two methods, in array code."""
-
-    def value(self, u, bandwidth, xp):
-        return 1 / (1 + u / bandwidth**2)
-
-    def slope(self, u, k, bandwidth, xp):
-        return -2 / bandwidth**2 * k**2
-
-
-KERNEL_OBJECTS = [
-    Laplace(),
-    GeneralizedLaplace(exponent=0.5),
-    GeneralizedLaplace(exponent=1.0),
-    GeneralizedLaplace(exponent=1.4),
-    GeneralizedLaplace(exponent=2.0),
-    Gaussian(),
-    L1Laplace(),
-    LpqLaplace(p=1.0, q=0.5),
-    LpqLaplace(p=1.0, q=1.0),
-    LpqLaplace(p=1.3, q=0.65),
-    LpqLaplace(p=1.3, q=1.0),
-    LpqLaplace(p=1.5, q=1.0),
-    LpqLaplace(p=1.3, q=1.3),
-    LpqLaplace(p=2.0, q=0.7),
-    LpqLaplace(p=2.0, q=1.0),
-    LpqLaplace(p=2.0, q=2.0),
-    Cauchy(),
-]
 BANDWIDTH = 1.7
 
-every_kernel = pytest.mark.parametrize("kernel", KERNEL_OBJECTS, ids=repr)
+every_shape = pytest.mark.parametrize("kernel", DISTANCE_SHAPES, ids=repr)
 
 
 @pytest.fixture
@@ -75,7 +41,7 @@ def rows(rng):
 
 
 def pair_gradients(backend, kernel, T, L):
-    """The gradients of k(t_i, t_j) by t_i, (n, n, d), as the package has them."""
+    """Return the gradients of k(t_i, t_j) by t_i as the package computes them."""
     gram = backend.gram(kernel, T, L)
     eye = backend.asarray(np.eye(T.shape[0]), T.dtype)
     if kernel.coordinatewise:
@@ -88,7 +54,7 @@ def pair_gradients(backend, kernel, T, L):
     return W[:, :, None] * (T[:, None, :] - T[None, :, :])
 
 
-@every_kernel
+@every_shape
 def test_values_equal_the_loops(kernel, backend, rows, rng):
     others = rng.normal(size=(6, 5))
     T, Z = backend.asarray(rows), backend.asarray(others)
@@ -97,8 +63,20 @@ def test_values_equal_the_loops(kernel, backend, rows, rng):
     assert_allclose(got, expected, rtol=1e-12)
 
 
-@every_kernel
-def test_a_row_and_itself_have_the_value_1(kernel, backend, rows):
+@pytest.mark.parametrize("kernel", [*DISTANCE_SHAPES, *NETWORK], ids=repr)
+def test_kernel_matrix_equals_the_loops(kernel, rows, rng):
+    others = rng.normal(size=(6, 5))
+    got = kernel.kernel_matrix(rows, others, bandwidth=BANDWIDTH)
+    expected = kernel_matrix(kernel, rows, others, BANDWIDTH)
+    assert_allclose(got, expected, rtol=1e-11, atol=1e-13)
+    same = kernel.kernel_matrix(rows, bandwidth=BANDWIDTH)
+    assert_allclose(same, kernel.kernel_matrix(rows, rows, bandwidth=BANDWIDTH))
+    narrow = kernel.kernel_matrix(rows.astype("f4"), others)
+    assert narrow.dtype == np.float32
+
+
+@every_shape
+def test_equal_rows_have_the_value_1(kernel, backend, rows):
     T = backend.asarray(rows)
     K = backend.to_numpy(backend.cross(kernel, T, T, BANDWIDTH))
     assert_array_equal(np.diag(K), 1)
@@ -106,7 +84,7 @@ def test_a_row_and_itself_have_the_value_1(kernel, backend, rows):
     assert_allclose(K, K.T, rtol=1e-15)
 
 
-@every_kernel
+@every_shape
 def test_gradients_equal_the_loops(kernel, backend, rows):
     got = pair_gradients(backend, kernel, backend.asarray(rows), BANDWIDTH)
     for i, t in enumerate(rows):
@@ -115,7 +93,7 @@ def test_gradients_equal_the_loops(kernel, backend, rows):
             assert_allclose(got[i, j], expected, rtol=1e-11, atol=1e-15)
 
 
-@every_kernel
+@every_shape
 def test_gradients_equal_finite_differences_of_the_values(kernel, backend, rows):
     step, d = 1e-6, rows.shape[1]
     got = pair_gradients(backend, kernel, backend.asarray(rows), BANDWIDTH)
@@ -128,8 +106,8 @@ def test_gradients_equal_finite_differences_of_the_values(kernel, backend, rows)
         assert_allclose(got[:, :, axis], expected, atol=1e-8)
 
 
-@every_kernel
-def test_float32_stays_float32_and_is_accurate(kernel, backend, rows):
+@every_shape
+def test_float32_values_and_gradients(kernel, backend, rows):
     xp = backend.xp
     narrow = rows.astype(np.float32)
     T = backend.asarray(narrow)
@@ -147,8 +125,8 @@ def test_float32_stays_float32_and_is_accurate(kernel, backend, rows):
             assert_allclose(J[i, j], gradient, rtol=1e-5, atol=1e-5 * scale)
 
 
-@every_kernel
-def test_the_bandwidth_scales_the_rows(kernel, backend, rows):
+@every_shape
+def test_bandwidth_scales_the_rows(kernel, backend, rows):
     T = backend.asarray(rows)
     plain = backend.to_numpy(backend.cross(kernel, T, T, 1.0))
     scaled = backend.to_numpy(backend.cross(kernel, 3 * T, 3 * T, 3.0))
@@ -167,7 +145,7 @@ def test_the_bandwidth_scales_the_rows(kernel, backend, rows):
     ],
     ids=repr,
 )
-def test_gradients_below_exponent_1_are_bounded_near_ties(kernel, backend):
+def test_gradients_for_exponents_below_1_are_bounded_near_ties(kernel, backend):
     # rows at these shares of the bandwidth from the first; the bound is at 1e-3
     shares = np.array([0, 1e-3, 1e-4, 1e-5, 1e-6])
     rows = np.column_stack([shares * BANDWIDTH, np.zeros((5, 2))])
@@ -182,7 +160,7 @@ def test_gradients_below_exponent_1_are_bounded_near_ties(kernel, backend):
     assert (sizes[2:] <= bound * (1 + 1e-9)).all()
 
 
-def test_the_named_relations_between_kernels(backend, rows):
+def test_special_cases_equal_other_kernels(backend, rows):
     T = backend.asarray(rows)
 
     def values(kernel, L=BANDWIDTH):
@@ -199,8 +177,8 @@ def test_the_named_relations_between_kernels(backend, rows):
     assert_allclose(values(LpqLaplace(p=1, q=1)), values(L1Laplace()), rtol=1e-12)
 
 
-@every_kernel
-def test_the_array_oracles_equal_the_loops(kernel, rows):
+@every_shape
+def test_dense_oracles_equal_the_loops(kernel, rows):
     """The oracles for large matrices, used in other files, are checked here."""
     values = kernel_matrix(kernel, rows, rows, BANDWIDTH)
     assert_allclose(dense_values(kernel, rows, rows, BANDWIDTH), values, rtol=1e-12)
@@ -212,13 +190,13 @@ def test_the_array_oracles_equal_the_loops(kernel, rows):
             assert_allclose(gradient, expected, rtol=1e-11, atol=1e-15)
 
 
-# -- a kernel of the user's own -----------------------------------------------------
+# -- custom kernels -----------------------------------------------------------------
 
 
-def test_a_kernel_with_only_value_and_slope_runs_through_the_machine(rng):
+def test_fit_with_a_custom_kernel_of_value_and_slope(rng):
     X, new = rng.normal(size=(30, 3)), rng.normal(size=(7, 3))
     y = np.sin(2 * X[:, 0]) + X[:, 1]
-    machine = RFMRegressor(
+    model = RFMRegressor(
         kernel=Cauchy(),
         bandwidth=BANDWIDTH,
         alpha=0.1,
@@ -227,7 +205,7 @@ def test_a_kernel_with_only_value_and_slope_runs_through_the_machine(rng):
         scaling=None,
         max_iter=2,
     )
-    got = machine.fit(X, y).predict(new)
+    got = model.fit(X, y).predict(new)
     naive = NaiveRFM(Cauchy(), BANDWIDTH, 0.1, rounds=2).fit(X, y[:, None])
     assert_allclose(got, naive.predict(new)[:, 0], rtol=1e-8)
 
@@ -236,11 +214,11 @@ def test_a_kernel_with_only_value_and_slope_runs_through_the_machine(rng):
 
 
 def test_get_kernel_by_name():
-    for name, cls in KERNELS.items():
+    for name, cls in kernels.KERNELS.items():
         assert type(get_kernel(name)) is cls
 
 
-def test_get_kernel_returns_the_object_it_is_given():
+def test_get_kernel_returns_a_kernel_object_unchanged():
     kernel = GeneralizedLaplace(exponent=0.7)
     assert get_kernel(kernel) is kernel
 
@@ -266,13 +244,13 @@ def test_get_kernel_returns_the_object_it_is_given():
     ],
     ids=repr,
 )
-def test_get_kernel_says_what_is_wrong(kernel, message):
+def test_get_kernel_error_messages(kernel, message):
     with pytest.raises(ValueError, match=message):
         get_kernel(kernel)
 
 
 @pytest.mark.parametrize("kernel", [GeneralizedLaplace(0.8), LpqLaplace(1.2, 0.9)])
-def test_kernels_hold_their_shape_as_parameters(kernel):
+def test_clone_and_set_params(kernel):
     copy = clone(kernel)
     assert copy is not kernel and copy.get_params() == kernel.get_params()
     name = next(iter(kernel.get_params()))
@@ -280,21 +258,21 @@ def test_kernels_hold_their_shape_as_parameters(kernel):
     assert getattr(copy, name) == 1.1 and getattr(kernel, name) != 1.1
 
 
-def test_kernels_have_no_bandwidth():
-    for cls in KERNELS.values():
+def test_kernel_parameters_are_shape_only():
+    for cls in kernels.KERNELS.values():
         shape = {"exponent", "p", "q", "depth", "activation", "bias"}
         assert set(cls().get_params()) <= shape
         assert isinstance(cls(), Kernel)
 
 
-def test_the_parameters_of_a_kernel_are_those_of_the_machine():
-    machine = RFMRegressor(kernel=GeneralizedLaplace(exponent=1.3))
-    assert machine.get_params()["kernel__exponent"] == 1.3
-    machine.set_params(kernel__exponent=0.6)
-    assert machine.kernel.exponent == 0.6
+def test_kernel_parameters_are_nested_parameters_of_estimators():
+    model = RFMRegressor(kernel=GeneralizedLaplace(exponent=1.3))
+    assert model.get_params()["kernel__exponent"] == 1.3
+    model.set_params(kernel__exponent=0.6)
+    assert model.kernel.exponent == 0.6
 
 
-def test_a_fit_leaves_the_kernel_object_alone(table):
+def test_fit_does_not_change_the_kernel_object(table):
     X, y = table
     kernel = LpqLaplace(p=1.3, q=0.9)
     before = dict(vars(kernel))

@@ -65,9 +65,16 @@ def test_agop_is_that_of_columns(kernel, d, some, centered, rng):
     found = []
     for category_sizes in ((), WIDTHS):
         gram = backend.gram(kernel, T, BANDWIDTH, category_sizes=category_sizes)
-        options = AgopOptions(diagonal, centered, rows, 0 if diagonal else LEVELS)
+        options = AgopOptions(
+            diagonal=diagonal,
+            centered=centered,
+            rows=rows,
+            n_unmixed=0 if diagonal else LEVELS,
+        )
         found.append(
-            average_gradient_outer_product(gram, coef, weight, backend, options)
+            average_gradient_outer_product(
+                gram, coef, weight, backend=backend, options=options
+            )
         )
     assert_allclose(found[1], found[0], atol=1e-12 * np.abs(found[0]).max())
     if not diagonal:
@@ -78,8 +85,8 @@ def test_agop_is_that_of_columns(kernel, d, some, centered, rng):
             backend.gram(kernel, T, BANDWIDTH),
             coef,
             weight,
-            backend,
-            AgopOptions(False, centered, rows),
+            backend=backend,
+            options=AgopOptions(centered=centered, rows=rows),
         )
         assert_allclose(np.diagonal(found[1]), np.diagonal(full), atol=1e-12)
         assert_allclose(found[1][:d, :d], full[:d, :d], atol=1e-12)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from _estimator_checks import EXTRA_CHECKS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -16,7 +17,6 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from test_sklearn import EXTRA_CHECKS
 
 from skrfm import LinRFMCompleter, NTKMatrixCompleter
 from skrfm.exceptions import NumericalWarning
@@ -44,7 +44,7 @@ def test_extra_checks(name):
     getattr(estimator_checks, name)("NTKMatrixCompleter", ESTIMATORS[0])
 
 
-# -- oracles --------------------------------------------------------------------------
+# -- naive results --------------------------------------------------------------------
 
 
 def kappa(cosine, depth):
@@ -59,21 +59,23 @@ def kappa(cosine, depth):
 
 
 def kernel_between(left, right, identity=0.0, same=False, depth=2):
-    """Entry by entry; with `same`, rows of equal index share their identity."""
+    """The kernel entry by entry; with `same`, equal indices are the same row."""
     K = np.empty((len(left), len(right)))
     for i, x in enumerate(left):
         for j, z in enumerate(right):
             x, z = (v / max(np.linalg.norm(v), 1e-300) for v in (x, z))
             inner = x @ z + identity**2 * (same and i == j)
             length = np.sqrt((x @ x + identity**2) * (z @ z + identity**2))
-            own = float(same and i == j)  # rounding apart
-            cosine = own if own or length == 0 else inner / length
+            if same and i == j:
+                cosine = 1.0
+            else:
+                cosine = inner / length if length > 0 else 0.0
             K[i, j] = kappa(cosine, depth)
     return K
 
 
 def problem(n=14, d=3, columns=5, seed=0, missing=0.3):
-    """Features, a matrix that depends on them, and the matrix with gaps."""
+    """Features, a matrix that depends on them, and the matrix with missing entries."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n, d))
     full = np.tanh(features @ rng.normal(size=(d, columns))) + rng.normal(size=columns)
@@ -82,8 +84,8 @@ def problem(n=14, d=3, columns=5, seed=0, missing=0.3):
     return features, full, X
 
 
-def naive(K, X, alpha, center=True):
-    """Each column by a solve of its own."""
+def solve_columns(K, X, alpha, center=True):
+    """Kernel ridge regression of each column, by a solve of its own."""
     out = np.zeros_like(X)
     for j in range(X.shape[1]):
         o = ~np.isnan(X[:, j])
@@ -93,10 +95,10 @@ def naive(K, X, alpha, center=True):
     return out
 
 
-everywhere = pytest.mark.parametrize("identity", [0.0, 1.5])
+every_identity = pytest.mark.parametrize("identity", [0.0, 1.5])
 
 
-@everywhere
+@every_identity
 @pytest.mark.parametrize("center", [True, False])
 def test_columns_are_kernel_ridge_regressions(identity, center):
     features, _, X = problem()
@@ -104,7 +106,7 @@ def test_columns_are_kernel_ridge_regressions(identity, center):
     parameters = {"alpha": 0.3, "prior_identity": identity, "center": center}
     completer = NTKMatrixCompleter(**parameters, keep_observed=False)
     got = completer.fit_transform(X, row_features=features)
-    assert_allclose(got, naive(K, X, 0.3, center), atol=1e-10)
+    assert_allclose(got, solve_columns(K, X, 0.3, center), atol=1e-10)
     j = 2
     seen = ~np.isnan(X[:, j])
     ridge = KernelRidge(kernel="precomputed", alpha=0.3)
@@ -116,7 +118,7 @@ def test_columns_are_kernel_ridge_regressions(identity, center):
     assert_array_equal(kept[np.isnan(X)], got[np.isnan(X)])
 
 
-@everywhere
+@every_identity
 def test_new_rows_are_predicted_from_their_features(identity):
     features, _, X = problem()
     new = np.random.default_rng(1).normal(size=(4, 3))
@@ -132,18 +134,18 @@ def test_new_rows_are_predicted_from_their_features(identity):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
-def test_the_network_may_be_deeper(depth):
+def test_depth_of_the_network(depth):
     features, _, X = problem()
     K = kernel_between(features, features, same=True, depth=depth)
     completer = NTKMatrixCompleter(alpha=0.3, depth=depth, keep_observed=False)
     got = completer.fit_transform(X, row_features=features)
-    assert_allclose(got, naive(K, X, 0.3, True), atol=1e-10)
+    assert_allclose(got, solve_columns(K, X, 0.3, True), atol=1e-10)
     assert completer.depth_ == depth
     other = NTKMatrixCompleter(alpha=0.3, depth=depth, activation="erf", bias=0.1)
     assert np.abs(other.fit_transform(X, row_features=features) - got).max() > 1e-3
 
 
-def test_the_depth_is_that_of_features_or_of_entries():
+def test_auto_depth_of_features_and_of_entries():
     features, _, X = problem()
     completer = NTKMatrixCompleter(alpha=0.3)
     assert completer.fit(X, row_features=features).depth_ == 2
@@ -152,36 +154,36 @@ def test_the_depth_is_that_of_features_or_of_entries():
     assert completer.fit(X, **sides).depth_ == 1
 
 
-def left_out(K, X, alpha, center):
-    """Mean squared error of solves without each entry."""
+def leave_one_out_error(K, X, alpha, center):
+    """Mean squared error of each entry, predicted by a solve without it."""
     errors = []
     for j in range(X.shape[1]):
         for i in np.flatnonzero(~np.isnan(X[:, j])):
             without = X[:, [j]].copy()
             without[i] = np.nan
-            errors.append(X[i, j] - naive(K, without, alpha, center)[i, 0])
+            errors.append(X[i, j] - solve_columns(K, without, alpha, center)[i, 0])
     return np.mean(np.square(errors))
 
 
 @pytest.mark.parametrize("center", [True, False])
-def test_the_ridge_has_the_least_leave_one_out_error(center):
+def test_ridge_has_the_smallest_leave_one_out_error(center):
     features, _, X = problem()
     alphas = [0.01, 0.1, 1.0, 10.0]
     completer = NTKMatrixCompleter(alphas=alphas[::-1], center=center)
     completer.fit(X, row_features=features)
     K = kernel_between(features, features, same=True)
-    expected = [left_out(K, X, alpha, center) for alpha in alphas]
+    expected = [leave_one_out_error(K, X, alpha, center) for alpha in alphas]
     assert_allclose(completer.alpha_errors_, expected, rtol=1e-9)
     assert completer.alpha_ == alphas[int(np.argmin(expected))]
 
 
-def with_lengths(left, right):
-    """The kernel of vectors of a mean square length of 2."""
-    lengths = np.outer(*(np.linalg.norm(part, axis=1) for part in (left, right)))
-    return kernel_between(left, right, depth=1) * lengths / 2
+def kernel_with_norms(left, right):
+    """The kernel of vectors whose mean square norm is 2."""
+    norms = np.outer(np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1))
+    return kernel_between(left, right, depth=1) * norms / 2
 
 
-def test_without_features_rows_are_told_by_their_other_entries():
+def test_rows_without_features_are_predicted_from_their_other_entries():
     _, _, X = problem(n=12, columns=4, missing=0.2)
     X = X[:-2]
     completer = NTKMatrixCompleter(alpha=0.2, keep_observed=False).fit(X)
@@ -191,40 +193,40 @@ def test_without_features_rows_are_told_by_their_other_entries():
     scale = np.sqrt(np.mean(np.sum(filled**2, axis=1)))
 
     def vectors(rows, j):
-        rest = np.nan_to_num(np.delete(rows - means, j, axis=1)) / scale
-        return np.column_stack([rest, np.ones(len(rest))])
+        others = np.nan_to_num(np.delete(rows - means, j, axis=1)) / scale
+        return np.column_stack([others, np.ones(len(others))])
 
     for rows in X, new:
         expected = np.empty_like(rows)
         for j in range(4):
             o = ~np.isnan(X[:, j])
             own, other = vectors(X[o], j), vectors(rows, j)
-            A = with_lengths(own, own) + 0.2 * np.eye(o.sum())
+            A = kernel_with_norms(own, own) + 0.2 * np.eye(o.sum())
             coef = np.linalg.solve(A, X[o, j] - means[j])
-            expected[:, j] = means[j] + with_lengths(other, own) @ coef
+            expected[:, j] = means[j] + kernel_with_norms(other, own) @ coef
         assert_allclose(completer.transform(rows), expected, atol=1e-7)
     assert not hasattr(completer, "predict")
 
 
-def test_entries_may_stand_beside_features():
+def test_entries_beside_features_are_better_than_either():
     rng = np.random.default_rng(0)
     features, hidden = rng.normal(size=(2, 60, 2))
     full = np.tanh(np.hstack([features, hidden]) @ rng.normal(size=(4, 30)))
     X = np.where(rng.random(full.shape) < 0.2, np.nan, full)
-    gaps = np.isnan(X)
+    missing = np.isnan(X)
 
     def error(**parameters):
         completer = NTKMatrixCompleter(**parameters)
         got = completer.fit_transform(X, row_features=features)
-        return np.sqrt(np.mean((got - full)[gaps] ** 2))
+        return np.sqrt(np.mean((got - full)[missing] ** 2))
 
     both, alone = error(prior_entries=1), error()
     entries = NTKMatrixCompleter().fit_transform(X)
     assert both < 0.7 * alone
-    assert both < np.sqrt(np.mean((entries - full)[gaps] ** 2))
+    assert both < np.sqrt(np.mean((entries - full)[missing] ** 2))
 
 
-def test_rows_without_entries_are_told_by_features_beside_entries():
+def test_rows_without_entries_are_predicted_from_features():
     features, full, X = problem(n=60, missing=0.1)
     completer = NTKMatrixCompleter(prior_entries=1).fit(X, row_features=features)
     got, std = completer.predict(features[-2:], return_std=True)
@@ -234,8 +236,8 @@ def test_rows_without_entries_are_told_by_features_beside_entries():
     assert np.isfinite(std).all() and (std > 0).all()
 
 
-@everywhere
-def test_identities_alone_are_the_means_of_the_columns(identity):
+@every_identity
+def test_identity_alone_predicts_the_means_of_the_columns(identity):
     _, _, X = problem()
     completer = NTKMatrixCompleter(prior_identity=identity)
     got = completer.fit_transform(X, row_features="identity")
@@ -244,7 +246,7 @@ def test_identities_alone_are_the_means_of_the_columns(identity):
     assert not hasattr(completer, "predict")
 
 
-def test_a_kernel_takes_the_place_of_features():
+def test_a_kernel_replaces_features():
     features, _, X = problem()
     K = kernel_between(features, features, same=True)
     completer = NTKMatrixCompleter()
@@ -258,8 +260,8 @@ def test_a_kernel_takes_the_place_of_features():
 # -- kernels on both sides ------------------------------------------------------------
 
 
-def kronecker(K_r, K_c, X, alpha):
-    """A dense solve for all entries at once."""
+def solve_kronecker(K_r, K_c, X, alpha):
+    """A dense solve for all entries at once, with the Kronecker product."""
     o = ~np.isnan(X).ravel()
     mean = np.nanmean(X, axis=0)
     K = np.kron(K_r, K_c)
@@ -268,7 +270,7 @@ def kronecker(K_r, K_c, X, alpha):
     return (K[:, o] @ coef).reshape(X.shape) + mean
 
 
-@everywhere
+@every_identity
 def test_kernels_on_both_sides_couple_the_columns(identity):
     features, _, X = problem()
     columns = np.random.default_rng(1).normal(size=(5, 2))
@@ -276,7 +278,7 @@ def test_kernels_on_both_sides_couple_the_columns(identity):
     K_c = kernel_between(columns, columns, identity, same=True)
     parameters = {"depth": 2, "alpha": 0.3, "prior_identity": identity, "tol": 1e-12}
     completer = NTKMatrixCompleter(**parameters, keep_observed=False)
-    expected = kronecker(K_r, K_c, X, 0.3)
+    expected = solve_kronecker(K_r, K_c, X, 0.3)
     sides = {"row_features": features, "col_features": columns}
     assert_allclose(completer.fit_transform(X, **sides), expected, atol=1e-9)
     assert completer.converged_ and completer.n_iter_ > 1
@@ -290,7 +292,7 @@ def test_kernels_on_both_sides_couple_the_columns(identity):
         completer.predict(new, return_std=True)
 
 
-def test_columns_without_entries_are_told_by_their_features():
+def test_columns_without_entries_are_predicted_from_their_features():
     rng = np.random.default_rng(0)
     rows, columns = rng.normal(size=(30, 2)), rng.normal(size=(40, 2))
     full = np.tanh(rows @ columns.T) + 3 * np.tanh(columns[:, 0])
@@ -301,7 +303,7 @@ def test_columns_without_entries_are_told_by_their_features():
     assert r2_score(full[:, 35:].ravel(), got[:, 35:].ravel()) > 0.8
 
 
-def test_the_ridge_of_coupled_entries_is_chosen():
+def test_ridge_of_coupled_entries():
     features, _, X = problem(n=40)
     rng = np.random.default_rng(1)
     columns, X = rng.normal(size=(5, 2)), X + 0.5 * rng.normal(size=X.shape)
@@ -309,16 +311,16 @@ def test_the_ridge_of_coupled_entries_is_chosen():
     completer.fit(X, row_features=features, col_features=columns)
     errors = completer.alpha_errors_
     assert completer.alpha_ == completer.alphas[int(np.nanargmin(errors))]
-    assert np.isnan(errors[:3]).all()  # the error had grown before
+    assert np.isnan(errors[:3]).all()  # the search had ended before
     again = clone(completer).fit(X, row_features=features, col_features=columns)
     assert_array_equal(again.alpha_errors_, errors)
 
 
-def test_too_few_iterations_are_warned_of():
+def test_too_few_iterations_give_a_warning():
     features, _, X = problem()
     columns = np.eye(5)
     completer = NTKMatrixCompleter(alpha=1e-6, max_iter=1)
-    with pytest.warns(ConvergenceWarning, match="not come to an end after 1"):
+    with pytest.warns(ConvergenceWarning, match="did not converge in 1 iter"):
         completer.fit(X, row_features=features, col_features=columns)
     assert not completer.converged_ and completer.n_iter_ == 1
 
@@ -327,7 +329,7 @@ def test_too_few_iterations_are_warned_of():
 
 
 class Precomputed(RBF):
-    """The tangent kernel, for scikit-learn's Gaussian process."""
+    """The tangent kernel for scikit-learn's Gaussian process."""
 
     def __call__(self, X, Y=None, eval_gradient=False):
         return kernel_between(X, X if Y is None else Y, same=Y is None)
@@ -336,7 +338,7 @@ class Precomputed(RBF):
         return np.full(len(X), 3.0)
 
 
-def test_standard_deviations_are_those_of_a_gaussian_process():
+def test_standard_deviations_agree_with_a_gaussian_process():
     features, _, X = problem()
     completer = NTKMatrixCompleter(alpha=0.3).fit(X, row_features=features)
     new = np.random.default_rng(1).normal(size=(6, 3))
@@ -384,14 +386,14 @@ def test_features_are_matched_by_the_index():
     features, X = frames()
     completer = NTKMatrixCompleter(alpha=0.3)
     expected = completer.fit_transform(X, row_features=features)
-    mixed = completer.fit_transform(X, row_features=features[::-1])
-    assert_array_equal(mixed, expected)
-    some = X.iloc[[7, 2]]
-    assert_allclose(completer.transform(some), expected.iloc[[7, 2]], atol=1e-12)
-    with pytest.raises(ValueError, match=r"rows that fit has not seen \('other'\)"):
-        completer.transform(some.rename({"row2": "other"}))
-    with pytest.raises(ValueError, match="X has 2 rows, and fit has seen 14"):
-        completer.fit(X.to_numpy(), row_features=features).transform(some.to_numpy())
+    reversed_rows = completer.fit_transform(X, row_features=features[::-1])
+    assert_array_equal(reversed_rows, expected)
+    subset = X.iloc[[7, 2]]
+    assert_allclose(completer.transform(subset), expected.iloc[[7, 2]], atol=1e-12)
+    with pytest.raises(ValueError, match=r"rows that were not in fit \('other'\)"):
+        completer.transform(subset.rename({"row2": "other"}))
+    with pytest.raises(ValueError, match="X has 2 rows, but 14 were fitted"):
+        completer.fit(X.to_numpy(), row_features=features).transform(subset.to_numpy())
     with pytest.raises(ValueError, match="row_features has no row 'row3'"):
         completer.fit(X, row_features=features.drop("row3"))
 
@@ -420,7 +422,7 @@ def square():
     return rows, columns, np.tanh(rows @ columns.T)
 
 
-def test_features_of_columns_that_a_search_has_cut_are_an_error():
+def test_column_features_that_a_search_has_split_are_an_error():
     rows, columns, X = square()
     search = GridSearchCV(
         NTKMatrixCompleter(), {"alpha": [0.1]}, cv=3, error_score="raise"
@@ -435,7 +437,7 @@ def test_features_of_columns_that_a_search_has_cut_are_an_error():
         search.fit(X, row_kernel=np.eye(15))
 
 
-def test_a_search_passes_the_features_of_rows_on():
+def test_a_search_routes_the_features_of_rows():
     rows, columns, X = square()
     with config_context(enable_metadata_routing=True):
         completer = NTKMatrixCompleter(col_features=columns)
@@ -452,7 +454,7 @@ def test_a_search_passes_the_features_of_rows_on():
     assert search.cv_results_["split0_test_score"][0] == pytest.approx(expected)
 
 
-def test_columns_are_given_once():
+def test_features_of_columns_are_passed_once():
     rows, columns, X = square()
     completer = NTKMatrixCompleter(col_features=columns)
     with pytest.raises(ValueError, match="to the constructor and to fit"):
@@ -465,12 +467,15 @@ def test_columns_are_given_once():
 
 
 BAD = [
-    ({"row_features": np.ones((3, 2))}, "row_features has 3 rows and X 14 rows"),
+    ({"row_features": np.ones((3, 2))}, "row_features has 3 rows, but X has 14 rows"),
     ({"row_features": "one-hot"}, 'must be an array or "identity"'),
     ({"row_features": np.full((14, 2), np.nan)}, "row_features contains NaN"),
     ({"row_kernel": np.ones((14, 3))}, "row_kernel must be square"),
     ({"row_kernel": np.triu(np.ones((14, 14)))}, "row_kernel must be symmetric"),
-    ({"col_features": np.ones((14, 2))}, "col_features has 14 rows and X 5 columns"),
+    (
+        {"col_features": np.ones((14, 2))},
+        "col_features has 14 rows, but X has 5 columns",
+    ),
     (
         {"row_kernel": np.eye(14), "row_features": np.ones((14, 1))},
         "row_features and row_kernel are both given",
@@ -479,7 +484,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("sides", "message"), BAD)
-def test_bad_sides_leave_the_completer_as_it_was(sides, message):
+def test_bad_features_leave_the_completer_unchanged(sides, message):
     features, _, X = problem()
     completer = NTKMatrixCompleter(alpha=0.3).fit(X, row_features=features)
     before = dict(vars(completer))
@@ -497,15 +502,15 @@ def test_bad_parameters_are_errors():
     with pytest.raises(ValueError, match="All entries of X are missing"):
         NTKMatrixCompleter().fit(np.full((3, 2), np.nan))
     completer = NTKMatrixCompleter().fit(X, row_features=features)
-    with pytest.raises(ValueError, match="row_features has 2 columns, and had 3"):
+    with pytest.raises(ValueError, match="row_features has 2 columns, but had 3"):
         completer.predict(features[:, :2])
     completer.fit(X[:-2])
-    with pytest.raises(ValueError, match="fit has got none"):
+    with pytest.raises(ValueError, match="none were passed to fit"):
         completer.transform(X, row_features=features)
 
 
 @pytest.mark.parametrize("center", [True, False])
-def test_empty_columns_are_warned_of(center):
+def test_empty_columns_give_a_warning(center):
     features, _, X = problem()
     X[:, 1] = np.nan
     completer = NTKMatrixCompleter(center=center)
@@ -516,7 +521,7 @@ def test_empty_columns_are_warned_of(center):
     assert np.isnan(std[:, 1]).all() and np.isfinite(np.delete(std, 1, axis=1)).all()
 
 
-def test_kernels_that_are_indefinite_are_warned_of():
+def test_indefinite_kernels_give_a_warning():
     _, _, X = problem()
     K = np.eye(14)
     K[0, 1] = K[1, 0] = 2
@@ -526,7 +531,7 @@ def test_kernels_that_are_indefinite_are_warned_of():
 
 
 @pytest.mark.parametrize("kind", ["empty", "indefinite", "iterations"])
-def test_warnings_point_at_the_line_that_calls_fit(kind):
+def test_warnings_have_the_file_of_the_caller(kind):
     features, _, X = problem()
     completer, sides = NTKMatrixCompleter(alpha=1e-6, max_iter=1), {}
     if kind == "indefinite":
@@ -545,7 +550,7 @@ def test_equal_rows_need_no_ridge():
     assert np.isfinite(got).all()
 
 
-def test_single_precision_is_kept():
+def test_float32_stays_float32():
     features, _, X = problem()
     got = NTKMatrixCompleter().fit_transform(X.astype("f"), row_features=features)
     assert got.dtype == np.float32
@@ -575,12 +580,12 @@ def test_any_shape_and_mask(n, columns, seed, kind):
     assert_array_equal(got[~np.isnan(X)], X[~np.isnan(X)])
 
 
-# -- after another completer --------------------------------------------------------
+# -- after a first completer ----------------------------------------------------------
 
 
 @pytest.fixture
 def screen(rng):
-    """Low rank of the rows' own, and what features tell; half of it is missing."""
+    """A low-rank matrix plus a function of features; half of it is missing."""
     features = rng.normal(size=(120, 10))
     full = 2 * rng.normal(size=(120, 2)) @ rng.normal(size=(2, 30))
     full += features @ rng.normal(size=(10, 30)) / 3
@@ -588,7 +593,7 @@ def screen(rng):
     return features, full, np.where(rng.random(full.shape) < 0.5, full, np.nan)
 
 
-def test_what_a_first_completer_leaves_over_is_completed(screen):
+def test_residuals_of_a_first_completer_are_completed(screen):
     features, full, X = screen
     first, hidden = LinRFMCompleter(max_rank=3, random_state=0), np.isnan(X)
     stacked = NTKMatrixCompleter(first_completer=first, random_state=0)
@@ -607,22 +612,20 @@ def test_what_a_first_completer_leaves_over_is_completed(screen):
     assert_allclose(stacked.transform(X)[seen], X[seen])
 
 
-def test_the_rest_is_that_of_entries_that_are_hidden(screen):
-    """By hand, fold by fold."""
+def test_residuals_are_those_of_held_out_entries(screen):
+    """Against the residuals of each fold."""
     features, _, X = screen
-    first, places = (
-        LinRFMCompleter(max_rank=3, random_state=0),
-        np.argwhere(~np.isnan(X)),
-    )
+    first = LinRFMCompleter(max_rank=3, random_state=0)
+    entries = np.argwhere(~np.isnan(X))
     seed = np.random.RandomState(3).randint(np.iinfo(np.int32).max)
-    rest = np.full_like(X, np.nan)
-    for _, test in KFold(5, shuffle=True, random_state=seed).split(places):
-        hidden = tuple(places[test].T)
+    residuals = np.full_like(X, np.nan)
+    for _, test in KFold(5, shuffle=True, random_state=seed).split(entries):
+        hidden = tuple(entries[test].T)
         shown = X.copy()
         shown[hidden] = np.nan
-        rest[hidden] = X[hidden] - first.fit_transform(shown)[hidden]
+        residuals[hidden] = X[hidden] - first.fit_transform(shown)[hidden]
     second = NTKMatrixCompleter(alpha=0.3, keep_observed=False)
-    expected = second.fit_transform(rest, row_features=features)
+    expected = second.fit_transform(residuals, row_features=features)
     expected = expected + first.set_params(keep_observed=False).fit_transform(X)
     stacked = NTKMatrixCompleter(
         alpha=0.3, first_completer=first, keep_observed=False, random_state=3
@@ -631,10 +634,10 @@ def test_the_rest_is_that_of_entries_that_are_hidden(screen):
     assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_a_first_completer_needs_features_to_go_on(screen):
+def test_a_first_completer_needs_features(screen):
     features, _, X = screen
     completer = NTKMatrixCompleter(first_completer=LinRFMCompleter())
-    with pytest.raises(ValueError, match="leaves over what features are to complete"):
+    with pytest.raises(ValueError, match="first_completer needs features or kernels"):
         completer.fit(X)
     completer.set_params(prior_entries=1.0)
     with pytest.raises(ValueError, match="prior_entries must be 0"):

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from _estimator_checks import EXTRA_CHECKS
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -22,20 +23,6 @@ ESTIMATORS = [
     estimator(**parameters)
     for parameters in CONFIGURATIONS
     for estimator in (RFMRegressor, RFMClassifier)
-]
-
-# checks that scikit-learn has for its own estimators and does not run for others
-EXTRA_CHECKS = [
-    "check_dataframe_column_names_consistency",
-    "check_param_validation",
-    "check_set_output_transform",
-    "check_set_output_transform_pandas",
-    "check_set_output_transform_polars",
-    "check_global_output_transform_pandas",
-    "check_global_set_output_transform_polars",
-    "check_transformer_get_feature_names_out",
-    "check_transformer_get_feature_names_out_pandas",
-    "check_inplace_ensure_writeable",
 ]
 
 

@@ -132,7 +132,7 @@ def test_a_column_that_is_always_missing(rng):
 def test_the_reader_numbers_sorted_levels(frame):
     X, _ = frame
     mask = np.array([False, True, False, False, False, True])
-    C = TableReader(mask).fit(X).transform(X)
+    C = TableReader(mask).fit(X, np.ones(len(X))).transform(X)
     known = X["color"].notna().to_numpy()
     assert_array_equal(np.isnan(C[:, 1]), ~known)
     expected = np.searchsorted(["blue", "green", "red"], X["color"][known].astype(str))
@@ -141,9 +141,9 @@ def test_the_reader_numbers_sorted_levels(frame):
 
 
 def test_of_too_many_levels_the_rarest_are_one(monkeypatch):
-    monkeypatch.setattr("skrfm._tables._table.MAX_LEVELS", 3)
+    monkeypatch.setattr("skrfm._tables._reader.MAX_LEVELS", 3)
     X = pd.DataFrame({"a": pd.Categorical(list("aaabbbcdef"))})
-    C = TableReader(np.array([True])).fit(X).transform(X)
+    C = TableReader(np.array([True])).fit(X, np.ones(10)).transform(X)
     assert_array_equal(C[:, 0], [0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
 
 

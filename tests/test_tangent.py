@@ -1,8 +1,8 @@
 """The kernels of wide networks, against values of other software and textbooks.
 
 ``data/ntk_reference.npz`` has values that neural-tangents and mpmath computed; its key
-``note`` says how. Of those of mpmath all digits are right; the others lose half of them
-where rows are nearly parallel.
+``note`` describes how. All digits of the values of mpmath are right; values of
+neural-tangents lose half of their digits where rows are nearly parallel.
 """
 
 import re
@@ -48,7 +48,7 @@ def kernel_of(match):
 
 
 def gradient_of(kernel, X, Z, bandwidth=1.0):
-    """∇k(x, z) by x, of all pairs."""
+    """Return the gradients of k(x, z) by x, of shape (n, m, d)."""
     rows = (Directions(kernel.augment(A, bandwidth, np), np) for A in (X, Z))
     _, W, D = inner_gradients(kernel, *rows, bandwidth, np)
     return D[:, :, None] * X[:, None] - W[:, :, None] * Z[None]
@@ -58,15 +58,15 @@ def gradient_of(kernel, X, Z, bandwidth=1.0):
 
 
 @pytest.mark.parametrize("match", keys_of(exact=True), ids=lambda m: m[0])
-def test_all_digits_are_right(match):
-    """Of rows that are equal, opposite, nearly parallel and multiples, too."""
+def test_values_equal_mpmath(match):
+    """Among the rows are equal, opposite, nearly parallel ones and multiples."""
     X, Z, expected = REFERENCE["X"], REFERENCE["Z"], REFERENCE[match[0]]
     kernel = kernel_of(match)
     got = kernel.kernel_matrix(X, Z, bandwidth=ROOT)
     assert_allclose(got, expected, rtol=1e-14, atol=1e-16 * expected.max())
     single = kernel.kernel_matrix(X.astype("f4"), Z.astype("f4"), bandwidth=ROOT)
     assert single.dtype == np.float32
-    # inputs are rounded: what is small beside the norms of the rows is not kept
+    # rounding the inputs loses values that are small beside the norms of the rows
     sizes = np.sqrt(
         np.outer(*(np.diag(kernel.kernel_matrix(A, bandwidth=ROOT)) for A in (X, Z)))
     )
@@ -74,7 +74,7 @@ def test_all_digits_are_right(match):
 
 
 @pytest.mark.parametrize("match", keys_of(exact=False), ids=lambda m: m[0])
-def test_values_of_neural_tangents(match):
+def test_values_equal_neural_tangents(match):
     X, Z, expected = REFERENCE["X"], REFERENCE["Z"], REFERENCE[match[0]]
     got = kernel_of(match).kernel_matrix(X, Z, bandwidth=ROOT)
     assert_allclose(got, expected, rtol=1e-8, atol=1e-11)
@@ -107,7 +107,7 @@ rows = st.integers(1, 5)
 
 @settings(max_examples=30, deadline=None)
 @given(rows, rows, st.integers(1, 4), st.integers(1, 6), st.sampled_from([0, 0.1, 2]))
-def test_the_textbook(m, n, d, depth, bias):
+def test_values_equal_the_textbook_formulas(m, n, d, depth, bias):
     rng = np.random.default_rng([m, n, d, depth])
     X, Z = rng.normal(size=(m, d + 1)), rng.normal(size=(n, d + 1))
     for cls in (NTK, NNGP):
@@ -119,7 +119,7 @@ def test_the_textbook(m, n, d, depth, bias):
         assert_allclose(np.diag(kernel.kernel_matrix(X, bandwidth=1.7)), own)
 
 
-def test_products_of_unit_vectors(rng):
+def test_of_cosines(rng):
     X = rng.normal(size=(6, 4))
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     for kernel in (NTK(2), NTK(1, "erf", 0.4), NNGP(3, bias=1.0)):
@@ -132,7 +132,7 @@ def test_products_of_unit_vectors(rng):
     assert_allclose(NTK().of_cosines(c), expected, rtol=1e-12, atol=1e-15)
 
 
-def test_scaling_a_row_scales_its_values_without_a_bias(rng):
+def test_values_are_homogeneous_without_a_bias(rng):
     X, Z = rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
     for scale in (1e-100, 1e-3, 1e100):
         got = NTK(3).kernel_matrix(scale * X, Z)
@@ -191,7 +191,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_duals_are_the_moments_that_they_stand_for(name):
+def test_dual_activations_equal_integrals(name):
     """By the trapezoidal rule for E[f(u) f(v)] over two normal variables."""
     grid = np.linspace(-9, 9, 1801)
     density = np.exp(-(grid**2) / 2)
@@ -205,7 +205,7 @@ def test_duals_are_the_moments_that_they_stand_for(name):
     assert dual.value == pytest.approx(moment, rel=1e-4 if "relu" in name else 1e-12)
 
 
-def test_an_activation_without_gradients_says_so(rng):
+def test_an_activation_without_gradients(rng):
     class Plain(Cube):
         gradients = DualActivation.gradients
 
@@ -216,12 +216,12 @@ def test_an_activation_without_gradients_says_so(rng):
         RFMRegressor(kernel=kernel).fit(X, X[:, 0])
 
 
-# -- in the recursion ---------------------------------------------------------------
+# -- in backends and estimators ----------------------------------------------------
 
 
 @pytest.mark.parametrize("kernel", [NTK(2), NNGP(1, "erf", 0.5)], ids=repr)
-def test_parts_of_gradients_and_products(kernel, backend, rng):
-    """Of all rows and of some, in both backends."""
+def test_products_with_values_and_gradients(kernel, backend, rng):
+    """Products with all rows and with some, in all backends."""
     n, L = 300, 1.4
     T, V = rng.normal(size=(n, 3)), rng.normal(size=(n, 2))
     directions = Directions(kernel.augment(T, L, np), np)
@@ -240,7 +240,7 @@ def test_parts_of_gradients_and_products(kernel, backend, rng):
         assert_allclose(backend.to_numpy(got), expected, rtol=1e-8, atol=1e-9)
 
 
-def test_standard_deviations_shrink_at_the_training_rows(rng):
+def test_standard_deviations_are_smaller_at_training_rows(rng):
     X = rng.normal(size=(60, 3))
     y = X[:, 0] ** 2 + 0.1 * rng.normal(size=60)
     model = RFMRegressor(
@@ -251,21 +251,22 @@ def test_standard_deviations_shrink_at_the_training_rows(rng):
     assert (near > 0).all() and np.median(far) > 3 * np.median(near)
 
 
-def test_estimators_take_them(rng):
+def test_estimators_with_network_kernels(rng):
     X = rng.normal(size=(200, 5))
     y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=200)
-    model = RFMRegressor(kernel=NTK(bias=0.5), random_state=0).fit(X[:120], y[:120])
+    options = {"cv": 2, "max_iter": 2, "random_state": 0}
+    model = RFMRegressor(kernel=NTK(bias=0.5), **options).fit(X[:120], y[:120])
     assert model.score(X[120:], y[120:]) > 0.9
     assert np.argmax(model.feature_importances_) == 0
-    single = RFMRegressor(kernel="ntk", random_state=0)
+    single = RFMRegressor(kernel="ntk", **options)
     single.fit(X[:80].astype("f4"), y[:80].astype("f4"))
     assert single.predict(X[80:].astype("f4")).dtype == np.float32
     named, given = (
-        RFMRegressor(kernel=kernel, random_state=0).fit(X, y).predict(X)
+        RFMRegressor(kernel=kernel, **options).fit(X, y).predict(X)
         for kernel in ("nngp", NNGP())
     )
     assert_allclose(named, given)
-    classes = RFMClassifier(kernel="nngp", random_state=0).fit(X, y > 0.7)
+    classes = RFMClassifier(kernel="nngp", **options).fit(X, y > 0.7)
     assert classes.score(X, y > 0.7) > 0.8
 
 
@@ -280,14 +281,14 @@ def test_estimators_take_them(rng):
         ({"activation": "leaky_relu(x)"}, 'activation must be "relu"'),
     ],
 )
-def test_messages(parameters, message):
+def test_parameter_error_messages(parameters, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         get_kernel(NTK(**parameters))
     with pytest.raises(ValueError, match=re.escape(message)):
         NTK(**parameters).kernel_matrix(np.eye(2))
 
 
-def test_rows_of_other_lengths():
+def test_rows_of_different_lengths():
     with pytest.raises(ValueError, match="have 2 and 3"):
         NTK().kernel_matrix(np.eye(2), np.eye(3))
 
@@ -327,7 +328,7 @@ def test_compiled_code_equals_array_code(cls, bias, slope, gain, dtype, rng):
     unit = np.finfo(dtype).eps
     for value, reference in zip(got, expected, strict=True):
         size = np.abs(reference).max()
-        # second derivatives have no bound at an angle of 0: it stands for rounding
+        # second derivatives are unbounded at an angle of 0, which rounding changes
         assert_allclose(value, reference, atol=100 * unit**0.5 * size)
     steps = tiles.values(0, 40, 0, 40)
     assert_allclose(steps, expected[0], atol=20 * unit * np.abs(expected[0]).max())

@@ -1,4 +1,4 @@
-"""TransferKernel: each method against the same by hand, and the choice among them."""
+"""TransferKernel: its methods against plain formulas, and the choice among them."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skrfm import RFMClassifier, RFMRegressor, TransferKernel
 from skrfm.exceptions import NumericalWarning
-from skrfm.transfer._methods import compare
+from skrfm.transfer._choice import compare
 
 
 @pytest.fixture
@@ -64,8 +64,9 @@ def test_projection_and_concat(tasks):
 def test_translation(tasks):
     source, X, y = tasks
     model = TransferKernel(source, Ridge(), method="translation").fit(X, y)
-    rest = Ridge().fit(X, y - source.predict(X))
-    assert_allclose(model.predict(X), source.predict(X) + rest.predict(X))
+    correction = Ridge().fit(X, y - source.predict(X))
+    expected = source.predict(X) + correction.predict(X)
+    assert_allclose(model.predict(X), expected)
 
 
 def test_both(tasks):
@@ -85,15 +86,15 @@ def test_translation_of_classes(classes):
     model.fit(X[:40], y[:40])
     proba = source.predict_proba(X)[:, [0, 2]]  # "a" and "c"
     proba /= proba.sum(axis=1, keepdims=True)
-    codes = (y[:, None] == np.array(["a", "c"])).astype(float)
-    rest = RFMRegressor(kernel="laplace", alpha=0.1, validation=None)
-    rest.fit(X[:40], codes[:40] - proba[:40])
-    raw = proba + rest.predict(X)
-    assert_allclose(model.decision_function(X), raw[:, 1] - raw[:, 0], atol=1e-10)
+    indicators = (y[:, None] == np.array(["a", "c"])).astype(float)
+    correction = RFMRegressor(kernel="laplace", alpha=0.1, validation=None)
+    correction.fit(X[:40], indicators[:40] - proba[:40])
+    sums = proba + correction.predict(X)
+    assert_allclose(model.decision_function(X), sums[:, 1] - sums[:, 0], atol=1e-10)
     got = model.predict_proba(X)
     assert_allclose(got.sum(axis=1), 1)
-    assert_array_equal(model.predict(X), model.classes_[raw.argmax(axis=1)])
-    assert_array_equal(got.argmax(axis=1), raw.argmax(axis=1))
+    assert_array_equal(model.predict(X), model.classes_[sums.argmax(axis=1)])
+    assert_array_equal(got.argmax(axis=1), sums.argmax(axis=1))
     assert model.score(X[40:], y[40:]) > 0.8
 
 
@@ -109,7 +110,7 @@ def test_several_outputs(rng):
 # -- the choice ---------------------------------------------------------------------
 
 
-def test_a_good_source_is_taken(tasks):
+def test_good_source_is_used(tasks):
     source, X, y = tasks
     target = KNeighborsRegressor(3)
     model = TransferKernel(source, target, random_state=0).fit(X[:30], y[:30])
@@ -121,35 +122,41 @@ def test_a_good_source_is_taken(tasks):
     assert model.score(X[30:], y[30:]) > alone.score(X[30:], y[30:])
 
 
-def test_losses_are_those_of_rows_left_out(tasks):
+def test_losses_are_cross_validated(tasks):
     source, X, y = tasks
     folds = list(KFold(5, shuffle=True, random_state=3).split(X))
     model = TransferKernel(source, Ridge(), cv=folds).fit(X, y)
-    loss = (cross_val_predict(Ridge(), X, y, cv=folds) - y) ** 2 / y.var()
-    shifted = cross_val_predict(Ridge(), X, y - source.predict(X), cv=folds)
-    other = (source.predict(X) + shifted - y) ** 2 / y.var()
+    alone = (cross_val_predict(Ridge(), X, y, cv=folds) - y) ** 2 / y.var()
+    correction = cross_val_predict(Ridge(), X, y - source.predict(X), cv=folds)
+    translation = (source.predict(X) + correction - y) ** 2 / y.var()
     results = {
         name: tuple(model.cv_results_[key][i] for key in ("mean_loss", "mean_gain"))
         for i, name in enumerate(model.cv_results_["method"])
     }
-    assert_allclose(results["none"], (loss.mean(), 0), atol=1e-12)
-    expected = other.mean(), (loss - other).mean()
+    assert_allclose(results["none"], (alone.mean(), 0), atol=1e-12)
+    expected = translation.mean(), (alone - translation).mean()
     assert_allclose(results["translation"], expected, rtol=1e-9)
 
 
-def test_a_source_of_noise_is_not(tasks, rng):
+def test_source_of_noise_is_not_used(tasks, rng):
     _, X, y = tasks
     noise = KNeighborsRegressor(1).fit(rng.normal(size=(400, 4)), rng.normal(size=400))
     model = TransferKernel(noise, Ridge(), random_state=0).fit(X, y)
     assert model.method_ == "none"
 
 
-def losses_of(*means, n=40, noise=0.1, seed=0):
+def random_losses(*means, n=40, noise=0.1, seed=0):
     rng = np.random.default_rng(seed)
     return np.array(means)[:, None] + noise * rng.normal(size=(len(means), n))
 
 
 METHODS = ["none", "projection", "concat", "translation"]
+
+
+def compare_all(losses, weight):
+    """Compare the methods on rows whose classes were all fitted."""
+    fitted = np.ones(losses.shape[1], dtype=bool)
+    return compare(losses, weight, METHODS, has_fitted_class=fitted)
 
 
 @pytest.mark.parametrize(
@@ -161,30 +168,30 @@ METHODS = ["none", "projection", "concat", "translation"]
         ((1.0, 0.4, 0.6, 0.7), "projection"),  # better than translation
     ],
 )
-def test_a_method_must_be_clearly_better(means, chosen):
-    losses = losses_of(*means)
-    best, results = compare(losses, np.ones(40), METHODS, np.ones(40, dtype=bool))
+def test_method_must_be_clearly_better(means, chosen):
+    losses = random_losses(*means)
+    best, results = compare_all(losses, np.ones(40))
     assert METHODS[best] == chosen
     gains = losses[0] - losses
     assert_allclose(results["mean_gain"], gains.mean(axis=1))
     assert_allclose(results["gain_error"], gains.std(axis=1) / np.sqrt(40))
-    twice = compare(losses, np.full(40, 2.0), METHODS, np.ones(40, dtype=bool))[1]
-    repeated = compare(
-        np.repeat(losses, 2, axis=1), np.ones(80), METHODS, np.ones(80, dtype=bool)
-    )[1]
+    _, twice = compare_all(losses, np.full(40, 2.0))
+    _, repeated = compare_all(np.repeat(losses, 2, axis=1), np.ones(80))
     for name, expected in repeated.items():
         assert_allclose(twice[name], expected)
 
 
-def test_rows_of_unknown_classes_judge_translation_only():
-    losses = losses_of(1.0, 0.5, 0.4, 0.6)
-    nobody = np.zeros(40, dtype=bool)
-    assert METHODS[compare(losses, np.ones(40), METHODS, nobody)[0]] == "translation"
-    assert compare(losses[:3], np.ones(40), METHODS[:3], nobody)[0] == 0
+def test_only_translation_is_compared_on_classes_that_were_not_fitted():
+    losses, weight = random_losses(1.0, 0.5, 0.4, 0.6), np.ones(40)
+    none = np.zeros(40, dtype=bool)
+    best, _ = compare(losses, weight, METHODS, has_fitted_class=none)
+    assert METHODS[best] == "translation"
+    best, _ = compare(losses[:3], weight, METHODS[:3], has_fitted_class=none)
+    assert METHODS[best] == "none"
 
 
-def test_a_row_of_each_class_is_no_reason_to_transfer(rng):
-    """Nothing can be learned of a class from folds without it."""
+def test_one_row_of_each_class_does_not_lead_to_transfer(rng):
+    """A model of the target cannot predict a class that its fold does not have."""
     X = rng.normal(size=(400, 6))
     y = np.digitize(X[:, 0], [-1, 0, 1])
     source = LogisticRegression().fit(X[:300], rng.permutation(y[:300]))
@@ -193,7 +200,7 @@ def test_a_row_of_each_class_is_no_reason_to_transfer(rng):
     assert model.method_ == "none"
 
 
-def test_the_rule_of_outputs(tasks, classes):
+def test_method_outputs(tasks, classes):
     source, X, y = tasks
     assert TransferKernel(source, method="outputs").fit(X, y).method_ == "translation"
     two = TransferKernel(source, Ridge(), method="outputs").fit(X, np.c_[y, y])
@@ -204,15 +211,15 @@ def test_the_rule_of_outputs(tasks, classes):
     assert disjoint.method_ == "concat"
 
 
-def test_few_rows_are_left_out_one_by_one(classes):
+def test_few_rows_are_left_out_one_at_a_time(classes):
     source, X, y = classes
     model = TransferKernel(source, LogisticRegression(), random_state=0)
     model.fit(X[:6], y[:6])
     assert len(model.cv_results_["method"]) >= 3
 
 
-def test_labels_of_any_order_and_names(rng):
-    """Classes are matched by name, whatever the order in the source."""
+def test_classes_are_matched_by_name(rng):
+    """The order of the classes of the source does not matter."""
     X = rng.normal(size=(200, 2))
     y = np.where(X[:, 0] > 0, 7, 3)
 
@@ -237,7 +244,7 @@ def test_labels_of_any_order_and_names(rng):
     assert model.score(X, y) > 0.95
 
 
-def test_a_perfect_source_needs_no_correction(tasks):
+def test_perfect_source_needs_no_correction(tasks):
     source, X, _ = tasks
     model = TransferKernel(source, RFMRegressor(), method="translation")
     model.fit(X, source.predict(X))
@@ -247,7 +254,7 @@ def test_a_perfect_source_needs_no_correction(tasks):
 # -- the source ---------------------------------------------------------------------
 
 
-def test_a_source_is_fitted_on_its_own_rows(tasks, rng):
+def test_source_is_fitted_to_its_own_rows(tasks, rng):
     source, X, y = tasks
     X_source = rng.normal(size=(50, 4))
     y_source = X_source.sum(axis=1)
@@ -256,12 +263,12 @@ def test_a_source_is_fitted_on_its_own_rows(tasks, rng):
     expected = Ridge().fit(X_source, y_source)
     assert_allclose(model.source_estimator_.coef_, expected.coef_)
     assert not hasattr(model.source_estimator, "coef_")
-    kind = TransferKernel(random_state=0, method="concat")
-    kind.fit(X, y, X_source=X_source, y_source=y_source)
-    assert isinstance(kind.source_estimator_, RFMRegressor)
+    default = TransferKernel(random_state=0, method="concat")
+    default.fit(X, y, X_source=X_source, y_source=y_source)
+    assert isinstance(default.source_estimator_, RFMRegressor)
 
 
-def test_a_fitted_source_is_shared(tasks):
+def test_fitted_source_is_shared_by_clones(tasks):
     source, X, y = tasks
     for given in (source, FrozenEstimator(source)):
         search = GridSearchCV(
@@ -273,7 +280,7 @@ def test_a_fitted_source_is_shared(tasks):
         assert best.method_ == "translation"
 
 
-def test_another_task_after_a_fit(tasks, classes):
+def test_fit_to_another_task(tasks, classes):
     source, X, y = classes
     model = TransferKernel(source, LogisticRegression(), method="concat").fit(X, y)
     source, X, y = tasks
@@ -281,13 +288,13 @@ def test_another_task_after_a_fit(tasks, classes):
     assert model.predict(X).dtype.kind == "f" and model.score(X, y) > 0.9
 
 
-def test_in_a_pipeline(tasks):
+def test_pipeline(tasks):
     source, X, y = tasks
     pipeline = make_pipeline(StandardScaler(), TransferKernel(source, Ridge()))
     assert pipeline.fit(X, y).score(X, y) > 0.9
 
 
-def test_weights_count_rows(tasks, rng):
+def test_weights_are_repeated_rows(tasks, rng):
     source, X, y = tasks
     weight = rng.integers(1, 4, size=len(y))
     for method in ("none", "projection", "concat", "translation"):
@@ -303,7 +310,7 @@ def test_weights_count_rows(tasks, rng):
 def test_warnings(tasks, rng):
     source, X, y = tasks
     constant = DummyRegressor().fit(X, y)
-    with pytest.warns(NumericalWarning, match="same of all target rows"):
+    with pytest.warns(NumericalWarning, match="same scores for all target rows"):
         model = TransferKernel(constant, Ridge(), method="concat").fit(X, y)
     assert model.method_ == "none"
     with pytest.warns(NumericalWarning, match="5 of the 60 target rows"):
@@ -322,7 +329,7 @@ def test_warnings(tasks, rng):
         ("fitted", RFMClassifier(), "translation", "with the outputs of the target"),
     ],
 )
-def test_messages(tasks, source, target, method, message):
+def test_error_messages(tasks, source, target, method, message):
     fitted, X, y = tasks
     source = fitted if source == "fitted" else source
     y = y > 0 if target is not None else y
@@ -333,7 +340,7 @@ def test_messages(tasks, source, target, method, message):
     assert vars(model) == before
 
 
-def test_rows_without_weight_have_no_part(tasks):
+def test_rows_without_weight_are_absent(tasks):
     source, X, y = tasks
     weight = np.arange(len(y)) % 3.0
     kept = weight > 0
@@ -344,7 +351,7 @@ def test_rows_without_weight_have_no_part(tasks):
         assert_allclose(model.predict(X), got, rtol=1e-9)
 
 
-def test_the_response_of_the_source(classes, tasks):
+def test_response(classes, tasks):
     source, X, y = classes
     scores = {
         "decision_function": source.decision_function(X),
@@ -364,7 +371,7 @@ def test_the_response_of_the_source(classes, tasks):
         TransferKernel(source, Ridge(), response="predict_proba").fit(X, y)
 
 
-def test_the_source_is_asked_once(tasks):
+def test_methods_of_the_source_are_called_once(tasks):
     _, X, y = tasks
     calls = []
 
@@ -379,7 +386,7 @@ def test_the_source_is_asked_once(tasks):
     assert calls == [50, 60]
 
 
-def test_a_source_with_names_is_given_names(tasks):
+def test_source_fitted_with_column_names(tasks):
     _, X, y = tasks
     frame = pd.DataFrame(X, columns=list("abcd"))
     source = make_pipeline(
@@ -391,19 +398,19 @@ def test_a_source_with_names_is_given_names(tasks):
     assert_allclose(model.predict(frame), expected)
 
 
-def test_an_rfm_is_compared_by_its_own_folds(tasks):
-    """No fit more than one for each method, and the folds are those of `cv`."""
+def test_rfm_is_compared_by_its_own_validation(tasks):
+    """An RFM is fitted once for each method, and validated on the folds of `cv`."""
     source, X, y = tasks
     folds = list(KFold(4, shuffle=True, random_state=1).split(X))
     target = RFMRegressor(kernel="laplace", alpha=0.1, max_iter=0, scaling=None)
     model = TransferKernel(source, target, cv=folds).fit(X, y)
     alone = cross_val_predict(target.set_params(validation=None), X, y, cv=folds)
-    where = model.cv_results_["method"] == "none"
+    is_none = model.cv_results_["method"] == "none"
     expected = np.mean((y - alone) ** 2) / y.var()
-    assert_allclose(model.cv_results_["mean_loss"][where], expected)
+    assert_allclose(model.cv_results_["mean_loss"][is_none], expected)
 
 
-def test_messages_about_rows(tasks):
+def test_error_messages_about_rows(tasks):
     source, X, y = tasks
     with pytest.raises(ValueError, match="fitted on 4 columns and X has 3"):
         TransferKernel(source, Ridge()).fit(X[:, :3], y)

@@ -1,4 +1,4 @@
-"""The tree of rows: thresholds, leaves, and the weights of rows in leaves."""
+"""The tree: thresholds of nodes, rows of leaves, and weights of rows in leaves."""
 
 import numpy as np
 import pytest
@@ -18,14 +18,13 @@ from skrfm.xrfm._tree import (
 )
 
 
-def axes_of(nodes):
-    """Directions that are known without a model: the axes."""
+def axes(nodes):
+    """Return the axes as the directions of each node."""
     return [[Direction(axis) for axis in np.eye(3)] for _ in nodes]
 
 
-def tree_of(X, most, weight=None):
-    weight = np.ones(len(X)) if weight is None else weight
-    return grow(X, weight, most, axes_of)
+def grow_along_axes(X, max_rows):
+    return grow(X, np.ones(len(X)), max_rows=max_rows, find_directions=axes)
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 99))
@@ -33,11 +32,11 @@ def test_quantiles_count_weights_as_rows(weight, seed):
     values = np.random.default_rng(seed).integers(5, size=len(weight)).astype(float)
     got = weighted_quantiles(values, np.array(weight, float), (0.25, 0.5, 0.75))
     repeated = np.sort(np.repeat(values, weight))
-    places = np.ceil(np.array([0.25, 0.5, 0.75]) * len(repeated)).astype(int) - 1
-    assert_array_equal(got, repeated[places])
+    indices = np.ceil(np.array([0.25, 0.5, 0.75]) * len(repeated)).astype(int) - 1
+    assert_array_equal(got, repeated[indices])
 
 
-def test_a_split_halves_the_weight(rng):
+def test_split_halves_the_weight(rng):
     X = rng.normal(size=(101, 3))
     weight = rng.integers(1, 5, size=101).astype(float)
     node, left = split_rows(X, weight, Direction(np.array([1.0, 0, 0])))
@@ -48,7 +47,7 @@ def test_a_split_halves_the_weight(rng):
 
 
 @pytest.mark.parametrize("values", [[0, 1, 1, 1, 1], [0, 0, 0, 0, 1], [0, 1]])
-def test_ties_leave_something_on_both_sides(values):
+def test_ties_leave_rows_on_both_sides(values):
     X = np.array(values, dtype=float)[:, None]
     node, left = split_rows(X, np.ones(len(X)), Direction(np.ones(1)))
     assert 0 < left.sum() < len(X)
@@ -57,8 +56,8 @@ def test_ties_leave_something_on_both_sides(values):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_threshold_is_between_the_rows(dtype):
-    """Else rows of a tie just above it would be shared out in halves."""
+def test_threshold_is_between_the_rows(dtype):
+    """With a threshold on tied rows, soft routing would share them half and half."""
     X = np.repeat([0, 1], [10, 90]).astype(dtype)[:, None]
     node, left = split_rows(X, np.ones(100), Direction(np.ones(1)))
     assert node.threshold == 0.5 and left.sum() == 10
@@ -71,7 +70,7 @@ def test_a_threshold_is_between_the_rows(dtype):
 def test_equal_rows_have_no_split():
     X = np.ones((6, 3))
     assert split_rows(X, np.ones(6), Direction(np.ones(3))) is None
-    root, leaves = tree_of(X, 2)
+    root, leaves = grow_along_axes(X, 2)
     assert isinstance(root, Leaf) and len(leaves) == 1
 
 
@@ -86,51 +85,50 @@ def test_directions_are_eigenvectors_of_fixed_sign(rng):
 
 @settings(deadline=None)
 @given(st.integers(2, 90), st.integers(2, 20), st.integers(0, 99))
-def test_leaves_are_a_partition(n, most, seed):
+def test_leaves_partition_the_rows(n, max_rows, seed):
     X = np.random.default_rng(seed).integers(4, size=(n, 3)).astype(float)
-    root, leaves = tree_of(X, most)
+    root, leaves = grow_along_axes(X, max_rows)
     assert_array_equal(np.sort(np.concatenate(leaves)), np.arange(n))
     for rows in leaves:
-        assert len(rows) <= most or (X[rows] == X[rows[0]]).all()
-    for number, rows, weight in route(root, X, 0.0):
-        assert_array_equal(np.sort(leaves[number]), rows)
-        assert_array_equal(weight, 1)
+        assert len(rows) <= max_rows or (X[rows] == X[rows[0]]).all()
+    for leaf in route(root, X, 0.0):
+        assert_array_equal(np.sort(leaves[leaf.number]), leaf.rows)
+        assert_array_equal(leaf.weight, 1)
 
 
 def naive_weights(node, x, temperature):
-    """Return {leaf: weight} of one row, nothing left out."""
+    """Return {leaf number: weight} of one row, small weights included."""
     if isinstance(node, Leaf):
         return {node.number: 1.0}
     right = expit(
         (x @ node.direction.vector - node.threshold) / node.width / temperature
     )
-    parts = ((node.left, 1 - right), (node.right, right))
     return {
-        leaf: share * weight
-        for side, share in parts
-        for leaf, weight in naive_weights(side, x, temperature).items()
+        number: share * weight
+        for child, share in ((node.left, 1 - right), (node.right, right))
+        for number, weight in naive_weights(child, x, temperature).items()
     }
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.2, 2.0])
-def test_weights_are_products_along_the_path(temperature, rng):
+def test_weights_are_products_from_root_to_leaf(temperature, rng):
     X = rng.normal(size=(80, 3))
-    root, leaves = tree_of(X, 10)
+    root, leaves = grow_along_axes(X, 10)
     got = np.zeros((80, len(leaves)))
-    for number, rows, weight in route(root, X, temperature):
-        got[rows, number] = weight
+    for leaf in route(root, X, temperature):
+        got[leaf.rows, leaf.number] = leaf.weight
     expected = np.zeros_like(got)
     for i, x in enumerate(X):
-        for leaf, weight in naive_weights(root, x, temperature).items():
-            expected[i, leaf] = weight
+        for number, weight in naive_weights(root, x, temperature).items():
+            expected[i, number] = weight
     assert_allclose(got.sum(axis=1), 1)
     assert np.abs(got - expected).max() < 0.01
 
 
 @pytest.mark.parametrize("n", [12, 13, 30, 40, 41, 99, 100, 1000])
-def test_leaves_are_as_few_as_can_be_and_of_equal_size(n):
+def test_leaves_are_as_few_as_possible_and_of_equal_size(n):
     X = np.random.default_rng(n).normal(size=(n, 3))
-    _, leaves = tree_of(X, 10)
+    _, leaves = grow_along_axes(X, 10)
     sizes = [len(rows) for rows in leaves]
     assert len(sizes) == -(-n // 10)
     assert max(sizes) - min(sizes) <= 1

@@ -1,4 +1,4 @@
-"""XRFM: leaves, their mixture, weights, classes, and workers."""
+"""XRFM: leaves, soft routing, weights, classes, and parallel jobs."""
 
 import os
 import pickle
@@ -13,9 +13,10 @@ from joblib import delayed, parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
-from skrfm.xrfm._leaves import Constant
+from skrfm.xrfm._leaves import ConstantModel
 from skrfm.xrfm._parallel import run_jobs
 from skrfm.xrfm._tree import route
 
@@ -28,9 +29,9 @@ QUICK_CLASSES = RFMClassifier(kernel="laplace", alpha=0.1, max_iter=1, validatio
 def expected_failures(estimator):
     check = "check_sample_weight_equivalence_on_dense_data"
     if estimator.max_leaf_size < 4000:
-        return {check: "directions are those of random rows, repeated or not"}
+        return {check: "directions come from random rows, which repetition changes"}
     if isinstance(estimator, XRFMClassifier):
-        return {check: "folds of repeated rows are others, and none can be given"}
+        return {check: "repeated rows change the folds, which cannot be passed"}
     return {}
 
 
@@ -47,6 +48,11 @@ def test_estimator_checks(estimator, check):
     check(estimator)
 
 
+def root_of(model):
+    """Return the root of the first tree."""
+    return model._fitted.trees[0].root
+
+
 @pytest.fixture
 def table(rng):
     X = rng.normal(size=(600, 4))
@@ -59,7 +65,7 @@ def labels(rng):
     return X, np.array(["a", "b", "c"])[np.digitize(X[:, 0] + X[:, 1] ** 2, [0.3, 1.5])]
 
 
-def test_a_small_table_is_left_to_the_estimator(table):
+def test_small_table_has_one_leaf_equal_to_the_estimator(table):
     X, y = table
     model = XRFMRegressor(QUICK, random_state=0).fit(X, y)
     assert model.n_leaves_ == 1 and model.root_estimator_ is None
@@ -67,40 +73,42 @@ def test_a_small_table_is_left_to_the_estimator(table):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.2])
-def test_predictions_are_mixtures_of_leaves(temperature, table):
+def test_predictions_are_weighted_averages_of_leaves(temperature, table):
     X, y = table
     model = XRFMRegressor(
         QUICK, max_leaf_size=100, search="leaves", temperature=temperature, n_trees=2
     ).fit(X, y)
     assert model.n_leaves_ == 12
     expected = np.zeros(len(X))
-    for root, models in zip(model._roots, model.estimators_, strict=True):
-        for number, rows, weight in route(root, X, temperature):
-            expected[rows] += weight * models[number].predict(X[rows]) / 2
+    for tree, models in zip(model._fitted.trees, model.estimators_, strict=True):
+        for leaf in route(tree.root, X, temperature):
+            outputs = models[leaf.number].predict(X[leaf.rows])
+            expected[leaf.rows] += leaf.weight * outputs / 2
     assert_allclose(model.predict(X), expected)
 
 
-def test_leaves_are_machines_of_their_rows(table):
+def test_leaves_are_fitted_to_their_rows(table):
     X, y = table
     model = XRFMRegressor(
         QUICK, max_leaf_size=150, search="leaves", temperature=0, random_state=0
     ).fit(X, y)
-    for number, rows, _ in route(model._roots[0], X, 0.0):
-        expected = QUICK.fit(X[rows], y[rows]).predict(X)
-        assert_allclose(model.estimators_[0][number].predict(X), expected, atol=1e-8)
+    for leaf in route(root_of(model), X, 0.0):
+        expected = QUICK.fit(X[leaf.rows], y[leaf.rows]).predict(X)
+        got = model.estimators_[0][leaf.number].predict(X)
+        assert_allclose(got, expected, atol=1e-8)
 
 
-def test_the_split_is_along_the_direction_of_the_target(rng):
+def test_split_is_along_the_direction_of_the_target(rng):
     X = rng.normal(size=(1200, 6))
     y = np.tanh(3 * (X[:, 0] + X[:, 1]))
     model = XRFMRegressor(QUICK, max_leaf_size=700, search="leaves").fit(X, y)
-    direction = np.abs(model._roots[0].direction.vector)
+    direction = np.abs(root_of(model).direction.vector)
     assert direction[:2].min() > 0.6 and direction[2:].max() < 0.2
     assert model.feature_importances_.sum() == pytest.approx(1)
     assert model.feature_importances_[:2].sum() > 0.8
 
 
-def test_the_root_chooses_for_all_leaves(table):
+def test_search_at_the_root_chooses_for_all_leaves(table):
     X, y = table
     model = XRFMRegressor(max_leaf_size=150, random_state=0).fit(X, y)
     root = model.root_estimator_
@@ -114,27 +122,30 @@ def test_the_root_chooses_for_all_leaves(table):
 
 
 @pytest.mark.parametrize(
-    ("leaf", "fitted", "judging"), [(1600, 600, 1400), (700, 500, 1400)]
+    ("max_rows", "n_fitted", "n_validation"), [(1600, 600, 1400), (700, 500, 1400)]
 )
-def test_the_root_is_judged_on_other_rows(leaf, fitted, judging, rng, monkeypatch):
+def test_search_at_the_root_is_validated_on_other_rows(
+    max_rows, n_fitted, n_validation, rng, monkeypatch
+):
     X = rng.normal(size=(2000, 3))
     y = np.sin(2 * X[:, 0]) + 0.1 * rng.normal(size=2000)
     fit, calls = RFMRegressor.fit, []
 
-    def watched(self, X, y, weight, **validation):
+    def recorded_fit(self, X, y, weight, **validation):
         calls.append((y, validation.get("y_val")))
         return fit(self, X, y, weight, **validation)
 
-    monkeypatch.setattr(RFMRegressor, "fit", watched)
-    XRFMRegressor(max_leaf_size=leaf, random_state=0).fit(X, y)
-    (searched, judges), *leaves = calls
-    assert (len(searched), len(judges)) == (fitted, judging)
-    assert not np.isin(judges, searched).any()
-    assert all(judges is None for _, judges in leaves)
+    monkeypatch.setattr(RFMRegressor, "fit", recorded_fit)
+    estimator = RFMRegressor(kernel="laplace", alpha=0.1, max_iter=1)
+    XRFMRegressor(estimator, max_leaf_size=max_rows, random_state=0).fit(X, y)
+    (fitted, validation), *others = calls
+    assert (len(fitted), len(validation)) == (n_fitted, n_validation)
+    assert not np.isin(validation, fitted).any()
+    assert all(validation is None for _, validation in others)
 
 
 @pytest.mark.parametrize("validation", ["loo", None])
-def test_an_estimator_may_choose_by_its_own_rule(validation, table):
+def test_validation_of_the_estimator_is_kept(validation, table):
     X, y = table
     estimator = RFMRegressor(validation=validation, max_iter=2)
     model = XRFMRegressor(estimator, max_leaf_size=150, random_state=0).fit(X, y)
@@ -144,16 +155,18 @@ def test_an_estimator_may_choose_by_its_own_rule(validation, table):
         assert root.best_iter_ == 2
 
 
-def test_a_class_that_only_judges_know_is_no_trouble(rng):
+def test_class_that_only_validation_rows_have(rng):
     X = rng.normal(size=(1500, 3))
     y = np.where(X[:, 0] > 0, "a", "b")
     y[rng.choice(1500, 3)] = "c"
-    model = XRFMClassifier(max_leaf_size=400, random_state=0).fit(X, y)
+    estimator = RFMClassifier(kernel="laplace", alpha=0.1, max_iter=1)
+    model = XRFMClassifier(estimator, max_leaf_size=400, random_state=0).fit(X, y)
+    assert model.root_estimator_.n_iter_ == 1
     assert set(model.classes_) == {"a", "b", "c"}
     assert model.score(X, y) > 0.95
 
 
-def test_where_no_row_can_judge_leaves_choose_for_themselves(rng):
+def test_leaves_search_where_no_validation_row_has_a_fitted_class(rng):
     X, y = rng.normal(size=(14, 2)), np.array([0, 1] * 3 + [0] + [2] * 7)
     order = np.empty(14, dtype=int)
     seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max, size=2)[0]
@@ -162,7 +175,7 @@ def test_where_no_row_can_judge_leaves_choose_for_themselves(rng):
     assert model.root_estimator_ is None and model.n_leaves_ == 2
 
 
-def test_soft_leaves_are_better_than_hard_ones(rng):
+def test_soft_routing_is_better_than_hard_routing(rng):
     X = rng.normal(size=(1500, 4))
     y = np.sin(2 * X[:, 0] + X[:, 1]) + X[:, 2] * X[:, 3] + 0.3 * rng.normal(size=1500)
     scores = {}
@@ -174,7 +187,7 @@ def test_soft_leaves_are_better_than_hard_ones(rng):
     assert scores[0.1] > scores[0.0] + 0.01
 
 
-def test_classes(labels):
+def test_class_probabilities_and_labels(labels):
     X, y = labels
     model = XRFMClassifier(QUICK_CLASSES, max_leaf_size=150, random_state=0).fit(X, y)
     proba = model.predict_proba(X)
@@ -189,8 +202,7 @@ def test_leaves_of_one_class(rng):
     model = XRFMClassifier(
         QUICK_CLASSES, max_leaf_size=60, temperature=0, search="leaves"
     ).fit(X, y)
-    kinds = [type(leaf) for leaf in model.estimators_[0]]
-    assert Constant in kinds
+    assert any(isinstance(leaf, ConstantModel) for leaf in model.estimators_[0])
     assert model.score(X, y) > 0.97
 
 
@@ -201,7 +213,7 @@ def test_constant_targets():
     assert_array_equal(model.feature_importances_, 0)
 
 
-def test_several_outputs_and_precision(table):
+def test_several_outputs_and_float32(table):
     X, y = table
     model = XRFMRegressor(QUICK, max_leaf_size=150, random_state=0)
     both = model.fit(X, np.c_[y, 2 * y + 1]).predict(X)
@@ -221,23 +233,23 @@ def test_rows_without_weight_are_absent(table):
     assert_array_equal(model.fit(X[kept], y[kept]).predict(X), got)
 
 
-def test_workers_and_copies_give_the_same_model(table):
+def test_threads_and_pickles_give_the_same_model(table):
     X, y = table
     model = XRFMRegressor(QUICK, max_leaf_size=150, n_trees=2, random_state=0)
     expected = model.fit(X, y).predict(X)
-    with parallel_config("threading"):
+    # threads of BLAS in two threads of joblib would wait for each other
+    with parallel_config("threading"), threadpool_limits(1):
         assert_allclose(model.set_params(n_jobs=2).fit(X, y).predict(X), expected)
     assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes, as joblib's default backend."""
+    """A client of two worker processes of Dask."""
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with (
         distributed.LocalCluster(**options) as cluster,
         distributed.Client(cluster) as client,
-        parallel_config("dask"),
     ):
         yield client
 
@@ -246,53 +258,54 @@ def cluster():
 def test_leaves_are_fitted_on_a_dask_cluster(table, cluster):
     X, y = table
     model = XRFMRegressor(QUICK, max_leaf_size=100, random_state=0)
-    with parallel_config("sequential"):
-        expected = model.fit(X, y).predict(X)
-    assert_allclose(model.set_params(n_jobs=-1).fit(X, y).predict(X), expected)
+    expected = model.fit(X, y).predict(X)
+    with parallel_config("dask"):
+        assert_allclose(model.set_params(n_jobs=-1).fit(X, y).predict(X), expected)
 
 
-def deadly(flag, estimator):
-    """An estimator the first fit of which kills the process that it is in."""
+def killing_once(flag, estimator):
+    """Return an estimator whose first fit kills its own process."""
 
-    class Deadly(type(estimator)):
+    class KillingOnce(type(estimator)):
         def fit(self, X, y, sample_weight=None):
             if not Path(flag).exists():
                 Path(flag).touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().fit(X, y, sample_weight)
 
-    return Deadly(**estimator.get_params())
+    return KillingOnce(**estimator.get_params())
 
 
 @pytest.mark.slow  # a cluster of processes is started
-@pytest.mark.filterwarnings("ignore")  # the cluster tells of its loss
-def test_a_worker_that_dies_loses_nothing(table, tmp_path, cluster):
+@pytest.mark.filterwarnings("ignore")  # the cluster warns of the lost worker
+def test_jobs_of_a_killed_worker_are_run_again(table, tmp_path, cluster):
     X, y = table
-    flag = tmp_path / "dead"
+    flag = tmp_path / "killed"
     model = XRFMRegressor(QUICK, max_leaf_size=100, search="leaves", random_state=0)
-    with parallel_config("sequential"):
-        expected = model.fit(X, y).predict(X)
+    expected = model.fit(X, y).predict(X)
     workers = set(cluster.run(os.getpid).values())
-    model.set_params(estimator=deadly(str(flag), QUICK), n_jobs=-1).fit(X, y)
+    model.set_params(estimator=killing_once(str(flag), QUICK), n_jobs=-1)
+    with parallel_config("dask"):
+        model.fit(X, y)
     assert flag.exists() and set(cluster.run(os.getpid).values()) != workers
     assert_allclose(model.predict(X), expected)
 
 
-@pytest.mark.parametrize("losses", [1, 3])
-def test_lost_jobs_are_done_again(losses):
-    lost = []
+@pytest.mark.parametrize("n_cancelled", [1, 3])
+def test_cancelled_jobs_are_run_again(n_cancelled):
+    cancelled = []
 
     def job(number):
-        if number == 2 and len(lost) < losses:
-            lost.append(number)
+        if number == 2 and len(cancelled) < n_cancelled:
+            cancelled.append(number)
             raise CancelledError
         return 10 * number
 
     results = run_jobs([delayed(job)(number) for number in range(5)], None)
-    assert results == [0, 10, 20, 30, 40] and len(lost) == losses
+    assert results == [0, 10, 20, 30, 40] and len(cancelled) == n_cancelled
 
 
-def test_jobs_that_are_always_lost_are_given_up():
+def test_jobs_that_are_always_cancelled_raise():
     def job():
         raise CancelledError
 
@@ -300,7 +313,7 @@ def test_jobs_that_are_always_lost_are_given_up():
         run_jobs([delayed(job)()], None)
 
 
-def test_in_a_grid_search(table):
+def test_grid_search(table):
     X, y = table
     search = GridSearchCV(
         XRFMRegressor(QUICK, max_leaf_size=200, random_state=0),
@@ -310,7 +323,7 @@ def test_in_a_grid_search(table):
     assert search.best_score_ > 0.5
 
 
-def test_messages(table):
+def test_error_messages(table):
     X, y = table
     with pytest.raises(ValueError, match="'estimator' parameter of XRFMRegressor"):
         XRFMRegressor(RFMClassifier()).fit(X, y)
@@ -318,12 +331,14 @@ def test_messages(table):
         XRFMClassifier().fit(X, np.zeros(600, dtype=int))
 
 
-def test_a_budget_of_memory_bounds_the_leaves(table):
+def test_memory_budget_bounds_the_leaves(table):
     X, y = table
     model = XRFMRegressor(QUICK, memory_budget=8e-9 * 100**2, random_state=0)
     assert model.fit(X, y).n_leaves_ == 6
     assert model.fit(X.astype(np.float32), y).n_leaves_ == 5
-    assert model.set_params(n_jobs=4).fit(X, y).n_leaves_ == 12
-    assert model.set_params(max_leaf_size=20).fit(X, y).n_leaves_ == 30
-    with pytest.raises(ValueError, match="memory_budget=1e-09 leaves 0 rows to a leaf"):
+    # in processes, the same would take seconds to start them
+    with parallel_config("threading"), threadpool_limits(1):
+        assert model.set_params(n_jobs=4).fit(X, y).n_leaves_ == 12
+        assert model.set_params(max_leaf_size=20).fit(X, y).n_leaves_ == 30
+    with pytest.raises(ValueError, match="memory_budget=1e-09 allows 0 rows in a leaf"):
         model.set_params(memory_budget=1e-9).fit(X, y)

@@ -3,10 +3,10 @@ The missing measurements of a drug screen
 =========================================
 
 A screen measures how strongly each drug inhibits each cell line; some pairs are never
-measured. This example completes such a matrix and says by cross-validation over the
-measured pairs how far the completion can be trusted. It reads a file with an array
-``Y`` of shape (cell lines, drugs) in which NaN marks what is missing, for example the
-ln IC50 values that the Genomics of Drug Sensitivity in Cancer project publishes::
+measured. This example completes such a matrix and estimates the error of the completion
+by cross-validation over the measured pairs. It reads a file with an array ``Y`` of
+shape (cell lines, drugs) in which missing pairs are NaN, for example the ln IC50 values
+that the Genomics of Drug Sensitivity in Cancer project publishes::
 
     python drug_response.py screen.npz picture.png
 """
@@ -30,11 +30,13 @@ def main(path, picture):
     folds = KFold(5, shuffle=True, random_state=0)
     predicted = cross_val_predict(regressor, pairs, values, cv=folds)
     drug_means = np.nanmean(Y, axis=0)[pairs[:, 1]]
-    rest = values - drug_means
+    residual = values - drug_means
     print(f"{Y.shape[0]} cell lines, {Y.shape[1]} drugs, {len(values)} pairs measured")
     error = np.sqrt(np.mean((predicted - values) ** 2))
-    print(f"root mean square error {error:.3f}; of the drugs' means {rest.std():.3f}")
-    r = np.corrcoef(predicted - drug_means, rest)[0, 1]
+    print(
+        f"root mean square error {error:.3f}; of the drugs' means {residual.std():.3f}"
+    )
+    r = np.corrcoef(predicted - drug_means, residual)[0, 1]
     print(f"correlation within drugs {r:.3f}")
 
     completed = completer.fit_transform(Y)
@@ -64,5 +66,5 @@ def main(path, picture):
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("Give the file with Y, and the file that the picture goes to.")
+        sys.exit("Usage: python drug_response.py FILE_WITH_Y PICTURE")
     main(*sys.argv[1:])

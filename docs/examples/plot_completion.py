@@ -2,16 +2,17 @@
 An image with half of its pixels missing
 ========================================
 
-:class:`~skrfm.LinRFMCompleter` fills in a matrix of which some entries are observed.
-An image is close to a matrix of low rank, so half of its pixels tell most of the rest.
-Neither the rank nor the noise is given: both are found from the observed pixels.
+:class:`~skrfm.LinRFMCompleter` predicts the missing entries of a matrix. An image is
+close to a matrix of low rank, so half of its pixels determine most of the others.
+Neither the rank nor the noise is given: both are estimated from the observed pixels.
 """
 
 # %%
 # The image
 # ---------
-# A photograph that comes with scikit-learn. Its three colours are put side by side, so
-# that they share what is learned of its rows; a pixel is missing in all of them.
+# A photograph that ships with scikit-learn. Its three colours are concatenated along
+# the columns, so that they share the factors of the rows; a missing pixel is missing in
+# all three.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,7 +32,7 @@ print(X.shape, round(float(np.isnan(X).mean()), 3))
 # The completion
 # --------------
 # No matrix of low rank matches the pixels exactly, so the completer hides a tenth of
-# those it has, and goes on until it no longer predicts them better.
+# the observed ones and stops when their predictions no longer improve.
 
 completer = LinRFMCompleter(max_rank=40, random_state=0).fit(X)
 completed = np.clip(completer.transform(X), 0, 1)
@@ -39,8 +40,8 @@ filled = completed.reshape(height, colours, width).transpose(0, 2, 1)
 print(completer.rank_, round(completer.validation_score_, 3))
 
 # %%
-# How far off it is, as the peak signal-to-noise ratio of the missing pixels, beside
-# what the mean of the column gives.
+# The error is reported as the peak signal-to-noise ratio of the missing pixels, and
+# compared with that of the column means.
 
 
 def signal_to_noise(prediction):
@@ -66,10 +67,11 @@ for ax, picture, title in zip(
     ax.set_axis_off()
 
 # %%
-# How it went
-# -----------
-# The history tells what was tried: no match, then the error on hidden pixels as the
-# smoothing ε falls and the rank grows, then the fit to all pixels as far as was best.
+# History
+# -------
+# ``history_`` contains the stages: the search for an exact match, which fails; the
+# error on hidden pixels while the smoothing ε decreases and the rank grows; and the fit
+# to all observed pixels, up to the best ε.
 
 history = completer.history_
 hidden = history["stage"] == "hide"

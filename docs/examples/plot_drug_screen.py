@@ -2,15 +2,15 @@
 A virtual drug screen
 =====================
 
-A screen measures what a drug does to the expression of genes in a cell line. Of all
-pairs of cell and drug only some are measured. This example starts from a table of
-measured signatures, predicts those of the pairs that were not tested, says how far that
-can be trusted, and ranks the untested pairs by how well they would reverse a signature
-that is not wanted.
+A screen measures how drugs change the expression of genes in cell lines. Only some of
+the pairs of cell and drug are measured. This example starts from a table of measured
+signatures, predicts the signatures of the untested pairs, estimates the accuracy of
+these predictions, and ranks the untested pairs by how well they would reverse an
+unwanted signature.
 
-The table here is made up, so that the example needs no file: every drug acts along a
-few pathways, more or less strongly in each cell. One of your own has an index of cell
-and drug, a column for each gene, and NaN in the rows that were not measured.
+The table is simulated, so that the example needs no file: every drug acts along a few
+pathways, more or less strongly in each cell. For real data, use a table with an index
+of cell and drug, a column for each gene, and NaN in the rows that were not measured.
 """
 
 import matplotlib.pyplot as plt
@@ -41,9 +41,10 @@ screen[~tested] = np.nan
 print(f"{tested.sum()} of {len(screen)} pairs measured")
 
 # %%
-# How far can it be trusted?
-# --------------------------
-# Each cell's measured pairs are cut into folds. Priors are made anew of what is left.
+# Accuracy of the predictions
+# ---------------------------
+# The measured pairs of each cell are split into folds. The priors are computed anew
+# from the training pairs of each fold.
 
 
 def complete(table):
@@ -76,7 +77,8 @@ ranked = reversal.sort_values(ascending=False)
 print(ranked.head(8).round(3).to_string())
 
 # %%
-# How the prediction compares with what the made-up cells would really do:
+# Since the data are simulated, the predicted reversal can be compared with the true
+# one:
 
 truth = pd.DataFrame(effects.reshape(-1, 120), index=pairs, columns=genes)[~tested]
 really = -(truth @ unwanted) / (

@@ -6,9 +6,9 @@ Friedman's first function depends on five columns, and five more are noise:
 
 .. math:: y = 10 \\sin(\\pi x_0 x_1) + 20 (x_2 - 0.5)^2 + 10 x_3 + 5 x_4 + \\varepsilon
 
-The kernel of the first round measures distances in which all ten columns count the
-same. Each further round weighs them by the gradients of the last predictor. This
-example looks at what that does to the metric and to the error on new rows.
+In round 0 all ten columns contribute equally to the distances. Each further round
+reweights them by the gradients of the previous predictor. This example shows the effect
+on the metric and on the score for new rows.
 """
 
 import matplotlib.pyplot as plt
@@ -26,8 +26,8 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # A fixed number of rounds
 # ------------------------
-# With ``validation=None`` nothing is chosen: ``max_iter`` rounds of reweighting, then
-# the last fit. ``max_iter=0`` is kernel ridge regression.
+# With ``validation=None`` nothing is chosen from the data: there are ``max_iter``
+# rounds of reweighting, then the last fit. ``max_iter=0`` is kernel ridge regression.
 
 rounds = range(6)
 models = [
@@ -43,8 +43,8 @@ for t, score in zip(rounds, scores, strict=True):
 # %%
 # The diagonal of the metric, and the score
 # -----------------------------------------
-# The metric is scaled so that its largest diagonal entry is 1. The columns that are
-# noise have all but left it after a few rounds.
+# The metric is scaled so that its largest diagonal entry is 1. After a few rounds the
+# entries of the noise columns are close to zero.
 
 diagonals = np.array([np.diag(model.metric_) for model in models])
 
@@ -65,10 +65,10 @@ right.set(xlabel="rounds", ylabel="test R²")
 plt.show()
 
 # %%
-# Left to choose
-# --------------
+# Automatic choice
+# ----------------
 # By default the estimator also chooses the round, the ridge and the kernel.
-# ``best_iter_`` is the round it kept, ``history_`` says what it compared.
+# ``best_iter_`` is the chosen round; ``history_`` lists all that were compared.
 
 chosen = RFMRegressor(random_state=0).fit(X_train, y_train)
 print(f"round {chosen.best_iter_}, kernel {chosen.kernel_}, alpha {chosen.alpha_:g}")

@@ -1,17 +1,17 @@
 """
-Missing pixels, from the kernel of a network that draws images
-==============================================================
+Inpainting with a convolutional tangent kernel
+==============================================
 
-:class:`~skrfm.CNTKInpainter` fills in missing pixels by kernel regression. Its kernel
-tells how alike two pixels are by where they are: that of a convolutional network of
-infinite width that samples noise down and up again. It knows of no other image.
+:class:`~skrfm.CNTKInpainter` predicts missing pixels by kernel regression. The kernel
+is that of an infinitely wide convolutional network that downsamples noise and upsamples
+it again. It depends on the positions of two pixels, and is not trained on other images.
 """
 
 # %%
 # The image
 # ---------
-# A part of a photograph that comes with scikit-learn, with two thirds of its pixels
-# missing. They are NaN, in all three colours.
+# A part of a photograph that ships with scikit-learn. Two thirds of the pixels are
+# missing: they are NaN in all three colours.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,10 +27,10 @@ X = np.where(missing[:, :, None], np.nan, image)
 # %%
 # The prediction
 # --------------
-# Upsampling by nearest neighbours makes rough images, bilinear upsampling smooth ones;
-# the tangent kernel trains all layers, the other one only the last, which is smoother.
-# Predictions of several such kernels are added up. Their weights come from observed
-# pixels that are hidden first.
+# Upsampling by nearest neighbours gives rough images, bilinear upsampling smooth ones.
+# The tangent kernel corresponds to training all layers, the other kernel to training
+# the last layer only, which is smoother. The prediction is a weighted sum over several
+# such kernels; the weights are fitted to observed pixels that are hidden first.
 
 inpainter = CNTKInpainter(n_levels=3, random_state=0).fit(X)
 filled = inpainter.transform(X)
@@ -38,8 +38,8 @@ for (upsampling, tangent), weight in inpainter.weights_.items():
     print(f"{upsampling:8}  tangent {tangent:<5g}  weight {weight:.2f}")
 
 # %%
-# How far off it is, as the peak signal-to-noise ratio of the missing pixels and the
-# structural similarity of the whole image, beside completion by a matrix of low rank.
+# The peak signal-to-noise ratio of the missing pixels and the structural similarity of
+# the whole image, compared with those of low-rank matrix completion.
 
 
 def signal_to_noise(prediction):

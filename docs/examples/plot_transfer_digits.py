@@ -2,9 +2,9 @@
 Digits across label sets and under corruption
 =============================================
 
-A model of clean digits is the source. Three tasks are its targets: the same digits
-with noise, with blur, and other digits than those that the source knows. Each has a few
-dozen rows. The choice among the ways to transfer, and none, is left to the model.
+The source is a model of clean digits. There are three target tasks: the same digits
+with noise, with blur, and digits that the source was not trained on. Each has a few
+dozen rows. The method of transfer, or none, is chosen automatically.
 """
 
 import matplotlib.pyplot as plt
@@ -45,9 +45,9 @@ for ax, (name, (_, rows, _)) in zip(axes, tasks.items(), strict=True):
 # %%
 # With and without transfer
 # -------------------------
-# ``method_`` says what was chosen, and ``cv_results_`` by how much it was better on
-# rows that were left out. For noise and blur the source helps. A model of the digits 0
-# to 4 has little to say about 5 to 9, and no transfer is chosen.
+# ``method_`` is the chosen method, and ``cv_results_`` contains its gain on rows that
+# were left out. For noise and blur the source helps. A model of the digits 0 to 4
+# contains little information about 5 to 9, and no transfer is chosen.
 
 n = 50
 names, errors = list(tasks), {"no transfer": [], "transfer": []}

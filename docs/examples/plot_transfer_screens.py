@@ -2,12 +2,12 @@
 From one drug screen to another
 ===============================
 
-Two laboratories have measured how cell lines respond to the same drugs, with other
-methods and on other scales. The first screen is large, the second has few measured
-pairs. How many would it need without the first, and how many with a model of it?
+Two laboratories have measured how cell lines respond to the same drugs, with different
+assays and on different scales. The first screen is large, the second has few measured
+pairs. How many pairs does the second one need with and without a model of the first?
 
-The responses here are made up, so that the example needs no file: each depends on
-features of the cell line and of the drug, and what the screens measure agrees in part.
+The responses are simulated, so that the example needs no file: they depend on features
+of the cell line and of the drug, and the two screens agree in part.
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +19,7 @@ from skrfm.inspection import ScalingLawDisplay, scaling_law
 # %%
 # Two screens
 # -----------
-# A row is a pair of cell line and drug, with five features of each.
+# Each row is a pair of cell line and drug, with five features of each.
 
 rng = np.random.default_rng(0)
 cells, drugs = rng.normal(size=(60, 5)), rng.normal(size=(40, 5))
@@ -33,13 +33,13 @@ def pairs(cell_rows):
 
 
 def response(X):
-    """Return what both screens measure: sensitivity, and strength of the drug."""
+    """Return what both screens share: sensitivity, and strength of the drug."""
     return np.tanh(np.sum((X[:, :5] @ W) * X[:, 5:], axis=1)) + 0.5 * X[:, 5]
 
 
 X_first, X_second = pairs(np.arange(30)), pairs(np.arange(30, 60))
 first = response(X_first) + 0.3 * rng.normal(size=len(X_first))
-own = 0.5 * np.sin(2 * X_second[:, 6])  # what the second assay alone sees
+own = 0.5 * np.sin(2 * X_second[:, 6])  # measured by the second assay only
 second = 0.7 * response(X_second) + own + 0.3 * rng.normal(size=len(X_second))
 
 # %%
@@ -57,8 +57,9 @@ print(
 # %%
 # Scaling laws
 # ------------
-# Scores against the logarithm of the number of pairs, with and without the source. The
-# law says how many pairs without transfer are worth a number of pairs with it.
+# Scores are fitted by a linear function of the logarithm of the number of pairs, with
+# and without the source. From these laws follows how many pairs without transfer reach
+# the same score as a given number of pairs with it.
 
 transfer = TransferKernel(
     source, RFMRegressor(kernel="laplace", scaling=None), random_state=0
@@ -75,7 +76,7 @@ display = ScalingLawDisplay(law, score_name="R²").plot()
 display.figure_.set_size_inches(6, 4)
 reached = law.predict("transfer", 50)
 needed = np.exp((reached - law.intercept["no transfer"]) / law.slope["no transfer"])
-print(f"50 pairs and the source do what {needed:.0f} pairs do without it")
+print(f"50 pairs with the source are worth {needed:.0f} pairs without it")
 for name in law.scores:
     print(
         f"{name}: {law.slope[name]:.3f} ± {law.slope_error[name]:.3f} log n "

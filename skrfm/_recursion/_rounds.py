@@ -8,7 +8,7 @@ import numpy as np
 from .._backend import Array, Backend, HeldGram, Kernel
 from .._tables import Data
 from ..agop import AgopOptions, FeatureMetric, average_gradient_outer_product
-from ..solvers import Solution, choose_solver, leave_one_out_residuals, solve
+from ..solvers import Solution, choose_solver, leave_one_out_residuals
 from ._distances import Distances
 
 # A full metric mixes a category of up to so many levels with the other columns; the
@@ -43,6 +43,8 @@ class Candidate:
         Numbers of levels of the categories, whose columns come last.
     scaling : str or None
         The scaling of the numbers, which decides what columns the rows have.
+    weight_unit : float
+        What the weights of the user were divided by, and so `alpha` is.
     """
 
     kernel: Kernel
@@ -58,6 +60,12 @@ class Candidate:
     seed: int = 0
     category_sizes: tuple[int, ...] = ()
     scaling: str | None = None
+    weight_unit: float = 1.0
+
+    @property
+    def ridge(self):
+        """The ridge of a row of weight 1."""
+        return self.alpha / self.weight_unit
 
     @property
     def lookup_sizes(self):
@@ -325,7 +333,7 @@ def _center_targets(data, fit_intercept, xp):
 
 
 def _gram(prepared, candidate, T, bandwidth, *, backend, workspace, leave_one_out):
-    """Return the Gram of mapped rows, and the name of the solver."""
+    """Return the Gram of mapped rows, and the solver."""
     kernel, category_sizes = candidate.kernel, candidate.lookup_sizes
     solver, streamed = choose_solver(
         candidate.solver,
@@ -365,22 +373,23 @@ def _agop(gram, coef, weight, candidate, backend):
         rows=rows,
         n_unmixed=candidate.n_unmixed,
     )
-    return average_gradient_outer_product(gram, coef, weight, backend, options)
+    return average_gradient_outer_product(
+        gram, coef, weight, backend=backend, options=options
+    )
 
 
 def _solve(gram, prepared, candidate, backend, *, solver, leave_one_out):
     """Return the solution of one round, and leave-one-out residuals or None."""
     Y, weight, xp = prepared.Y, prepared.weight, backend.xp
-    ridge = candidate.alpha / weight
+    ridge = candidate.ridge / weight
     # the mean of the targets is left out with a row, which takes a solve for ones
     with_mean = leave_one_out and candidate.fit_intercept
     targets = xp.concat([Y, xp.ones_like(Y[:, :1])], axis=1) if with_mean else Y
-    solution = solve(
+    solution = solver(
         gram,
         targets,
         ridge,
         backend,
-        solver=solver,
         want_diagonal=leave_one_out,
         seed=candidate.seed,
     )

@@ -17,7 +17,7 @@ _AUTO_KERNELS = (Laplace(), L1Laplace())
 CV_ROWS = 2500
 
 
-def make_candidates(params, *, seed, category_sizes, scalings):
+def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
     """Return the Candidates: what the parameters leave open, the simplest first.
 
     Parameters
@@ -30,6 +30,8 @@ def make_candidates(params, *, seed, category_sizes, scalings):
         Numbers of levels of the categories.
     scalings : tuple
         The scalings of the numbers.
+    weight_unit : float
+        What weights were divided by; ridges to choose from are multiplied by it.
     """
     parse_bandwidth(params["bandwidth"])
     names = (
@@ -43,7 +45,7 @@ def make_candidates(params, *, seed, category_sizes, scalings):
     )
     shared = {name: params[name] for name in names}
     metric_type = params["metric_type"]
-    alphas = _alphas(params["alpha"], params["alphas"])
+    alphas = _alphas(params["alpha"], params["alphas"], weight_unit)
     candidates = [
         Candidate(
             kernel,
@@ -52,6 +54,7 @@ def make_candidates(params, *, seed, category_sizes, scalings):
             scaling=scaling,
             seed=seed,
             category_sizes=category_sizes,
+            weight_unit=weight_unit,
             **shared,
         )
         for kernel in _kernels(params["kernel"], metric_type)
@@ -67,7 +70,7 @@ def _kernels(kernel, metric_type):
     return [k for k in _AUTO_KERNELS if metric_type != "full" or not k.coordinatewise]
 
 
-def _alphas(alpha, alphas):
+def _alphas(alpha, alphas, weight_unit):
     if alpha != "auto":
         return [float(alpha)]
     try:
@@ -78,7 +81,7 @@ def _alphas(alpha, alphas):
         raise ValueError(
             f"alphas must be one or more finite numbers >= 0, got {alphas!r}."
         )
-    return [float(value) for value in np.sort(values)[::-1]]
+    return [float(value) * weight_unit for value in np.sort(values)[::-1]]
 
 
 def _is_diagonal(kernel, metric_type):

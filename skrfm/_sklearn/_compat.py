@@ -14,6 +14,7 @@ from sklearn.utils._array_api import (
     get_namespace_and_device,
     move_to,
 )
+from sklearn.utils._missing import is_pandas_na
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -45,9 +46,20 @@ __all__ = [
     "cupy_namespace",
     "get_namespace_and_device",
     "is_gpu_array",
+    "is_missing",
     "move_to",
     "output_container",
 ]
+
+
+def is_missing(value):
+    """Return whether a value is missing: None, NaN, NaT or ``pandas.NA``."""
+    if value is None or is_pandas_na(value):
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):  # an array, whose comparison is an array
+        return False
 
 
 def cupy_namespace():

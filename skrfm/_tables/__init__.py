@@ -13,7 +13,8 @@ from ._device import (
     require_same_placement,
     to_host,
 )
-from ._table import MAX_LEVELS, SCALINGS, Coding, TableEncoder, TableReader
+from ._reader import MAX_LEVELS, TableReader, needs_reading
+from ._table import SCALINGS, Coding, TableEncoder
 from ._validation import (
     TrainingSet,
     TrainingTable,
@@ -41,6 +42,7 @@ __all__ = [
     "TrainingTable",
     "check_n_jobs",
     "from_gpu",
+    "needs_reading",
     "outer_placement_of",
     "placement_of",
     "read_rows",

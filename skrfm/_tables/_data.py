@@ -10,6 +10,10 @@ from sklearn.utils.validation import column_or_1d
 from .._backend import Array, FloatArray
 from .._sklearn import check_array
 
+# predictions are in float64 where float32 would round y by more than this share of its
+# standard deviation
+_LOST_DIGITS = 1e-3
+
 
 @dataclass(frozen=True)
 class Data:
@@ -46,43 +50,95 @@ class Data:
         return replace(self, X=backend.rows(X), quantiles=None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NumericTargets:
-    """The coding of the targets of a regressor: numbers in columns."""
+    """The coding of the targets of a regressor: centred numbers of order 1 in columns.
+
+    They are centred and scaled in float64 before they take the precision of X, which
+    may not have the digits or the range of y.
+
+    Attributes
+    ----------
+    n_outputs : int
+    single_output : bool
+        Whether y has one dimension.
+    center : ndarray of shape (n_outputs,)
+        What is subtracted: the weighted means, or zeros.
+    scale : float
+        What all columns are then divided by: a power of 2, so that no digit is lost.
+    wide : bool
+        Whether predictions are in float64 even if X is in float32, which would lose the
+        digits of y or not have its range.
+    """
 
     n_outputs: int
     single_output: bool
+    center: FloatArray
+    scale: float
+    wide: bool
 
     #: the names of the classes, which numbers do not have
     classes = None
 
     @classmethod
-    def fit(cls, y, weight):
-        """Return the coding of targets (n,) or (n, c)."""
-        return cls(1 if y.ndim == 1 else y.shape[1], y.ndim == 1)
+    def fit(cls, y, weight, *, centred):
+        """Return the coding of targets (n,) or (n, c), with or without a center."""
+        Y = _as_columns(y)
+        present = weight > 0
+        top = np.abs(Y[present]).max(initial=0.0)
+        unit = _power_of_2(top)
+        share = weight[present] / weight[present].sum()
+        mean = share @ (Y[present] / unit)
+        deviation = np.sqrt((share @ (Y[present] / unit - mean) ** 2).max(initial=0.0))
+        narrow = np.finfo(np.float32)
+        digits = narrow.eps * top > _LOST_DIGITS * deviation * unit > 0
+        return cls(
+            n_outputs=Y.shape[1],
+            single_output=y.ndim == 1,
+            center=mean * unit if centred else np.zeros(Y.shape[1]),
+            scale=unit * _power_of_2(deviation if centred else 1.0),
+            wide=bool(digits or top > narrow.max or 0 < top < narrow.tiny),
+        )
 
     def code(self, y, weight):
-        """Return targets (n, c) as float64, and their weights."""
-        try:
-            return y.reshape(len(y), -1).astype(np.float64), weight
-        except ValueError as error:
-            raise ValueError(f"y must be numeric: {error}.") from error
+        """Return coded targets (n, c) in float64, and their weights."""
+        return (_as_columns(y) - self.center) / self.scale, weight
 
     def code_validation(self, y, weight):
-        """Return further targets, checked, and their weights."""
+        """Return further targets, checked and coded, and their weights."""
         y = check_array(y, ensure_2d=False, input_name="y_val", dtype=np.float64)
         Y = y.reshape(len(y), -1)
         if Y.shape[1] != self.n_outputs:
             raise ValueError(f"y_val has {Y.shape[1]} outputs, y has {self.n_outputs}.")
-        return Y, weight
+        return self.code(y, weight)
 
     def strata(self, Y):
         """Return what splits are stratified by: nothing, so all rows are equal."""
         return np.zeros(len(Y))
 
-    def labels(self, outputs):
-        """Return the targets that outputs (m, c) of a model stand for."""
-        return outputs[:, 0] if self.single_output else outputs
+    def decode(self, outputs, backend):
+        """Return outputs (m, c) of a model in the units of y."""
+        exact = backend.asarray(outputs, backend.xp.float64) * self.scale
+        exact += backend.asarray(self.center, backend.xp.float64)
+        return exact if self.wide else backend.asarray(exact, outputs.dtype)
+
+    def rescale(self, a, backend):
+        """Return coefficients or standard deviations (m, c) in the units of y."""
+        exact = backend.asarray(a, backend.xp.float64) * self.scale
+        return exact if self.wide else backend.asarray(exact, a.dtype)
+
+
+def _as_columns(y):
+    """Return targets as a float64 array (n, c)."""
+    try:
+        return y.reshape(len(y), -1).astype(np.float64)
+    except ValueError as error:
+        raise ValueError(f"y must be numeric: {error}.") from error
+
+
+def _power_of_2(size):
+    """Return the power of 2 at or below a positive number; 1 for zero."""
+    return float(2.0 ** np.floor(np.log2(size))) if size > 0 else 1.0
 
 
 @dataclass(frozen=True)
@@ -148,6 +204,14 @@ class ClassTargets:
     def strata(self, Y):
         """Return what splits are stratified by, from coded targets: the classes."""
         return Y[:, 0] > 0 if Y.shape[1] == 1 else Y.argmax(1)
+
+    def decode(self, outputs, backend):
+        """Return outputs of a model, which stay as they are."""
+        return outputs
+
+    def rescale(self, a, backend):
+        """Return coefficients of a model, which stay as they are."""
+        return a
 
     def labels(self, outputs):
         """Return the class labels that outputs (m, c) of a model stand for."""

@@ -1,71 +1,20 @@
-"""Tables as they are: categories, missing values and units, made rows of a kernel."""
+"""From numbers and codes of categories to the rows of a kernel."""
 
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.preprocessing import OrdinalEncoder
-from sklearn.utils import _safe_indexing
 
 from .._backend import Array, IntArray
-from .._sklearn import check_array
+from ._device import to_host
 from ._quantiles import Quantiles, quantiles_of, with_quantiles
+from ._reader import TableReader
 
-# Beyond so many levels of a category, the rarest are one level: each is a column.
-MAX_LEVELS = 1000
 # Standard deviations at which numbers are softly clipped, as in D. Holzmüller et al.,
 # "Better by default", 2024; benchmarks/scaling.py compares the scalings.
 _CLIP = 3.0
 
 SCALINGS = ("auto", "clipped", "quantile", "standard")
-
-
-class TableReader:
-    """From a table to one matrix of floats, with categories as codes in their columns.
-
-    A code counts the sorted levels from 0. It is -1 for a level that was not there
-    when the reader was fitted, NaN for a missing value.
-
-    Parameters
-    ----------
-    is_categorical : boolean ndarray of shape (n_features,) or None
-        None where there are no categories, and nothing to read but numbers.
-    """
-
-    def __init__(self, is_categorical=None):
-        self.is_categorical = is_categorical
-
-    def fit(self, X):
-        """Learn the levels of the categories of some rows."""
-        self._encoder = OrdinalEncoder(
-            handle_unknown="use_encoded_value",
-            unknown_value=-1,
-            max_categories=MAX_LEVELS,
-        ).set_output(transform="default")
-        self._encoder.fit(_columns(X, self.is_categorical))
-        return self
-
-    def transform(self, X):
-        """Return the matrix of some rows."""
-        if self.is_categorical is None:
-            return X
-        codes = self._encoder.transform(_columns(X, self.is_categorical))
-        if self.is_categorical.all():
-            return codes
-        numbers = check_array(
-            _columns(X, ~self.is_categorical),
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-            input_name="X",
-        )
-        out = np.empty((len(codes), len(self.is_categorical)), dtype=numbers.dtype)
-        out[:, ~self.is_categorical] = numbers
-        out[:, self.is_categorical] = codes
-        return out
-
-
-def _columns(X, mask):
-    """Return some columns of an array or a data frame."""
-    return _safe_indexing(X, np.flatnonzero(mask), axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +61,7 @@ class TableEncoder:
     quantiles: tuple[Quantiles, ...] = ()
 
     @classmethod
-    def fit(cls, X, is_categorical, weight, *, scaling, xp):
+    def fit(cls, X, is_categorical, weight, *, scaling, xp, names=None):
         """Learn from rows of positive weight.
 
         Parameters
@@ -123,6 +72,13 @@ class TableEncoder:
         weight : array of shape (n,)
         scaling : {"auto", "clipped", "quantile", "standard"} or None
         xp : namespace
+        names : sequence, default=None
+            The names of the columns, for messages.
+
+        Raises
+        ------
+        ValueError
+            For numbers whose squares leave the range of the dtype.
         """
         d = X.shape[1]
         is_categorical = np.zeros(d, bool) if is_categorical is None else is_categorical
@@ -139,6 +95,7 @@ class TableEncoder:
             positive = deviation > 0
             factor = 1 / xp.where(positive, deviation, factor)
             factor = xp.where(positive, factor, xp.zeros_like(factor))
+        _check_range(numbers, mean, deviation, factor, X.dtype, xp=xp, names=names)
         categories, sizes, missing_codes = _categories(X, is_categorical)
         return cls(
             numbers=numbers,
@@ -203,6 +160,7 @@ class TableEncoder:
     def encode_numbers(self, X, xp):
         """Return the columns of the numbers and of their missing-value indicators."""
         Z = X if self.categories.size == 0 else X[:, self.numbers]
+        Z = xp.astype(Z, xp.float64, copy=False)
         if self.quantiles:
             Z = with_quantiles(Z, self.quantiles, xp)
         indicators = None
@@ -213,6 +171,7 @@ class TableEncoder:
         Z = (Z - self.center) * self.factor
         if self.scaling in ("auto", "clipped", "quantile"):
             Z = Z / xp.sqrt(1 + (Z / _CLIP) ** 2)
+        Z = xp.astype(Z, X.dtype, copy=False)
         if indicators is None or not self.indicators.size:
             return Z
         return np.concatenate([Z, indicators.astype(Z.dtype)], axis=1)
@@ -252,7 +211,7 @@ class Coding:
         if categories is not None:
             mask = np.zeros(X.shape[1], dtype=bool)
             mask[categories] = True
-            reader = TableReader(mask).fit(X)
+            reader = TableReader(mask).fit(X, weight)
             read = reader.transform(X)
         encoder = TableEncoder.fit(
             read, reader.is_categorical, weight, scaling=None, xp=np
@@ -291,26 +250,56 @@ def _categories(X, is_categorical):
     return categories[order], tuple(sizes[order].tolist()), tuple(codes[order].tolist())
 
 
+def _check_range(numbers, mean, deviation, factor, dtype, *, xp, names):
+    """Raise ValueError for columns whose scaled numbers have no finite squares."""
+    largest = float(xp.finfo(dtype).max) ** 0.5 / (1 + len(numbers)) ** 0.5
+    scaled = xp.where(factor > 0, deviation * factor, xp.zeros_like(factor))
+    fits = xp.isfinite(mean) & xp.isfinite(factor) & (scaled < largest)
+    for column in np.flatnonzero(~np.asarray(to_host(fits)))[:1]:
+        number = numbers[column % len(numbers)]
+        name = number if names is None else repr(names[number])
+        raise ValueError(
+            f"Column {name} of X has numbers too large or too small for {dtype}: "
+            "divide it by its order of magnitude"
+            + (", or pass X in float64." if largest < 1e100 else ".")
+        )
+
+
 def _moments(X, weight, xp):
     """Return weighted means and deviations, and which columns have missing values.
 
+    They are in float64 and do not leave its range, whatever the unit of a column is.
     The deviation of a column that is constant but for rounding errors is 0.
     """
-    if xp is np and np.isnan(X).any():
-        known = ~np.isnan(X)
-        parts = [
-            _moments(x[there, None], weight[there], np)
-            for x, there in zip(X.T, known.T, strict=True)
-        ]
-        mean, deviation = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
-        return mean, deviation, np.flatnonzero(~known.all(axis=0))
+    # the mean of n equal numbers is off by n rounding errors at most
+    rounding = max(X.shape[0] * sys.float_info.epsilon, float(xp.finfo(X.dtype).eps))
+    X = xp.astype(X, xp.float64, copy=False)
+    weight = xp.astype(weight, xp.float64, copy=False)[:, None]
     no_missing = np.array([], dtype=int)
     if X.shape[0] == 0:
-        zeros = np.zeros(X.shape[1], X.dtype)
+        zeros = xp.zeros_like(xp.sum(X, axis=0))
         return zeros, zeros, no_missing
-    share = (weight / xp.sum(weight))[:, None]
+    if xp is np and np.isnan(X).any():
+        known = ~np.isnan(X)
+        has_missing = np.flatnonzero(~known.all(axis=0))
+        weight, X = weight * known, np.where(known, X, 0)
+    else:
+        known, has_missing = xp.isfinite(X), no_missing
+    total = xp.sum(weight + xp.zeros_like(X), axis=0)
+    share = weight / xp.where(total > 0, total, xp.ones_like(total))
     mean = xp.sum(share * X, axis=0)
-    deviation = xp.sqrt(xp.sum(share * (X - mean) ** 2, axis=0))
-    rounding = X.shape[0] * xp.finfo(X.dtype).eps * xp.abs(mean)
-    zero = xp.zeros_like(deviation)
-    return mean, xp.where(deviation > rounding, deviation, zero), no_missing
+    centred = xp.where(known, X - mean, xp.zeros_like(X))
+    size = xp.max(xp.abs(centred), axis=0)
+    unit = _powers_of_2(size, xp)
+    deviation = unit * xp.sqrt(xp.sum(share * (centred / unit) ** 2, axis=0))
+    constant = size <= rounding * xp.max(xp.abs(X), axis=0)
+    return mean, xp.where(constant, xp.zeros_like(size), deviation), has_missing
+
+
+def _powers_of_2(sizes, xp):
+    """Return the powers of 2 at or below positive numbers; 1 for zeros."""
+    ones = xp.ones_like(sizes)
+    positive = sizes > 0
+    return xp.where(
+        positive, 2.0 ** xp.floor(xp.log2(xp.where(positive, sizes, ones))), ones
+    )

@@ -5,11 +5,11 @@ affair. Only scikit-learn's ``validate_data`` sets something, `n_features_in_` a
 `feature_names_in_`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
 from .._backend import BoolArray, FloatArray
@@ -23,7 +23,8 @@ from .._sklearn import (
 )
 from ._data import ClassTargets, Data, NumericTargets
 from ._device import Placement, placement_of, require_same_placement, to_host
-from ._table import Coding, TableEncoder, TableReader
+from ._reader import TableReader, needs_reading
+from ._table import Coding, TableEncoder
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ class TrainingTable:
     weight : ndarray of shape (n,)
     reader : TableReader
         How tables are read.
+    names : sequence or None
+        The names of the columns, of a data frame.
     """
 
     X: Any
     y: np.ndarray
     weight: FloatArray
     reader: TableReader
+    names: Sequence | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class TrainingSet:
     keep : boolean ndarray
         Which of the given rows have positive weight.
     placement : Placement
+    weight_unit : float
+        What weights were divided by, see `weight_unit_of`.
     """
 
     data: Data
@@ -68,6 +74,7 @@ class TrainingSet:
     targets: NumericTargets | ClassTargets
     keep: BoolArray
     placement: Placement
+    weight_unit: float
 
 
 def validate_training(estimator, X, y, sample_weight, *, fit_targets):
@@ -93,23 +100,20 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
     )
     targets = fit_targets(table.y, table.weight)
     Y, weight = targets.code(table.y, table.weight)
+    weight_unit = weight_unit_of(weight, table.weight)
+    weight = weight / weight_unit
     backend = placement.input_backend
     data = _make_data(table.X, Y, weight, backend)
     keep = weight > 0
     if not keep.all():
-        rows = np.flatnonzero(keep)
-        if len(rows) < 2:
-            raise ValueError(
-                f"{type(estimator).__name__} needs at least 2 rows of positive "
-                f"sample_weight, got {len(rows)}."
-            )
-        data = data.subset(rows, backend)
+        data = data.subset(_rows_with_weight(keep, estimator), backend)
     encoder = TableEncoder.fit(
         data.X,
         table.reader.is_categorical,
         data.weight,
         scaling=estimator.scaling,
         xp=backend.xp,
+        names=table.names,
     )
     coding = Coding(
         table.reader,
@@ -123,7 +127,19 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         targets=targets,
         keep=keep,
         placement=placement,
+        weight_unit=weight_unit,
     )
+
+
+def _rows_with_weight(keep, estimator):
+    """Return the indices of the rows of positive weight, of which there must be two."""
+    rows = np.flatnonzero(keep)
+    if len(rows) < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs at least 2 rows of positive "
+            f"sample_weight, got {len(rows)}."
+        )
+    return rows
 
 
 def read_training(
@@ -139,36 +155,27 @@ def read_training(
         "ensure_min_samples": 2,
     }
     reader = TableReader(is_categorical)
-    try:
-        if is_categorical is None:
-            X, y = validate_data(estimator, X, y, **_float_options(X), **options)
-            weight = _validate_weight(sample_weight, y)
-        else:
-            validate_data(estimator, X, y, skip_check_array=True)
-            weight = _validate_weight(sample_weight, y)
-            check_consistent_length(X, weight)
-            reader.fit(_safe_indexing(X, np.flatnonzero(weight > 0)))
-            X = reader.transform(X)
-            X, y = check_X_y(X, y, ensure_all_finite=False, dtype=X.dtype, **options)
-    except ValueError as error:
-        if "could not convert string" in str(error):
-            raise ValueError(
-                f"{error}. Columns of X that are categories must have a categorical "
-                "dtype (in pandas: astype('category')), or be named in "
-                "categorical_features; the y of a regressor must be numeric."
-            ) from error
-        raise
-    return TrainingTable(X=X, y=y, weight=weight, reader=reader)
+    if is_categorical is None and not needs_reading(X):
+        X, y = validate_data(estimator, X, y, **_float_options(X), **options)
+        weight = _validate_weight(sample_weight, y)
+        return TrainingTable(X=X, y=y, weight=weight, reader=reader)
+    validate_data(estimator, X, y, skip_check_array=True)
+    weight = _validate_weight(sample_weight, y)
+    check_consistent_length(X, weight)
+    names = getattr(X, "columns", None)
+    X = reader.fit(X, weight).transform(X)
+    X, y = check_X_y(X, y, ensure_all_finite="allow-nan", dtype=X.dtype, **options)
+    return TrainingTable(X=X, y=y, weight=weight, reader=reader, names=names)
 
 
 def read_rows(estimator, reader, X):
     """Return new rows as a matrix of numbers and codes, after the usual checks."""
-    if reader.is_categorical is None:
-        return validate_data(estimator, X, reset=False, **_float_options(X))
     if not hasattr(X, "shape"):
         X = check_array(X, dtype=None, ensure_all_finite=False)
+    if reader.is_categorical is None and not needs_reading(X):
+        return validate_data(estimator, X, reset=False, **_float_options(X))
     validate_data(estimator, X, skip_check_array=True, reset=False)
-    return reader.transform(X)
+    return check_array(reader.transform(X), ensure_all_finite="allow-nan")
 
 
 def _float_options(X):
@@ -226,7 +233,8 @@ def validate_validation_set(estimator, training, X_val, y_val, sample_weight_val
         weight = _validate_weight(sample_weight_val, y_val)
     except ValueError as error:
         raise ValueError(f"sample_weight_val: {error}") from error
-    Y, weight = training.targets.code_validation(y_val, weight)
+    Y, factored = training.targets.code_validation(y_val, weight)
+    weight = factored / weight_unit_of(factored, weight)
     data = _make_data(X_val, Y, weight, placement.input_backend)
     return _encoded(data, coding.encoder, placement)
 
@@ -241,6 +249,28 @@ def validate_rows(estimator, reader, X, method):
 def _make_data(X, Y, weight, backend):
     """Return the Data with targets and weights beside X, in its precision."""
     return Data(X, *(backend.asarray(a, X.dtype) for a in (Y, weight)))
+
+
+def weight_unit_of(weight, sample_weight):
+    """Return what weights are divided by, so that only their ratios count.
+
+    Weights that are whole numbers count equal rows, and stay as they are: the unit is
+    1. Of others the unit is the mean weight of a row, with the rows counted by sample
+    weights that are whole numbers.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n,)
+        Sample weights times the factors of the classes.
+    sample_weight : ndarray of shape (n,)
+    """
+    top = weight.max(initial=0)
+    if top == 0 or np.array_equal(weight, np.round(weight)):
+        return 1.0
+    counts = sample_weight
+    if not np.array_equal(counts, np.round(counts)):
+        counts = (sample_weight > 0).astype(float)
+    return float((weight / top).sum() / counts.sum() * top)
 
 
 def _validate_weight(sample_weight, y):

@@ -1,53 +1,192 @@
 """The observed entries of a matrix, and sums over them in compiled code."""
 
+from collections.abc import Callable, Iterator
 from copy import copy
 from itertools import pairwise
+from typing import Any, Protocol, Self
 
 import numpy as np
 from scipy.sparse import coo_array
 
 from .. import _jit
-from .._backend import for_each
+from .._backend import Array, BoolArray, FloatArray, IntArray, for_each
 
-# the loops are cut into parts, always the same ones: results do not depend on threads
+# The loops are always cut into the same parts: results do not depend on the threads.
 _PARTS = 16
-# up to so many columns, a metric may be formed
+# The metric of a matrix with more columns is not formed: it takes their number squared.
 _WIDEST_METRIC = 4000
 
 
-class _Layout:
-    """The entries of each row: the `indices` from its `pointer` to the next one."""
+class Entries(Protocol):
+    """The entries (i, j) of a matrix, as the solvers use them: on the CPU or a GPU.
 
-    def __init__(self, pointer, indices):
+    Entries are sorted by row and column. S denotes the sparse matrix of some values at
+    the entries; L (m, k) and R (n, k) are dense factors, with rows L_i and R_j.
+    """
+
+    shape: tuple[int, int]
+    values: Array
+    weight: Array
+    rows: Array
+
+    @property
+    def cols(self) -> Array:
+        """The column of each entry."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        ...
+
+    def asarray(self, a: np.ndarray) -> Array:
+        """Return a NumPy array as an array of the library of `values`."""
+        ...
+
+    def to_numpy(self, a: Array) -> FloatArray:
+        """Return an array of the library of `values` as a NumPy array."""
+        ...
+
+    def row_counts(self) -> IntArray:
+        """Return the number of entries in each row, as a NumPy array."""
+        ...
+
+    def draw_hidden(self, share: float, random_state: np.random.RandomState) -> Any:
+        """Return the boolean NumPy mask of a random share of the entries."""
+        ...
+
+    def select(self, mask: BoolArray) -> Self:
+        """Return the entries where a boolean NumPy mask is True."""
+        ...
+
+    def with_values(self, values: Array) -> Self:
+        """Return entries with other values at the same positions."""
+        ...
+
+    def column_means(self) -> Array:
+        """Return the weighted means (n,) of the columns."""
+        ...
+
+    def subtract(self, means: Array) -> Self:
+        """Return the entries minus a mean for each column."""
+        ...
+
+    def transposed(self) -> Self:
+        """Return the entries of the transposed matrix."""
+        ...
+
+    def dense(self) -> Array:
+        """Return the matrix (m, n), with zeros where no entry is observed."""
+        ...
+
+    def row_maxima(self, values: Array) -> Array:
+        """Return the largest of positive values in each row, 0 for empty rows."""
+        ...
+
+    def by_column(self, values: Array) -> Array:
+        """Return values in the order of columns, then rows."""
+        ...
+
+    def products(self, L: Array, R: Array) -> Array:
+        """Return L_i · R_j at the entries."""
+        ...
+
+    def row_sums(self, values: Array, R: Array) -> Array:
+        """Return S @ R (m, k)."""
+        ...
+
+    def column_sums(self, values: Array, L: Array) -> Array:
+        """Return S.T @ L (n, k)."""
+        ...
+
+    def sums_by_column(self, values: Array, L: Array) -> Array:
+        """Return `column_sums` of values in the order of `by_column`."""
+        ...
+
+    def normal_row_sums(
+        self, weight: Array, L: Array, R: Array, columns: slice
+    ) -> Array:
+        """Return S @ R[:, columns], S with the values weight · (L_i · R_j)."""
+        ...
+
+    def normal_column_sums(
+        self, weight: Array, L: Array, R: Array, columns: slice
+    ) -> Array:
+        """Return S.T @ L[:, columns] for that S, with weights by column."""
+        ...
+
+    def row_solves(self, V: Array, penalty: Array, weight: Array) -> Array:
+        """Return z_i = argmin Σ_j weight_ij (value_ij − V_j · z)² + Σ penalty z²."""
+        ...
+
+    def dual_solves(self, P: Array, noise: Array) -> Array:
+        """Return (P_ii + diag(noise_i))⁻¹ values_i of each row, at the entries.
+
+        P_ii is the metric P (n, n) between the columns observed in row i.
+        """
+        ...
+
+
+class _CompressedRows:
+    """The columns of the entries of each row, as in the CSR format.
+
+    Row i has the `indices` from `pointer[i]` to `pointer[i + 1]`.
+    """
+
+    def __init__(self, pointer: IntArray, indices: IntArray):
         self.pointer, self.indices = pointer, indices
         targets = np.linspace(0, pointer[-1], _PARTS + 1)
         cuts = np.searchsorted(pointer, targets[1:-1])
         edges = np.unique([0, *cuts, len(pointer) - 1])
         self.parts = list(pairwise(edges.tolist()))
 
-    def each_part(self, loop, *arrays, indices=None):
-        """Call a compiled loop for parts of about equal numbers of entries.
+    def for_each_part(self, loop: Callable, *arrays: Array, indices=None) -> None:
+        """Call a compiled loop on parts with about equal numbers of entries.
 
-        It gets the columns of the entries, or other `indices`.
+        The loop gets the columns of the entries, or other `indices`.
         """
         indices = self.indices if indices is None else indices
         for_each(lambda part: loop(*part, self.pointer, indices, *arrays), self.parts)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pointer) - 1
 
 
 class ObservedEntries:
-    """Entries (row, column, value, weight) of a matrix, sorted by row and column.
+    """The observed entries of a matrix, in the memory of the CPU.
 
-    Products with dense factors take the memory of the entries and the factors; the
-    matrix itself is never formed. `column_order` sorts the entries by column and row.
+    Products with dense factors take memory for the entries and the factors only; the
+    matrix itself is formed by `dense` alone.
+
+    Parameters
+    ----------
+    rows, cols : array-like of int of shape (n_entries,)
+        The indices of the entries, in any order.
+    values : array-like of shape (n_entries,)
+    shape : tuple of (int, int)
+        Shape (m, n) of the matrix.
+    weight : array-like of shape (n_entries,), default=None
+        The weights of the entries, None for 1.
+
+    Attributes
+    ----------
+    rows, cols, values, weight : ndarray of shape (n_entries,)
+        The entries, sorted by row and column.
+    column_order : ndarray of int of shape (n_entries,)
+        The order that sorts the entries by column and row.
     """
 
-    def __init__(self, rows, cols, values, shape, weight=None):
-        # positions, sorted by SciPy in linear time; it adds up those of duplicates
+    def __init__(
+        self,
+        rows: Array,
+        cols: Array,
+        values: Array,
+        *,
+        shape: tuple[int, int],
+        weight: Array | None = None,
+    ):
+        # SciPy sorts the positions in linear time, and adds up those of duplicates
         positions = np.arange(len(values), dtype=_index_type(len(values)))
-        by_row = coo_array((positions, (rows, cols)), shape=shape).tocsr()
+        by_row: Any = coo_array((positions, (rows, cols)), shape=shape).tocsr()
         if by_row.nnz < len(values):
             raise ValueError(
                 f"{len(values) - by_row.nnz} of the entries are given more than once: "
@@ -56,52 +195,52 @@ class ObservedEntries:
             )
         by_row.sort_indices()
         order = by_row.data
-        self.shape = tuple(int(size) for size in shape)
+        self.shape = int(shape[0]), int(shape[1])
         self.values = np.asarray(values)[order]
         weight = np.ones(len(order)) if weight is None else np.asarray(weight)[order]
         self.weight = weight.astype(self.values.dtype, copy=False)
         by_row.data = positions
         by_column = by_row.tocsc()
-        self.column_order = by_column.data
-        self._by_row = _Layout(by_row.indptr, by_row.indices)
-        self._by_column = _Layout(by_column.indptr, by_column.indices)
+        self.column_order: IntArray = by_column.data
+        self._by_row = _CompressedRows(by_row.indptr, by_row.indices)
+        self._by_column = _CompressedRows(by_column.indptr, by_column.indices)
         self.rows = _repeated_rows(self._by_row)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.values)
 
     @property
-    def cols(self):
+    def cols(self) -> IntArray:
         """The column of each entry."""
         return self._by_row.indices
 
-    def row_counts(self):
+    def row_counts(self) -> IntArray:
         """Return the number of entries in each row."""
         return np.diff(self._by_row.pointer)
 
-    def column_counts(self):
+    def column_counts(self) -> IntArray:
         """Return the number of entries in each column."""
         return np.diff(self._by_column.pointer)
 
-    def by_row(self):
+    def by_row(self) -> Iterator[slice]:
         """Yield the slice of the entries of each row."""
         for start, stop in pairwise(self._by_row.pointer.tolist()):
             yield slice(start, stop)
 
-    def select(self, chosen):
-        """Return the entries where the boolean array `chosen` is true."""
-        fields = (self.rows, self.cols, self.values)
-        picked = (a[chosen] for a in fields)
-        return ObservedEntries(*picked, self.shape, self.weight[chosen])
+    def select(self, mask: BoolArray) -> "ObservedEntries":
+        """Return the entries where a boolean mask is True."""
+        rows, cols, values = self.rows[mask], self.cols[mask], self.values[mask]
+        weight = self.weight[mask]
+        return ObservedEntries(rows, cols, values, shape=self.shape, weight=weight)
 
-    def with_values(self, values):
-        """Return entries of other values at the same places."""
+    def with_values(self, values: FloatArray) -> Self:
+        """Return entries with other values at the same positions."""
         other = copy(self)
         other.values = values
         return other
 
-    def column_means(self):
-        """Return the weighted mean of each column; of an empty one, of all entries."""
+    def column_means(self) -> FloatArray:
+        """Return the weighted mean of each column; of all entries for empty columns."""
         n = self.shape[1]
         total = np.bincount(self.cols, self.weight, n)
         sums = np.bincount(self.cols, self.weight * self.values, n)
@@ -109,14 +248,14 @@ class ObservedEntries:
         means = np.divide(sums, total, out=np.full(n, overall), where=total > 0)
         return means.astype(self.values.dtype)
 
-    def less(self, means):
-        """Return the entries less a mean for each column."""
+    def subtract(self, means: FloatArray) -> Self:
+        """Return the entries minus a mean for each column."""
         return self.with_values(self.values - means[self.cols])
 
-    def transposed(self):
+    def transposed(self) -> "ObservedEntries":
         """Return the entries of the transposed matrix."""
         other = copy(self)
-        other.shape = self.shape[::-1]
+        other.shape = self.shape[1], self.shape[0]
         other.values = self.by_column(self.values)
         other.weight = self.by_column(self.weight)
         other._by_row, other._by_column = self._by_column, self._by_row
@@ -125,71 +264,80 @@ class ObservedEntries:
         other.column_order[self.column_order] = np.arange(len(self))
         return other
 
-    def asarray(self, a):
-        """Return an array of NumPy where the values of the entries are."""
+    def asarray(self, a: np.ndarray) -> np.ndarray:
+        """Return a NumPy array as it is."""
         return a
 
-    def to_numpy(self, a):
-        """Return an array that was computed from the entries as one of NumPy."""
+    def to_numpy(self, a: FloatArray) -> FloatArray:
+        """Return a NumPy array as it is."""
         return a
 
-    def dense(self):
-        """Return the matrix, zero where nothing is observed."""
+    def dense(self) -> FloatArray:
+        """Return the matrix, with zeros where no entry is observed."""
         out = np.zeros(self.shape, dtype=self.values.dtype)
         out[self.rows, self.cols] = self.values
         return out
 
-    def row_maxima(self, values):
-        """Return the largest of values that are positive in each row, zero without."""
+    def row_maxima(self, values: FloatArray) -> FloatArray:
+        """Return the largest of positive values in each row, 0 for empty rows."""
         out = np.zeros(self.shape[0], dtype=values.dtype)
         np.maximum.at(out, self.rows, values)
         return out
 
-    def hide(self, share, random_state):
-        """Return a mask of entries to hide: a random share of them, at least one."""
+    def draw_hidden(
+        self, share: float, random_state: np.random.RandomState
+    ) -> BoolArray:
+        """Return the mask of a random share of the entries, at least one of them."""
         hidden = np.zeros(len(self), dtype=bool)
         count = min(max(1, round(share * len(self))), len(self))
         hidden[random_state.choice(len(self), count, replace=False)] = True
         return hidden
 
-    def products(self, L, R):
-        """Return L_i · R_j at the entries."""
+    def products(self, L: FloatArray, R: FloatArray) -> FloatArray:
+        """Return L_i · R_j at the entries (i, j)."""
         out = np.empty(len(self), dtype=L.dtype)
         L, R = np.ascontiguousarray(L), np.ascontiguousarray(R)
-        self._by_row.each_part(_jit.sampled_products, L, R, out)
+        self._by_row.for_each_part(_jit.sampled_products, L, R, out)
         return out
 
-    def row_sums(self, values, R):
+    def row_sums(self, values: FloatArray, R: FloatArray) -> FloatArray:
         """Return S @ R, S the sparse matrix of `values` at the entries."""
         return _sums(self._by_row, values, R)
 
-    def column_sums(self, values, L):
+    def column_sums(self, values: FloatArray, L: FloatArray) -> FloatArray:
         """Return S.T @ L, S the sparse matrix of `values` at the entries."""
         return self.sums_by_column(self.by_column(values), L)
 
-    def sums_by_column(self, values, L):
-        """Return `column_sums` of values that are in the order of `by_column`."""
+    def sums_by_column(self, values: FloatArray, L: FloatArray) -> FloatArray:
+        """Return `column_sums` of values in the order of `by_column`."""
         return _sums(self._by_column, values, L)
 
-    def normal_row_sums(self, weight, L, R, columns):
+    def normal_row_sums(
+        self, weight: FloatArray, L: FloatArray, R: FloatArray, columns: slice
+    ) -> FloatArray:
         """Return S @ R[:, columns], S the sparse matrix of weight · (L_i · R_j)."""
-        return _normal_sums(self._by_row, weight, L, R, columns)
+        return _normal_sums(self._by_row, weight, L, R, columns=columns)
 
-    def normal_column_sums(self, weight, L, R, columns):
-        """Return S.T @ L[:, columns], S that of `normal_row_sums`; weights by column.
+    def normal_column_sums(
+        self, weight: FloatArray, L: FloatArray, R: FloatArray, columns: slice
+    ) -> FloatArray:
+        """Return S.T @ L[:, columns], S as in `normal_row_sums`, weights by column.
 
-        Products are computed anew, since to fetch them in another order takes longer.
+        The products are computed again: reading them in another order takes longer.
         """
-        return _normal_sums(self._by_column, weight, R, L, columns)
+        return _normal_sums(self._by_column, weight, R, L, columns=columns)
 
-    def by_column(self, values):
-        """Return values at the entries in the order of columns and rows."""
+    def by_column(self, values: FloatArray) -> FloatArray:
+        """Return values of the entries in the order of columns, then rows."""
         out = np.empty_like(values)
-        arrays = np.ascontiguousarray(values), out
-        self._by_column.each_part(_jit.gather, *arrays, indices=self.column_order)
+        self._by_column.for_each_part(
+            _jit.gather, np.ascontiguousarray(values), out, indices=self.column_order
+        )
         return out
 
-    def row_solves(self, V, penalty, weight):
+    def row_solves(
+        self, V: FloatArray, penalty: FloatArray, weight: FloatArray
+    ) -> FloatArray:
         """Return z_i = argmin Σ_j weight_ij (value_ij − V_j · z)² + Σ penalty z²."""
         V = np.ascontiguousarray(V)
         penalty = np.asarray(penalty, dtype=V.dtype)
@@ -197,48 +345,54 @@ class ObservedEntries:
             scaled = V / penalty
             return self.row_sums(self.dual_solves(scaled @ V.T, 1 / weight), scaled)
         out = np.empty((self.shape[0], V.shape[1]), dtype=V.dtype)
-        arrays = weight, self.values, V, penalty, out
-        self._by_row.each_part(_jit.row_solves, *arrays)
+        self._by_row.for_each_part(
+            _jit.row_solves, weight, self.values, V, penalty, out
+        )
         return out
 
-    def _has_short_rows(self, k):
-        """Return whether rows of k unknowns are solved faster by their entries."""
+    def _has_short_rows(self, k: int) -> bool:
+        """Return whether the dual systems of the rows are smaller, with k unknowns."""
         return k * self.shape[0] > len(self) and self.shape[1] <= _WIDEST_METRIC
 
-    def dual_solves(self, P, noise):
-        """Return (P_ii + diag(noise_i))⁻¹ values_i for each row, at the entries.
+    def dual_solves(self, P: FloatArray, noise: FloatArray) -> FloatArray:
+        """Return (P_ii + diag(noise_i))⁻¹ values_i of each row, at the entries.
 
-        P_ii is the metric P (n, n) between the columns observed in the row i.
+        P_ii is the metric P (n, n) between the columns observed in row i.
         """
         out = np.empty(len(self), dtype=P.dtype)
-        arrays = self.values, noise, np.ascontiguousarray(P), out
-        self._by_row.each_part(_jit.dual_solves, *arrays)
+        self._by_row.for_each_part(
+            _jit.dual_solves, self.values, noise, np.ascontiguousarray(P), out
+        )
         return out
 
 
 def _sums(layout, values, R):
+    """Return S @ R, S the sparse matrix of values in the order of a layout."""
     out = np.empty((len(layout), R.shape[1]), dtype=R.dtype)
-    layout.each_part(_jit.row_sums, values, np.ascontiguousarray(R), out)
+    layout.for_each_part(_jit.row_sums, values, np.ascontiguousarray(R), out)
     return out
 
 
-def _normal_sums(layout, weight, L, R, columns):
+def _normal_sums(layout, weight, L, R, *, columns):
+    """Return S @ R[:, columns], S the sparse matrix of weight · (L_i · R_j)."""
     first, stop, _ = columns.indices(R.shape[1])
     out = np.empty((len(layout), stop - first), dtype=L.dtype)
     L, R = np.ascontiguousarray(L), np.ascontiguousarray(R)
-    layout.each_part(_jit.normal_rows, weight, L, R, first, out)
+    layout.for_each_part(_jit.normal_rows, weight, L, R, first, out)
     return out
 
 
 def _repeated_rows(layout):
+    """Return the row of each entry of a layout."""
     rows = np.arange(len(layout), dtype=layout.indices.dtype)
     return np.repeat(rows, np.diff(layout.pointer))
 
 
 def _index_type(size):
+    """Return the integer type for so many positions."""
     return np.int32 if size < np.iinfo(np.int32).max else np.int64
 
 
-def degrees_of_freedom(rank, shape):
-    """Return the dimension of the manifold of matrices of a rank."""
+def degrees_of_freedom(rank: int, shape: tuple[int, int]) -> int:
+    """Return the dimension of the manifold of matrices with this rank and shape."""
     return rank * (sum(shape) - rank)

@@ -1,34 +1,41 @@
 """EntryRegressor: a completer as a regressor of (row, column) pairs."""
 
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from .._sklearn import HasMethods, restored_on_error
+from .._backend import Array, IntArray, Vector
+from .._sklearn import HasMethods, restored_on_error, validate_data
 from .._tables import HostScoreMixin, outer_placement_of, to_host
 
 
 class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
     """A completer as a regressor: X has pairs (row, column), y the entries there.
 
-    Cross-validation, GridSearchCV and learning curves split the rows of X; here those
-    are the entries of a matrix, so that they choose the parameters of a completer.
-    Entries often come sorted by row: let the splitter shuffle them.
+    Cross-validation, GridSearchCV and learning curves split the rows of X. Here those
+    rows are the entries of a matrix, so that these tools choose the parameters of a
+    completer. Entries often come sorted by row: use a splitter that shuffles them.
 
     Parameters
     ----------
     completer : completer
-        What is fitted, such as LinRFMCompleter.
+        The completer to fit, such as LinRFMCompleter.
     shape : tuple of (int, int), default=None
-        Number of rows and columns of the matrix. None takes the largest indices that
-        `fit` sees; give it where a split may miss the last row or column.
+        Number of rows and columns of the matrix. None takes the largest indices in
+        `fit`; give it if a split may lack the last row or column.
 
     Attributes
     ----------
     completer_ : completer
         The fitted completer.
     n_features_in_ : int
-        2.
+        Number of features.
+
+    See Also
+    --------
+    LinRFMCompleter : Low-rank completion of a matrix.
 
     Examples
     --------
@@ -42,8 +49,11 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
     >>> regressor = EntryRegressor(LinRFMCompleter(random_state=0), shape=full.shape)
     >>> grid = {"completer__max_rank": [1, 2]}
     >>> folds = KFold(3, shuffle=True, random_state=0)
-    >>> GridSearchCV(regressor, grid, cv=folds).fit(pairs, y).best_params_
+    >>> search = GridSearchCV(regressor, grid, cv=folds).fit(pairs, y)
+    >>> search.best_params_
     {'completer__max_rank': 2}
+    >>> round(float(search.best_score_), 3)
+    0.992
     """
 
     _parameter_constraints = {
@@ -51,12 +61,12 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
         "shape": ["array-like", None],
     }
 
-    def __init__(self, completer, shape=None):
+    def __init__(self, completer: BaseEstimator, shape: tuple[int, int] | None = None):
         self.completer = completer
         self.shape = shape
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Array, y: Vector, sample_weight: Vector | None = None) -> Self:
         """Fit the completer to entries.
 
         Parameters
@@ -64,9 +74,9 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
         X : array-like of int of shape (n_entries, 2)
             Pairs (row, column).
         y : array-like of shape (n_entries,)
-            The entries there.
+            The values of the entries.
         sample_weight : array-like of shape (n_entries,), default=None
-            Their weights; an entry of weight 0 counts as missing.
+            Weights of the entries; one of weight 0 counts as missing.
 
         Returns
         -------
@@ -80,13 +90,13 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
             shape = self.shape
             if shape is None:
                 shape = max(rows.max() + 1, 1), max(cols.max() + 1, 1)
-            completer = clone(self.completer)
+            completer: Any = clone(self.completer)
             self.completer_ = completer.fit_entries(
                 rows, cols, y, shape, sample_weight=sample_weight
             )
         return self
 
-    def predict(self, X):
+    def predict(self, X: Array) -> Array:
         """Predict entries.
 
         Parameters
@@ -97,26 +107,28 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_entries,)
+            The predictions.
         """
         check_is_fitted(self)
         placement = outer_placement_of(None, X)
-        given = validate_data(self, placement.read(X), dtype=None, reset=False)
-        return placement.to_caller(self.completer_.predict_entries(*_pairs(given)))
+        pairs = validate_data(self, placement.read(X), dtype=None, reset=False)
+        rows, cols = _pairs(pairs)
+        return placement.to_caller(self.completer_.predict_entries(rows, cols))
 
 
-def _pairs(X):
+def _pairs(X: Array) -> tuple[IntArray, IntArray]:
     """Return the two columns of X as integers."""
     if X.shape[1] != 2:
         raise ValueError(
             f"X must have two columns, the row and the column of each entry; it has "
             f"{X.shape[1]}."
         )
-    whole = np.issubdtype(X.dtype, np.integer)
-    if not whole and np.issubdtype(X.dtype, np.floating):
-        whole = bool(np.all(X == np.floor(X)))
-    if not whole:
+    is_whole = np.issubdtype(X.dtype, np.integer)
+    if not is_whole and np.issubdtype(X.dtype, np.floating):
+        is_whole = bool(np.all(X == np.floor(X)))
+    if not is_whole:
         raise ValueError(
-            "X must hold integers, the row and the column of each entry. Code labels "
+            "X must hold integers, the row and the column of each entry. Encode labels "
             "first, for example by OrdinalEncoder."
         )
     index = X.astype(np.int64)

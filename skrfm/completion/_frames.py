@@ -1,31 +1,38 @@
 """Data frames: the labels of rows and columns, and results that keep them."""
 
+from typing import Any
+
+from .._backend import FloatArray, Table
 from .._sklearn import output_container
 
 
-def index_of(X, axis=0):
-    """Return the labels of the rows or columns of a data frame, None of an array."""
+def index_of(X: Table, axis: int = 0) -> Any:
+    """Return the unique labels of the rows or columns of a pandas data frame.
+
+    Return None for an array, and if labels are repeated.
+    """
     if not hasattr(X, "iloc"):
         return None
     index = (X.index, X.columns)[axis]
     return index if index.is_unique else None
 
 
-def as_given(completer, X, completed):
+def as_given(completer: Any, X: Table, completed: FloatArray) -> Table:
     """Return a completed X as a data frame with the labels of X, if X is one.
 
-    Not so where `set_output` asks for some other kind. Names that the completer was not
-    fitted with are not those of its columns.
+    Return the array if `set_output` asks for another container. The columns keep the
+    names of X only if the completer was fitted with names, or if some are not strings.
     """
     if output_container(completer) != "default":
         return completed
-    frame = hasattr(X, "iloc")
-    if not frame and not hasattr(X, "with_columns"):  # pandas and polars have one
+    is_pandas = hasattr(X, "iloc")
+    is_polars = not is_pandas and hasattr(X, "with_columns")
+    if not is_pandas and not is_polars:
         return completed
     columns = X.columns
-    strange = not hasattr(completer, "feature_names_in_")
-    if strange and all(isinstance(name, str) for name in columns):
+    fitted_with_names = hasattr(completer, "feature_names_in_")
+    if not fitted_with_names and all(isinstance(name, str) for name in columns):
         columns = completer.get_feature_names_out()
-    if frame:
+    if is_pandas:
         return type(X)(completed, index=X.index, columns=columns)
     return type(X)(completed, schema=list(columns))

@@ -1,31 +1,40 @@
-"""From what a user passes to observed entries, and what is wrong with them."""
+"""From the input of a completer to observed entries, with its errors and warnings."""
 
 import math
-import warnings
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_array, column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
-from .._sklearn import check_sample_weight
+from .._backend import Array, BoolArray, FloatArray, IntArray, Table
+from .._sklearn import check_array, check_sample_weight, validate_data, warn
 from ..exceptions import NumericalWarning
 from ._entries import ObservedEntries, degrees_of_freedom
 
 _DTYPES = [np.float64, np.float32]
-# how many rows or columns a message names
-_NAMED = 5
-# the most singular vectors that are looked for where max_rank is None
-_MAX_RANK = 100
-# with fewer entries than so many times the degrees of freedom, completion is a guess
-_OVERSAMPLING = 1.2
+# The most rows or columns that a message names.
+_MOST_NAMES = 5
+# The largest rank where max_rank is None: bounds time and memory.
+_LARGEST_RANK = 100
+# With fewer entries than so many times the degrees of freedom, many matrices fit them.
+_LEAST_OVERSAMPLING = 1.2
 
 
-def entries_of(estimator, X, *, reset):
+def entries_of(estimator: Any, X: Table, *, reset: bool) -> ObservedEntries:
     """Return the observed entries of a dense or sparse matrix.
 
-    In a dense one the entries equal to `missing_values` are missing, in a sparse one
-    those that are not stored.
+    In a dense matrix the entries equal to `missing_values` are missing, in a sparse
+    one those that are not stored.
+
+    Parameters
+    ----------
+    estimator : completer
+    X : array-like, sparse matrix or data frame of shape (m, n)
+    reset : bool
+        Whether to set `n_features_in_` and `feature_names_in_`, or to check X against
+        them.
     """
     nan_is_missing = is_nan(estimator.missing_values)
     X = validate_data(
@@ -40,44 +49,52 @@ def entries_of(estimator, X, *, reset):
         stored = X.tocoo()
         if np.isnan(stored.data).any():
             raise ValueError(
-                "X is sparse and stores NaN. Of a sparse X the stored entries are the "
-                "observed ones: leave out what is missing."
+                "X is sparse and stores NaN. The stored entries of a sparse X are the "
+                "observed ones: leave out missing entries."
             )
-        return ObservedEntries(stored.row, stored.col, stored.data, X.shape)
+        return ObservedEntries(stored.row, stored.col, stored.data, shape=X.shape)
     rows, cols = np.nonzero(observed_mask(X, estimator.missing_values))
-    return ObservedEntries(rows, cols, X[rows, cols], X.shape)
+    return ObservedEntries(rows, cols, X[rows, cols], shape=X.shape)
 
 
-def is_nan(value):
+def is_nan(value: float) -> bool:
     """Return whether a value is NaN."""
     return isinstance(value, float) and math.isnan(value)
 
 
-def observed_mask(X, missing_values):
-    """Return where a dense X is observed."""
+def observed_mask(X: FloatArray, missing_values: float) -> BoolArray:
+    """Return the mask of the observed entries of a dense X."""
     return ~np.isnan(X) if is_nan(missing_values) else X != missing_values
 
 
-def entries_from_triplets(rows, cols, values, shape, sample_weight):
+def entries_from_triplets(
+    rows: Array,
+    cols: Array,
+    values: Array,
+    *,
+    shape: tuple[int, int],
+    sample_weight: Array | None,
+) -> ObservedEntries:
     """Return the entries given as index arrays; weight 0 leaves an entry out."""
     values = column_or_1d(check_array(values, ensure_2d=False, dtype=_DTYPES))
     shape = check_shape(shape)
     rows, cols = check_indices(rows, cols, shape)
-    if not len(rows) == len(values):
+    if len(rows) != len(values):
         raise ValueError(
             f"rows, cols and values must have one element for each entry; they have "
             f"{len(rows)}, {len(cols)} and {len(values)}."
         )
     if sample_weight is None:
-        return ObservedEntries(rows, cols, values, shape)
+        return ObservedEntries(rows, cols, values, shape=shape)
     weight = check_sample_weight(
         sample_weight, values, dtype=np.float64, ensure_non_negative=True
     )
     kept = weight > 0
-    return ObservedEntries(rows[kept], cols[kept], values[kept], shape, weight[kept])
+    rows, cols, values, weight = rows[kept], cols[kept], values[kept], weight[kept]
+    return ObservedEntries(rows, cols, values, shape=shape, weight=weight)
 
 
-def check_shape(shape):
+def check_shape(shape: tuple[int, int]) -> tuple[int, int]:
     """Return a shape (m, n) of two positive integers."""
     try:
         m, n = (int(size) for size in shape)
@@ -90,33 +107,39 @@ def check_shape(shape):
     return m, n
 
 
-def check_indices(rows, cols, shape):
+def check_indices(
+    rows: Array, cols: Array, shape: tuple[int, int]
+) -> tuple[IntArray, IntArray]:
     """Return row and column indices as integer arrays within the shape."""
-    checked = []
-    for name, index, size in zip(("rows", "cols"), (rows, cols), shape, strict=True):
-        index = column_or_1d(np.asarray(index))
-        index = index if index.size else index.astype(np.intp)
-        if not np.issubdtype(index.dtype, np.integer):
-            raise ValueError(
-                f"{name} must hold integers, the indices of entries; its dtype is "
-                f"{index.dtype}."
-            )
-        if index.size and (index.min() < 0 or index.max() >= size):
-            raise ValueError(
-                f"{name} must lie in 0 … {size - 1}; it reaches from {index.min()} to "
-                f"{index.max()}."
-            )
-        checked.append(index)
-    if len(checked[0]) != len(checked[1]):
+    rows = _check_index(rows, "rows", shape[0])
+    cols = _check_index(cols, "cols", shape[1])
+    if len(rows) != len(cols):
         raise ValueError(
-            f"rows and cols must be as long as each other; they have "
-            f"{len(checked[0])} and {len(checked[1])} elements."
+            f"rows and cols must be as long as each other; they have {len(rows)} and "
+            f"{len(cols)} elements."
         )
-    return checked
+    return rows, cols
 
 
-def require_entries(entries):
-    """Raise ValueError where nothing is observed."""
+def _check_index(index: Array, name: str, size: int) -> IntArray:
+    """Return an argument as an array of indices below `size`."""
+    index = column_or_1d(np.asarray(index))
+    index = index if index.size else index.astype(np.intp)
+    if not np.issubdtype(index.dtype, np.integer):
+        raise ValueError(
+            f"{name} must hold integers, the indices of entries; its dtype is "
+            f"{index.dtype}."
+        )
+    if index.size and (index.min() < 0 or index.max() >= size):
+        raise ValueError(
+            f"{name} must lie in 0 … {size - 1}; it reaches from {index.min()} to "
+            f"{index.max()}."
+        )
+    return index
+
+
+def require_entries(entries: ObservedEntries) -> None:
+    """Raise ValueError if no entry is observed."""
     if len(entries) == 0:
         raise ValueError(
             "All entries of X are missing: at least one has to be observed. In a dense "
@@ -125,30 +148,35 @@ def require_entries(entries):
         )
 
 
-def warn_of_empty(entries, stacklevel):
-    """Warn of rows and columns of which nothing is observed."""
-    parts = (("row", entries.row_counts()), ("column", entries.column_counts()))
-    for name, counts in parts:
+def warn_of_empty(entries: ObservedEntries) -> None:
+    """Warn of rows and columns without an observed entry."""
+    for name, counts in (
+        ("row", entries.row_counts()),
+        ("column", entries.column_counts()),
+    ):
         empty = np.flatnonzero(counts == 0)
-        if len(empty):
-            named = ", ".join(map(str, empty[:_NAMED]))
-            more = ", …" if len(empty) > _NAMED else ""
-            warnings.warn(
-                f"{len(empty)} {name}{'s' * (len(empty) > 1)} of X without any "
-                f"observed entry ({named}{more}): nothing tells what belongs there, "
-                "and 0, or with center=True the mean of the column, is filled in.",
+        if len(empty) > 0:
+            plural = "s" if len(empty) > 1 else ""
+            names = ", ".join(map(str, empty[:_MOST_NAMES]))
+            more = ", …" if len(empty) > _MOST_NAMES else ""
+            warn(
+                f"{len(empty)} {name}{plural} of X without any observed entry "
+                f"({names}{more}): 0, or with center=True the mean of the column, is "
+                "filled in.",
                 NumericalWarning,
-                stacklevel=stacklevel + 1,
             )
 
 
-def largest_rank(max_rank, entries):
-    """Return `max_rank`, checked, or what the entries could tell of a matrix."""
+def largest_rank(max_rank: int | None, entries: ObservedEntries) -> int:
+    """Return `max_rank`, checked; if it is None, the largest that entries determine.
+
+    That rank has at most as many degrees of freedom as entries are observed.
+    """
     smaller = min(entries.shape)
     if max_rank is None:
-        ranks = range(1, min(smaller, _MAX_RANK) + 1)
-        free = (degrees_of_freedom(rank, entries.shape) for rank in ranks)
-        return max(1, sum(count <= len(entries) for count in free))
+        ranks = range(1, min(smaller, _LARGEST_RANK) + 1)
+        freedoms = (degrees_of_freedom(rank, entries.shape) for rank in ranks)
+        return max(1, sum(freedom <= len(entries) for freedom in freedoms))
     if max_rank > smaller:
         raise ValueError(
             f"max_rank={max_rank} is more than {smaller}, the smaller side of X and "
@@ -157,22 +185,22 @@ def largest_rank(max_rank, entries):
     return max_rank
 
 
-def warn_of_trouble(found, entries, stacklevel):
-    """Warn where a completion is not to be trusted."""
-    if not found.converged:
-        warnings.warn(
-            f"The completion had not come to an end after {len(found.history)} "
-            "iterations: raise max_iter, or tol.",
-            ConvergenceWarning,
-            stacklevel=stacklevel + 1,
-        )
-    free = degrees_of_freedom(found.iterate.rank, entries.shape)
-    graded = found.iterate.graded  # shrunk in all directions: no rank is claimed
-    if not graded and len(entries) < min(_OVERSAMPLING * free, np.prod(entries.shape)):
-        warnings.warn(
-            f"A matrix of rank {found.iterate.rank} has {free} degrees of freedom, and "
-            f"only {len(entries)} entries are observed: many matrices fit them about "
-            "as well. Lower max_rank, or observe more.",
+def warn_of_iterations(n_iter: int) -> None:
+    """Warn of a completion that did not converge."""
+    warn(
+        f"The completion did not converge in {n_iter} iterations: raise max_iter or "
+        "tol.",
+        ConvergenceWarning,
+    )
+
+
+def warn_of_few_entries(entries: ObservedEntries, rank: int) -> None:
+    """Warn if the entries hardly determine a matrix of this rank."""
+    freedom = degrees_of_freedom(rank, entries.shape)
+    if len(entries) < min(_LEAST_OVERSAMPLING * freedom, np.prod(entries.shape)):
+        warn(
+            f"A matrix of rank {rank} has {freedom} degrees of freedom, and only "
+            f"{len(entries)} entries are observed: many matrices fit them about as "
+            "well. Lower max_rank, or observe more.",
             NumericalWarning,
-            stacklevel=stacklevel + 1,
         )

@@ -1,19 +1,46 @@
-"""What a model gains from more rows: a scaling law, and its picture."""
+"""Scores against the number of rows: a scaling law, and its plot."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import linregress
-from sklearn.base import clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.model_selection import (
     ShuffleSplit,
     StratifiedShuffleSplit,
     learning_curve,
 )
 
+from .._backend import FloatArray, Seed, Table, Vector
 from ..transfer import TransferKernel
 
-_ALONE = "no transfer"
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """The least squares line of the scores of one estimator."""
+
+    slope: float
+    intercept: float
+    slope_error: float
+    intercept_error: float
+    error: float
+
+    @classmethod
+    def fit(cls, sizes, scores):
+        """Fit the line to the mean scores (n_sizes,) of a table of scores."""
+        means, x = np.nanmean(scores, axis=1), np.log(sizes)
+        line = linregress(x, means)
+        # two sizes determine the line, and leave nothing to estimate its errors from
+        has_errors = len(sizes) > 2
+        residuals = means - line.slope * x - line.intercept
+        return cls(
+            slope=float(line.slope),
+            intercept=float(line.intercept),
+            slope_error=float(line.stderr) if has_errors else np.nan,
+            intercept_error=float(line.intercept_stderr) if has_errors else np.nan,
+            error=float(np.sqrt(np.mean(residuals**2))),
+        )
 
 
 @dataclass(frozen=True)
@@ -23,9 +50,9 @@ class ScalingLaw:
     Attributes
     ----------
     train_sizes : ndarray of shape (n_sizes,)
-        Numbers of rows.
+        Numbers of training rows.
     scores : dict of str to ndarray of shape (n_sizes, n_repeats)
-        Scores on other rows, for each name.
+        Scores on test rows, by name.
     slope, intercept : dict of str to float
         a and b of the least squares fit of a·log(n) + b, with the natural logarithm, to
         the mean scores.
@@ -35,21 +62,22 @@ class ScalingLaw:
         Root mean square deviation of the mean scores from the law.
     """
 
-    train_sizes: np.ndarray
-    scores: dict
-    slope: dict
-    intercept: dict
-    slope_error: dict
-    intercept_error: dict
-    error: dict
+    train_sizes: FloatArray
+    scores: dict[str, FloatArray]
+    slope: dict[str, float]
+    intercept: dict[str, float]
+    slope_error: dict[str, float]
+    intercept_error: dict[str, float]
+    error: dict[str, float]
 
     @classmethod
-    def fit(cls, train_sizes, scores):
+    def fit(cls, train_sizes: ArrayLike, scores: dict[str, ArrayLike]) -> "ScalingLaw":
         """Fit the law to scores.
 
         Parameters
         ----------
         train_sizes : array-like of shape (n_sizes,)
+            Numbers of training rows.
         scores : dict of str to array-like of shape (n_sizes, n_repeats)
             NaN where there is no score.
 
@@ -60,22 +88,34 @@ class ScalingLaw:
         sizes = np.asarray(train_sizes, dtype=float)
         if sizes.ndim != 1 or len(np.unique(sizes)) < 2 or sizes.min() < 1:
             raise ValueError(
-                "A law needs two different train_sizes or more, each at least 1; got "
-                f"{train_sizes!r}."
+                "train_sizes must hold two different sizes or more, each at least 1; "
+                f"got {train_sizes!r}."
             )
         scores = {name: np.asarray(table, float) for name, table in scores.items()}
-        parts = {name: _fit(sizes, table) for name, table in scores.items()}
-        columns = zip(*parts.values(), strict=True)
-        return cls(sizes, scores, *(dict(zip(parts, c, strict=True)) for c in columns))
+        lines = {name: _Line.fit(sizes, table) for name, table in scores.items()}
 
-    def predict(self, name, n):
-        """Return the score that the law gives for numbers of rows.
+        def by_name(figure):
+            return {name: getattr(line, figure) for name, line in lines.items()}
+
+        return cls(
+            train_sizes=sizes,
+            scores=scores,
+            slope=by_name("slope"),
+            intercept=by_name("intercept"),
+            slope_error=by_name("slope_error"),
+            intercept_error=by_name("intercept_error"),
+            error=by_name("error"),
+        )
+
+    def predict(self, name: str, n: ArrayLike) -> FloatArray:
+        """Predict the scores at numbers of training rows.
 
         Parameters
         ----------
         name : str
-            One of `scores`.
+            One of the names of `scores`.
         n : array-like of float
+            Numbers of training rows.
 
         Returns
         -------
@@ -84,30 +124,19 @@ class ScalingLaw:
         return self.slope[name] * np.log(n) + self.intercept[name]
 
 
-def _fit(sizes, table):
-    """Return slope, intercept, their errors, and that of the law."""
-    means = np.nanmean(table, axis=1)
-    x = np.log(sizes)
-    law = linregress(x, means)
-    errors = (law.stderr, law.intercept_stderr) if len(sizes) > 2 else (np.nan,) * 2
-    rest = means - law.slope * x - law.intercept
-    figures = law.slope, law.intercept, *errors, np.sqrt(np.mean(rest**2))
-    return [float(figure) for figure in figures]
-
-
 def scaling_law(
-    estimator,
-    X,
-    y,
+    estimator: BaseEstimator | dict[str, BaseEstimator],
+    X: Table,
+    y: Vector,
     *,
-    train_sizes,
-    n_repeats=20,
-    test_size=0.25,
+    train_sizes: ArrayLike,
+    n_repeats: int = 20,
+    test_size: float | int = 0.25,
     scoring=None,
-    n_jobs=None,
-    random_state=None,
-):
-    """Score estimators on growing numbers of rows, and fit a law to the scores.
+    n_jobs: int | None = None,
+    random_state: Seed = None,
+) -> ScalingLaw:
+    """Score estimators that are fitted to more and more rows, and fit a law.
 
     Parameters
     ----------
@@ -118,17 +147,17 @@ def scaling_law(
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Their targets.
     train_sizes : array-like of int
-        Numbers of rows to fit on, at least two of them.
+        Numbers of training rows, at least two.
     n_repeats : int, default=20
-        Number of random splits; all estimators and sizes have the same, the smaller
-        number of rows among the larger.
+        Number of random splits. They are the same for all estimators, and the rows of a
+        smaller training set are among those of a larger.
     test_size : float or int, default=0.25
         Share, or number, of the rows that are scored.
     scoring : str or callable, default=None
-        As of scikit-learn; None is the estimator's own score.
-    n_jobs : int, default=None
+        As in scikit-learn; None is the score of the estimator.
+    n_jobs : int or None, default=None
         Number of fits at the same time.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState or None, default=None
         Seeds the splits.
 
     Returns
@@ -147,24 +176,26 @@ def scaling_law(
     >>> y = X.sum(axis=1) + X[:, 0] + 0.5 * rng.normal(size=300)
     >>> model = TransferKernel(source, Ridge(), method="translation")
     >>> law = scaling_law(model, X, y, train_sizes=[10, 20, 40], random_state=0)
-    >>> bool(law.predict("transfer", 10) > law.predict("no transfer", 10))
-    True
+    >>> law.predict("transfer", [10, 20]).round(2)
+    array([0.95, 0.96])
+    >>> law.predict("no transfer", [10, 20]).round(2)
+    array([0.44, 0.73])
     """
-    estimators = _named(estimator)
-    some = next(iter(estimators.values()))
-    kind = StratifiedShuffleSplit if is_classifier(some) else ShuffleSplit
-    splitter = kind(n_repeats, test_size=test_size, random_state=random_state)
+    estimators = _by_name(estimator)
+    first = next(iter(estimators.values()))
+    splitter_class = StratifiedShuffleSplit if is_classifier(first) else ShuffleSplit
+    splitter = splitter_class(n_repeats, test_size=test_size, random_state=random_state)
     splits = list(splitter.split(X, y))
     sizes = np.unique(np.asarray(train_sizes, dtype=int))
-    most = len(splits[0][0])
-    if sizes.size and sizes[-1] > most:
+    n_train = len(splits[0][0])
+    if sizes.size and sizes[-1] > n_train:
         raise ValueError(
-            f"train_sizes reaches {sizes[-1]}, but only {most} rows are left beside "
+            f"train_sizes reaches {sizes[-1]}, but only {n_train} rows remain beside "
             f"the test rows: lower it, or test_size={test_size}."
         )
     scores = {}
     for name, model in estimators.items():
-        scores[name] = learning_curve(
+        _, _, scores[name] = learning_curve(
             model,
             X,
             y,
@@ -172,51 +203,59 @@ def scaling_law(
             cv=splits,
             scoring=scoring,
             n_jobs=n_jobs,
-        )[2]
+        )
     return ScalingLaw.fit(sizes, scores)
 
 
-def _named(estimator):
-    """Return estimators by name."""
+def _by_name(estimator):
+    """Return the estimators to score, by name."""
     if isinstance(estimator, dict):
         return estimator
     if not isinstance(estimator, TransferKernel):
         return {type(estimator).__name__: estimator}
     alone = clone(estimator).set_params(method="none")
-    return {"transfer": estimator, _ALONE: alone}
+    return {"transfer": estimator, "no transfer": alone}
 
 
 class ScalingLawDisplay:
-    """Scores against the logarithm of the number of rows, with the fitted law.
+    """Plot of scores against the logarithm of the number of rows, with the law.
 
     Parameters
     ----------
     law : ScalingLaw
-        What `scaling_law` returns.
+        The result of `scaling_law`.
     score_name : str, default="score"
         Label of the axis of scores.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where the law was drawn.
+        The axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        The figure of the plot.
     errorbar_ : dict of str to matplotlib ErrorbarContainer
         Mean scores with their standard errors.
     line_ : dict of str to matplotlib Line2D
         The laws.
     """
 
-    def __init__(self, law, *, score_name="score"):
+    def __init__(self, law: ScalingLaw, *, score_name: str = "score"):
         self.law = law
         self.score_name = score_name
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, y, *, train_sizes, ax=None, score_name="score", **options
-    ):
-        """Score estimators on growing numbers of rows, and draw the scores.
+        cls,
+        estimator: BaseEstimator | dict[str, BaseEstimator],
+        X: Table,
+        y: Vector,
+        *,
+        train_sizes: ArrayLike,
+        ax=None,
+        score_name: str = "score",
+        **options,
+    ) -> "ScalingLawDisplay":
+        """Score estimators that are fitted to more and more rows, and plot the scores.
 
         Parameters
         ----------
@@ -227,9 +266,9 @@ class ScalingLawDisplay:
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Their targets.
         train_sizes : array-like of int
-            Numbers of rows to fit on.
+            Numbers of training rows.
         ax : matplotlib Axes, default=None
-            Where to draw; None is a new figure.
+            The axes to draw on; None makes a new figure.
         score_name : str, default="score"
             Label of the axis of scores.
         **options : dict
@@ -242,13 +281,13 @@ class ScalingLawDisplay:
         law = scaling_law(estimator, X, y, train_sizes=train_sizes, **options)
         return cls(law, score_name=score_name).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw scores and laws.
+    def plot(self, ax=None) -> "ScalingLawDisplay":
+        """Plot the scores and the laws.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None is a new figure.
+            The axes to draw on; None makes a new figure.
 
         Returns
         -------
@@ -256,7 +295,8 @@ class ScalingLawDisplay:
         """
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots()[1] if ax is None else ax
+        if ax is None:
+            _, ax = plt.subplots()
         law, self.errorbar_, self.line_ = self.law, {}, {}
         sizes = law.train_sizes
         fine = np.geomspace(sizes.min(), sizes.max(), 100)

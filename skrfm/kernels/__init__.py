@@ -1,15 +1,14 @@
 """Kernel functions, by name or as objects that hold their shape parameters.
 
-A string such as ``"laplace"`` stands for the object with default parameters; a
-search over ``kernel__exponent`` needs the object, for a string has no parameters.
+A name such as ``"laplace"`` stands for the object with default parameters. A search
+over ``kernel__exponent`` needs the object, since a string has no parameters.
 """
 
 from .._sklearn import set_public_module
 from ._base import InnerProductKernel, Kernel, RadialKernel
 from ._convolutional import CNTK
-from ._coordinate import L1Laplace, LpqLaplace
+from ._distance import Gaussian, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
 from ._duals import DualActivation
-from ._radial import Gaussian, GeneralizedLaplace, Laplace
 from ._tangent import NNGP, NTK
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "get_kernel",
 ]
 
-
 #: the kernels that have a name
 KERNELS = {
     "laplace": Laplace,
@@ -40,8 +38,17 @@ KERNELS = {
     "ntk": NTK,
 }
 
+# what to do instead, for names of scikit-learn
+_HINTS = {
+    "laplacian": 'scikit-learn\'s "laplacian" is "l1_laplace" here (with bandwidth = '
+    '1/gamma); "laplace" is the kernel of the Euclidean distance.',
+    "rbf": 'scikit-learn\'s "rbf" is "gaussian" here.',
+    "precomputed": "The AGOP needs the gradients of the kernel, which a precomputed "
+    "matrix does not have.",
+}
 
-def get_kernel(kernel):
+
+def get_kernel(kernel: str | Kernel) -> Kernel:
     """Return a validated kernel object.
 
     Parameters
@@ -53,6 +60,7 @@ def get_kernel(kernel):
     Returns
     -------
     Kernel
+        The object itself, or a new one with the default parameters.
 
     Examples
     --------
@@ -60,31 +68,24 @@ def get_kernel(kernel):
     >>> get_kernel("gaussian")
     Gaussian()
     """
-    if isinstance(kernel, str):
-        if kernel not in KERNELS:
-            hint = ""
-            if kernel == "laplacian":
-                hint = (
-                    ' scikit-learn\'s "laplacian" is "l1_laplace" here (with bandwidth '
-                    '= 1/gamma); "laplace" is the kernel of the Euclidean distance.'
-                )
-            elif kernel in ("rbf", "precomputed"):
-                hint = {
-                    "rbf": ' scikit-learn\'s "rbf" is "gaussian" here.',
-                    "precomputed": " The AGOP needs the gradients of the kernel, which "
-                    "a precomputed matrix does not have.",
-                }[kernel]
-            raise ValueError(
-                f"Unknown kernel {kernel!r}: pass one of {sorted(KERNELS)} or an "
-                f"object from skrfm.kernels.{hint}"
-            )
-        kernel = KERNELS[kernel]()
-    elif not isinstance(kernel, Kernel):
+    found = _named_kernel(kernel) if isinstance(kernel, str) else kernel
+    if not isinstance(found, Kernel):
         raise ValueError(
             f"kernel must be a name or an object from skrfm.kernels, got {kernel!r}."
         )
-    kernel.validate()
-    return kernel
+    found.validate()
+    return found
+
+
+def _named_kernel(name):
+    """Return the kernel of a name, with default parameters."""
+    if name not in KERNELS:
+        message = (
+            f"Unknown kernel {name!r}: pass one of {sorted(KERNELS)} or an object "
+            f"from skrfm.kernels. {_HINTS.get(name, '')}"
+        )
+        raise ValueError(message.rstrip())
+    return KERNELS[name]()
 
 
 set_public_module(

@@ -1,147 +1,210 @@
-"""What every kernel has: shape parameters, values, slopes and a profile."""
+"""The base classes of kernels: shape parameters, values and gradients."""
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
-from .._backend import NumpyBackend
+from .._backend import Array, FloatArray, Namespace, NumpyBackend, Table
 
 
 class Kernel(BaseEstimator):
     """Base class of the kernels, most of them k(t, z) = φ(‖t − z‖_p^p).
 
-    A kernel holds the parameters of its shape only. The bandwidth is passed to
-    it, and the feature metric has been applied to the rows before it sees them.
+    A kernel holds the parameters of its shape only. The bandwidth is passed to its
+    methods, and the rows have been mapped by the feature metric before.
 
     A new kernel of the Euclidean distance subclasses `RadialKernel` and defines
-    `value` and `slope` in array code; that is all it needs. One whose φ is
-    exp(−(scale · u)^exponent) subclasses `PowerExponential` as well and defines
-    `_profile` in their place, and then runs in compiled code.
+    `value` and `slope` in array code; that is all it needs. A kernel with
+    φ(u) = exp(−(scale · u)^exponent) subclasses `PowerExponential` as well and defines
+    `_profile` in their place, and is then computed in compiled code.
+
+    Attributes
+    ----------
+    norm_order : float
+        Order p of the norm ‖t − z‖_p that the kernel is a function of.
+    coordinatewise : bool
+        Whether gradients are computed coordinate by coordinate, as for the L1 and Lp
+        distances; the metric is diagonal then.
+    of_inner_products : bool
+        Whether the kernel is a function of inner products and norms, not of distances.
     """
 
-    #: order p of the norm that the kernel is a function of
-    norm_order = 2
-
-    #: whether the gradient is a sum over single coordinates, not over differences
-    coordinatewise = False
-
-    #: whether it is a function of inner products and norms, not of distances
-    of_inner_products = False
+    norm_order: float = 2
+    coordinatewise: bool = False
+    of_inner_products: bool = False
 
     def validate(self):
         """Raise ValueError if a shape parameter is out of range."""
 
-    def value(self, u, bandwidth, xp):
-        """Kernel values where u = ‖t − z‖_p^p; the value at u = 0 is 1."""
+    def value(self, u: Array, bandwidth: float, xp: Namespace) -> Array:
+        """Return kernel values of distance powers; the value at u = 0 is 1.
+
+        Parameters
+        ----------
+        u : array
+            Powers of distances, u = ‖t − z‖_p^p.
+        bandwidth : float
+        xp : namespace
+            The array namespace of u.
+
+        Returns
+        -------
+        array of the shape of u
+        """
         raise NotImplementedError
 
-    def slope(self, u, k, bandwidth, xp):
-        """Return w with ∇_t k(t, z) = w |t − z|^(p−1) sign(t − z); 0 where u = 0."""
+    def slope(self, u: Array, k: Array, bandwidth: float, xp: Namespace) -> Array:
+        """Return w with ∇_t k(t, z) = w |t − z|^(p−1) sign(t − z).
+
+        Parameters
+        ----------
+        u : array
+            Powers of distances, u = ‖t − z‖_p^p.
+        k : array of the shape of u
+            The kernel values of u.
+        bandwidth : float
+        xp : namespace
+            The array namespace of u.
+
+        Returns
+        -------
+        array of the shape of u
+            0 where u is 0.
+        """
         raise NotImplementedError
 
-    def profile(self, bandwidth):
-        """Parameters (scale, exponent, order, floor) for compiled code, or None."""
+    def profile(self, bandwidth: float) -> tuple[float, float, float, float] | None:
+        """Return the parameters of compiled code, None for array code.
+
+        They are (scale, exponent, order, floor), as in `PowerExponential`.
+        """
         return None
 
-
-class RadialKernel(Kernel):
-    """Base class of the kernels of the Euclidean distance, u = ‖t − z‖²."""
-
-
-class InnerProductKernel(Kernel):
-    """Base class of the kernels of ⟨t, z⟩, ‖t‖² and ‖z‖².
-
-    `augment` maps rows to those whose inner products count. The others take gaps
-    om = 1 − cos and op = 1 + cos of the angle between two such rows, which keep the
-    digits of rows that are nearly parallel, and their square norms a and c.
-    """
-
-    of_inner_products = True
-
-    def augment(self, X, bandwidth, xp):
-        """Return the rows whose inner products the kernel is a function of."""
-        return X / bandwidth
-
-    def of_angles(self, om, op, a, c, xp):
-        """Return kernel values."""
-        raise NotImplementedError
-
-    def network(self):
-        """Return what compiled code knows the kernel by, or None."""
-        return None
-
-    def gradient_of_angles(self, om, op, a, c, xp):
-        """Return (value, its derivative by the inner product, its derivative by a)."""
-        raise NotImplementedError
-
-    def kernel_matrix(self, X, Z=None, *, bandwidth=1.0):
+    def kernel_matrix(
+        self, X: Table, Z: Table = None, *, bandwidth: float = 1.0
+    ) -> FloatArray:
         """Return the kernel between the rows of X and of Z, or of X itself.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
+            Rows.
         Z : array-like of shape (m, d), default=None
+            Other rows; None compares `X` with itself.
         bandwidth : float, default=1.0
-            What rows are divided by.
+            The bandwidth L, which rows are divided by.
 
         Returns
         -------
         ndarray of shape (n, m)
+            In float32 where `X` is, in float64 otherwise.
         """
         self.validate()
-        dtype = [np.float64, np.float32]
-        X = check_array(X, dtype=dtype)
+        X = check_array(X, dtype=[np.float64, np.float32])
         Z = X if Z is None else check_array(Z, dtype=X.dtype)
         if X.shape[1] != Z.shape[1]:
             raise ValueError(
-                f"X and Z must have as many columns as each other; they have "
+                f"X and Z must have the same number of columns; they have "
                 f"{X.shape[1]} and {Z.shape[1]}."
             )
         return NumpyBackend().cross(self, X, Z, bandwidth)
 
 
-class PowerExponential:
-    """Mixin of the kernels exp(−v), v = (scale · u)^exponent.
+class RadialKernel(Kernel):
+    """Base class of the kernels of the Euclidean distance, u = ‖t − z‖².
 
-    With order = p · exponent their slope is −order · v · k / u, where u is not
-    below `floor`.
+    Examples
+    --------
+    >>> from skrfm.kernels import RadialKernel
+    >>> class Cauchy(RadialKernel):
+    ...     def value(self, u, bandwidth, xp):
+    ...         return 1 / (1 + u / bandwidth**2)
+    ...
+    ...     def slope(self, u, k, bandwidth, xp):
+    ...         return -2 / bandwidth**2 * k**2
+    >>> Cauchy().kernel_matrix([[0, 0]], [[0, 0], [3, 4]], bandwidth=5)
+    array([[1. , 0.5]])
     """
 
-    def _profile(self, bandwidth):
-        """Return (scale, exponent, order)."""
+
+class InnerProductKernel(Kernel):
+    """Base class of the kernels of ⟨t, z⟩, ‖t‖² and ‖z‖².
+
+    `augment` maps rows to those whose inner products the kernel is a function of. The
+    other methods take 1 − cos and 1 + cos of the angle between two such rows, which
+    keep the digits of rows that are nearly parallel, and their square norms.
+    """
+
+    of_inner_products = True
+
+    def augment(self, X: Array, bandwidth: float, xp: Namespace) -> Array:
+        """Return the rows whose inner products the kernel is a function of.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+        bandwidth : float
+        xp : namespace
+
+        Returns
+        -------
+        array of shape (n, d) or (n, d + 1)
+        """
+        return X / bandwidth
+
+    def of_angles(self, om: Array, op: Array, a: Array, c: Array, xp: Namespace):
+        """Return kernel values.
+
+        Parameters
+        ----------
+        om, op : arrays that broadcast to (n, m)
+            1 − cos and 1 + cos of the angles between rows t and z.
+        a : array of shape (n, 1)
+            Square norms of the rows t.
+        c : array of shape (1, m)
+            Square norms of the rows z.
+        xp : namespace
+
+        Returns
+        -------
+        array of shape (n, m)
+        """
         raise NotImplementedError
 
-    def profile(self, bandwidth):
-        """Parameters (scale, exponent, order, floor) for compiled code."""
-        scale, exponent, order = self._profile(bandwidth)
-        floor = (_SLOPE_FLOOR * bandwidth) ** self.norm_order if order < 1 else 0.0
-        return scale, exponent, order, floor
+    def gradient_of_angles(
+        self, om: Array, op: Array, a: Array, c: Array, xp: Namespace
+    ) -> tuple[Array, Array, Array]:
+        """Return kernel values and their derivatives.
 
-    def value(self, u, bandwidth, xp):
-        """Kernel values where u = ‖t − z‖_p^p."""
-        scale, exponent, _ = self._profile(bandwidth)
-        return xp.exp(-((scale * u) ** exponent))
+        Parameters
+        ----------
+        om, op, a, c, xp
+            As for `of_angles`.
 
-    def slope(self, u, k, bandwidth, xp):
-        """Return w with ∇_t k(t, z) = w |t − z|^(p−1) sign(t − z); 0 where u = 0."""
-        scale, exponent, order, floor = self.profile(bandwidth)
-        one = xp.ones_like(u)
-        above = xp.where(u > floor, u, floor * one) if floor else u
-        above = xp.where(u > 0, above, one)
-        w = -order * (scale * above) ** exponent * k / above
-        return xp.where(u > 0, w, 0 * one)
+        Returns
+        -------
+        value : array of shape (n, m)
+        by_product : array of shape (n, m)
+            Derivative with respect to the inner product ⟨t, z⟩.
+        by_square : array of shape (n, m)
+            Derivative with respect to the square norm ‖t‖².
+        """
+        raise NotImplementedError
 
+    def network(self) -> tuple | None:
+        """Return the parameters of compiled code, None for array code.
 
-# For an exponent below 1 the gradient of the kernel grows without bound as two rows
-# approach; it is held at its value at this share of the bandwidth
-_SLOPE_FLOOR = 1e-3
+        `skrfm._jit._networks` describes them.
+        """
+        return None
 
 
 def check_range(kernel, name, low, high, *, closed_low=True):
     """Raise ValueError unless low <= kernel.name <= high (or low < kernel.name)."""
     value = getattr(kernel, name)
     try:
-        inside = (low <= value if closed_low else low < value) and value <= high
+        above = low <= value if closed_low else low < value
+        inside = above and value <= high
     except TypeError:
         inside = False
     if not inside:

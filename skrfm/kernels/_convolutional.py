@@ -1,18 +1,41 @@
-"""Kernels of images, of convolutional networks of infinite width."""
+"""Kernels of images: convolutional networks of infinite width."""
 
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from .._backend import Array
 from .._sklearn import Interval, StrOptions
 from .._tables import DEVICES, outer_placement_of, to_host
 from ._pixel_loops import GpuLoops, HostLoops
 
-# as much work as a row of a kernel machine, when threads are worth their while
+# Pixels and layers that count as one row in the decision about threads, which is made
+# for numbers of rows.
 _PIXELS_PER_ROW = 500
-# the axes of rows and columns, as in _jit/_patches.py
-_OWN, _THEIRS = (1, 3), (2, 4)
+# Axes of the rows and columns of pixels of the images I and J, as in _jit/_patches.py.
+_AXES_I, _AXES_J = (1, 3), (2, 4)
+
+
+@dataclass(kw_only=True)
+class _Images:
+    """Images, or one image, with the variances of their pixels.
+
+    Attributes
+    ----------
+    pixels : array of shape (n, height, width, channels) or (height, width, channels)
+    variances : list of arrays of shape (n, height, width) or (height, width)
+        Variances of the inputs, and of the windows of each layer.
+    """
+
+    pixels: Array
+    variances: list[Array]
+
+    def __getitem__(self, index):
+        return _Images(
+            pixels=self.pixels[index], variances=[v[index] for v in self.variances]
+        )
 
 
 class CNTK(BaseEstimator):
@@ -29,22 +52,23 @@ class CNTK(BaseEstimator):
     filter_size : int, default=3
         Height and width of the filters.
     padding : {"same", "valid", "circular"}, default="same"
-        What is beyond the border: zeros, nothing (the image shrinks by each layer) or
-        the image itself from the other side.
+        What windows read beyond the border: zeros, nothing (each layer makes the image
+        smaller) or the opposite side of the image.
     readout : {"flatten", "mean"}, default="flatten"
-        "flatten" has a weight for each pixel, and compares pixels of equal position;
-        "mean" averages over the image before, and compares all pixels with all:
-        it costs the number of pixels times as much.
+        "flatten" has a weight for each pixel, and compares pixels of equal position.
+        "mean" averages over the image first, and compares all pairs of pixels, which
+        multiplies the time by the number of pixels.
     activation : {"relu"}, default="relu"
-        The activation, scaled so that it keeps the variance.
+        The activation, scaled to keep the variance.
     stride : int, default=1
-        The step of the filters.
+        Step of the filters, in pixels.
     nngp : bool, default=False
         Whether to return the kernel of the Gaussian process that the network is at
         initialisation, in place of the tangent kernel.
     device : {"cpu", "cuda", None}, default=None
-        Where to compute: ``"cuda"`` on a GPU, by CuPy. None follows arrays of CuPy;
-        the kernel matrix is such an array for such images.
+        Device of the computation: ``"cuda"`` is a GPU, by CuPy. None follows the
+        images: arrays of CuPy are computed on the GPU. The kernel matrix of images in
+        arrays of CuPy is such an array.
 
     References
     ----------
@@ -56,11 +80,10 @@ class CNTK(BaseEstimator):
     >>> import numpy as np
     >>> from skrfm.kernels import CNTK
     >>> images = np.random.default_rng(0).normal(size=(4, 8, 8, 3))
-    >>> K = CNTK(depth=2).kernel(images)
-    >>> K.shape
-    (4, 4)
-    >>> bool(np.linalg.eigvalsh(K)[0] > 0)
-    True
+    >>> CNTK(depth=2).kernel(images[:3]).round(3)
+    array([[2.065, 0.529, 0.519],
+           [0.529, 2.496, 0.672],
+           [0.519, 0.672, 2.224]])
     """
 
     _parameter_constraints = {
@@ -79,6 +102,7 @@ class CNTK(BaseEstimator):
         depth=3,
         filter_size=3,
         padding="same",
+        *,
         readout="flatten",
         activation="relu",
         stride=1,
@@ -94,7 +118,7 @@ class CNTK(BaseEstimator):
         self.nngp = nngp
         self.device = device
 
-    def kernel(self, I, J=None):  # noqa: E741
+    def kernel(self, I: Array, J: Array = None) -> Array:  # noqa: E741
         """Return the kernel matrix between two sets of images.
 
         Parameters
@@ -102,7 +126,7 @@ class CNTK(BaseEstimator):
         I : array-like of shape (n_I, height, width, channels)
             Images.
         J : array-like of shape (n_J, height, width, channels), default=None
-            Images of the same size; None takes those of `I`.
+            Images of the same size; None compares `I` with itself.
 
         Returns
         -------
@@ -112,43 +136,53 @@ class CNTK(BaseEstimator):
         self._validate_params()
         placement = outer_placement_of(self.device, I)
         left, dtype = _check_images(to_host(I), "I")
-        right, same = left, J is None
-        if not same:
+        right, symmetric = left, J is None
+        if not symmetric:
             right, other = _check_images(to_host(J), "J")
             dtype = np.promote_types(dtype, other)
-            _check_alike(left, right)
-        out = self._kernel(left, right, same, placement)
+            _check_same_size(left, right)
+        out = self._kernel(left, right, symmetric, placement)
         return placement.to_caller(out.astype(dtype, copy=False))
 
-    def _kernel(self, left, right, same, placement):
+    def _kernel(self, left, right, symmetric, placement):
         """Return the kernel of checked images, as NumPy."""
         backend = placement.backend
         left, right = backend.asarray(left), backend.asarray(right)
         loops = GpuLoops(backend, left) if placement.on_gpu else HostLoops()
         layers = self._layers(left.shape[1:3])
-        a, c = (self._variances(images, layers, loops) for images in (left, right))
-        out = np.empty((len(left), len(right)))
+        left = self._with_variances(left, layers, loops)
+        right = self._with_variances(right, layers, loops)
+        n_left, n_right = len(left.pixels), len(right.pixels)
+        out = np.empty((n_left, n_right))
 
         def fill(i, start, stop):
-            part = slice(start, stop)
-            others = right[part], [variance[part] for variance in c]
-            own = left[i], [variance[i] for variance in a]
-            out[i, part] = backend.to_numpy(self._row(own, others, layers, loops))
+            row = self._row(left[i], right[start:stop], layers, loops)
+            out[i, start:stop] = backend.to_numpy(row)
 
-        pixels = left[0, ..., 0].size ** (2 if self.readout == "mean" else 1)
-        size = max(loops.most // pixels, 1)
+        pixels = left.pixels[0, ..., 0].size ** (2 if self.readout == "mean" else 1)
+        size = max(loops.max_elements // pixels, 1)
         tasks = [
-            (i, start, min(start + size, len(right)))
-            for i in range(len(left))
-            for start in range(i if same else 0, len(right), size)
+            (i, start, min(start + size, n_right))
+            for i in range(n_left)
+            for start in range(i if symmetric else 0, n_right, size)
         ]
         work = out.size * pixels * self.depth // _PIXELS_PER_ROW
         loops.run(fill, tasks, work)
         backend.release()
-        return np.triu(out) + np.triu(out, 1).T if same else out
+        return np.triu(out) + np.triu(out, 1).T if symmetric else out
 
     def _layers(self, shape):
-        """Return, per layer, which rows and which columns its windows read."""
+        """Return the taps of each layer: the rows and the columns its windows read.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Height and width of the images.
+
+        Returns
+        -------
+        list of (ndarray of shape (n_rows, size), ndarray of shape (n_columns, size))
+        """
         layers = []
         for layer in range(self.depth):
             if self.padding == "valid" and min(shape) < self.filter_size:
@@ -165,39 +199,43 @@ class CNTK(BaseEstimator):
             shape = tuple(map(len, taps))
         return layers
 
-    def _variances(self, images, layers, loops):
-        """Return the variance of each pixel that enters a layer, and of the result."""
+    def _with_variances(self, images, layers, loops):
+        """Return images with the variance of each pixel before and in each layer."""
         variances = [np.mean(np.square(images), axis=3)]
         for taps in layers:
-            square = _add_zero(variances[-1][:, :, None, :, None], _OWN)
-            square = loops.convolve(square, taps, pairs=False)
-            variances.append(square[:, :, 0, :, 0])  # the activation keeps it
-        return variances
+            # an activation keeps the variance, so only the windows change it
+            square = _pad_zero(variances[-1][:, :, None, :, None], _AXES_I)
+            square = loops.convolve(square, taps, all_pairs=False)
+            variances.append(square[:, :, 0, :, 0])
+        return _Images(pixels=images, variances=variances)
 
-    def _row(self, own, others, layers, loops):
+    def _row(self, image, others, layers, loops):
         """Return the kernel of one image with some others."""
-        pairs = self.readout == "mean"
-        theirs = _THEIRS if pairs else _OWN
-        gap = _pixel_gaps(own[0], others[0], pairs)
+        all_pairs = self.readout == "mean"
+        axes_J = _AXES_J if all_pairs else _AXES_I
+        gap = _pixel_gaps(image.pixels, others.pixels, all_pairs)
         tangent = np.zeros_like(gap)
-        a, c = _spread(own[1][0], others[1][0], pairs)
-        for taps, *variances in zip(layers, own[1][1:], others[1][1:], strict=True):
-            wide = (_add_zero(a, _OWN) + _add_zero(c, theirs)) / 2
-            wide[tuple(map(slice, gap.shape))] = gap
-            gap = loops.convolve(wide, taps, pairs)
-            tangent = _add_zero(tangent, {*_OWN, *theirs})
-            tangent = loops.convolve(tangent, taps, pairs)
-            a, c = _spread(*variances, pairs)
-            loops.relu(gap, tangent, a, c, pairs)
+        a, c = _broadcast(image.variances[0], others.variances[0], all_pairs)
+        for number, taps in enumerate(layers, start=1):
+            # half the mean square difference to a zero beyond the border
+            padded = (_pad_zero(a, _AXES_I) + _pad_zero(c, axes_J)) / 2
+            padded[tuple(map(slice, gap.shape))] = gap
+            gap = loops.convolve(padded, taps, all_pairs)
+            tangent = _pad_zero(tangent, {*_AXES_I, *axes_J})
+            tangent = loops.convolve(tangent, taps, all_pairs)
+            a, c = _broadcast(
+                image.variances[number], others.variances[number], all_pairs
+            )
+            loops.relu(gap, tangent, a=a, c=c, all_pairs=all_pairs)
         covariance = _mean((a + c) / 2) - _mean(gap)
         return covariance if self.nngp else covariance + _mean(tangent)
 
 
 def _check_images(images, name):
-    """Return images in float64, and the precision of what is computed from them."""
+    """Return images in float64, and the dtype of their kernel."""
     images = np.asarray(images)
     if np.iscomplexobj(images):
-        raise ValueError(f"{name} is complex; pass real images, such as its modulus.")
+        raise ValueError(f"{name} is complex; pass real images, such as the modulus.")
     dtype = np.float32 if images.dtype == np.float32 else np.float64
     images = images.astype(np.float64, copy=False)
     if images.ndim != 4:
@@ -208,12 +246,14 @@ def _check_images(images, name):
     if not images.size:
         raise ValueError(f"{name} is empty: its shape is {images.shape}.")
     if not np.isfinite(images).all():
-        raise ValueError(f"{name} contains NaN or infinity; fill them in first.")
+        raise ValueError(
+            f"{name} contains NaN or infinity; fill in these pixels first."
+        )
     return images, dtype
 
 
-def _check_alike(left, right):
-    """Raise ValueError unless all images have the same size."""
+def _check_same_size(left, right):
+    """Raise ValueError unless all images have the same size and channels."""
     if left.shape[1:] != right.shape[1:]:
         raise ValueError(
             f"The images of I and J must have one size and number of channels; they "
@@ -222,7 +262,14 @@ def _check_alike(left, right):
 
 
 def _taps(n, size, stride, padding):
-    """Return what each window along an axis of length n reads; n is a zero."""
+    """Return the indices that each window along an axis of length n reads.
+
+    Index n stands for a zero beyond the border.
+
+    Returns
+    -------
+    ndarray of shape (n_windows, size)
+    """
     if padding == "valid":
         count, first = (n - size) // stride + 1, 0
     else:
@@ -234,9 +281,12 @@ def _taps(n, size, stride, padding):
     return np.where((taps >= 0) & (taps < n), taps, n)
 
 
-def _pixel_gaps(image, others, pairs):
-    """Return half the mean square difference of pixels, which loses no digits."""
-    if pairs:
+def _pixel_gaps(image, others, all_pairs):
+    """Return half the mean square difference of pixels, over the channels.
+
+    It keeps the digits of nearly equal pixels, which covariances lose.
+    """
+    if all_pairs:
         image = image[None, :, None, :, None, :]
         others = others[:, None, :, None, :, :]
     else:
@@ -248,14 +298,14 @@ def _pixel_gaps(image, others, pairs):
     return total / (2 * image.shape[-1])
 
 
-def _spread(a, c, pairs):
-    """Return variances of one image and of others, to be broadcast over pixels."""
+def _broadcast(a, c, all_pairs):
+    """Return the variances of one image and of others, ready to broadcast."""
     a = a[None, :, None, :, None]
-    return a, c[:, None, :, None, :] if pairs else c[:, :, None, :, None]
+    return a, c[:, None, :, None, :] if all_pairs else c[:, :, None, :, None]
 
 
-def _add_zero(x, axes):
-    """Return an array with one more pixel along some axes, which is zero."""
+def _pad_zero(x, axes):
+    """Return an array with one more index along some axes, of zeros."""
     return np.pad(x, [(0, axis in axes) for axis in range(x.ndim)])
 
 

@@ -1,7 +1,7 @@
-"""The loops over pixels of convolutional kernels, on the host and on a GPU.
+"""The loops over pixels of convolutional kernels, on the CPU and on a GPU.
 
-Arrays have the axes of ``_jit/_patches.py``. A layer's windows come as `taps`: for rows
-and for columns, what each of them reads.
+Arrays have the axes of ``_jit/_patches.py``. The windows of a layer are given by
+`taps`: for rows and for columns, the indices that each window reads.
 """
 
 import numpy as np
@@ -9,46 +9,71 @@ import numpy as np
 from .._backend import for_each, worker_threads
 from .._jit._patches import column_windows, relu_layer, row_windows
 
-# numbers in one of the arrays that a thread works on
+# Elements of each array that a thread works on, which bound its memory.
 _SCRATCH = 2**19
-# of a GPU's strip of memory, the share of one of the arrays of a layer
-_SHARE = 8
+# One array of a layer takes this part of the memory of a strip; a layer has several.
+_ARRAYS_PER_STRIP = 8
 
 
 class HostLoops:
-    """Compiled loops, over arrays of NumPy."""
+    """Compiled loops over arrays of NumPy."""
 
     #: the most elements of an array
-    most = _SCRATCH
+    max_elements = _SCRATCH
 
     def run(self, function, tasks, n_rows):
-        """Call a function of (i, start, stop) on each task; n_rows is their work."""
+        """Call a function on each task (i, start, stop), in threads for much work.
+
+        Parameters
+        ----------
+        function : callable
+        tasks : list of tuples of int
+        n_rows : int
+            The work, in rows of a kernel machine.
+        """
         with worker_threads(n_rows):
             for_each(lambda task: function(*task), tasks)
 
-    def convolve(self, x, taps, pairs):
-        """Return the means of the windows of equal offset."""
-        rows, columns, rows2, columns2 = _taps_of(taps, pairs)
-        half = np.empty((len(x), len(rows), len(rows2), *x.shape[3:]))
-        row_windows(x, rows, rows2, half)
-        out = np.empty((*half.shape[:3], len(columns), len(columns2)))
-        column_windows(half, columns, columns2, 1 / rows.shape[1] ** 2, out)
+    def convolve(self, x, taps, all_pairs):
+        """Return the means over windows, of pixels at the same offset in both images.
+
+        Parameters
+        ----------
+        x : array of five axes
+        taps : (ndarray, ndarray)
+        all_pairs : bool
+            Whether x has all pairs of pixels, or pairs of equal position only.
+        """
+        rows, columns, rows_J, columns_J = _taps_of_both(taps, all_pairs)
+        half = np.empty((len(x), len(rows), len(rows_J), *x.shape[3:]))
+        row_windows(x, rows, rows_J, half)
+        out = np.empty((*half.shape[:3], len(columns), len(columns_J)))
+        column_windows(half, columns, columns_J, 1 / rows.shape[1] ** 2, out)
         return out
 
-    def relu(self, gap, tangent, a, c, pairs):
-        """Apply a ReLU in place, given variances that are broadcast over pixels."""
-        relu_layer(gap, tangent, *(np.broadcast_to(x, gap.shape) for x in (a, c)))
+    def relu(self, gap, tangent, *, a, c, all_pairs):
+        """Apply a ReLU in place, given variances that broadcast over pixels."""
+        a, c = (np.broadcast_to(variance, gap.shape) for variance in (a, c))
+        relu_layer(gap, tangent, a, c)
 
 
 class GpuLoops:
-    """Kernels, over arrays of a GPU."""
+    """The same as CUDA kernels, over arrays of a GPU.
+
+    Parameters
+    ----------
+    backend : CudaBackend
+    like : array
+        An array in the precision of the computation.
+    """
 
     def __init__(self, backend, like):
         self._backend, self._taps = backend, {}
-        self.most = max(1, backend.block_elements(like) // _SHARE)
+        strip = backend.block_elements(like)
+        self.max_elements = max(1, strip // _ARRAYS_PER_STRIP)
 
     def run(self, function, tasks, n_rows):
-        """Call a function of (i, start, stop) on each task, one after the other."""
+        """Call a function on each task (i, start, stop), one after the other."""
         for i, first, last in tasks:
 
             def strip(start, stop, i=i, first=first):
@@ -56,42 +81,47 @@ class GpuLoops:
 
             self._backend.for_each_block(strip, last - first, last - first)
 
-    def convolve(self, x, taps, pairs):
-        """Return the means of the windows of equal offset."""
-        rows, columns, rows2, columns2 = self._taps_at(taps, pairs)
+    def convolve(self, x, taps, all_pairs):
+        """Return the means over windows, as `HostLoops` does."""
+        rows, columns, rows_J, columns_J = self._device_taps(taps, all_pairs)
         x, size = self._backend.rows(x), rows.shape[1]
-        n, height, height2, width, width2 = x.shape
-        half = self._backend.empty((n, len(rows), len(rows2), width, width2), x)
-        inner = np.uint64(width * width2)
-        shape = len(rows), len(rows2), height, height2, inner
-        self._launch("row_windows", half, x, rows, rows2, half, size, *shape)
-        shape = len(columns), len(columns2)
-        out = self._backend.empty((*half.shape[:3], *shape), x)
-        numbers = 1 / size**2, size, *shape, width, width2
-        self._launch("column_windows", out, half, columns, columns2, out, *numbers)
+        n, height, height_J, width, width_J = x.shape
+        n_rows, n_rows_J = len(rows), len(rows_J)
+        half = self._backend.empty((n, n_rows, n_rows_J, width, width_J), x)
+        inner = np.uint64(width * width_J)
+        numbers = [size, n_rows, n_rows_J, height, height_J, inner]
+        self._launch("row_windows", half, x, rows, rows_J, half, *numbers)
+        n_columns, n_columns_J = len(columns), len(columns_J)
+        out = self._backend.empty((n, n_rows, n_rows_J, n_columns, n_columns_J), x)
+        numbers = [1 / size**2, size, n_columns, n_columns_J, width, width_J]
+        self._launch("column_windows", out, half, columns, columns_J, out, *numbers)
         return out
 
-    def relu(self, gap, tangent, a, c, pairs):
-        """Apply a ReLU in place, given variances that are broadcast over pixels."""
-        a, c = map(self._backend.rows, (a, c))
-        numbers = *gap.shape[1:], int(pairs)
+    def relu(self, gap, tangent, *, a, c, all_pairs):
+        """Apply a ReLU in place, given variances that broadcast over pixels."""
+        a, c = self._backend.rows(a), self._backend.rows(c)
+        numbers = [*gap.shape[1:], int(all_pairs)]
         self._launch("relu_layer", gap, gap, tangent, a, c, *numbers)
 
-    def _taps_at(self, taps, pairs):
-        """Return what windows read, as arrays of the GPU that are kept."""
-        key = id(taps), pairs
+    def _device_taps(self, taps, all_pairs):
+        """Return the taps of both images as arrays of the GPU, which are kept."""
+        key = id(taps), all_pairs
         if key not in self._taps:
-            there = self._backend.asarray
-            arrays = [there(a.astype(np.int32)) for a in _taps_of(taps, pairs)]
-            self._taps[key] = arrays
+            self._taps[key] = [
+                self._backend.asarray(indices.astype(np.int32))
+                for indices in _taps_of_both(taps, all_pairs)
+            ]
         return self._taps[key]
 
     def _launch(self, name, out, *arguments):
+        """Run a kernel of images.cu with one thread for each number of `out`."""
         self._backend.launch_by_number(f"images.{name}", out, *arguments)
 
 
-def _taps_of(taps, pairs):
-    """Return what windows read: rows, columns, and those of the other images."""
+def _taps_of_both(taps, all_pairs):
+    """Return the taps of rows and columns for the images I, then for J."""
     rows, columns = taps
-    alone = np.zeros((1, rows.shape[1]), dtype=rows.dtype)
-    return rows, columns, *((rows, columns) if pairs else (alone, alone))
+    if all_pairs:
+        return rows, columns, rows, columns
+    single = np.zeros((1, rows.shape[1]), dtype=rows.dtype)
+    return rows, columns, single, single

@@ -1,37 +1,54 @@
-"""Kernels of infinitely wide networks: the NTK and the NNGP kernel."""
+"""Kernels of infinitely wide, fully connected networks: NTK and NNGP."""
 
 from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
 
+from .._backend import Array, Namespace
 from ._base import InnerProductKernel
-from ._duals import Relu, get_activation
+from ._duals import Relu, covariance, get_activation
 
 
-@dataclass
-class _Moments:
-    """The covariance K of a layer, the sum T of the tangent kernel, and the variances.
+@dataclass(kw_only=True)
+class _LayerState:
+    """Covariances and kernels after some layers of a network.
 
-    The derivatives are by the first covariance (`_K`) and by the first variance of the
-    first argument (`_a`); they are None where no gradient was asked for.
+    Attributes
+    ----------
+    om, op : arrays
+        The gaps 1 − K / √(ac) and 1 + K / √(ac).
+    a, c : arrays
+        Variances of the first and the second argument.
+    K : array
+        Covariance, which is the NNGP kernel.
+    T : array
+        The tangent kernel.
+    K_K, T_K : arrays or None
+        Derivatives of K and T with respect to the covariance of the inputs; None
+        without gradients, as the next ones.
+    K_a, T_a, a_a : arrays or None
+        Derivatives of K, T and a with respect to the variance of the first input.
     """
 
-    om: object
-    op: object
-    a: object
-    c: object
-    K: object
-    T: object
-    K_K: object = None
-    K_a: object = None
-    T_K: object = None
-    T_a: object = None
-    a_a: object = None
+    om: Array
+    op: Array
+    a: Array
+    c: Array
+    K: Array
+    T: Array
+    K_K: Array | None = None
+    K_a: Array | None = None
+    T_K: Array | None = None
+    T_a: Array | None = None
+    a_a: Array | None = None
 
 
 class _WideNetwork(InnerProductKernel):
-    """What the kernels of a fully connected network share."""
+    """Base class of the kernels of fully connected networks."""
+
+    #: whether all layers are trained, or the last one only
+    _tangent = False
 
     def __init__(self, depth=1, activation="relu", bias=0.0):
         self.depth = depth
@@ -52,107 +69,121 @@ class _WideNetwork(InnerProductKernel):
             )
         get_activation(self.activation)
 
-    def _first(self, om, op, a, c, xp, gradient):
-        r = xp.sqrt(a * c)
-        K = xp.where(om <= op, r - r * om, r * op - r)
-        moments = _Moments(om, op, a, c, K, K)
+    def _first(self, om, op, a, c, xp, *, gradient):
+        """Return the _LayerState of the inputs."""
+        K = covariance(om, op, xp.sqrt(a * c), xp)
+        state = _LayerState(om=om, op=op, a=a, c=c, K=K, T=K)
         if gradient:
             zero, one = xp.zeros_like(K), xp.ones_like(K)
-            moments.K_K, moments.T_K, moments.a_a = one, one, xp.ones_like(a)
-            moments.K_a = moments.T_a = zero
-        return moments
+            state.K_K, state.T_K, state.a_a = one, one, xp.ones_like(a)
+            state.K_a = state.T_a = zero
+        return state
 
-    def _layers(self, om, op, a, c, xp, gradient=False):
-        """Return the _Moments after all layers."""
-        m, square = self._first(om, op, a, c, xp, gradient), self.bias**2
-        activation = get_activation(self.activation)
+    def _layers(self, om, op, a, c, xp, *, gradient=False):
+        """Return the _LayerState after all layers."""
+        s = self._first(om, op, a, c, xp, gradient=gradient)
+        activation, square = get_activation(self.activation), self.bias**2
         for _ in range(self.depth):
-            dual = activation.dual(m.om, m.op, m.a, m.c, xp, gradient)
+            dual = activation.dual(s.om, s.op, s.a, s.c, xp, gradient=gradient)
             if gradient:
-                _chain(m, dual)
-            m.K = dual.value + square
-            m.T = m.K + m.T * dual.slope
-            m.om = _gap_with_bias(dual, square, xp) if square else dual.gap
-            m.op = 2 - m.om
-            m.a, m.c = dual.a + square, dual.c + square
-        return m
+                _apply_chain_rule(s, dual)
+            s.K = dual.value + square
+            s.T = s.K + s.T * dual.slope
+            s.om = _gap_with_bias(dual, square, xp) if square > 0 else dual.gap
+            s.op = 2 - s.om
+            s.a, s.c = dual.a + square, dual.c + square
+        return s
 
-    def augment(self, X, bandwidth, xp):
+    def augment(self, X: Array, bandwidth: float, xp: Namespace) -> Array:
         """Return rows whose inner products are the covariances of the first layer."""
         X = X / bandwidth
         if self.bias == 0:
             return X
         return xp.concat([X, self.bias * xp.ones_like(X[:, :1])], axis=1)
 
-    #: whether all layers are trained, or only the last one
-    _tangent = False
+    def _result(self, state):
+        """Return the value and its derivatives by covariance and by variance."""
+        if self._tangent:
+            return state.T, state.T_K, state.T_a
+        return state.K, state.K_K, state.K_a
 
-    def _result(self, moments):
-        """Return (value, its derivatives by covariance and by variance)."""
-        m = moments
-        return (m.T, m.T_K, m.T_a) if self._tangent else (m.K, m.K_K, m.K_a)
+    def network(self) -> tuple | None:
+        """Return the parameters of compiled code, None for other than rectifiers.
 
-    def network(self):
-        """Return what compiled code knows a network of rectifiers by, or None."""
+        They are (depth, share of the rectifier, share of the identity, gain, square of
+        the bias, whether it is a tangent kernel).
+        """
         activation = get_activation(self.activation)
+        # not a subclass, which may have a dual of its own
         if type(activation) is not Relu:
             return None
-        bent, straight = activation.shares
-        rest = float(activation.gain), float(self.bias) ** 2, self._tangent
-        return int(self.depth), bent, straight, *rest
+        return (
+            int(self.depth),
+            activation.rectifier_share,
+            activation.identity_share,
+            float(activation.gain),
+            float(self.bias) ** 2,
+            self._tangent,
+        )
 
-    def of_angles(self, om, op, a, c, xp):
+    def of_angles(
+        self, om: Array, op: Array, a: Array, c: Array, xp: Namespace
+    ) -> Array:
         """Return the kernel of rows of square norms a, c, with om, op = 1 ∓ cos."""
         return self._result(self._layers(om, op, a, c, xp))[0]
 
-    def gradient_of_angles(self, om, op, a, c, xp):
-        """Return (value, by_covariance, by_variance), the derivatives of the kernel."""
+    def gradient_of_angles(
+        self, om: Array, op: Array, a: Array, c: Array, xp: Namespace
+    ) -> tuple[Array, Array, Array]:
+        """Return the kernel and its derivatives by covariance and by variance."""
         return self._result(self._layers(om, op, a, c, xp, gradient=True))
 
-    def of_cosines(self, cosines):
-        """Return the kernel of unit vectors with these inner products.
+    def of_cosines(self, cosines: np.ndarray) -> np.ndarray:
+        """Return the kernel of pairs of unit vectors, at bandwidth 1.
 
         Parameters
         ----------
         cosines : ndarray of any shape
+            Inner products of the vectors, clipped to [−1, 1].
 
         Returns
         -------
-        ndarray of that shape
+        ndarray of the same shape
         """
         cosines = np.clip(cosines, -1, 1)
         square = self.bias**2
         one = np.ones_like(cosines) * (1 + square)
         om = (1 - cosines) / (1 + square)
-        return self.of_angles(om, 2 - om if square else 1 + cosines, one, one, np)
+        op = 2 - om if square > 0 else 1 + cosines
+        return self.of_angles(om, op, one, one, np)
 
 
 def _gap_with_bias(dual, square, xp):
     """Return 1 − (F + b²) / √((a + b²)(c + b²)) without cancellation."""
     inner = xp.sqrt(dual.a * dual.c)
     outer = xp.sqrt((dual.a + square) * (dual.c + square))
-    uneven = square * (xp.sqrt(dual.a) - xp.sqrt(dual.c)) ** 2
-    return (uneven / (outer + inner + square) + inner * dual.gap) / outer
+    imbalance = square * (xp.sqrt(dual.a) - xp.sqrt(dual.c)) ** 2
+    return (imbalance / (outer + inner + square) + inner * dual.gap) / outer
 
 
-def _chain(m, dual):
-    """Take the derivatives of the moments through a layer, all from the old values."""
-    slope_K = dual.second * m.K_K
-    slope_a = dual.second * m.K_a + dual.mixed * m.a_a
-    K_K, K_a = dual.slope * m.K_K, dual.slope * m.K_a + dual.in_a * m.a_a
-    m.T_K = K_K + m.T_K * dual.slope + m.T * slope_K
-    m.T_a = K_a + m.T_a * dual.slope + m.T * slope_a
-    m.K_K, m.K_a = K_K, K_a
-    m.a_a = m.a_a * dual.growth
+def _apply_chain_rule(s, dual):
+    """Update the derivatives of a _LayerState; its values are still those before."""
+    slope_K = dual.second * s.K_K
+    slope_a = dual.second * s.K_a + dual.mixed * s.a_a
+    K_K, K_a = dual.slope * s.K_K, dual.slope * s.K_a + dual.in_a * s.a_a
+    s.T_K = K_K + s.T_K * dual.slope + s.T * slope_K
+    s.T_a = K_a + s.T_a * dual.slope + s.T * slope_a
+    s.K_K, s.K_a = K_K, K_a
+    s.a_a = s.a_a * dual.growth
 
 
 class NTK(_WideNetwork):
     """The neural tangent kernel of an infinitely wide, fully connected network.
 
     It is the kernel of gradient descent on all layers. Rows are divided by the
-    bandwidth first; without a bias the kernel of x and z is ‖x‖ ‖z‖ times a function
+    bandwidth first. Without a bias, the kernel of x and z is ‖x‖ ‖z‖ times a function
     of their angle, and depth + 1 for equal unit vectors. It is not a function of their
-    difference: an RFM takes it of rows from which the mean was subtracted.
+    difference, so estimators subtract the mean from the rows first.
 
     Parameters
     ----------
@@ -161,7 +192,7 @@ class NTK(_WideNetwork):
     activation : str or DualActivation, default="relu"
         ``"relu"``, ``"leaky_relu(0.2)"``, ``"erf"``, ``"sin"``, ``"hermite(2)"`` with
         the slope or the degree in brackets, or an object. Rectifiers are scaled to
-        keep the variance; a Hermite polynomial is taken of inputs at unit variance.
+        keep the variance; a Hermite polynomial scales its inputs to unit variance.
     bias : float, default=0.0
         Standard deviation of the biases.
 
@@ -183,9 +214,9 @@ class NTK(_WideNetwork):
 
 
 class NNGP(_WideNetwork):
-    """The kernel of an infinitely wide network of which the last layer is trained.
+    """The kernel of an infinitely wide network whose last layer alone is trained.
 
-    It is the covariance of the outputs of the random network, a Gaussian process.
+    It is the covariance of the outputs of a random network, a Gaussian process.
 
     Parameters
     ----------

@@ -1,6 +1,5 @@
 """LinRFMRegressor: sparse linear regression by a linear Recursive Feature Machine."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -9,25 +8,36 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._backend import worker_threads
+from .._backend import FloatArray, Table, Vector, worker_threads
 from .._search import make_folds
-from .._sklearn import Interval, StrOptions, check_sample_weight, restored_on_error
+from .._sklearn import (
+    Interval,
+    StrOptions,
+    check_sample_weight,
+    restored_on_error,
+    warn,
+)
 from .._tables import DEVICES, HostScoreMixin, outer_placement_of, to_host
-from ._sparse_search import Regression, alpha_grid, by_folds, by_leave_one_out
+from ._sparse_search import (
+    Regression,
+    alpha_grid,
+    choose_by_folds,
+    choose_by_leave_one_out,
+)
 
 
 class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Sparse linear regression by a linear Recursive Feature Machine.
 
-    For a linear predictor the AGOP is w wᵀ, and a diagonal one as the metric of the
-    next round is iteratively reweighted least squares: each coefficient is penalised
-    by how small it was. With row weights ω of sum Ω the objective is
+    For a linear predictor the AGOP is w wᵀ. With its diagonal as the metric of the next
+    round, the recursion is iteratively reweighted least squares: a coefficient that was
+    small is penalised more. With row weights ω of sum Ω the objective is
 
         1/(2Ω) Σ_i ω_i (y_i − x_iᵀw − b)² + alpha/p Σ_j abs(w_j)^p,  p = 2 − 4 power,
 
     where for power = 1/2 the penalty is alpha Σ_j log abs(w_j). At power = 1/4 it is
-    that of scikit-learn's Lasso with the same alpha; above that it is not convex, needs
-    fewer rows to find the support and shrinks large coefficients less.
+    that of scikit-learn's Lasso with the same alpha. Above that it is not convex, needs
+    fewer rows to find the support, and shrinks large coefficients less.
 
     Parameters
     ----------
@@ -35,25 +45,25 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         The power of the AGOP, 0 <= power <= 1/2: 0 is ridge regression, 1/4 the Lasso,
         (L − 1) / (2 L) a diagonal linear network of L layers.
     alpha : float or "auto", default="auto"
-        Weight of the penalty. 0 looks for the sparsest exact fit. "auto" chooses from
-        `alphas`.
+        Weight of the penalty. 0 looks for the sparsest exact fit; ``"auto"`` chooses
+        from `alphas`.
     alphas : int or array-like, default=20
-        What "auto" chooses from: so many values on a logarithmic grid below the one
-        that leaves next to nothing, or the values themselves.
+        The values that ``"auto"`` chooses from, or their number on a logarithmic grid,
+        whose largest value leaves almost no coefficients.
     validation : {"cv", "loo"}, default="cv"
-        How "auto" chooses: by the squared error on the rows of folds that have no part
-        in the fit, or by leave-one-out errors of the objective's second-order expansion
-        at the solution for all rows. The latter takes a fifth of the time and is exact
-        for ridge regression, but the support has seen every row: with few rows for each
-        column it keeps too many. It therefore takes the largest alpha within one
-        standard error of the best, and with more columns than rows spends at most half
-        a degree of freedom per row. With groups or several targets the weights of the
-        penalty are held fixed in it.
+        How ``"auto"`` chooses: by the squared error on the test rows of folds, or by
+        leave-one-out errors of the objective's second-order expansion at the solution
+        for all rows. The latter takes a fifth of the time and is exact for ridge
+        regression, but the support has seen every row: with few rows for each column
+        too many coefficients are kept. Therefore it takes the largest alpha within one
+        standard error of the best, and with more columns than rows allows at most half
+        a degree of freedom per row. With groups or several targets it holds the weights
+        of the penalty fixed.
     cv : int, splitter or iterable, default=5
         Number of shuffled folds (at most one per row), a splitter, or pairs of train
         and test row numbers.
     groups : array-like of shape (n_features,), default=None
-        Labels of groups of columns, which come in or stay out together.
+        Labels of groups of columns, whose coefficients are zero together.
     fit_intercept : bool, default=True
         Whether there is an intercept b.
     max_iter : int, default=5000
@@ -62,12 +72,13 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         Iterations end where no coefficient changes by more than this share of the
         largest one, and the smoothing is at its end.
     warm_start : bool, default=False
-        Whether `fit` begins with the coefficients of the fit before, at a smoothing
+        Whether `fit` starts from the coefficients of the previous fit, at a smoothing
         of a tenth of the largest. On a path of alphas that saves iterations; where the
-        penalty is not convex it may also end in another local minimum.
+        penalty is not convex it may end in another local minimum.
     device : {"cpu", "cuda", None}, default=None
         Where the least squares problems are solved: ``"cuda"`` on a GPU, by CuPy. None
-        follows arrays of CuPy; predictions are such arrays for such rows.
+        is the GPU where X is an array of CuPy. Predictions are arrays of CuPy for such
+        rows, of NumPy otherwise.
     random_state : int, RandomState or None, default=None
         Seeds the folds.
 
@@ -82,11 +93,11 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
     n_iter_ : int
         Iterations of the fit at that alpha.
     feature_importances_ : ndarray of shape (n_features,)
-        The metric of the last round, as shares of its trace.
+        The metric of the last round, scaled to sum 1.
     n_features_in_ : int
-        Number of columns.
+        Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, where X was a data frame with names.
+        Names of the features, where X has names.
 
     References
     ----------
@@ -150,7 +161,7 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Table, y: Vector, sample_weight: Vector | None = None):
         """Fit the coefficients.
 
         Parameters
@@ -168,7 +179,6 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
             The fitted estimator.
         """
         with restored_on_error(self):
-            start = vars(self).get("coef_") if self.warm_start else None
             placement = outer_placement_of(self.device, X)
             X, y = validate_data(
                 self,
@@ -181,61 +191,71 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
             weight = check_sample_weight(
                 to_host(sample_weight), X, dtype=X.dtype, ensure_non_negative=True
             )
-            kept = weight > 0
-            regression = Regression(
-                X[kept],
-                y[kept].astype(X.dtype).reshape(kept.sum(), -1),
-                weight[kept],
-                self._groups(X.shape[1]),
-                self.power,
-                self.fit_intercept,
-                self.max_iter,
-                self.tol,
-                placement.backend,
+            keep = weight > 0
+            regression = self._make_regression(
+                X[keep], y[keep], weight[keep], placement.backend
             )
-            with worker_threads(0):  # the solves are small: more threads only wait
-                self._fit(regression, kept, start)
+            with worker_threads(0):  # the systems are small: more threads only wait
+                solution = self._solve(regression, keep)
             placement.backend.release()
-            if y.ndim == 1:
-                self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
+            self._set_fitted(regression, solution, single_output=y.ndim == 1)
         return self
 
-    def _fit(self, regression, kept, start):
-        if start is not None:
-            start = np.atleast_2d(start).T
+    def _make_regression(self, X, y, weight, backend):
+        """Return the Regression of rows of positive weight."""
+        return Regression(
+            X=X,
+            Y=y.astype(X.dtype).reshape(len(X), -1),
+            weight=weight,
+            groups=self._group_numbers(X.shape[1]),
+            power=self.power,
+            fit_intercept=self.fit_intercept,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            backend=backend,
+        )
+
+    def _solve(self, regression, keep):
+        """Set `alpha_`; return the SparseSolution for it."""
+        start = None
+        if self.warm_start and hasattr(self, "coef_"):
+            start = np.atleast_2d(self.coef_).T
             if start.shape != (regression.X.shape[1], regression.Y.shape[1]):
                 start = None
-        self.alpha_ = self._choose(regression, kept)
-        found = regression.solve(regression.centred(), self.alpha_, start)
-        self.n_iter_ = found.n_iter
-        self.coef_ = np.ascontiguousarray(found.coef.T)
-        self.intercept_ = regression.intercept(found.coef)
-        metric = found.metric.astype(np.float64)
+        self.alpha_ = self._choose_alpha(regression, keep)
+        return regression.solve(regression.problem(), self.alpha_, start=start)
+
+    def _set_fitted(self, regression, solution, *, single_output):
+        """Set the fitted attributes of a SparseSolution."""
+        self.n_iter_ = solution.n_iter
+        self.coef_ = np.ascontiguousarray(solution.coef.T)
+        self.intercept_ = regression.intercept(solution.coef)
+        if single_output:
+            self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
+        metric = solution.metric.astype(np.float64)
         total = metric.sum()
         self.feature_importances_ = metric / total if total > 0 else metric
-        if not found.converged:
-            warnings.warn(
-                f"The coefficients still changed after {found.n_iter} iterations: "
+        if not solution.converged:
+            warn(
+                f"The coefficients still changed after {solution.n_iter} iterations: "
                 "raise max_iter, tol or alpha.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
-    def _choose(self, regression, kept):
-        """Return alpha, or the one that the rows choose."""
+    def _choose_alpha(self, regression, keep):
+        """Return the parameter alpha, or the best of `alphas`."""
         if self.alpha != "auto":
             return float(self.alpha)
         alphas, n = alpha_grid(self.alphas, regression), len(regression.X)
         if len(alphas) == 1 or n == 1:
             return alphas[0]
         if self.validation == "loo":
-            return by_leave_one_out(alphas, regression)
+            return choose_by_leave_one_out(alphas, regression)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        return by_folds(
-            alphas, regression, make_folds(self.cv, np.zeros(n), keep=kept, seed=seed)
-        )
+        folds = make_folds(self.cv, np.zeros(n), keep=keep, seed=seed)
+        return choose_by_folds(alphas, regression, folds)
 
-    def _groups(self, n_features):
+    def _group_numbers(self, n_features):
         """Return the number of the group of each column."""
         if self.groups is None:
             return np.arange(n_features)
@@ -247,8 +267,8 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
             )
         return np.unique(groups, return_inverse=True)[1]
 
-    def predict(self, X):
-        """Predict targets.
+    def predict(self, X: Table) -> FloatArray:
+        """Predict the targets.
 
         Parameters
         ----------

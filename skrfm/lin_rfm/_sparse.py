@@ -6,40 +6,65 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import LinAlgError, eigh
 
-from .._backend import NumpyBackend
+from .._backend import Backend, FloatArray, IntArray, NumpyBackend
 from ..exceptions import NotPositiveDefiniteError
 
-# ε starts at the largest coefficient and falls by this factor to this share of it
+# The smoothing ε starts at the largest coefficient and falls by this factor.
 _DECAY = 0.7
-_FLOOR = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
-# the same share, and the tolerance, of a rough solution
+# It ends at this share of the largest coefficient, by precision.
+_MIN_SMOOTHING = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
+# The same share, and the least tolerance, where only errors on other rows matter.
 _ROUGH = 1e-3
-# a largest coefficient below this share of the first ε is on its way to zero
+# Below this share of the first ε all coefficients vanish: ε stops falling, because as a
+# share of them it would never reach its end.
 _VANISHED = 1e-3
-# of a warm start, the first ε over the largest coefficient
-_WARM = 0.1
-# the ridge of the first solution, over the mean diagonal of X Xᵀ
+# The first ε of a warm start, as a share of the largest coefficient.
+_WARM_START_SMOOTHING = 0.1
+# Coefficients up to so many times the last ε are zero.
+_ZERO = 10
+# The ridge of the first solution, as a share of the mean diagonal of X Xᵀ.
 _FIRST_RIDGE = 1e-3
-# the least ridge, in rounding units of the largest diagonal entry
-_LEAST_RIDGE = 10
+# The least ridge, in rounding units of the largest diagonal entry.
+_MIN_RIDGE = 10
+# By this factor the ridge is raised until the system is positive definite.
+_RIDGE_STEP = 10
+_MAX_RIDGE_STEPS = 20
+# With more columns than rows, the most degrees of freedom per row at which errors by
+# leave-one-out are trusted: above, their expansion takes exact fits for good ones.
+_MAX_FREEDOM = 0.5
+# Eigenvalues below this share of the largest are left out of the leverages.
+_MIN_EIGENVALUE = 1e-10
+# Bounds the leave-one-out error of a row that determines its own prediction.
+_MIN_UNEXPLAINED = 1e-3
 
 
-@dataclass(frozen=True)
-class Path:
-    """A regression problem: weighted rows, targets, groups of columns and the power.
+@dataclass(frozen=True, kw_only=True)
+class SparseProblem:
+    """A least squares problem with a penalty on groups of coefficients.
 
-    It is solved by the backend, with coefficients and weights of NumPy.
+    Attributes
+    ----------
+    X : ndarray of shape (n, d)
+        Rows, centred and times the square roots of their weights.
+    Y : ndarray of shape (n, t)
+        Their targets, likewise.
+    groups : ndarray of int of shape (d,)
+        The number of the group of each column.
+    power : float
+        The power of the AGOP.
+    backend : Backend
+        Where the systems are solved; coefficients and weights are NumPy arrays.
     """
 
-    X: np.ndarray
-    Y: np.ndarray
-    groups: np.ndarray
+    X: FloatArray
+    Y: FloatArray
+    groups: IntArray
     power: float
-    backend: object = field(default_factory=NumpyBackend)
+    backend: Backend = field(default_factory=NumpyBackend)
 
     @cached_property
     def arrays(self):
-        """X, transposed, and Y, as arrays of the backend."""
+        """Xᵀ and Y as arrays of the backend."""
         X = np.ascontiguousarray(self.X.T)
         return self.backend.asarray(X), self.backend.asarray(self.Y)
 
@@ -49,12 +74,10 @@ class Path:
         return 2 - 4 * self.power
 
     @property
-    def is_plain(self):
-        """Whether there is one target, and each column a group of its own."""
-        return (
-            self.Y.shape[1] == 1
-            and self.groups[-1] == len(self.groups) - 1
-            and (np.array_equal(self.groups, np.arange(len(self.groups))))
+    def is_separable(self):
+        """Whether there is one target, and each column is a group of its own."""
+        return self.Y.shape[1] == 1 and np.array_equal(
+            self.groups, np.arange(len(self.groups))
         )
 
     def mean_squares(self, coef):
@@ -64,23 +87,29 @@ class Path:
         return (squares / np.maximum(count, 1))[self.groups].astype(coef.dtype)
 
     def metric(self, coef, eps):
-        """Return the weights s of the columns."""
+        """Return the diagonal metric (d,) of coefficients (d, t) at a smoothing ε."""
         return (self.mean_squares(coef) + eps**2) ** (2 * self.power)
 
 
-# with more columns than rows, the most degrees of freedom per row at which the
-# expansion is trusted: beyond, it takes exact fits for good ones
-_TRUSTED = 0.5
+@dataclass(frozen=True, kw_only=True)
+class SparseSolution:
+    """The solution of a SparseProblem at a penalty.
 
+    Attributes
+    ----------
+    problem : SparseProblem
+    penalty : float
+    coef : ndarray of shape (d, t)
+    metric : ndarray of shape (d,)
+        The diagonal metric of the last iteration.
+    n_iter : int
+    converged : bool
+    """
 
-@dataclass
-class Solution:
-    """Coefficients (d, t), the weights s of the columns, and how they were found."""
-
-    path: Path
+    problem: SparseProblem
     penalty: float
-    coef: np.ndarray
-    metric: np.ndarray
+    coef: FloatArray
+    metric: FloatArray
     n_iter: int
     converged: bool
 
@@ -88,86 +117,114 @@ class Solution:
         """Return the mean square of the leave-one-out errors and its standard error.
 
         They are approximate: the objective is expanded to second order at the solution,
-        on its support. A row of weight k is left out as one of k rows.
+        on its support. A row of weight k is left out as one of k rows. Infinite where
+        the expansion is not to be trusted.
         """
-        path = self.path
-        residuals = path.Y - path.X @ self.coef
-        leverage = np.zeros(len(weight))
-        support = np.flatnonzero(self.coef.any(axis=1))
-        if len(support):
-            Z = path.X[:, support].astype(np.float64)
-            values, vectors = eigh(Z.T @ Z + np.diag(self._curvature(support)))
-            kept = values > 1e-10 * values[-1]
-            Z = Z @ (vectors[:, kept] / np.sqrt(values[kept]))
-            leverage = np.einsum("ij,ij->i", Z, Z)
-        n, d = weight.sum(), path.X.shape[1]
-        if d >= n and leverage.sum() > _TRUSTED * n:
+        problem, n = self.problem, weight.sum()
+        residuals = problem.Y - problem.X @ self.coef
+        leverage = self._leverages()
+        if problem.X.shape[1] >= n and leverage.sum() > _MAX_FREEDOM * n:
             return np.inf, 0.0
-        share = (leverage + weight / weight.sum()) / np.maximum(weight, 1)
-        errors = residuals / np.maximum(1 - share, 1e-3)[:, None]
-        squares, total = np.sum(errors**2, axis=1), weight.sum()
-        mean = float(squares.sum() / total)
-        spread = np.sum(weight * (squares / weight - mean) ** 2) / total
-        return mean, float(np.sqrt(spread / total))
+        share = (leverage + weight / n) / np.maximum(weight, 1)
+        errors = residuals / np.maximum(1 - share, _MIN_UNEXPLAINED)[:, None]
+        squares = np.sum(errors**2, axis=1)
+        mean = float(squares.sum() / n)
+        variance = np.sum(weight * (squares / weight - mean) ** 2) / n
+        return mean, float(np.sqrt(variance / n))
+
+    def _leverages(self):
+        """Return the leverage of each row in the least squares fit on the support."""
+        support = np.flatnonzero(self.coef.any(axis=1))
+        if len(support) == 0:
+            return np.zeros(len(self.problem.X))
+        Z = self.problem.X[:, support].astype(np.float64)
+        values, vectors = eigh(Z.T @ Z + np.diag(self._curvature(support)))
+        kept = values > _MIN_EIGENVALUE * values[-1]
+        Z = Z @ (vectors[:, kept] / np.sqrt(values[kept]))
+        return np.einsum("ij,ij->i", Z, Z)
 
     def _curvature(self, support):
-        """Return the second derivatives of the penalty."""
+        """Return the second derivatives of the penalty.
+
+        With groups or several targets the metric is held fixed.
+        """
         curvature = self.penalty / self.metric[support].astype(np.float64)
-        return curvature * (self.path.order - 1) if self.path.is_plain else curvature
+        problem = self.problem
+        return curvature * (problem.order - 1) if problem.is_separable else curvature
 
 
-def penalty_scale(path):
-    """Return a penalty about as large as leaves anything."""
-    inner = np.abs(path.X.T @ path.Y).max(axis=1)
-    norms = np.maximum(np.einsum("ij,ij->j", path.X, path.X), np.finfo(float).tiny)
-    return float((inner * (inner / norms) ** (1 - path.order)).max()) or 1.0
+def penalty_scale(problem):
+    """Return about the largest penalty at which a coefficient is not zero."""
+    X = problem.X
+    inner = np.abs(X.T @ problem.Y).max(axis=1)
+    norms = np.maximum(np.einsum("ij,ij->j", X, X), np.finfo(float).tiny)
+    scale = float((inner * (inner / norms) ** (1 - problem.order)).max())
+    return 1.0 if scale == 0 else scale
 
 
-def solve_sparse(path, penalty, max_iter, tol, start=None, rough=False):
-    """Return the Solution at a penalty λ, from zero or from coefficients (d, t).
+def solve_sparse(problem, penalty, *, max_iter, tol, start=None, rough=False):
+    """Return the SparseSolution at a penalty λ.
 
-    A rough one has the support, and coefficients to about one in a thousand.
+    Parameters
+    ----------
+    problem : SparseProblem
+    penalty : float
+    max_iter : int
+    tol : float
+        Iterations end where no coefficient changes by more than this share of the
+        largest, and the smoothing is at its end.
+    start : ndarray of shape (d, t) or None, default=None
+        Coefficients to start from; None starts from ridge regression.
+    rough : bool, default=False
+        Whether the support, and coefficients to about one in a thousand, are enough.
     """
-    d, dtype = path.X.shape[1], path.X.dtype
+    d, dtype = problem.X.shape[1], problem.X.dtype
     active, metric = np.arange(d), np.ones(d, dtype=dtype)
-    coef, eps = start, 0.0
-    if coef is None or not coef.any():
-        scale = float(np.einsum("ij,ij->", path.X, path.X)) / len(path.X)
-        coef = _reweighted(path, metric, active, _FIRST_RIDGE * scale)
-        eps = np.abs(coef).max()
-    else:
-        eps = _WARM * np.abs(coef).max()
-    if not coef.any():  # nothing to explain
-        return Solution(path, penalty, coef, metric, 1, True)
-    converged, n_iter, vanished = False, 0, _VANISHED * eps
-    least = _ROUGH if rough else _FLOOR[dtype]
+    coef, eps = _start(problem, start)
+    converged = not coef.any()  # zero: there is nothing to explain
+    n_iter, floor, vanished = int(converged), 0.0, _VANISHED * eps
+    least = _ROUGH if rough else _MIN_SMOOTHING[dtype]
     tol = max(tol, _ROUGH) if rough else tol
     while n_iter < max_iter and not converged:
         n_iter += 1
-        metric = path.metric(coef, eps)
-        before, coef = coef, _reweighted(path, metric, active, penalty)
+        metric = problem.metric(coef, eps)
+        before, coef = coef, _reweighted(problem, metric, active, penalty)
         top = np.abs(coef).max()
         floor = least * max(top, vanished)
         settled = np.abs(coef - before).max() <= tol * top and eps <= floor
-        converged = settled or path.power == 0
+        converged = settled or problem.power == 0
         eps = max(_DECAY * eps, floor)
-        # what is far below ε at its end will stay there
-        size = np.sqrt(path.mean_squares(coef))
+        # a group far below ε at its end stays there
+        size = np.sqrt(problem.mean_squares(coef))
         active = np.flatnonzero((size > floor) | (eps > floor))
-    coef[np.sqrt(path.mean_squares(coef)) <= _ZERO * floor] = 0
-    return Solution(path, penalty, coef, metric, n_iter, converged)
+    coef[np.sqrt(problem.mean_squares(coef)) <= _ZERO * floor] = 0
+    return SparseSolution(
+        problem=problem,
+        penalty=penalty,
+        coef=coef,
+        metric=metric,
+        n_iter=n_iter,
+        converged=bool(converged),
+    )
 
 
-# coefficients up to so many times the least ε are zero
-_ZERO = 10
+def _start(problem, start):
+    """Return the first coefficients (d, t), and the first smoothing ε."""
+    if start is not None and start.any():
+        return start, _WARM_START_SMOOTHING * np.abs(start).max()
+    n, d = problem.X.shape
+    scale = float(np.einsum("ij,ij->", problem.X, problem.X)) / n
+    metric = np.ones(d, dtype=problem.X.dtype)
+    coef = _reweighted(problem, metric, np.arange(d), _FIRST_RIDGE * scale)
+    return coef, np.abs(coef).max()
 
 
-def _reweighted(path, metric, active, penalty):
+def _reweighted(problem, metric, active, penalty):
     """Return argmin ½‖Y − Xw‖² + λ/2 Σ w² / s over the active columns."""
-    backend, (X, Y) = path.backend, path.arrays
+    backend, (X, Y) = problem.backend, problem.arrays
     root = np.sqrt(metric[active])[:, None]
     Z = backend.take(X, active) * backend.asarray(root)
-    coef = np.zeros((path.X.shape[1], path.Y.shape[1]), dtype=path.X.dtype)
+    coef = np.zeros((problem.X.shape[1], problem.Y.shape[1]), dtype=problem.X.dtype)
     if len(active) < Z.shape[1]:
         v = _solve_ridge(Z @ Z.T, Z @ Y, penalty, backend)
     else:
@@ -182,11 +239,11 @@ def _solve_ridge(A, B, penalty, backend):
     if A.shape[0] == 0:
         return B
     top = float(xp.max(xp.linalg.diagonal(A)))
-    least = _LEAST_RIDGE * float(xp.finfo(A.dtype).eps) * top
+    least = _MIN_RIDGE * float(xp.finfo(A.dtype).eps) * top
     ridge = max(penalty, least) or 1.0
-    for _ in range(20):
+    for _ in range(_MAX_RIDGE_STEPS):
         try:
             return backend.positive_solver(A, float(ridge))(B)
         except NotPositiveDefiniteError:
-            ridge *= 10
+            ridge *= _RIDGE_STEP
     raise LinAlgError("X has entries too large or too small to solve with; scale it.")

@@ -5,55 +5,82 @@ from numbers import Integral
 
 import numpy as np
 
-from ._sparse import Path, penalty_scale, solve_sparse
+from .._backend import Backend, FloatArray, IntArray
+from ._sparse import SparseProblem, penalty_scale, solve_sparse
 
-# the least alpha of a grid over the largest, for the logarithm; its root for the Lasso
-_LEAST_ALPHA = 1e-6
-# alphas without a better score before cross-validation stops looking, where as many
-# coefficients as this share of the rows are not zero
+# The least alpha of a grid, as a share of the largest, for the logarithmic penalty; for
+# the Lasso its square root.
+_MIN_ALPHA = 1e-6
+# The search by folds ends after so many alphas without a better score, where as many
+# coefficients as this share of the rows (or columns, if fewer) are not zero.
 _PATIENCE = 4
 _SATURATED = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Regression:
-    """Rows of positive weight, and the objective but for its alpha."""
+    """The rows of positive weight, and the objective without its alpha.
 
-    X: np.ndarray
-    Y: np.ndarray
-    weight: np.ndarray
-    groups: np.ndarray
+    Attributes
+    ----------
+    X : ndarray of shape (n, d)
+    Y : ndarray of shape (n, t)
+    weight : ndarray of shape (n,)
+    groups : ndarray of int of shape (d,)
+        The number of the group of each column.
+    power, fit_intercept, max_iter, tol
+        The parameters of LinRFMRegressor.
+    backend : Backend
+        Where the systems are solved.
+    """
+
+    X: FloatArray
+    Y: FloatArray
+    weight: FloatArray
+    groups: IntArray
     power: float
     fit_intercept: bool
     max_iter: int
     tol: float
-    backend: object
+    backend: Backend
 
     def select(self, rows):
         """Return the Regression on some of the rows."""
         return replace(self, X=self.X[rows], Y=self.Y[rows], weight=self.weight[rows])
 
-    def centred(self):
-        """Return its Path: rows times the roots of their weights, centred if asked."""
+    def problem(self):
+        """Return its SparseProblem: centred rows times the roots of their weights."""
         x_mean, y_mean = self.means()
         root = np.sqrt(self.weight)[:, None]
-        X, Y = root * (self.X - x_mean), root * (self.Y - y_mean)
-        return Path(X, Y, self.groups, self.power, self.backend)
+        return SparseProblem(
+            X=root * (self.X - x_mean),
+            Y=root * (self.Y - y_mean),
+            groups=self.groups,
+            power=self.power,
+            backend=self.backend,
+        )
 
     def means(self):
         """Return the means of X and Y, zeros without an intercept."""
         if not self.fit_intercept:
             return np.zeros_like(self.X[0]), np.zeros_like(self.Y[0])
-        means = (np.average(A, axis=0, weights=self.weight) for A in (self.X, self.Y))
-        return tuple(mean.astype(self.X.dtype) for mean in means)
+        x_mean = np.average(self.X, axis=0, weights=self.weight)
+        y_mean = np.average(self.Y, axis=0, weights=self.weight)
+        return x_mean.astype(self.X.dtype), y_mean.astype(self.X.dtype)
 
-    def solve(self, path, alpha, start=None, rough=False):
-        """Return the Solution at an alpha; `path` is what `centred` returned."""
-        penalty = alpha * self.weight.sum()
-        return solve_sparse(path, penalty, self.max_iter, self.tol, start, rough)
+    def solve(self, problem, alpha, *, start=None, rough=False):
+        """Return the SparseSolution at an alpha, of the result of `problem`."""
+        return solve_sparse(
+            problem,
+            alpha * self.weight.sum(),
+            max_iter=self.max_iter,
+            tol=self.tol,
+            start=start,
+            rough=rough,
+        )
 
     def intercept(self, coef):
-        """Return the intercept (t,) that belongs to coefficients (d, t)."""
+        """Return the intercept (t,) for coefficients (d, t)."""
         x_mean, y_mean = self.means()
         return y_mean - x_mean @ coef
 
@@ -61,57 +88,63 @@ class Regression:
 def alpha_grid(alphas, regression):
     """Return the values of alpha to try, the largest first."""
     if isinstance(alphas, Integral):
-        path = regression.centred()
-        top = penalty_scale(path) / regression.weight.sum()
-        low = _LEAST_ALPHA ** (1 - path.order / 2)
-        return (top * np.geomspace(1, low, alphas)).tolist()
+        problem = regression.problem()
+        largest = penalty_scale(problem) / regression.weight.sum()
+        least = _MIN_ALPHA ** (1 - problem.order / 2)
+        return (largest * np.geomspace(1, least, alphas)).tolist()
     values = np.asarray(alphas, dtype=np.float64).ravel()
     if values.size == 0 or not np.all(values >= 0) or not np.isfinite(values).all():
         raise ValueError(
-            f"alphas must be a number of values or finite values that are not "
-            f"negative, at least one; got {alphas!r}."
+            "alphas must be a number of values, or one or more finite values >= 0; got "
+            f"{alphas!r}."
         )
     return sorted(values.tolist(), reverse=True)
 
 
-def by_folds(alphas, regression, folds):
-    """Return the alpha with the least squared error on the rows of the test folds."""
-    parts = [_Fold(regression, *fold) for fold in folds]
+def choose_by_folds(alphas, regression, folds):
+    """Return the alpha with the least squared error on the test rows of the folds."""
+    folds = [_Fold(regression, train, test) for train, test in folds]
     errors = []
     for alpha in alphas:
-        errors.append(sum(part.error(alpha) for part in parts))
-        since = len(errors) - 1 - int(np.argmin(errors))
-        if since >= _PATIENCE and all(part.saturated for part in parts):
+        errors.append(sum(fold.error(alpha) for fold in folds))
+        n_since_best = len(errors) - 1 - int(np.argmin(errors))
+        if n_since_best >= _PATIENCE and all(fold.is_saturated for fold in folds):
             break
     return alphas[int(np.argmin(errors))]
 
 
 class _Fold:
-    """One fold: fits to its training rows, and their errors on the others."""
+    """The training and the test rows of one fold.
+
+    Attributes
+    ----------
+    is_saturated : bool
+        Whether the last fit has nearly as many coefficients as its rows determine.
+    """
 
     def __init__(self, regression, train, test):
         self._train, self._test = regression.select(train), regression.select(test)
-        self._path, self.saturated = self._train.centred(), False
+        self._problem, self.is_saturated = self._train.problem(), False
 
     def error(self, alpha):
         """Return the weighted sum of squared errors on the test rows."""
-        coef = self._train.solve(self._path, alpha, rough=True).coef
+        coef = self._train.solve(self._problem, alpha, rough=True).coef
         count = np.count_nonzero(coef.any(axis=1))
-        self.saturated = count >= _SATURATED * min(self._train.X.shape)
+        self.is_saturated = count >= _SATURATED * min(self._train.X.shape)
         errors = self._test.Y - self._test.X @ coef - self._train.intercept(coef)
         return float(self._test.weight @ np.sum(errors**2, axis=1))
 
 
-def by_leave_one_out(alphas, regression):
-    """Return the largest alpha that is as good as the best by leave-one-out.
+def choose_by_leave_one_out(alphas, regression):
+    """Return the largest alpha within one standard error of the best.
 
-    As good is what is within one standard error: a support chosen on all rows makes
-    leave-one-out optimistic of small alphas.
+    Leave-one-out errors are optimistic at small alphas, because the support is chosen
+    on all rows.
     """
-    path, errors = regression.centred(), []
+    problem, errors = regression.problem(), []
     for alpha in alphas:
-        found = regression.solve(path, alpha, rough=True)
-        errors.append(found.leave_one_out(regression.weight))
+        solution = regression.solve(problem, alpha, rough=True)
+        errors.append(solution.leave_one_out(regression.weight))
         if not np.isfinite(errors[-1][0]) and len(errors) > 1:
             break
     mean, deviation = np.array(errors).T

@@ -149,7 +149,7 @@ class BaseRFM(
 
     def _fit_targets(self, y, weight):
         """Return the coding of the targets."""
-        return NumericTargets.fit(y, weight)
+        return NumericTargets.fit(y, weight, centred=self.fit_intercept)
 
     def _calibrate(self, outputs, validation_rows):
         """Return the calibration of outputs on validation rows."""
@@ -178,7 +178,10 @@ class BaseRFM(
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets; a classifier takes (n_samples,) labels only.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights; a row of weight k counts as k equal rows, one of weight 0 as none.
+            Weights. Whole numbers are counts: a row of weight k is as good as k equal
+            rows, one of weight 0 is left out. Of other weights only the ratios count
+            where the ridge is chosen (``alpha="auto"``): `alphas` are multiplied by the
+            mean weight. A given ridge is divided by the weight of each row.
         X_val : array-like of shape (n_val, n_features), default=None
             Validation rows to choose the round, the ridge and the kernel on, in place
             of those that `validation` would set aside. The model is not fitted to them.
@@ -253,6 +256,7 @@ class BaseRFM(
             seed=seed,
             category_sizes=encoder.category_sizes,
             scalings=encoder.scalings,
+            weight_unit=training.weight_unit,
         )
 
     def _judging(self, training, n_candidates, seed):
@@ -309,6 +313,7 @@ class BaseRFM(
         if unseen is not None:
             placement = training.placement
             unseen = placement.backend.asarray(unseen, training.data.X.dtype)
+            unseen = training.targets.decode(unseen, placement.backend)
             unseen = placement.to_caller(unseen)
         return Fit(
             predictor=predictor,

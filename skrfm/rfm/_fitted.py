@@ -34,8 +34,8 @@ class Predictor(Protocol):
         """Return the outputs (m, c) at rows that were read, not yet encoded."""
         ...
 
-    def variance(self, X: Array, placement: Placement) -> Array:
-        """Return the variances (m, c) of the outputs, noise included."""
+    def deviation(self, X: Array, placement: Placement) -> Array:
+        """Return the standard deviations (m, c) of the outputs, noise included."""
         ...
 
     def map_arrays(self, function: Callable[[Array], Array]) -> "Predictor":
@@ -71,7 +71,15 @@ class KernelMachine:
     metric : array of shape (d, d)
     importances : array of shape (n_features,)
     coef : array of shape (n, c)
+        Coefficients of the coded targets.
     intercept : array of shape (c,)
+        Intercept of the coded targets.
+    dual_coef : array of shape (n, c)
+        The coefficients in the units of y.
+    constant : array of shape (c,)
+        The intercept in the units of y.
+    targets : NumericTargets or ClassTargets
+        The coding of the targets.
     """
 
     candidate: Candidate
@@ -87,6 +95,9 @@ class KernelMachine:
     importances: Array
     coef: Array
     intercept: Array
+    dual_coef: Array
+    constant: Array
+    targets: NumericTargets | ClassTargets
 
     @classmethod
     def from_round(cls, fitted, training):
@@ -98,6 +109,10 @@ class KernelMachine:
         components = fitted.metric.dense_components(data.X.shape[1])
         metric = components.T @ components
         importances = np.bincount(encoder.origins, _importances(fitted, metric))
+
+        targets, coef = training.targets, fitted.solution.coef
+        dual_coef = targets.rescale(coef, backend)
+        constant = targets.decode(fitted.intercept[None, :], backend)
 
         def array(a):
             return placement.to_caller(backend.asarray(a, data.X.dtype))
@@ -114,8 +129,11 @@ class KernelMachine:
             components=array(components),
             metric=array(metric),
             importances=array(importances),
-            coef=array(fitted.solution.coef),
+            coef=array(coef),
             intercept=array(fitted.intercept),
+            dual_coef=placement.to_caller(dual_coef),
+            constant=placement.to_caller(constant[0, :]),
+            targets=targets,
         )
 
     @property
@@ -139,10 +157,10 @@ class KernelMachine:
             category_sizes=self.candidate.lookup_sizes,
         )
         out += placement.to_backend(self.intercept)
-        return out
+        return self.targets.decode(out, placement.backend)
 
-    def variance(self, X, placement):
-        """Return the variances (m, c) of the outputs, noise included."""
+    def deviation(self, X, placement):
+        """Return the standard deviations (m, c) of the outputs, noise included."""
         backend, L = placement.backend, self.bandwidth
         kernel, sizes = self.candidate.kernel, self.candidate.lookup_sizes
         T, Z = self._mapped(X, placement), placement.to_backend(self.mapped_fit)
@@ -155,14 +173,15 @@ class KernelMachine:
             )
             for part in parts
         )
-        return predictive_variance(
+        variance = predictive_variance(
             backend.gram(kernel, Z, L, category_sizes=sizes),
             placement.to_backend(self.coef),
             blocks,
             weight=placement.to_backend(self.weight),
-            alpha=self.candidate.alpha,
+            alpha=self.candidate.ridge,
             xp=backend.xp,
         )
+        return self.targets.rescale(backend.xp.sqrt(variance), backend)
 
     def _mapped(self, X, placement):
         """Return rows as the kernel takes them: encoded, centred, mapped."""
@@ -182,16 +201,19 @@ class KernelMachine:
             "importances",
             "coef",
             "intercept",
+            "dual_coef",
+            "constant",
         )
         return replace(self, **{name: function(getattr(self, name)) for name in names})
 
-    def attributes(self, single_output):
+    def attributes(self):
         """Return the public attributes of an estimator with this machine, by name."""
-        intercept = self.intercept
+        single_output = self.targets.single_output
+        coef, constant = self.dual_coef, self.constant
         return {
             "X_fit_": self.X_fit,
-            "dual_coef_": self.coef[:, 0] if single_output else self.coef,
-            "intercept_": float(intercept[0]) if single_output else intercept,
+            "dual_coef_": coef[:, 0] if single_output else coef,
+            "intercept_": float(constant[0]) if single_output else constant,
             "bandwidth_": self.bandwidth,
             "alpha_": self.candidate.alpha,
             "kernel_": self.candidate.kernel,
@@ -245,7 +267,7 @@ class Fit:
     def attributes(self):
         """Return the attributes of an estimator that was fitted so, by name."""
         found = self.coding.attributes()
-        found |= self.predictor.first.attributes(self.targets.single_output)
+        found |= self.predictor.first.attributes()
         found |= self.results
         found["_fitted"] = self
         if self.history is not None:

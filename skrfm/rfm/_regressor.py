@@ -197,6 +197,5 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
             return out
         rows, placement = self._read_rows(X, "predict")
         with self._threads(placement):
-            variance = self._fitted.predictor.variance(rows, placement)
-        std = placement.backend.xp.sqrt(variance)
+            std = self._fitted.predictor.deviation(rows, placement)
         return out, placement.to_caller(self._squeezed(std))

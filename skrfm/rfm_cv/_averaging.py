@@ -74,15 +74,15 @@ class MachineAverage:
         outputs = (fit.predictor.outputs(X, placement) for fit in self.fits)
         return weighted_sum(self.weights, outputs)
 
-    def variance(self, X, placement):
-        """Return the variance of a mixture of Gaussian processes."""
+    def deviation(self, X, placement):
+        """Return the standard deviation of a mixture of Gaussian processes."""
         means = [fit.predictor.outputs(X, placement) for fit in self.fits]
         mean = weighted_sum(self.weights, means)
         variances = (
-            fit.predictor.variance(X, placement) + (own_mean - mean) ** 2
+            fit.predictor.deviation(X, placement) ** 2 + (own_mean - mean) ** 2
             for fit, own_mean in zip(self.fits, means, strict=True)
         )
-        return weighted_sum(self.weights, variances)
+        return weighted_sum(self.weights, variances) ** 0.5
 
     def map_arrays(self, function):
         """Return the same with a function applied to every fitted array."""

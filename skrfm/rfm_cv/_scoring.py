@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import check_scoring
 
+from .._backend import NumpyBackend
 from .._search import Calibration, Criterion, HoldOut
 
 
@@ -125,8 +126,8 @@ class UnseenClassifier(ClassifierMixin, _Unseen):
 
 def regressor_of(outputs, targets, weight, *, coding):
     """Return outputs as a regressor, and the targets as its y."""
-    y = targets[:, 0] if coding.single_output else targets
-    return UnseenRegressor(outputs), y
+    outputs, y = (coding.decode(a, NumpyBackend()) for a in (outputs, targets))
+    return UnseenRegressor(outputs), y[:, 0] if coding.single_output else y
 
 
 def classifier_of(outputs, targets, weight, *, coding):

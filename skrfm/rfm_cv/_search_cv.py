@@ -100,7 +100,11 @@ class SearchCV(BaseRFM):
     def _candidates(self, training, seed):
         encoder = training.coding.encoder
         shared = {name: getattr(self, name) for name in _SHARED}
-        shared |= {"seed": seed, "category_sizes": encoder.category_sizes}
+        shared |= {
+            "seed": seed,
+            "category_sizes": encoder.category_sizes,
+            "weight_unit": training.weight_unit,
+        }
         return RandomCandidates(
             self.n_candidates,
             seed=seed,

@@ -55,10 +55,11 @@ class RandomCandidates:
     def __init__(self, count, *, seed, first_kernels, shared, scalings=(None,)):
         self.count, self._rng = count, np.random.default_rng(seed)
         ridges = _FIRST_RIDGES if len(scalings) == 1 else _FEWER_RIDGES
+        weight_unit = shared.get("weight_unit", 1.0)
         known = [
             Candidate(
                 kernel,
-                alpha,
+                alpha * weight_unit,
                 "3*median",
                 diagonal=kernel.coordinatewise,
                 scaling=scaling,
@@ -99,10 +100,10 @@ def _draw(rng, scalings, shared):
         kernel, diagonal = LpqLaplace(p=p, q=q), True
     else:
         kernel, diagonal = GeneralizedLaplace(exponent=q), rng.random() >= _FULL
-    multiple, alpha = _log_uniform(rng, *_BANDWIDTH), _log_uniform(rng, *_RIDGE)
+    multiple, ridge = _log_uniform(rng, *_BANDWIDTH), _log_uniform(rng, *_RIDGE)
     scaling = scalings[rng.integers(len(scalings))]
-    candidate = Candidate(kernel, alpha, diagonal=diagonal, scaling=scaling, **shared)
-    return _with_numbers(candidate, multiple, alpha)
+    candidate = Candidate(kernel, ridge, diagonal=diagonal, scaling=scaling, **shared)
+    return _with_numbers(candidate, multiple, ridge)
 
 
 def _log_uniform(rng, low, high):
@@ -118,7 +119,7 @@ def _near(rng, candidate):
     return _with_numbers(
         candidate,
         np.clip(multiple * rng.lognormal(0, _BANDWIDTH_STEP), *_BANDWIDTH),
-        np.clip(candidate.alpha * rng.lognormal(0, _RIDGE_STEP), *_RIDGE),
+        np.clip(candidate.ridge * rng.lognormal(0, _RIDGE_STEP), *_RIDGE),
     )
 
 
@@ -132,9 +133,9 @@ def _near_kernel(rng, kernel):
     return LpqLaplace(p=float(rng.choice(near)), q=q)
 
 
-def _with_numbers(candidate, multiple, alpha):
+def _with_numbers(candidate, multiple, ridge):
     """Return a candidate with a bandwidth and a ridge of four digits."""
-    alpha = float(f"{alpha:.4g}")
+    alpha = float(f"{ridge:.4g}") * candidate.weight_unit
     return replace(candidate, bandwidth=f"{multiple:.4g}*median", alpha=alpha)
 
 

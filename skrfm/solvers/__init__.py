@@ -1,15 +1,27 @@
-"""Solvers: functions (gram, targets, ridge) → coefficients, by name."""
+"""Solvers of (K + diag(ridge)) α = Y: functions from a Gram to coefficients."""
 
 from ._choice import DIRECT, ITERATIVE, SOLVERS, choose_solver, solve
-from ._direct import leave_one_out_residuals, predictive_variance
-from ._solution import Solution
+from ._direct import (
+    cholesky,
+    eigendecomposition,
+    leave_one_out_residuals,
+    predictive_variance,
+)
+from ._eigenpro import eigenpro
+from ._iterative import conjugate_gradients
+from ._solution import Solution, Solver
 
 __all__ = [
     "DIRECT",
     "ITERATIVE",
     "SOLVERS",
     "Solution",
+    "Solver",
+    "cholesky",
     "choose_solver",
+    "conjugate_gradients",
+    "eigendecomposition",
+    "eigenpro",
     "leave_one_out_residuals",
     "predictive_variance",
     "solve",

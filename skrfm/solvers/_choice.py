@@ -1,21 +1,37 @@
-"""Solvers by name, and which of them a problem gets."""
+"""Solvers by name, and the choice of a solver for a problem."""
 
-from ._direct import cholesky, eigenvalues
+from typing import Any
+
+from .._backend import Array, Backend, HeldGram, Kernel
+from ._direct import cholesky, eigendecomposition
 from ._eigenpro import eigenpro
 from ._iterative import conjugate_gradients
+from ._solution import Solution, Solver
 
-#: solvers that factorise K, which has to be held
-DIRECT = {"cholesky": cholesky, "eigh": eigenvalues}
-#: solvers that multiply by K, which may be computed anew each time
-ITERATIVE = {"pcg": conjugate_gradients, "eigenpro": eigenpro}
-SOLVERS = (*DIRECT, *ITERATIVE)
+#: solvers that factorise K, which is held in memory
+DIRECT: dict[str, Solver] = {"cholesky": cholesky, "eigh": eigendecomposition}
+#: solvers that multiply by K, which may be computed anew for each product
+ITERATIVE: dict[str, Solver] = {"pcg": conjugate_gradients, "eigenpro": eigenpro}
+#: all solvers by name
+SOLVERS: dict[str, Solver] = DIRECT | ITERATIVE
 
-# with fewer rows than this, iterations have nothing to gain
-_ITERATED_ROWS = 1000
+# Fewer rows than these are factorised whatever solver is named: iterations have nothing
+# to gain there.
+_MIN_ITERATIVE_ROWS = 1000
 
 
-def choose_solver(name, kernel, T, backend, *, want_diagonal=False, reusable=None):
-    """Return the name of the solver, and whether K is streamed.
+def choose_solver(
+    name: str,
+    kernel: Kernel,
+    T: Array,
+    backend: Backend,
+    *,
+    want_diagonal: bool = False,
+    reusable: HeldGram | None = None,
+) -> tuple[Solver, bool]:
+    """Return the solver for a problem, and whether its kernel matrix is streamed.
+
+    A streamed matrix is computed anew for each product, and never held.
 
     Parameters
     ----------
@@ -23,52 +39,78 @@ def choose_solver(name, kernel, T, backend, *, want_diagonal=False, reusable=Non
         One of `SOLVERS`, or "auto".
     kernel : Kernel
     T : array of shape (n, k)
-        The rows.
-    backend : backend
-    want_diagonal : bool
-        Whether the diagonal of the inverse is wanted, which takes a factor.
-    reusable : Gram, default=None
-        A kernel matrix whose memory can be had.
+        The mapped rows.
+    backend : Backend
+    want_diagonal : bool, default=False
+        Whether the diagonal of the inverse is needed, which takes a direct solver.
+    reusable : HeldGram, default=None
+        A kernel matrix whose memory the new one can take over.
+
+    Returns
+    -------
+    solver : Solver
+    streamed : bool
     """
     n, held = T.shape[0], 0 if reusable is None else reusable.nbytes
     if name == "auto":
         direct = want_diagonal or n <= backend.direct_rows(T, held)
         name = "cholesky" if direct else "pcg"
     if name in DIRECT:
-        return name, False
-    if n < _ITERATED_ROWS:
-        return "cholesky", False
+        return DIRECT[name], False
+    if n < _MIN_ITERATIVE_ROWS:
+        return cholesky, False
+    if name == "eigenpro":
+        _require_distance(kernel)
+        return eigenpro, True
+    held_in_memory = kernel.of_inner_products or backend.fits_in_memory(T, held)
+    return conjugate_gradients, not held_in_memory
+
+
+def _require_distance(kernel):
+    """Raise ValueError for kernels of inner products, which are not streamed."""
     if kernel.of_inner_products:
-        if name == "eigenpro":
-            raise ValueError(
-                f"solver='eigenpro' does not work with {kernel!r}, which is not a "
-                "function of a distance: pass solver='pcg'."
-            )
-        return name, False
-    return name, name == "eigenpro" or not backend.fits_in_memory(T, held)
+        raise ValueError(
+            f"solver='eigenpro' does not work with {kernel!r}, which is not a "
+            "function of a distance: pass solver='pcg'."
+        )
 
 
-def solve(gram, Y, ridge, backend, *, solver="cholesky", want_diagonal=False, seed=0):
-    """Solve (K + diag(ridge)) α = Y.
+def solve(
+    gram: Any,
+    Y: Array,
+    ridge: Array,
+    backend: Backend,
+    *,
+    solver: str = "cholesky",
+    want_diagonal: bool = False,
+    seed: int = 0,
+) -> Solution:
+    """Solve (K + diag(ridge)) α = Y by the solver of a name.
 
     Parameters
     ----------
-    gram : Gram
-        K; its memory may be overwritten, its slopes are not.
-    Y : array of shape (n, c)
-    ridge : array of shape (n,)
-    backend : backend
-    solver : str
+    solver : str, default="cholesky"
         One of `SOLVERS`.
-    want_diagonal : bool
-        Whether to return the diagonal of the inverse as well, which takes a direct one.
-    seed : int
-        Seeds the random rows of an iterative one.
+    gram, Y, ridge, backend, want_diagonal, seed
+        As for `Solver`.
 
     Returns
     -------
     Solution
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrfm._backend import NumpyBackend
+    >>> from skrfm.kernels import Laplace
+    >>> from skrfm.solvers import solve
+    >>> backend, T = NumpyBackend(), np.array([[0.0], [1.0], [3.0]])
+    >>> gram = backend.gram(Laplace(), T, 1.0)
+    >>> solve(gram, np.sin(T), np.full(3, 0.1), backend).coef.round(3)
+    array([[-0.288],
+           [ 0.857],
+           [ 0.036]])
     """
-    if solver in DIRECT:
-        return DIRECT[solver](gram, Y, ridge, backend.xp, want_diagonal)
-    return ITERATIVE[solver](gram, Y, ridge, seed, backend)
+    return SOLVERS[solver](
+        gram, Y, ridge, backend, want_diagonal=want_diagonal, seed=seed
+    )

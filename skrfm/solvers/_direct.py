@@ -1,13 +1,25 @@
 """Direct solvers of (K + diag(ridge)) α = Y, and leave-one-out in closed form."""
 
+from collections.abc import Iterable
+
+from .._backend import Array, Backend, HeldGram, Namespace
 from ..exceptions import NotPositiveDefiniteError
 from ._solution import Solution
 
+# Factorisations that are tried: without a jitter, then with jitters of 10, 100, … 10⁵
+# times the rounding error.
 _ATTEMPTS = 6
 
 
-def factorize(gram, ridge, xp):
-    """Factorise in place; a matrix that is not positive definite gets a jitter.
+def factorize(gram: HeldGram, ridge: Array, xp: Namespace) -> float:
+    """Factorise K + diag(ridge) in place, with a jitter if it is not positive definite.
+
+    Parameters
+    ----------
+    gram : HeldGram
+        K, which is overwritten.
+    ridge : array of shape (n,)
+    xp : namespace
 
     Returns
     -------
@@ -27,37 +39,76 @@ def factorize(gram, ridge, xp):
     raise NotPositiveDefiniteError(0)
 
 
-def cholesky(gram, Y, ridge, xp, want_diagonal):
-    """Solve by the Cholesky factor."""
-    jitter = factorize(gram, ridge, xp)
+def cholesky(
+    gram: HeldGram,
+    Y: Array,
+    ridge: Array,
+    backend: Backend,
+    *,
+    want_diagonal: bool = False,
+    seed: int = 0,
+) -> Solution:
+    """Solve (K + diag(ridge)) α = Y by a Cholesky factor, which overwrites K.
+
+    Parameters as in `Solver`; nothing is random.
+    """
+    jitter = factorize(gram, ridge, backend.xp)
     coef = gram.solve(Y)
-    return Solution(coef, gram.inverse_diagonal() if want_diagonal else None, jitter)
+    diagonal = gram.inverse_diagonal() if want_diagonal else None
+    return Solution(coef=coef, inverse_diagonal=diagonal, jitter=jitter)
 
 
-def eigenvalues(gram, Y, ridge, xp, want_diagonal):
-    """Solve by eigenvalues; those of the size of rounding errors are left out."""
+def eigendecomposition(
+    gram: HeldGram,
+    Y: Array,
+    ridge: Array,
+    backend: Backend,
+    *,
+    want_diagonal: bool = False,
+    seed: int = 0,
+) -> Solution:
+    """Solve (K + diag(ridge)) α = Y by eigenvalues, in the sense of least norm.
+
+    Eigenvalues of the size of rounding errors are left out. Parameters as in `Solver`;
+    nothing is random.
+    """
+    xp = backend.xp
     values, vectors = gram.eigh(ridge)
-    cut = values.shape[0] * float(xp.finfo(values.dtype).eps) * values[-1]
-    inverse = xp.where(values > cut, 1 / xp.where(values > cut, values, 1.0), 0.0)
+    cutoff = values.shape[0] * float(xp.finfo(values.dtype).eps) * values[-1]
+    kept = values > cutoff
+    inverse = xp.where(kept, 1 / xp.where(kept, values, 1.0), 0.0)
     coef = vectors @ (inverse[:, None] * (vectors.T @ Y))
     diagonal = xp.sum(vectors**2 * inverse, axis=1) if want_diagonal else None
-    return Solution(coef, diagonal)
+    return Solution(coef=coef, inverse_diagonal=diagonal)
 
 
-def leave_one_out_residuals(solution, mean_solution, Y, *, weight, ridge, xp):
-    """Residuals of every row, predicted by the model without it, in closed form.
+def leave_one_out_residuals(
+    solution: Solution,
+    mean_solution: Array | None,
+    Y: Array,
+    *,
+    weight: Array,
+    ridge: Array,
+    xp: Namespace,
+) -> Array:
+    """Return the residual of every row under the model fitted without it.
+
+    The closed form takes no refit.
 
     Parameters
     ----------
     solution : Solution
         Coefficients α of the centred targets, and the diagonal of the inverse.
     mean_solution : array of shape (n, 1) or None
-        (K + diag(ridge))⁻¹ 1: the mean of the targets is then taken anew without
-        the row. None holds the mean fixed.
+        (K + diag(ridge))⁻¹ 1, with which the mean of the targets is computed anew
+        without the row. None keeps the mean fixed.
     Y : array of shape (n, c)
         Centred targets.
-    weight, ridge : arrays of shape (n,)
-        Sample weights w; the ridge is λ / w.
+    weight : array of shape (n,)
+        Sample weights w.
+    ridge : array of shape (n,)
+        λ / w.
+    xp : namespace
 
     Returns
     -------
@@ -65,45 +116,57 @@ def leave_one_out_residuals(solution, mean_solution, Y, *, weight, ridge, xp):
 
     Notes
     -----
-    Where all weights are at least 1, one unit of a row's weight is left out, which is
-    what leaving out one of w repeated rows is; otherwise the whole row is.
+    Where all weights are at least 1, each row loses one unit of its weight, as if one
+    of w repeated rows were left out; otherwise the whole row is left out.
     """
-    units, factor = _left_out(weight, ridge, solution.inverse_diagonal, xp)
+    removed, factor = _removed_weight(weight, ridge, solution.inverse_diagonal, xp)
     if mean_solution is None:
         return factor[:, None] * solution.coef
-    share = units / (xp.sum(weight) - units)
+    share = removed / (xp.sum(weight) - removed)
     shift = share[:, None] * Y
     return factor[:, None] * (solution.coef + shift * mean_solution)
 
 
-def _left_out(weight, ridge, inverse_diagonal, xp):
-    """Return the weight that is left out with each row, and residual / coefficient."""
+def _removed_weight(weight, ridge, inverse_diagonal, xp):
+    """Return the weight that each row loses, and the factor residual / coefficient.
+
+    Both are of shape (n,).
+    """
     if float(xp.min(weight)) < 1:
         return weight, 1 / inverse_diagonal
     one = xp.ones_like(weight)
-    repeated, free = weight > 1, ridge <= 0
-    others = xp.where(repeated, (weight - 1) / xp.where(free, one, ridge), 0 * one)
+    repeated, no_ridge = weight > 1, ridge <= 0
+    others = xp.where(repeated, (weight - 1) / xp.where(no_ridge, one, ridge), 0 * one)
     factor = weight / (others + inverse_diagonal)
-    # without a ridge, what is left of a repeated row interpolates it
-    return one, xp.where(repeated & free, 0 * one, factor)
+    # without a ridge, the repeats that remain interpolate the row that is removed
+    return one, xp.where(repeated & no_ridge, 0 * one, factor)
 
 
-def predictive_variance(gram, coef, blocks, *, weight, alpha, xp):
-    """Variance of the predictions, noise included, block by block.
+def predictive_variance(
+    gram: HeldGram,
+    coef: Array,
+    blocks: Iterable[tuple[Array, Array]],
+    *,
+    weight: Array,
+    alpha: float,
+    xp: Namespace,
+) -> Array:
+    """Return the variance of predictions, noise included, computed block by block.
 
     Parameters
     ----------
-    gram : Gram
-        K of the training rows; its memory is overwritten.
+    gram : HeldGram
+        K of the training rows, which is overwritten.
     coef : array of shape (n, c)
         The fitted coefficients.
+    blocks : iterable of (array of shape (m, n), array of shape (m,))
+        Kernel values between new rows and the training rows, and of new rows with
+        themselves.
     weight : array of shape (n,)
         Sample weights w; the ridge is alpha / w.
     alpha : float
         The ridge, which is the noise variance in units of the signal variance.
-    blocks : iterable of (array of shape (m, n), array of shape (m,))
-        Kernel values between new rows and the training rows, and of new rows with
-        themselves.
+    xp : namespace
 
     Returns
     -------
@@ -113,16 +176,18 @@ def predictive_variance(gram, coef, blocks, *, weight, alpha, xp):
     -----
     With C = (K + diag(ridge))⁻¹ the variance in units of the signal variance is
     v = k(x, x) − k_xᵀ C k_x + alpha, and the signal variance of an output is the
-    weighted mean of α_i² / C_ii, rows of weight w ≥ 1 taken as w rows.
+    weighted mean of α_i² / C_ii, where a row of weight w ≥ 1 counts as w rows.
     """
     ridge = alpha / weight
     factorize(gram, ridge, xp)
-    reduced = []
-    for K, own in blocks:
-        explained = xp.sum(K * gram.solve(K.T).T, axis=1)
-        left = own - explained
-        reduced.append(xp.where(left > 0, left, xp.zeros_like(left)) + alpha)
-    units, factor = _left_out(weight, ridge, gram.inverse_diagonal(), xp)
-    share = units * factor / xp.sum(weight)
+    reduced = [_conditional_variance(gram, K, own, xp) + alpha for K, own in blocks]
+    removed, factor = _removed_weight(weight, ridge, gram.inverse_diagonal(), xp)
+    share = removed * factor / xp.sum(weight)
     signal = xp.sum(share[:, None] * coef**2, axis=0)
     return xp.concat(reduced)[:, None] * signal
+
+
+def _conditional_variance(gram, K, own, xp):
+    """Return k(x, x) − k_xᵀ C k_x of new rows; rounding may not make it negative."""
+    variance = own - xp.sum(K * gram.solve(K.T).T, axis=1)
+    return xp.where(variance > 0, variance, xp.zeros_like(variance))

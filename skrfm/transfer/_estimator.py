@@ -1,4 +1,4 @@
-"""TransferKernel: a model of one task as a start for another."""
+"""TransferKernel: a model of one task improves a model of another."""
 
 import numpy as np
 from sklearn.base import (
@@ -8,13 +8,12 @@ from sklearn.base import (
     clone,
     is_classifier,
 )
-from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._backend import FloatArray, Table, Vector
 from .._sklearn import (
     HasMethods,
     StrOptions,
@@ -30,31 +29,18 @@ from .._tables import (
     to_host,
 )
 from ..rfm import RFMClassifier, RFMRegressor
-from ._methods import METHODS, Rows, compare, fit_models, make_model
-from ._source import (
-    RESPONSES,
-    Balance,
-    Responses,
-    coded_outputs,
-    raw_scores,
-    warn_of_constant,
-    warn_of_shared_rows,
-)
-from ._target import Task, residual_regressor, supports_weights
+from ._choice import choose_model, possible_methods, requested_method
+from ._methods import METHODS, make_model
+from ._source import RESPONSES, fit_features, fit_source, is_fitted
+from ._target import Task, supports_weights
 
-# with fewer rows nothing can be compared
-_LEAST_ROWS = 3
-
-
-def _is_fitted(estimator):
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError:
-        return False
-    return True
+# With fewer rows than this, methods cannot be compared.
+_MIN_COMPARED_ROWS = 3
 
 
 def _target_has(name):
+    """Return the check of `available_if` for a method of classifiers."""
+
     def check(transfer):
         if getattr(transfer, "method_", None) in ("translation", "both"):
             return transfer._classifies()
@@ -67,67 +53,71 @@ def _target_has(name):
 class TransferKernel(
     InnerDeviceMixin, HostScoreMixin, MetaEstimatorMixin, BaseEstimator
 ):
-    """Transfer learning: a model of a source task helps with a target task.
+    """Transfer learning: a model of a source task improves a model of a target task.
 
-    The source is any fitted estimator. On the target rows it is used in one of these
-    ways:
+    The source is any fitted estimator. It is used on the target rows by one of these
+    methods:
 
-    - "projection": the target model is fitted on the scores of the source;
-    - "concat": on the features and the scores;
-    - "translation": a regressor is fitted on what the source leaves over, and added to
-      what it says. The outputs must be the same: those of a regressor, or classes that
-      the source has all;
+    - "projection": the target model is fitted to the scores of the source;
+    - "concat": the target model is fitted to the features and the scores;
+    - "translation": a regressor is fitted to the residuals of the source, and the
+      predictions of both are added. The outputs must match: as many numbers, or a
+      source that has all classes of the target;
     - "both": translation of a projection;
     - "none": the target model alone.
 
-    By default that is chosen by what it does on target rows that a fit has not seen.
+    By default the method is chosen by its losses on target rows that a fit has not
+    seen.
 
     Parameters
     ----------
     source_estimator : estimator, default=None
-        The source: fitted, or to be fitted on `X_source` and `y_source`. None, without
-        those, is no transfer; with them, the target estimator's kind.
+        The source: fitted, or to be fitted to `X_source` and `y_source`. None is no
+        transfer, or with those an estimator of the kind of the target.
     target_estimator : estimator, default=None
         The model of the target. None is an `RFMClassifier` or `RFMRegressor`, as the
-        source is, with ``scaling=None``: scores stand beside columns as they are.
+        source is, with ``scaling=None``, so that scores and features keep their scales.
     method : {"auto", "outputs", "none", "projection", "concat", "translation", \
             "both"}, default="auto"
-        "auto" compares squared errors (for classes, log-losses) on rows that are left
-        out in turn, and takes the best method that is better than "none", and than
-        "translation" if that is, by more than a standard error of the difference.
-        "outputs" is "translation" where the outputs match, else "concat", without any
-        comparison.
+        "auto" compares squared errors (for classes, log-losses) by cross-validation. It
+        takes the best method that is better than "none", and than "translation" if that
+        is, by more than a standard error of the difference. "outputs" is "translation"
+        where the outputs match, else "concat", without a comparison.
     cv : int, splitter or iterable, default=5
-        Number of folds, stratified if all classes have as many rows; with few rows each
-        is left out by itself.
+        Number of shuffled folds, stratified if each class has enough rows; with few
+        rows each is left out by itself. Or a splitter, or pairs of train and test row
+        numbers.
     feature_scale : {"balance", None}, default="balance"
-        Whether the scores get the total variance of the features.
+        Whether the scores are scaled to the total variance of the features.
     response : {"auto", "decision_function", "predict_proba", "predict_log_proba", \
             "predict"}, default="auto"
-        The method of the source whose results are features of the target. "auto" is
-        the first of "decision_function", "predict_proba" and "predict" that there is.
+        The method of the source whose results are the scores. "auto" is the first that
+        the source has of "decision_function", "predict_proba" and "predict".
     device : {"cpu", "cuda", None}, default=None
-        Where the target's model is computed, if it has a parameter `device`: ``"cuda"``
-        on a GPU, by CuPy. None is the device of `target_estimator`, or follows arrays
-        of CuPy. Results are such arrays for such rows.
-    random_state : int, RandomState instance or None, default=None
-        Seeds the folds, and the default target.
+        Where the model of the target is computed, if it has a parameter `device`:
+        ``"cuda"`` on a GPU, by CuPy. None is the device of `target_estimator`, or the
+        GPU where X is an array of CuPy. Predictions are arrays of CuPy for such rows,
+        of NumPy otherwise.
+    random_state : int, RandomState or None, default=None
+        Seeds folds, and the default model of the target.
 
     Attributes
     ----------
     method_ : str
         The method that was taken.
     source_estimator_ : estimator
-        The fitted source, None where there is none.
+        The fitted source; None where there is none.
     target_estimator_ : estimator
-        The target's model as it was before the fit.
+        The unfitted model of the target.
     cv_results_ : dict
         "method", "mean_loss", and "mean_gain" and "gain_error", the mean difference to
         "none" and its standard error; empty where nothing was compared.
     classes_ : ndarray of shape (n_classes,)
-        The classes, of a classifier.
+        Class labels, of a classifier.
     n_features_in_ : int
-        Number of columns.
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, where X has names.
 
     References
     ----------
@@ -145,8 +135,10 @@ class TransferKernel(
     >>> y_new = np.sin(2 * X_new[:, 0]) + 0.5 * X_new[:, 1]
     >>> model = TransferKernel(source, random_state=0).fit(X_new[:20], y_new[:20])
     >>> alone = RFMRegressor(random_state=0).fit(X_new[:20], y_new[:20])
-    >>> model.score(X_new[20:], y_new[20:]) > alone.score(X_new[20:], y_new[20:])
-    True
+    >>> round(model.score(X_new[20:], y_new[20:]), 2)
+    0.98
+    >>> round(alone.score(X_new[20:], y_new[20:]), 2)
+    0.80
     """
 
     _parameter_constraints = {
@@ -182,15 +174,15 @@ class TransferKernel(
         self.random_state = random_state
 
     def __sklearn_clone__(self):
-        """Share a fitted source with clones, as if it were frozen."""
-        twin = clone_parametrized(self, safe=False)
+        """Return a clone with the same source object if that is fitted."""
+        copy = clone_parametrized(self, safe=False)
         source = self.source_estimator
-        if source is not None and _is_fitted(source):
-            twin.source_estimator = source
-        return twin
+        if source is not None and is_fitted(source):
+            copy.source_estimator = source
+        return copy
 
     def _target(self):
-        """Return the model of the target, unfitted."""
+        """Return the unfitted model of the target."""
         if self.target_estimator is not None:
             return self.target_estimator
         source = self.source_estimator
@@ -199,7 +191,7 @@ class TransferKernel(
         return kind(scaling=None, random_state=self.random_state)
 
     def _target_on(self, placement):
-        """Return the model of the target, to be computed at a Placement."""
+        """Return the unfitted model of the target, on the device of a Placement."""
         target = self._target()
         device = "cuda" if placement.on_gpu else self.device
         if device is None or "device" not in target.get_params(deep=False):
@@ -219,9 +211,17 @@ class TransferKernel(
         tags.target_tags.multi_output = multi
         return tags
 
-    # fitted source estimators are not to be fitted again: what is nested is checked
+    # the estimators are the user's, so their own fits must validate their parameters
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None, *, X_source=None, y_source=None):
+    def fit(
+        self,
+        X: Table,
+        y: Vector,
+        sample_weight: Vector | None = None,
+        *,
+        X_source: Table | None = None,
+        y_source: Vector | None = None,
+    ):
         """Fit the target task.
 
         Parameters
@@ -233,7 +233,7 @@ class TransferKernel(
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         X_source : array-like of shape (n_source_samples, n_features), default=None
-            Source rows; the source is fitted on them, and nowhere else.
+            Source rows. The source is fitted to them alone.
         y_source : array-like of shape (n_source_samples,), default=None
             Their targets.
 
@@ -244,178 +244,85 @@ class TransferKernel(
         """
         with restored_on_error(self):
             placement = outer_placement_of(self.device, X)
-            X, y, sample_weight = placement.read(X), to_host(y), to_host(sample_weight)
-            target, given = self._target_on(placement), X
-            classifies = is_classifier(target)
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                dtype=[np.float64, np.float32],
-                multi_output=not classifies,
-                y_numeric=not classifies,
-                ensure_min_samples=2,
+            self._fit(
+                placement.read(X),
+                to_host(y),
+                to_host(sample_weight),
+                target=self._target_on(placement),
+                X_source=X_source,
+                y_source=y_source,
             )
-            weight = self._weight(sample_weight, X, target)
-            keep = np.ones(len(y), dtype=bool) if weight is None else weight > 0
-            if classifies:
-                self._set_classes(y[keep])
-            self.source_estimator_ = self._source(X_source, y_source, X, placement)
-            self.target_estimator_, self._single_output = target, y.ndim == 1
-            rows, y = self._source_says(given, X, y, weight), y[keep]
-            weight = None if weight is None else weight[keep]
-            self._fit(rows.take(keep), y, weight, keep)
         return self
 
-    def _set_classes(self, y):
-        check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "y has one class only: a classifier needs two classes or more."
-            )
-
-    def _weight(self, sample_weight, X, target):
-        if sample_weight is None:
-            return None
-        if not supports_weights(target):
-            raise ValueError(
-                f"{type(target).__name__}.fit takes no sample_weight: leave it out, or "
-                "pass a target_estimator that takes weights."
-            )
-        return check_sample_weight(
-            sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+    def _fit(self, given, y, sample_weight, *, target, X_source, y_source):
+        """Fit to a table on the host, and set the fitted attributes."""
+        classifies = is_classifier(target)
+        X, y = validate_data(
+            self,
+            given,
+            y,
+            dtype=[np.float64, np.float32],
+            multi_output=not classifies,
+            y_numeric=not classifies,
+            ensure_min_samples=2,
         )
-
-    def _source(self, X_source, y_source, X, placement):
-        """Return the fitted source, or None."""
+        weight = _check_weight(sample_weight, X, target)
+        keep = np.ones(len(y), dtype=bool) if weight is None else weight > 0
+        classes = _find_classes(y[keep]) if classifies else None
         source = self.source_estimator
-        if (X_source is None) != (y_source is None):
-            raise ValueError("Pass X_source and y_source together, or neither.")
-        if X_source is not None:
-            if isinstance(source, FrozenEstimator):
-                raise ValueError(
-                    "source_estimator is frozen: leave X_source and y_source out."
-                )
-            source = clone(self._target_on(placement) if source is None else source)
-            X_source, y_source = to_host(X_source), to_host(y_source)
-            source = source.fit(X_source, y_source)
-            warn_of_shared_rows(np.asarray(X_source), X, stacklevel=5)
-        elif source is not None and not _is_fitted(source):
-            raise ValueError(
-                "source_estimator is not fitted: fit it on the source task before, or "
-                "pass X_source and y_source to fit."
-            )
-        known = getattr(source, "n_features_in_", X.shape[1])
-        if known != X.shape[1]:
-            raise ValueError(
-                f"The source was fitted on {known} columns and X has {X.shape[1]}: "
-                "both tasks need the same columns."
-            )
-        return source
-
-    def _source_says(self, given, X, y, weight):
-        """Return the rows with what the source says; learn how scores are scaled."""
-        self._n_outputs = 1 if y.ndim == 1 else y.shape[1]
-        source = self.source_estimator_
-        if source is None:
-            return Rows.without_source(X)
-        responses = Responses(source, given, X)
-        scores = raw_scores(responses, self.response)
-        self._balance = Balance(scores, X, weight, self.feature_scale)
-        if not len(self._balance.kept):
-            warn_of_constant(stacklevel=5)
-        return self._rows(X, responses)
-
-    def _rows(self, X, responses):
-        """Return rows with what the source says of them."""
-        F = self._balance(raw_scores(responses, self.response)).astype(X.dtype)
-        classes = self.classes_ if is_classifier(self.target_estimator_) else None
-        return Rows(X, F, coded_outputs(responses, classes, self._n_outputs))
-
-    def _fit(self, rows, y, weight, keep):
-        """Choose a method, and fit it."""
+        if source is None and X_source is not None:
+            source = target
+        source = fit_source(source, X_source, y_source, X)
+        features, rows = fit_features(
+            source,
+            given,
+            X,
+            weight,
+            response=self.response,
+            feature_scale=self.feature_scale,
+            classes=classes,
+            n_outputs=1 if y.ndim == 1 else y.shape[1],
+        )
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        classes = self.classes_ if is_classifier(self.target_estimator_) else None
-        task = Task(self.target_estimator_, classes, self.cv, seed, keep)
-        self.cv_results_ = {}
-        methods = self._applicable(task, rows)
-        chosen = self._given(task, rows, methods)
-        if chosen is None and len(methods) > 1 and len(y) >= _LEAST_ROWS:
-            self._compare(task, rows, y, weight, methods)
+        task = Task(estimator=target, classes=classes, cv=self.cv, seed=seed, keep=keep)
+        weight = None if weight is None else weight[keep]
+        self._fit_method(task, rows.take(keep), y[keep], weight, source=source)
+        self._features, self._single_output = features, y.ndim == 1
+        self.source_estimator_, self.target_estimator_ = source, target
+        if classes is not None:
+            self.classes_ = classes
+
+    def _fit_method(self, task, rows, y, weight, *, source):
+        """Choose a method, and fit its model."""
+        methods = possible_methods(task.estimator, rows)
+        method = requested_method(
+            self.method, methods, estimator=task.estimator, source=source, rows=rows
+        )
+        if method is None and len(methods) > 1 and len(y) >= _MIN_COMPARED_ROWS:
+            chosen = choose_model(task, methods, rows, y, weight)
+            self._model, self.method_, self.cv_results_ = chosen
             return
-        self.method_ = chosen or "none"
-        model = make_model(task, self.method_)
-        # the default target is judged on the folds of `cv`
+        self.cv_results_ = {}
+        self.method_ = "none" if method is None else method
+        model = make_model(self.method_, task.classes)
+        # the parameters of the default target are chosen on the folds of `cv`
         leave_out = self.target_estimator is None
         self._model = model.fit(task, rows, y, weight, leave_out=leave_out)
 
-    def _applicable(self, task, rows):
-        """Return the methods that can be used."""
-        methods = ["none"]
-        if rows.F.shape[1]:
-            methods += ["projection", "concat"]
-        corrected = residual_regressor(task.target) is not None
-        if corrected and rows.S is not None:
-            methods.append("translation")
-        if corrected and rows.F.shape[1]:
-            methods.append("both")
-        return methods
-
-    def _given(self, task, rows, methods):
-        """Return the method where no comparison is asked for, else None."""
-        if self.method == "auto":
-            return None
-        if self.method == "outputs":
-            ways = ("translation", "concat", "none")
-            return next(method for method in ways if method in methods)
-        if self.method in methods:
-            return self.method
-        if self.source_estimator_ is not None and not rows.F.shape[1]:
-            return "none"  # of which a warning has told
-        raise ValueError(self._why_not(task, rows, methods))
-
-    def _why_not(self, task, rows, methods):
-        works = f"Methods that work here: {', '.join(methods)}."
-        if self.source_estimator_ is None:
-            return f'method="{self.method}" needs a source_estimator. {works}'
-        if residual_regressor(task.target) is None:
-            kind = type(task.target).__name__
-            return (
-                f'method="{self.method}" needs a regressor of residual scores, which '
-                f"is known for RFMClassifier and not for {kind}. {works}"
-            )
-        return (
-            f'method="{self.method}" needs a source with the outputs of the target '
-            f"(as many, or all its classes). {works}"
-        )
-
-    def _compare(self, task, rows, y, weight, methods):
-        """Fit all methods; take the one that is clearly better on unseen rows."""
-        models = fit_models(task, methods, rows, y, weight)
-        losses = np.array([task.losses(model.unseen, y) for model in models])
-        judged = np.isfinite(losses).all(axis=0)
-        weight = np.ones(len(y)) if weight is None else weight.astype(np.float64)
-        fair = task.fair(y)[judged]
-        best, results = compare(losses[:, judged], weight[judged], methods, fair)
-        self.cv_results_ = {"method": np.array(methods), **results}
-        self.method_, self._model = methods[best], models[best]
-
-    def _new_rows(self, given):
-        """Return new rows with what the source says of them, and their Placement."""
+    def _read_rows(self, given):
+        """Return new rows as TransferRows, and their Placement."""
         check_is_fitted(self)
         placement = outer_placement_of(self.device, given)
         given = placement.read(given)
         X = validate_data(self, given, dtype=[np.float64, np.float32], reset=False)
-        if self.source_estimator_ is None:
-            return Rows.without_source(X), placement
-        return self._rows(X, Responses(self.source_estimator_, given, X)), placement
+        return self._features.transform(given, X), placement
 
     def _outputs(self, X):
-        rows, placement = self._new_rows(X)
+        """Return the outputs (m, c) at new rows, and their Placement."""
+        rows, placement = self._read_rows(X)
         return self._model.outputs(rows), placement
 
-    def predict(self, X):
+    def predict(self, X: Table) -> np.ndarray:
         """Predict targets.
 
         Parameters
@@ -436,8 +343,8 @@ class TransferKernel(
         return self._model.models()
 
     @available_if(_target_has("predict_proba"))
-    def predict_proba(self, X):
-        """Return the probabilities of the classes.
+    def predict_proba(self, X: Table) -> FloatArray:
+        """Predict class probabilities.
 
         Parameters
         ----------
@@ -451,7 +358,7 @@ class TransferKernel(
         return placement.to_caller(outputs)
 
     @available_if(_target_has("decision_function"))
-    def decision_function(self, X):
+    def decision_function(self, X: Table) -> FloatArray:
         """Return the scores of the classes.
 
         Parameters
@@ -462,5 +369,30 @@ class TransferKernel(
         -------
         ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
         """
-        rows, placement = self._new_rows(X)
+        rows, placement = self._read_rows(X)
         return placement.to_caller(self._model.decision_function(rows))
+
+
+def _find_classes(y):
+    """Return the classes of labels (n,), at least two."""
+    check_classification_targets(y)
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise ValueError(
+            "y has one class only: a classifier needs two classes or more."
+        )
+    return classes
+
+
+def _check_weight(sample_weight, X, target):
+    """Return the weights of rows for a target model, or None."""
+    if sample_weight is None:
+        return None
+    if not supports_weights(target):
+        raise ValueError(
+            f"{type(target).__name__}.fit takes no sample_weight: leave it out, or "
+            "pass a target_estimator that takes weights."
+        )
+    return check_sample_weight(
+        sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+    )

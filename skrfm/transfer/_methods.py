@@ -1,61 +1,80 @@
-"""How outputs of a source model help a target model: one class for each way.
+"""The models of the methods: the target alone or with scores, or a correction."""
 
-`Rows` hold inputs X, source outputs F as features, and source outputs S in the coding
-of the target, where there are such.
-"""
-
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
+from .._backend import FloatArray
 from .._search import Calibration
-from ._target import Labels, Values, fit_model, residual_regressor
+from ._source import TransferRows
+from ._target import (
+    ClassOutputs,
+    NumericOutputs,
+    Task,
+    fit_model,
+    residual_regressor,
+)
 
 METHODS = ("none", "projection", "concat", "translation", "both")
-# corrected probabilities are at least this
-_LEAST_PROBABILITY = 1e-3
+# Corrected probabilities may be negative: their logarithms are taken of at least this.
+_MIN_PROBABILITY = 1e-3
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows as the methods see them; S is None where outputs do not match."""
+class TransferModel(Protocol):
+    """The model of a method.
 
-    X: np.ndarray
-    F: np.ndarray
-    S: np.ndarray | None
+    Attributes
+    ----------
+    unseen : ndarray of shape (n, c) or None
+        Outputs at the training rows by fits that have not seen them.
+    """
 
-    @classmethod
-    def without_source(cls, X):
-        """Return rows of which no source says anything."""
-        return cls(X, np.zeros((len(X), 0)), None)
+    unseen: FloatArray | None
 
-    def take(self, which):
-        """Return some of the rows."""
-        S = None if self.S is None else self.S[which]
-        return Rows(self.X[which], self.F[which], S)
+    def fit(
+        self,
+        task: Task,
+        rows: TransferRows,
+        y: np.ndarray,
+        weight: FloatArray | None,
+        *,
+        leave_out: bool,
+    ) -> "TransferModel":
+        """Fit the model; with `leave_out`, set the outputs `unseen`."""
+        ...
 
-    def inputs(self, method):
-        """Return what the target model of a method is fitted on."""
-        return {
-            "projection": self.F,
-            "both": self.F,
-            "concat": np.hstack([self.X, self.F]),
-        }.get(method, self.X)
+    def outputs(self, rows: TransferRows) -> FloatArray:
+        """Return the outputs (m, c) in the coding of the task."""
+        ...
+
+    def decision_function(self, rows: TransferRows) -> FloatArray:
+        """Return the scores of the classes."""
+        ...
+
+    def models(self) -> list[BaseEstimator]:
+        """Return the fitted estimators."""
+        ...
 
 
 class Direct:
-    """No transfer, projection or concat: the target model on some inputs."""
+    """No transfer, projection or concat: the target model on inputs of the method."""
 
-    def __init__(self, task, method):
+    def __init__(self, method, classes):
         self.method = method
-        self.kind = Values() if task.classes is None else Labels(task)
+        self.kind = NumericOutputs() if classes is None else ClassOutputs(classes)
+        self.model = self.unseen = None
 
     def fit(self, task, rows, y, weight, *, leave_out):
         """Fit the target model; with `leave_out`, set the outputs `unseen`."""
-        folds = task.folds(y) if leave_out else None
-        inputs = rows.inputs(self.method)
         self.model, self.unseen = fit_model(
-            task, self.kind, task.target, inputs, y, weight, folds
+            task.estimator,
+            rows.inputs(self.method),
+            y,
+            weight,
+            task=task,
+            kind=self.kind,
+            folds=task.folds(y) if leave_out else None,
         )
         return self
 
@@ -64,8 +83,8 @@ class Direct:
         return [self.model]
 
     def outputs(self, rows):
-        """Return outputs in the coding of the task."""
-        return self.kind.read(self.model, rows.inputs(self.method))
+        """Return the outputs (m, c) in the coding of the task."""
+        return self.kind.predict(self.model, rows.inputs(self.method))
 
     def decision_function(self, rows):
         """Return the scores of the target model."""
@@ -73,150 +92,138 @@ class Direct:
 
 
 class Translation:
-    """What a first model says, and a correction fitted to its residuals.
+    """The outputs of a base model plus a correction that is fitted to its residuals.
 
-    The first model is the source, or for "both" a projection, whose residuals are those
-    of its outputs on rows it has not seen: those at its own rows are nearly zero.
+    The base is the source, or a projection for the method "both". The residuals of a
+    projection are taken on unseen rows, because on its training rows they are nearly
+    zero.
+
+    Parameters
+    ----------
+    classifies : bool
+        Whether outputs are probabilities.
+    projection : Direct or None, default=None
+        The base model in place of the source; it is fitted if it is not yet.
     """
 
-    def __init__(self, task, method):
-        self.classifies = task.classes is not None
-        self.first = Direct(task, "projection") if method == "both" else None
+    def __init__(self, classifies, projection=None):
+        self.classifies, self.projection = classifies, projection
+        self.model = self.unseen = self.calibration = None
 
     def fit(self, task, rows, y, weight, *, leave_out):
         """Fit the correction; with `leave_out`, set the outputs `unseen`.
 
-        Classes need those for the calibration of probabilities in any case.
+        For classes they are set in any case, for the calibration of probabilities.
         """
-        first, leave_out = rows.S, leave_out or self.classifies
-        known = np.ones(len(y), dtype=bool)
-        if self.first is not None:
-            if not hasattr(self.first, "unseen"):
-                self.first.fit(task, rows, y, weight, leave_out=True)
-            first = self.first.unseen
-            known = np.isfinite(first).all(axis=1)
-        raw = self._correct(task, rows.X, y, weight, first, known, leave_out)
-        self.unseen = raw
+        leave_out = leave_out or self.classifies
+        self.unseen = self._fit_correction(task, rows, y, weight, leave_out=leave_out)
         if self.classifies:
-            judged = np.isfinite(raw).all(axis=1)
-            Y, one = task.code(y)[judged], np.ones(judged.sum())
-            part = one if weight is None else weight[judged]
-            logs = _logs(raw[judged])
-            self.calibration = Calibration.fit(logs, Y, part, softnesses=(np.inf,))
-            self.unseen = self._probabilities(raw)
+            self._calibrate(task, self.unseen, y, weight)
+            self.unseen = self._probabilities(self.unseen)
         return self
 
-    def _correct(self, task, X, y, weight, first, known, leave_out):
-        """Fit the correction where `known`; return the sum on unseen rows, or None."""
-        residuals, self.model = task.code(y) - first, None
-        if not residuals[known].any():  # nothing is left over
-            return first
+    def _base_of_training_rows(self, task, rows, y, weight):
+        """Return the base outputs (n, c) to correct, and the mask of rows with them."""
+        if self.projection is None:
+            return rows.source_outputs, np.ones(len(y), dtype=bool)
+        if self.projection.unseen is None:
+            self.projection.fit(task, rows, y, weight, leave_out=True)
+        base = self.projection.unseen
+        return base, np.isfinite(base).all(axis=1)
+
+    def _fit_correction(self, task, rows, y, weight, *, leave_out):
+        """Fit the correction to the rows that have base outputs.
+
+        Return the sums (n, c) of base outputs and correction on unseen rows, NaN where
+        there are none, or None without `leave_out`.
+        """
+        base, has_base = self._base_of_training_rows(task, rows, y, weight)
+        residuals = task.code(y) - base
+        if not residuals[has_base].any():  # nothing to correct
+            return base
         residuals = residuals[:, 0] if residuals.shape[1] == 1 else residuals
-        self.model, rest = fit_model(
-            task,
-            Values(),
-            residual_regressor(task.target),
-            X[known],
-            residuals[known],
-            None if weight is None else weight[known],
-            task.folds(y[known], known) if leave_out else None,
+        self.model, unseen = fit_model(
+            residual_regressor(task.estimator),
+            rows.X[has_base],
+            residuals[has_base],
+            None if weight is None else weight[has_base],
+            task=task,
+            kind=NumericOutputs(),
+            folds=task.folds(y[has_base], has_base) if leave_out else None,
         )
-        if rest is None:
+        if unseen is None:
             return None
-        raw = np.full_like(first, np.nan)
-        raw[known] = first[known] + rest
-        return raw
+        sums = np.full_like(base, np.nan)
+        sums[has_base] = base[has_base] + unseen
+        return sums
+
+    def _calibrate(self, task, sums, y, weight):
+        """Set the calibration of the sums on unseen rows."""
+        scored = np.isfinite(sums).all(axis=1)
+        self.calibration = Calibration.fit(
+            _clipped_logarithms(sums[scored]),
+            task.code(y)[scored],
+            np.ones(scored.sum()) if weight is None else weight[scored],
+            softnesses=(np.inf,),
+        )
 
     def models(self):
         """Return the fitted estimators."""
-        first = [] if self.first is None else self.first.models()
-        return first if self.model is None else [*first, self.model]
-
-    def raw(self, rows):
-        """Return the sum of the two."""
-        first = rows.S if self.first is None else self.first.outputs(rows)
-        if self.model is None:
-            return first
-        return first + Values().read(self.model, rows.X)
-
-    def decision_function(self, rows):
-        """Return the sums, or of two classes their difference."""
-        raw = self.raw(rows)
-        return raw[:, 1] - raw[:, 0] if raw.shape[1] == 2 else raw
+        base = [] if self.projection is None else self.projection.models()
+        return base if self.model is None else [*base, self.model]
 
     def outputs(self, rows):
-        """Return outputs in the coding of the task."""
-        raw = self.raw(rows)
-        return self._probabilities(raw) if self.classifies else raw
+        """Return the outputs (m, c) in the coding of the task."""
+        sums = self._sums(rows)
+        return self._probabilities(sums) if self.classifies else sums
 
-    def _probabilities(self, raw):
-        return self.calibration.probabilities(_logs(raw))
+    def decision_function(self, rows):
+        """Return the sums (m, c), or their difference (m,) for two classes."""
+        sums = self._sums(rows)
+        return sums[:, 1] - sums[:, 0] if sums.shape[1] == 2 else sums
 
+    def _sums(self, rows):
+        """Return the base outputs (m, c) plus the correction."""
+        base = rows.source_outputs
+        if self.projection is not None:
+            base = self.projection.outputs(rows)
+        if self.model is None:
+            return base
+        return base + NumericOutputs().predict(self.model, rows.X)
 
-def _logs(raw):
-    """Return the logarithms of sums that are probabilities but for the correction."""
-    return np.log(np.clip(raw, _LEAST_PROBABILITY, None))
-
-
-def make_model(task, method):
-    """Return the unfitted model of a method."""
-    kind = Translation if method in ("translation", "both") else Direct
-    return kind(task, method)
-
-
-def fit_models(task, methods, rows, y, weight):
-    """Return fitted models of all methods, with outputs on rows they have not seen."""
-    models = {}
-    for method in methods:
-        model = make_model(task, method)
-        if method == "both":  # no need to fit the projection again
-            model.first = models["projection"]
-        models[method] = model.fit(task, rows, y, weight, leave_out=True)
-    return list(models.values())
+    def _probabilities(self, sums):
+        return self.calibration.probabilities(_clipped_logarithms(sums))
 
 
-# -- the choice -----------------------------------------------------------------------
+def _clipped_logarithms(sums):
+    """Return logarithms of sums that would be probabilities without the correction."""
+    return np.log(np.clip(sums, _MIN_PROBABILITY, None))
 
 
-def compare(losses, weight, methods, fair):
-    """Return the number of the model to take, and figures of them all.
-
-    A method takes the place of no transfer if it is better by more than a standard
-    error of the difference. Translation has the first chance, for it alone is as good
-    as the source where there is nothing to correct; others must be that much better.
+def make_model(method: str, classes, projection: Direct | None = None) -> TransferModel:
+    """Return the unfitted model of a method.
 
     Parameters
     ----------
-    losses : ndarray of shape (n_models, n)
-        Losses of each model on rows that it has not seen.
-    weight : ndarray of shape (n,)
-    methods : list of str
-        Their methods; the first is "none".
-    fair : boolean ndarray of shape (n,)
-        Rows that can tell methods other than translation from none.
+    method : str
+    classes : ndarray of shape (n_classes,) or None
+        The classes of the target.
+    projection : Direct or None, default=None
+        A fitted projection for the method "both"; None to fit one with it.
     """
-    gain, error = _gains(losses, weight, 0)
-    results = {"mean_loss": losses @ weight / weight.sum()}
-    results |= {"mean_gain": gain, "gain_error": error}
-    first = {i for i, method in enumerate(methods) if method == "translation"}
-    best = _better(losses, weight, 0, first)
-    if fair.sum() > 1:
-        others = set(range(len(methods))) - first
-        best = _better(losses[:, fair], weight[fair], best, others)
-    return best, results
+    if method == "translation":
+        return Translation(classes is not None)
+    if method == "both":
+        if projection is None:
+            projection = Direct("projection", classes)
+        return Translation(classes is not None, projection)
+    return Direct(method, classes)
 
 
-def _better(losses, weight, base, rivals):
-    """Return the best of the rivals that are clearly better than a model, or it."""
-    gain, error = _gains(losses, weight, base)
-    clear = [i for i in rivals if gain[i] > error[i]]
-    return max(clear, key=lambda i: gain[i], default=base)
-
-
-def _gains(losses, weight, base):
-    """Return mean gains over one of the models, and their standard errors."""
-    share = weight / weight.sum()
-    gains = losses[base] - losses
-    mean = gains @ share
-    spread = ((gains - mean[:, None]) ** 2) @ share
-    return mean, np.sqrt(spread / weight.sum())
+def fit_models(task, methods, rows, y, weight):
+    """Return the fitted models of all methods, with outputs on unseen rows."""
+    models = {}
+    for method in methods:
+        model = make_model(method, task.classes, models.get("projection"))
+        models[method] = model.fit(task, rows, y, weight, leave_out=True)
+    return list(models.values())

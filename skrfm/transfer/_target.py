@@ -1,89 +1,111 @@
-"""The target of a transfer: its coding, and models with outputs on unseen rows."""
+"""The target of a transfer: its coding, and fits with outputs on unseen rows."""
 
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Protocol
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
+from .._backend import BoolArray, FloatArray
 from .._search import hold_out, make_folds
 from ..rfm import RFMClassifier, RFMRegressor
 from ..rfm._base import BaseRFM
 
-# with fewer rows for each fold than this, each row is left out by itself
-_ROWS_PER_FOLD = 3
-# an RFM that would hold rows out is judged on folds up to so many rows, as small
-# differences need many rows that judge
-_FOLDED_ROWS = 5000
+# With fewer rows for each fold than this, every row is a fold of its own.
+_MIN_FOLD_ROWS = 3
+# Up to so many rows, an RFM that would hold rows out is compared by folds instead:
+# small differences between methods need many validation rows.
+_MAX_FOLDED_ROWS = 5000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """Targets: their classes, or None for regression, and the model to fit.
+    """The target task.
 
-    Of the rows that the user gave those to `keep` have a weight, and a part here.
+    Attributes
+    ----------
+    estimator : estimator
+        The unfitted model of the target.
+    classes : ndarray of shape (n_classes,) or None
+        None for regression.
+    cv : int, splitter, iterable or None
+        The parameter of that name.
+    seed : int
+        The seed of the folds.
+    keep : boolean ndarray
+        Which rows that the user passed have positive weight. The task consists of them;
+        folds that the user passed refer to all rows.
     """
 
-    target: object
+    estimator: BaseEstimator
     classes: np.ndarray | None
     cv: object
     seed: int
-    keep: np.ndarray
+    keep: BoolArray
 
     def code(self, y):
-        """Return targets as an array (n, c): one-hot for classes."""
+        """Return targets as an array (n, c): class indicators, or numbers."""
         if self.classes is None:
             return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         return (np.asarray(y)[:, None] == self.classes).astype(np.float64)
 
-    def folds(self, y, known=True):
-        """Return (train, test) positions: stratified where each class fills them.
+    def folds(self, y, mask=None):
+        """Return pairs of train and test indices, stratified where classes allow.
 
-        The targets y are those of the rows that are `known`.
+        Parameters
+        ----------
+        y : ndarray of shape (n,) or (n, n_outputs)
+            The targets to split.
+        mask : boolean ndarray or None, default=None
+            Which rows of the task these are; None for all.
         """
         n, keep = len(y), self.keep.copy()
-        keep[keep] = known
+        if mask is not None:
+            keep[keep] = mask
         labels = np.zeros(n)
         if self.classes is not None:
             labels = np.searchsorted(self.classes, y)
         cv = 5 if self.cv is None else self.cv
         if not isinstance(cv, Integral):
             return make_folds(cv, labels, keep=keep, seed=self.seed)
-        if self._judges_itself("auto") and n > _FOLDED_ROWS:
-            share = self.target.validation_fraction
-            return [hold_out(labels, share, self.seed)]
-        cv = n if n <= _ROWS_PER_FOLD * cv else cv
+        if n > _MAX_FOLDED_ROWS and self._is_rfm_validated_by("auto"):
+            fraction = self.estimator.validation_fraction
+            return [hold_out(labels, fraction, self.seed)]
+        cv = n if n <= _MIN_FOLD_ROWS * cv else cv
         if np.bincount(labels.astype(int)).min() < cv:
             labels = np.zeros(n)
         return make_folds(cv, labels, keep=keep, seed=self.seed)
 
-    def fair(self, y):
-        """Return the rows whose class is among those that their folds are fitted to.
+    def has_fitted_class(self, y):
+        """Return which rows have a class of the training rows of their folds.
 
-        What is learned from the target alone can say nothing of the others.
+        A model of the target alone cannot predict the other rows.
         """
-        fair = np.ones(len(y), dtype=bool)
+        fitted = np.ones(len(y), dtype=bool)
         if self.classes is not None:
             for train, test in self.folds(y):
-                fair[test] &= np.isin(y[test], y[train])
-        return fair
+                fitted[test] &= np.isin(y[test], y[train])
+        return fitted
 
-    def _judges_itself(self, *ways):
-        """Return whether the target finds its parameters by folds."""
-        return isinstance(self.target, BaseRFM) and self.target.validation in ways
+    def _is_rfm_validated_by(self, *names):
+        """Return whether the model is an RFM with one of these values of validation."""
+        estimator = self.estimator
+        return isinstance(estimator, BaseRFM) and estimator.validation in names
 
-    def on_folds(self, estimator, folds):
-        """Return an RFM that is judged on the folds, or None for what has no part."""
-        if not self._judges_itself("auto", "cv"):
+    def with_folds(self, estimator, folds):
+        """Return an RFM that is validated on the folds, or None for other models."""
+        if not self._is_rfm_validated_by("auto", "cv"):
             return None
         return clone(estimator).set_params(cv=folds, validation="cv")
 
     def losses(self, outputs, y):
-        """Return the squared error of each row, in shares of the variance of y.
+        """Return the loss of each row.
 
-        Of classes it is the log-loss, of probabilities as if one more row of each class
-        had been seen: n rows cannot tell that one is impossible.
+        For regression it is the squared error, divided by the variance of y. For
+        classes it is the log-loss of the probabilities as if one more row of each class
+        had been seen: n rows cannot show that a class is impossible.
         """
         Y = self.code(y)
         if self.classes is None:
@@ -95,100 +117,135 @@ class Task:
 
 
 def supports_weights(estimator):
-    """Return whether an estimator's fit takes weights."""
+    """Return whether the fit of an estimator takes weights."""
     return has_fit_parameter(estimator, "sample_weight")
 
 
-def residual_regressor(target):
-    """Return the regressor of residuals that goes with a target, or None."""
-    if not is_classifier(target):
-        return target
-    if not isinstance(target, RFMClassifier):
+def residual_regressor(estimator):
+    """Return the regressor of residuals for a target model, or None."""
+    if not is_classifier(estimator):
+        return estimator
+    if not isinstance(estimator, RFMClassifier):
         return None
-    shared = RFMRegressor().get_params(deep=False)
-    parameters = target.get_params(deep=False)
-    return RFMRegressor(**{k: v for k, v in parameters.items() if k in shared})
+    names = RFMRegressor().get_params(deep=False)
+    parameters = estimator.get_params(deep=False)
+    return RFMRegressor(**{k: v for k, v in parameters.items() if k in names})
 
 
-# -- models with what they say of unseen rows -----------------------------------------
+# -- models and their outputs on unseen rows ------------------------------------------
 
 
-class Labels:
-    """What is fitted are classes, and outputs are probabilities."""
+class OutputKind(Protocol):
+    """What targets and outputs are, and how they are read from a fitted estimator."""
 
-    def __init__(self, task):
-        self.classes = task.classes
+    def predict(self, model: BaseEstimator, inputs: FloatArray) -> FloatArray:
+        """Return the outputs (m, c) of a fitted model."""
+        ...
 
-    def read(self, model, inputs):
-        """Return what a fitted model says."""
+    def unseen(self, model: BaseRFM) -> FloatArray:
+        """Return the outputs (n, c) of an RFM on the validation rows of its folds."""
+        ...
+
+    def constant(self, y: np.ndarray) -> FloatArray | None:
+        """Return the outputs (c,) where targets y cannot be fitted, else None."""
+        ...
+
+
+class ClassOutputs:
+    """Targets are labels, outputs are the probabilities of the classes."""
+
+    def __init__(self, classes):
+        self.classes = classes
+
+    def predict(self, model, inputs):
+        """Return the outputs (m, c) of a fitted model."""
         if hasattr(model, "predict_proba"):
-            found = model.predict_proba(inputs)
+            proba = model.predict_proba(inputs)
         else:
-            found = (model.predict(inputs)[:, None] == model.classes_).astype(float)
-        out = np.zeros((len(inputs), len(self.classes)))
-        out[:, np.searchsorted(self.classes, model.classes_)] = found
-        return out
+            proba = (model.predict(inputs)[:, None] == model.classes_).astype(float)
+        outputs = np.zeros((len(inputs), len(self.classes)))
+        outputs[:, np.searchsorted(self.classes, model.classes_)] = proba
+        return outputs
 
     def unseen(self, model):
-        """Return what an RFM has said of the rows of its folds."""
+        """Return the outputs (n, c) of an RFM on the validation rows of its folds."""
         return model._fitted.calibration.probabilities(model._fitted.unseen_outputs)
 
     def constant(self, y):
-        """Return the outputs of a fold with one class, or None."""
-        same = (y == y[0]).all()
-        return (self.classes == y[0]).astype(np.float64) if same else None
+        """Return the indicator (c,) of the class if there is only one, else None."""
+        if not (y == y[0]).all():
+            return None
+        return (self.classes == y[0]).astype(np.float64)
 
 
-class Values:
-    """What is fitted are numbers."""
+class NumericOutputs:
+    """Targets and outputs are numbers."""
 
-    def read(self, model, inputs):
-        """Return what a fitted model says."""
+    def predict(self, model, inputs):
+        """Return the outputs (m, c) of a fitted model."""
         return np.asarray(model.predict(inputs)).reshape(len(inputs), -1)
 
     def unseen(self, model):
-        """Return what an RFM has said of the rows of its folds."""
+        """Return the outputs (n, c) of an RFM on the validation rows of its folds."""
         return model._fitted.unseen_outputs.astype(np.float64)
 
     def constant(self, y):
-        """Return None: any numbers can be fitted."""
+        """Return None: a regressor can be fitted to any numbers."""
         return None
 
 
-def fit_model(task, kind, estimator, inputs, y, weight, folds=None):
-    """Return a fitted clone, and with folds its outputs on rows it has not seen.
+def fit_model(estimator, inputs, y, weight, *, task, kind, folds=None):
+    """Return a fitted clone, and with folds its outputs (n, c) on unseen rows.
 
-    An RFM has those from the choice of its own round and ridge; others are fitted once
-    more for each fold. Rows that no fold leaves out have NaN.
+    An RFM has these outputs from the choice of its round and ridge; other models are
+    fitted once more for each fold.
+
+    Parameters
+    ----------
+    estimator : estimator
+    inputs : ndarray of shape (n, k)
+    y : ndarray of shape (n,) or (n, c)
+    weight : ndarray of shape (n,) or None
+    task : Task
+    kind : OutputKind
+    folds : list of pairs of ndarray, or None
+
+    Returns
+    -------
+    model : estimator
+    unseen : ndarray of shape (n, c) or None
+        NaN for rows that are in no test fold; None without folds.
     """
     if folds is None:
         return _fit(estimator, inputs, y, weight), None
-    own = task.on_folds(estimator, folds)
-    if own is not None:
-        model = _fit(own, inputs, y, weight)
-        if model._fitted.unseen_outputs is not None:  # there was something to choose
+    validated = task.with_folds(estimator, folds)
+    if validated is not None:
+        model = _fit(validated, inputs, y, weight)
+        if model._fitted.unseen_outputs is not None:  # None: nothing was chosen
             return model, kind.unseen(model)
     model = _fit(estimator, inputs, y, weight)
-    return model, _left_out(kind, estimator, inputs, y, weight, folds)
+    unseen = _unseen_outputs(estimator, inputs, y, weight, kind=kind, folds=folds)
+    return model, unseen
 
 
 def _fit(estimator, inputs, y, weight):
+    """Return a fitted clone."""
     options = {} if weight is None else {"sample_weight": weight}
     return clone(estimator).fit(inputs, y, **options)
 
 
-def _left_out(kind, estimator, inputs, y, weight, folds):
-    """Return outputs on rows that a fit has not seen."""
+def _unseen_outputs(estimator, inputs, y, weight, *, kind, folds):
+    """Return the mean outputs of each row over the fits that did not include it."""
     total, count = 0.0, np.zeros(len(y))
     for train, test in folds:
-        part = None if weight is None else weight[train]
-        outputs = kind.constant(y[train])
-        if outputs is None:
-            model = _fit(estimator, inputs[train], y[train], part)
-            outputs = kind.read(model, inputs[test])
-        more = np.zeros((len(y), outputs.shape[-1]))
-        more[test] = outputs
-        total = total + more
+        predicted = kind.constant(y[train])
+        if predicted is None:
+            train_weight = None if weight is None else weight[train]
+            model = _fit(estimator, inputs[train], y[train], train_weight)
+            predicted = kind.predict(model, inputs[test])
+        of_fold = np.zeros((len(y), predicted.shape[-1]))
+        of_fold[test] = predicted
+        total = total + of_fold
         count[test] += 1
     count[count == 0] = np.nan
     return total / count[:, None]

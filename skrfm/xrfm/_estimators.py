@@ -2,70 +2,80 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
 
-from .._tables import HostScoreMixin
+from .._backend import FloatArray, Table
+from .._tables import ClassTargets, HostScoreMixin, NumericTargets
 from ..rfm import RFMClassifier, RFMRegressor
 from ._base import BaseXRFM
-from ._leaves import Constant
+from ._leaves import ConstantModel
 
 
 class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     """Regression by a tree with a Recursive Feature Machine in each leaf.
 
-    For tables with more rows than one kernel matrix holds. Each node of the tree parts
-    its rows along a direction in which a machine fitted to some of them varies: that of
-    a few whose two sides are predicted best, each by itself. Leaves are as few as can
-    be, and of equal size. Each has a machine with a metric of its own. Near the
-    thresholds the leaves of both sides have a say. Time grows with the number of rows.
+    For tables with more rows than one kernel matrix can hold. Each node of the tree
+    splits its rows along a direction in which a machine fitted to a sample of them
+    varies most: of a few such directions, the one whose two sides are predicted best by
+    machines of their own. There are as few leaves as possible, of equal size, and each
+    has a machine with a metric of its own. Near the thresholds predictions are weighted
+    averages of the leaves on both sides. The time of a fit grows in proportion to the
+    number of rows.
 
     Parameters
     ----------
     estimator : RFMRegressor, default=None
-        The machine of the leaves; None is ``RFMRegressor()``. Its ``scaling`` and
-        ``categorical_features`` are for the whole table; ``scaling="auto"`` is
+        The estimator of the leaves; None is ``RFMRegressor()``. Its ``scaling`` and
+        ``categorical_features`` apply to the whole table; ``scaling="auto"`` means
         ``"clipped"`` here.
     max_leaf_size : int, default=4000
-        The largest number of rows of a leaf. A table that is not larger has one leaf
-        and is left to the estimator. Larger leaves are more accurate; the time of a fit
-        grows at least with this number, and memory with its square: a kernel matrix for
-        each job.
+        The largest number of rows of a leaf. A table that is not larger has one leaf,
+        which is fitted as the estimator alone would be. Larger leaves are more
+        accurate; the time of a fit grows at least in proportion to this number, and
+        memory with its square, by one kernel matrix for each job.
     memory_budget : float, default=None
         Gigabytes that the kernel matrices of the leaves that are fitted at the same
-        time may take. Leaves are smaller than `max_leaf_size` where that needs it.
+        time may take. Leaves are made smaller than `max_leaf_size` where necessary.
     search : {"root", "leaves"}, default="root"
-        Where kernel, ridge and round are chosen: once, by machines fitted to fewer rows
-        than a leaf has and judged on others, or in each leaf anew, which takes three or
-        four times as long. An estimator whose ``validation`` is not ``"auto"`` is
-        fitted to as many rows as a leaf has, and chooses by its own rule.
+        Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
+        leaves, with machines that are fitted to fewer rows than a leaf has and scored
+        on other rows; an estimator whose ``validation`` is not ``"auto"`` is fitted to
+        as many rows as a leaf has instead, and chooses by its own rule. ``"leaves"``
+        chooses in each leaf, which takes three or four times as long.
     temperature : float, default=0.1
-        How far leaves have a say beyond their thresholds: at a node the share of a side
-        is a logistic function of the distance by the interquartile range of its rows
-        and by the temperature. 0 sends a row to one leaf.
+        How far leaves contribute to predictions beyond their thresholds. At a node the
+        weight of a side is a logistic function of the distance to the threshold,
+        divided by the interquartile range of the rows and by the temperature. With 0
+        each row is predicted by one leaf.
     max_split_samples : int, default=2000
-        The most rows that the direction of a node is found from.
+        The direction of a node is found from a random subsample of at most so many of
+        its rows.
     n_trees : int, default=1
-        Number of trees, of other random rows, whose predictions are averaged.
+        Number of trees, grown with different random subsamples, whose predictions are
+        averaged.
     device : {"cpu", "cuda", None}, default=None
         Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
-        estimator, or follows arrays of CuPy. Predictions are such arrays for such rows.
-    n_jobs : int, default=None
+        estimator, or the GPU where X is an array of CuPy. Predictions are arrays of
+        CuPy for such rows, of NumPy otherwise.
+    n_jobs : int or None, default=None
         Number of leaves that are fitted at the same time, by joblib: in processes, or
-        as ``joblib.parallel_config`` says, on a Dask cluster for instance.
-    random_state : int, RandomState instance or None, default=None
-        Seeds the random rows.
+        with the backend of ``joblib.parallel_config``, on a Dask cluster for instance.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and subsamples.
 
     Attributes
     ----------
     estimators_ : list of list of RFMRegressor
-        The machines of the leaves of each tree; a stand-in where all targets of a leaf
-        are the same.
+        The models of the leaves of each tree; a model of a constant where all targets
+        of a leaf are equal.
     root_estimator_ : RFMRegressor or None
-        The machine that kernel, ridge and round were chosen by; None without a search.
+        The model that kernel, ridge and round of all leaves were chosen with; None
+        without a search at the root.
     n_leaves_ : int
         Number of leaves of all trees.
     feature_importances_ : ndarray of shape (n_features,)
-        Those of the leaves, averaged over the rows.
+        Those of the leaves, averaged over their rows.
+    is_categorical_ : ndarray of bool of shape (n_features,) or None
+        Which features are categories; None if there are none.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -73,50 +83,54 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
 
     See Also
     --------
-    RFMRegressor : One machine, for tables up to some ten thousand rows.
+    RFMRegressor : One machine, for tables of up to some ten thousand rows.
 
     References
     ----------
     D. Beaglehole, D. Holzmüller, A. Radhakrishnan and M. Belkin, "xRFM: accurate,
     scalable, and interpretable feature learning models for tabular data", 2025,
-    arXiv:2508.10053. There the direction of a node is the one of most variance.
+    arXiv:2508.10053. There nodes are split along the first eigenvector of the metric.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from skrfm import RFMRegressor, XRFMRegressor
+    >>> from skrfm import XRFMRegressor
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(1500, 5))
     >>> y = np.where(X[:, 0] > 0, np.sin(2 * X[:, 1]), X[:, 2])
     >>> model = XRFMRegressor(max_leaf_size=400, random_state=0).fit(X[:1200], y[:1200])
     >>> model.n_leaves_
     3
-    >>> bool(model.score(X[1200:], y[1200:]) > 0.85)
-    True
+    >>> round(model.score(X[1200:], y[1200:]), 2)
+    0.93
+    >>> model.feature_importances_.round(1)
+    array([0.2, 0.4, 0.4, 0. , 0. ])
     """
 
     _parameter_constraints = {
         "estimator": [RFMRegressor, None],
         **BaseXRFM._parameter_constraints,
     }
-    _kind, _multi_output = RFMRegressor, True
+    _leaf_class = RFMRegressor
+    _multi_output = True
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def _encode(self, y):
-        self._single_output = y.ndim == 1
-        self._n_outputs = 1 if y.ndim == 1 else y.shape[1]
+    def _fit_targets(self, y, weight):
+        return NumericTargets.fit(y, weight, centred=False)
+
+    def _leaf_targets(self, targets, y):
         return y
 
     def _leaf_outputs(self, model, X):
-        if isinstance(model, Constant):
-            return np.broadcast_to(model.target, (len(X), self._n_outputs))
+        if isinstance(model, ConstantModel):
+            return np.broadcast_to(model.target, (len(X), self._fitted.n_outputs))
         return model.predict(X).reshape(len(X), -1)
 
-    def predict(self, X):
+    def predict(self, X: Table) -> FloatArray:
         """Predict the targets.
 
         Parameters
@@ -128,67 +142,78 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         outputs, placement = self._outputs(X)
-        return placement.to_caller(outputs[:, 0] if self._single_output else outputs)
+        single = self._fitted.targets.single_output
+        return placement.to_caller(outputs[:, 0] if single else outputs)
 
 
 class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     """Classification by a tree with a Recursive Feature Machine in each leaf.
 
-    For tables with more rows than one kernel matrix holds. Each node of the tree parts
-    its rows along a direction in which a machine fitted to some of them varies: that of
-    a few whose two sides are predicted best, each by itself. Leaves are as few as can
-    be, and of equal size. Each has a machine with a metric of its own, and says how
-    likely classes are. Near the thresholds the leaves of both sides have a say.
+    For tables with more rows than one kernel matrix can hold. Each node of the tree
+    splits its rows along a direction in which a machine fitted to a sample of them
+    varies most: of a few such directions, the one whose two sides are predicted best by
+    machines of their own. There are as few leaves as possible, of equal size, and each
+    has a machine with a metric of its own, which predicts the probabilities of the
+    classes. Near the thresholds predictions are weighted averages of the leaves on both
+    sides.
 
     Parameters
     ----------
     estimator : RFMClassifier, default=None
-        The machine of the leaves; None is ``RFMClassifier()``. Its ``scaling`` and
-        ``categorical_features`` are for the whole table; ``scaling="auto"`` is
+        The estimator of the leaves; None is ``RFMClassifier()``. Its ``scaling`` and
+        ``categorical_features`` apply to the whole table; ``scaling="auto"`` means
         ``"clipped"`` here.
     max_leaf_size : int, default=4000
-        The largest number of rows of a leaf. A table that is not larger has one leaf
-        and is left to the estimator. Larger leaves are more accurate; the time of a fit
-        grows at least with this number, and memory with its square: a kernel matrix for
-        each job.
+        The largest number of rows of a leaf. A table that is not larger has one leaf,
+        which is fitted as the estimator alone would be. Larger leaves are more
+        accurate; the time of a fit grows at least in proportion to this number, and
+        memory with its square, by one kernel matrix for each job.
     memory_budget : float, default=None
         Gigabytes that the kernel matrices of the leaves that are fitted at the same
-        time may take. Leaves are smaller than `max_leaf_size` where that needs it.
+        time may take. Leaves are made smaller than `max_leaf_size` where necessary.
     search : {"root", "leaves"}, default="root"
-        Where kernel, ridge and round are chosen: once, by machines fitted to fewer rows
-        than a leaf has and judged on others, or in each leaf anew, which takes three or
-        four times as long. An estimator whose ``validation`` is not ``"auto"`` is
-        fitted to as many rows as a leaf has, and chooses by its own rule.
+        Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
+        leaves, with machines that are fitted to fewer rows than a leaf has and scored
+        on other rows; an estimator whose ``validation`` is not ``"auto"`` is fitted to
+        as many rows as a leaf has instead, and chooses by its own rule. ``"leaves"``
+        chooses in each leaf, which takes three or four times as long.
     temperature : float, default=0.1
-        How far leaves have a say beyond their thresholds: at a node the share of a side
-        is a logistic function of the distance by the interquartile range of its rows
-        and by the temperature. 0 sends a row to one leaf.
+        How far leaves contribute to predictions beyond their thresholds. At a node the
+        weight of a side is a logistic function of the distance to the threshold,
+        divided by the interquartile range of the rows and by the temperature. With 0
+        each row is predicted by one leaf.
     max_split_samples : int, default=2000
-        The most rows that the direction of a node is found from.
+        The direction of a node is found from a random subsample of at most so many of
+        its rows.
     n_trees : int, default=1
-        Number of trees, of other random rows, whose probabilities are averaged.
+        Number of trees, grown with different random subsamples, whose probabilities are
+        averaged.
     device : {"cpu", "cuda", None}, default=None
         Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
-        estimator, or follows arrays of CuPy. Predictions are such arrays for such rows.
-    n_jobs : int, default=None
+        estimator, or the GPU where X is an array of CuPy. Predictions are arrays of
+        CuPy for such rows, of NumPy otherwise.
+    n_jobs : int or None, default=None
         Number of leaves that are fitted at the same time, by joblib: in processes, or
-        as ``joblib.parallel_config`` says, on a Dask cluster for instance.
-    random_state : int, RandomState instance or None, default=None
-        Seeds the random rows.
+        with the backend of ``joblib.parallel_config``, on a Dask cluster for instance.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and subsamples.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes.
+        Class labels.
     estimators_ : list of list of RFMClassifier
-        The machines of the leaves of each tree, fitted to the numbers of the classes;
-        a stand-in where all rows of a leaf have the same class.
+        The models of the leaves of each tree, fitted to the numbers of the classes; a
+        model of a constant where all rows of a leaf have the same class.
     root_estimator_ : RFMClassifier or None
-        The machine that kernel, ridge and round were chosen by; None without a search.
+        The model that kernel, ridge and round of all leaves were chosen with; None
+        without a search at the root.
     n_leaves_ : int
         Number of leaves of all trees.
     feature_importances_ : ndarray of shape (n_features,)
-        Those of the leaves, averaged over the rows.
+        Those of the leaves, averaged over their rows.
+    is_categorical_ : ndarray of bool of shape (n_features,) or None
+        Which features are categories; None if there are none.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -196,13 +221,13 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
 
     See Also
     --------
-    RFMClassifier : One machine, for tables up to some ten thousand rows.
+    RFMClassifier : One machine, for tables of up to some ten thousand rows.
 
     References
     ----------
     D. Beaglehole, D. Holzmüller, A. Radhakrishnan and M. Belkin, "xRFM: accurate,
     scalable, and interpretable feature learning models for tabular data", 2025,
-    arXiv:2508.10053. There the direction of a node is the one of most variance.
+    arXiv:2508.10053. There nodes are split along the first eigenvector of the metric.
 
     Examples
     --------
@@ -212,36 +237,35 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     >>> X = rng.normal(size=(1500, 4))
     >>> y = np.where(X[:, 0] > 0, X[:, 1] > 0, X[:, 2] > 0)
     >>> model = XRFMClassifier(max_leaf_size=400, random_state=0)
-    >>> bool(model.fit(X[:1200], y[:1200]).score(X[1200:], y[1200:]) > 0.9)
-    True
+    >>> model.fit(X[:1200], y[:1200]).predict_proba(X[1200:1203]).round(1)
+    array([[1. , 0. ],
+           [0.8, 0.2],
+           [0. , 1. ]])
+    >>> round(model.score(X[1200:], y[1200:]), 2)
+    0.98
     """
 
     _parameter_constraints = {
         "estimator": [RFMClassifier, None],
         **BaseXRFM._parameter_constraints,
     }
-    _kind = RFMClassifier
+    _leaf_class = RFMClassifier
 
-    def _encode(self, y):
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least 2 classes; the rows of positive "
-                f"weight have one class only: {self.classes_.tolist()[0]!r}."
-            )
-        self._n_outputs = len(self.classes_)
-        return codes
+    def _fit_targets(self, y, weight):
+        return ClassTargets.fit(y, weight, name=type(self).__name__)
+
+    def _leaf_targets(self, targets, y):
+        return targets.numbers(y)
 
     def _leaf_outputs(self, model, X):
-        outputs = np.zeros((len(X), self._n_outputs))
-        if isinstance(model, Constant):
+        outputs = np.zeros((len(X), self._fitted.n_outputs))
+        if isinstance(model, ConstantModel):
             outputs[:, model.target] = 1
         else:
             outputs[:, model.classes_] = model.predict_proba(X)
         return outputs
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Table) -> FloatArray:
         """Predict class probabilities.
 
         Parameters
@@ -255,7 +279,7 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         outputs, placement = self._outputs(X)
         return placement.to_caller(outputs)
 
-    def predict(self, X):
+    def predict(self, X: Table) -> np.ndarray:
         """Predict class labels.
 
         Parameters

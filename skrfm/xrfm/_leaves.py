@@ -1,77 +1,172 @@
-"""The machines of the leaves of a tree, and of its nodes, which find directions."""
+"""The models of leaves, and the directions that nodes are split along."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import clone
 
-from .._backend import worker_threads
+from .._backend import Array, FloatArray, IntArray, worker_threads
 from .._recursion import Candidate, PreparedData, Workspace, fit_round
-from .._tables import Coding, Data, placement_of
+from .._tables import Coding, Data, TableEncoder, TableReader, placement_of
 from ..agop import FeatureMetric
 from ._tree import DIRECTIONS, Direction, principal_directions, split_rows
 
-# Sides of fewer rows have no useful error; sides of a smaller share make many leaves.
-_LEAST_SIDE, _LEAST_SHARE = 10, 0.25
+# Sides of fewer rows than this have no useful leave-one-out error.
+_MIN_SIDE_ROWS = 10
+# Splits that send a smaller share of the rows to one side come last: they make too many
+# leaves.
+_MIN_SIDE_SHARE = 0.25
 
 
-class Constant:
+@dataclass(frozen=True)
+class LeafData:
+    """Rows and targets as leaves are fitted to them.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, n_columns)
+        Scaled numbers, then codes of categories.
+    y : ndarray of shape (n,) or (n, n_outputs)
+        Numbers, or the numbers of the classes.
+    weight : ndarray of shape (n,)
+    """
+
+    X: FloatArray
+    y: np.ndarray
+    weight: FloatArray
+
+    def __len__(self):
+        return len(self.X)
+
+    def subset(self, rows):
+        """Return the data of some rows."""
+        return LeafData(self.X[rows], self.y[rows], self.weight[rows])
+
+
+@dataclass(frozen=True)
+class LeafCoding:
+    """From a table to the rows that leaves are fitted to.
+
+    The numbers of the whole table are scaled together; categories stay codes, because
+    each leaf encodes the levels that occur in it.
+
+    Attributes
+    ----------
+    reader : TableReader
+    encoder : TableEncoder
+    """
+
+    reader: TableReader
+    encoder: TableEncoder
+
+    @classmethod
+    def fit(cls, table, *, scaling):
+        """Learn from a TrainingTable of rows of positive weight."""
+        encoder = TableEncoder.fit(
+            table.X,
+            table.reader.is_categorical,
+            table.weight.astype(table.X.dtype),
+            scaling=scaling,
+            xp=np,
+        )
+        return cls(table.reader, encoder)
+
+    def encode(self, X: Array) -> FloatArray:
+        """Return rows of leaves from a matrix of numbers and codes that was read."""
+        numbers = self.encoder.encode_numbers(X, np)
+        if self.encoder.categories.size == 0:
+            return numbers
+        return np.concatenate([numbers, X[:, self.encoder.categories]], axis=1)
+
+    @property
+    def categorical_columns(self) -> IntArray | None:
+        """The columns of the rows that hold codes; None if there are none."""
+        if self.encoder.categories.size == 0:
+            return None
+        start = len(self.encoder.number_origins)
+        return np.arange(start, start + self.encoder.categories.size)
+
+    @property
+    def origins(self) -> IntArray:
+        """The column of the table that each column of the rows comes from."""
+        encoder = self.encoder
+        return np.concatenate([encoder.number_origins, encoder.categories])
+
+
+class ConstantModel:
     """The model of a leaf whose targets are all the same."""
 
-    def __init__(self, target, d):
-        self.target, self.feature_importances_ = target, np.zeros(d)
+    def __init__(self, target, n_columns):
+        self.target = target
+        self.feature_importances_ = np.zeros(n_columns)
 
 
-def fit_leaf(estimator, X, y, weight, *, seed, validation=None):
+def fit_leaf(estimator, data, *, seed, validation_data=None):
     """Return the model of a leaf.
 
-    `validation` has validation rows, by the names of the arguments of `fit`.
+    Parameters
+    ----------
+    estimator : RFMRegressor or RFMClassifier
+    data : LeafData
+    seed : int
+        The random state of the model.
+    validation_data : LeafData or None, default=None
+        Validation rows, in place of those that the estimator would set aside.
     """
-    if (y == y[0]).all():
-        return Constant(y[0], X.shape[1])
-    return (
-        clone(estimator)
-        .set_params(random_state=seed)
-        .fit(X, y, weight, **validation or {})
+    if (data.y == data.y[0]).all():
+        return ConstantModel(data.y[0], data.X.shape[1])
+    model = clone(estimator).set_params(random_state=seed)
+    if validation_data is None:
+        return model.fit(data.X, data.y, data.weight)
+    return model.fit(
+        data.X,
+        data.y,
+        data.weight,
+        X_val=validation_data.X,
+        y_val=validation_data.y,
+        sample_weight_val=validation_data.weight,
     )
 
 
-def find_directions(splitter, X, y, weight, *, seed):
-    """Return Directions for a node, the best first.
+def find_directions(splitter, data, *, seed):
+    """Return the Directions of a node, the best first.
 
-    They are the eigenvectors of the metric of a machine fitted to the rows. Of the
-    first few that one comes first whose sides are predicted best, each by a machine of
-    its own: a table that is made of parts varies along what matters in each part, not
-    across them. Where all targets are equal, they are the directions of most variance.
+    They are the eigenvectors of the metric of a machine that is fitted to the rows, or
+    principal components of the rows where all targets are equal. Of the first few, the
+    direction comes first whose two sides are predicted best by machines of their own: a
+    table that consists of several functions on different regions varies along the
+    features of each function, not across the boundary of the regions.
+
+    Parameters
+    ----------
+    splitter : RFMRegressor or RFMClassifier
+        The unfitted machine, of one round.
+    data : LeafData
+        Rows of the node.
+    seed : int
+        The random state of the machine.
     """
-    model = fit_leaf(splitter, X, y, weight, seed=seed)
-    constant = isinstance(model, Constant)
+    model = fit_leaf(splitter, data, seed=seed)
+    constant = isinstance(model, ConstantModel)
     if constant:
-        categories = splitter.categorical_features
-        coding = Coding.of_scaled_rows(X, categories, weight)
-        rows = coding.transform(X)
+        coding = Coding.of_scaled_rows(
+            data.X, splitter.categorical_features, data.weight
+        )
+        rows = coding.transform(data.X)
         centred = rows - rows.mean(axis=0)
         vectors = principal_directions(centred.T @ centred)
     else:
         coding = model._fitted.coding
         vectors = principal_directions(model.metric_)
     if splitter.categorical_features is None:
-        coding = None
+        coding = None  # encoded rows are the rows themselves
     directions = [Direction(vector, coding) for vector in vectors]
-    if constant:
-        return directions
-    return _best_split_first(model, directions, X, y, weight)
+    return directions if constant else _best_split_first(model, directions, data)
 
 
-def _best_split_first(model, directions, X, y, weight):
+def _best_split_first(model, directions, data):
     """Return the directions, the first few of them sorted by how well they split."""
-    placement, fitted = placement_of(model.device, X), model._fitted
-    backend = placement.backend
-    T = placement.to_backend(fitted.predictor.first.mapped_fit)
-    Y, weight_of_targets = fitted.targets.code(y, weight)
-    data = Data(
-        T,
-        backend.asarray(Y, T.dtype),
-        backend.asarray(weight_of_targets, T.dtype),
-    )
+    encoded, backend = _encoded_data(model, data)
     candidate = Candidate(
         model.kernel_,
         model.alpha_,
@@ -80,17 +175,29 @@ def _best_split_first(model, directions, X, y, weight):
         fit_intercept=model.fit_intercept,
     )
     first = directions[:DIRECTIONS]
-    with worker_threads(len(X) if backend.threads else 0):
+    with worker_threads(len(data) if backend.threads else 0):
         costs = [
-            _split_cost(split_rows(X, weight, direction), data, candidate, backend)
+            _split_cost(
+                split_rows(data.X, data.weight, direction), encoded, candidate, backend
+            )
             for direction in first
         ]
     order = sorted(range(len(first)), key=costs.__getitem__)
     return [first[k] for k in order] + directions[len(first) :]
 
 
+def _encoded_data(model, data):
+    """Return the Data with rows mapped by the metric of a model, and its backend."""
+    placement, fitted = placement_of(model.device, data.X), model._fitted
+    backend = placement.backend
+    T = placement.to_backend(fitted.predictor.first.mapped_fit)
+    Y, weight = fitted.targets.code(data.y, data.weight)
+    arrays = (backend.asarray(a, T.dtype) for a in (Y, weight))
+    return Data(T, *arrays), backend
+
+
 def _split_cost(split, data, candidate, backend):
-    """Return what is small for a good split: leave-one-out error, then imbalance.
+    """Return a pair that is small for a good split: leave-one-out error, imbalance.
 
     The error is the sum of squares over both sides; infinite where a side is small.
     """
@@ -98,13 +205,14 @@ def _split_cost(split, data, candidate, backend):
         return np.inf, 0.0
     _, left = split
     smaller = min(left.sum(), (~left).sum())
-    if smaller < max(_LEAST_SIDE, _LEAST_SHARE * len(left)):
+    if smaller < max(_MIN_SIDE_ROWS, _MIN_SIDE_SHARE * len(left)):
         return np.inf, -smaller
     sides = (data.subset(np.flatnonzero(side), backend) for side in (left, ~left))
-    return sum(_error(side, candidate, backend) for side in sides), -smaller
+    error = sum(_leave_one_out_error(side, candidate, backend) for side in sides)
+    return error, -smaller
 
 
-def _error(data, candidate, backend):
+def _leave_one_out_error(data, candidate, backend):
     """Return the weighted sum of squared leave-one-out residuals of a machine."""
     fitted = fit_round(
         PreparedData.from_data(data, candidate.fit_intercept, backend),

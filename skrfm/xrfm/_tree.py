@@ -1,8 +1,8 @@
-"""A binary tree of the rows of a table: how it is grown, and where rows go.
+"""A binary tree that partitions the rows of a table, and the weights of its leaves.
 
-Each node parts its rows at a weighted quantile of one direction: the median, or what
-makes leaves of equal size where their number is odd. Nothing here knows what is in the
-leaves, nor where directions come from.
+Each node splits its rows at a weighted quantile along one direction: the median, or the
+quantile that gives leaves of equal size where their number is odd. Directions come from
+the caller, and leaves are numbers.
 """
 
 from dataclasses import dataclass
@@ -12,93 +12,173 @@ from math import ceil
 import numpy as np
 from scipy.special import expit
 
-#: directions of a node that are tried before it becomes a leaf
+from .._backend import Array, BoolArray, FloatArray, IntArray
+from .._tables import Coding
+
+#: The most directions that are tried at a node. The best of five is better than the
+#: first: clearly on a made-up table, a little on real ones (benchmarks/splits.py).
 DIRECTIONS = 5
-# leaves of less than this share of a row's weight are left out
+# Weights of a row in a leaf below this are dropped, which bounds the number of leaves
+# that predict a row.
 _LEAST_WEIGHT = 1e-3
-# rows that a coding takes at a time
-_ROWS = 16384
+# Rows that are encoded at a time, which bounds the memory for levels of categories.
+_BLOCK_ROWS = 16384
+# The share of a side is rounded down by this: else rounding errors of the cumulative
+# weights may send a row too many to the left.
+_ROUNDING = 1e-9
 
 
+@dataclass(frozen=True)
 class Direction:
-    """A direction in the rows that a coding makes of a table; None leaves them."""
+    """A direction in the space of encoded rows.
 
-    def __init__(self, vector, coding=None):
-        self.vector, self.coding = vector, coding
+    Attributes
+    ----------
+    vector : ndarray of shape (n_columns,)
+    coding : Coding or None
+        From the rows of the table to those that the vector applies to; None where they
+        are the same.
+    """
+
+    vector: FloatArray
+    coding: Coding | None = None
 
     def positions(self, X):
-        """Return where rows are along the direction."""
+        """Return the projections (n,) of rows on the direction."""
         vector = self.vector.astype(X.dtype)
         if self.coding is None:
             return X @ vector
-        edges = [*range(0, len(X), _ROWS), len(X)]
-        parts = (
+        edges = [*range(0, len(X), _BLOCK_ROWS), len(X)]
+        blocks = (
             self.coding.transform(X[start:stop]) @ vector
             for start, stop in pairwise(edges)
         )
-        return np.concatenate([np.empty(0, X.dtype), *parts])
+        return np.concatenate([np.empty(0, X.dtype), *blocks])
 
 
 @dataclass
 class Leaf:
-    """The end of a path: the number of its model."""
+    """A leaf of the tree.
+
+    Attributes
+    ----------
+    number : int
+        Its index among the leaves.
+    """
 
     number: int
 
 
 @dataclass
 class Node:
-    """Rows at most at the threshold along the direction go left.
+    """An inner node of the tree.
 
-    `width` is the spread of the rows.
+    Attributes
+    ----------
+    direction : Direction
+    threshold : float
+        Rows go left whose position along the direction is at most this.
+    width : float
+        The interquartile range of the positions of the training rows.
+    left, right : Node, Leaf or None
+        The children; None before the tree is complete.
     """
 
     direction: Direction
     threshold: float
     width: float
-    left: object = None
-    right: object = None
+    left: "Node | Leaf | None" = None
+    right: "Node | Leaf | None" = None
 
     def offset(self, X):
-        """Return how far rows are to the right, in units of the width."""
+        """Return the distances of rows to the right of the threshold, in widths."""
         return (self.direction.positions(X) - self.threshold) / self.width
 
 
+@dataclass(frozen=True)
+class LeafRows:
+    """The rows that reach a leaf.
+
+    Attributes
+    ----------
+    number : int
+        The index of the leaf.
+    rows : ndarray of shape (m,)
+        The indices of the rows.
+    weight : ndarray of shape (m,)
+        The weights of the leaf in the predictions of these rows.
+    """
+
+    number: int
+    rows: IntArray
+    weight: FloatArray
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """Rows whose Node or Leaf is still to be made, and where it belongs."""
+
+    rows: IntArray
+    parent: Node | None = None
+    side: str = ""
+
+    def attach(self, child):
+        """Make a Node or Leaf the child of the parent, and return it."""
+        if self.parent is not None:
+            setattr(self.parent, self.side, child)
+        return child
+
+
 def weighted_quantiles(values, weight, shares):
-    """Return the least values at which shares of the weight are reached."""
+    """Return the smallest values at which shares of the total weight are reached."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weight[order])
-    places = np.searchsorted(reached, np.asarray(shares) * reached[-1])
-    return values[order][np.minimum(places, len(order) - 1)]
+    indices = np.searchsorted(reached, np.asarray(shares) * reached[-1])
+    return values[order][np.minimum(indices, len(order) - 1)]
 
 
-def split_rows(X, weight, direction, share=0.5):
-    """Return the Node that parts rows along a direction, and what goes left.
+def split_rows(
+    X: Array, weight: FloatArray, direction: Direction, *, share: float = 0.5
+) -> tuple[Node, BoolArray] | None:
+    """Return the Node that splits rows along a direction, and which rows go left.
 
-    `share` of the weight does. None if nothing would be left on one of the sides.
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    weight : ndarray of shape (n,)
+    direction : Direction
+    share : float, default=0.5
+        The share of the weight that goes left.
+
+    Returns
+    -------
+    tuple of (Node, boolean ndarray of shape (n,)) or None
+        None if one side would be empty.
     """
     position = direction.positions(X)
     low, middle, high = weighted_quantiles(position, weight, (0.25, share, 0.75))
     left = position <= middle
-    if left.all():  # as many rows are at the median as above it, or more
+    if left.all():  # the quantile is the largest position: ties with it go right
         left = position < middle
         if not left.any():
             return None
-    threshold = _between(position[left].max(), position[~left].min())
+    # between the rows: with a threshold on a row, soft routing shares all rows that are
+    # tied with it half and half
+    threshold = _midpoint(position[left].max(), position[~left].min())
     width = high - low if high > low else position.max() - position.min()
     return Node(direction, float(threshold), float(width)), left
 
 
-def _between(low, high):
-    """Return what is between two numbers, as far from both as can be, or the lower."""
+def _midpoint(low, high):
+    """Return the midpoint of two numbers, or the lower if rounding gives the upper."""
     middle = low + (high - low) / 2
     return middle if middle < high else low
 
 
 def principal_directions(metric):
-    """Return the eigenvectors of a metric as rows, that of the largest value first.
+    """Return the eigenvectors of a metric as rows, by decreasing eigenvalue.
 
-    Their signs are fixed: the entry of the largest size is positive.
+    Their signs are fixed: the entry of largest absolute value is positive.
     """
     vectors = np.linalg.eigh(np.asarray(metric, dtype=np.float64))[1].T[::-1]
     largest = np.abs(vectors).argmax(axis=1)
@@ -106,94 +186,98 @@ def principal_directions(metric):
     return vectors * signs[:, None]
 
 
-def grow(X, weight, most, directions_of):
-    """Return the root of a tree, and the rows of each leaf.
+def grow(X, weight, *, max_rows, find_directions):
+    """Grow a tree.
 
     Parameters
     ----------
     X : ndarray of shape (n, d)
     weight : ndarray of shape (n,)
-    most : int
+    max_rows : int
         The largest number of rows of a leaf.
-    directions_of : callable
-        Of the rows of some nodes, in a list: for each its Directions, the best first. A
-        node that none of them splits is a leaf.
+    find_directions : callable
+        Maps a list of the row indices of some nodes to a list with the Directions of
+        each node, the best first. A node that no direction splits is a leaf.
 
     Returns
     -------
-    tuple of Node or Leaf, and list of ndarray
+    root : Node or Leaf
+    leaves : list of ndarray
+        The row indices of each leaf.
     """
-    top, leaves = Node(None, 0.0, 1.0), []
-    level = [(top, "left", np.arange(len(X)))]
+    root, leaves = None, []
+    level = [_Branch(np.arange(len(X)))]
     while level:
-        large = [rows for _, _, rows in level if len(rows) > most]
-        directions = iter(directions_of(large) if large else [])
-        following = []
-        for parent, side, rows in level:
-            split = None
-            if len(rows) > most:
-                split = _first_split(X, weight, rows, next(directions), most)
+        large = [branch.rows for branch in level if len(branch.rows) > max_rows]
+        directions = iter(find_directions(large) if large else [])
+        next_level = []
+        for branch in level:
+            rows, split = branch.rows, None
+            if len(rows) > max_rows:
+                n_leaves = ceil(len(rows) / max_rows)
+                split = _first_split(X[rows], weight[rows], next(directions), n_leaves)
             if split is None:
-                setattr(parent, side, Leaf(len(leaves)))
+                child = branch.attach(Leaf(len(leaves)))
                 leaves.append(rows)
-                continue
-            node, left = split
-            setattr(parent, side, node)
-            following += [(node, "left", rows[left]), (node, "right", rows[~left])]
-        level = following
-    return top.left, leaves
+            else:
+                child, left = split
+                branch.attach(child)
+                next_level.append(_Branch(rows[left], child, "left"))
+                next_level.append(_Branch(rows[~left], child, "right"))
+            root = child if root is None else root
+        level = next_level
+    return root, leaves
 
 
-def _first_split(X, weight, rows, directions, most):
-    """Return the split along the first direction that there is one for, or None."""
-    part, part_weight = X[rows], weight[rows]
-    n_leaves = ceil(len(rows) / most)
-    # rounded down, for no row too many would go left
-    share = (n_leaves // 2 / n_leaves) * (1 - 1e-9)
+def _first_split(X, weight, directions, n_leaves):
+    """Return the split along the first direction that has one, or None."""
+    share = (n_leaves // 2 / n_leaves) * (1 - _ROUNDING)
     for direction in directions[:DIRECTIONS]:
-        split = split_rows(part, part_weight, direction, share)
+        split = split_rows(X, weight, direction, share=share)
         if split is not None:
             return split
     return None
 
 
-def route(root, X, temperature):
-    """Return (leaf number, rows, weights) of all leaves that some of the rows reach.
+def route(root: Node | Leaf, X: Array, temperature: float) -> list[LeafRows]:
+    """Return the rows that reach each leaf, with their weights there.
 
     Parameters
     ----------
     root : Node or Leaf
     X : ndarray of shape (n, d)
     temperature : float
-        0 sends each row to one leaf. Else both sides of a node get a share of it, a
-        logistic function of its offset by the temperature.
+        With 0 a row reaches one leaf. Otherwise a node divides the weight of a row
+        between its sides by the logistic function of offset / temperature.
 
     Returns
     -------
-    list of tuple
-        Weights of a row sum to 1 over the leaves.
+    list of LeafRows
+        One for each leaf that is reached, by number. The weights of a row sum to 1.
     """
-    found = []
+    reached = []
     stack = [(root, np.arange(len(X)), np.ones(len(X)))]
     while stack:
         node, rows, weight = stack.pop()
-        if not len(rows):
+        if len(rows) == 0:
             continue
         if isinstance(node, Leaf):
-            found.append((node.number, rows, weight))
+            reached.append(LeafRows(node.number, rows, weight))
             continue
         offset = node.offset(X[rows])
         if temperature > 0:
-            share = expit(offset / temperature)
+            right = expit(offset / temperature)
         else:
-            share = (offset > 0).astype(float)
-        for side, own in ((node.left, 1 - share), (node.right, share)):
-            kept = (own >= 0.5) | (weight * own > _LEAST_WEIGHT)
-            stack.append((side, rows[kept], (weight * own)[kept]))
+            right = (offset > 0).astype(float)
+        for child, share in ((node.left, 1 - right), (node.right, right)):
+            # the larger side is always followed, so that every row reaches a leaf
+            kept = (share >= 0.5) | (weight * share > _LEAST_WEIGHT)
+            stack.append((child, rows[kept], (weight * share)[kept]))
     total = np.zeros(len(X))
-    for _, rows, weight in found:
-        total[rows] += weight
-    return sorted(
-        ((number, rows, weight / total[rows]) for number, rows, weight in found),
-        key=lambda part: part[0],
-    )
+    for leaf in reached:
+        total[leaf.rows] += leaf.weight
+    reached.sort(key=lambda leaf: leaf.number)
+    return [
+        LeafRows(leaf.number, leaf.rows, leaf.weight / total[leaf.rows])
+        for leaf in reached
+    ]

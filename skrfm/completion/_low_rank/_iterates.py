@@ -1,27 +1,48 @@
-"""What the solvers of a completion share: iterates, smoothing and singular triplets.
+"""What the solvers of a completion share: smoothing, iterates and singular triplets.
 
 Every solver minimises, over matrices W of rank at most `max_rank`,
 
     ½ Σ_e w_e (y_e − W_e)² + (λ/p) Σ_j σ_j(W)^p,   p = 2 − 4 power
 
-(for p = 0 the penalty is λ Σ_j log σ_j) by reweighted least squares: singular values
-are weighted by those of the iterate before, smoothed by ε, and ε falls.
+(for p = 0 the penalty is λ Σ_j log σ_j) by iteratively reweighted least squares: each
+step weights singular directions by the singular values of the previous iterate,
+smoothed by an ε that decreases from step to step.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..._backend import Array, FloatArray
+from .._entries import Entries
 
-@dataclass(frozen=True)
+# A ratio of neighbouring singular values above which ε falls at once to the lower one.
+_GAP = 10.0
+# Bounds the penalty of directions whose weight hardly differs from that of the others.
+_LEAST_DIFFERENCE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
 class Smoothing:
-    """How ε and λ go from one iterate to the next.
+    """How ε and λ change from one iterate to the next.
 
-    `ridge` is λ relative to σ_1^(2 exponent), `coupling` λ relative to ε^(2 exponent);
-    one of them is 0. `decay` is the factor of ε, and ε falls faster where the spectrum
-    has a gap below ε. It starts at the singular value of the observed entries with the
-    number `first`, by default the last that is known, and ends at `floor` relative to
-    σ_1.
+    Attributes
+    ----------
+    power : float
+        The power of the AGOP, 0 < power <= 1/2.
+    ridge : float
+        λ relative to σ_1^(2 exponent). `ridge` or `coupling` is 0.
+    coupling : float
+        λ relative to ε^(2 exponent).
+    decay : float
+        The factor of ε for each iterate. Where the spectrum has a gap below ε, it
+        falls to the singular value on the other side.
+    floor : float
+        The least ε relative to σ_1.
+    start_index : int or None
+        ε starts at the singular value of the observed entries with this index, None
+        for the last that is computed.
     """
 
     power: float = 0.5
@@ -29,30 +50,38 @@ class Smoothing:
     coupling: float = 0.0
     decay: float = 0.95
     floor: float = 1e-13
-    first: int | None = None
+    start_index: int | None = None
 
     @property
-    def exponent(self):
-        """The power of σ in the weights of a two-sided step."""
+    def exponent(self) -> float:
+        """The exponent of σ in the weights of a two-sided step."""
         return 2 * self.power
 
-    def penalty(self, eps, top):
+    def penalty(self, eps: float, top: float) -> float:
         """Return λ for a smoothing ε and a largest singular value."""
         a = 2 * self.exponent
         return float(self.ridge * top**a + self.coupling * eps**a)
 
-    def start(self, spectrum):
+    def first_eps(self, spectrum: Array) -> float:
         """Return the first ε, for the singular values of the observed entries."""
         last = len(spectrum) - 1
-        chosen = last if self.first is None else min(self.first, last)
-        return float(max(spectrum[chosen], self.floor * spectrum[0]))
+        index = last if self.start_index is None else min(self.start_index, last)
+        return float(max(spectrum[index], self.floor * spectrum[0]))
 
-    def follow(self, number, eps, spectrum, rank):
-        """Return ε of an iterate.
+    def next_eps(self, number: int, *, eps: float, spectrum: Array, rank: int) -> float:
+        """Return ε of the iterate with a number.
 
-        ε and the spectrum are those of the iterate before; `rank` of the values are
-        above ε. Only as many values come in as the rank may have: a gap beyond them
-        says nothing.
+        Parameters
+        ----------
+        number : int
+            The number of the iterate, counted from 0.
+        eps : float
+            ε of the iterate before.
+        spectrum : array of shape (max_rank,)
+            The singular values of the iterate before. A gap beyond `max_rank` has no
+            effect on ε, since further values are not computed accurately.
+        rank : int
+            The number of singular values above ε.
         """
         following = self.decay * eps
         if rank < len(spectrum) and spectrum[rank - 1] > _GAP * spectrum[rank]:
@@ -60,102 +89,159 @@ class Smoothing:
         return float(max(following, self.floor * spectrum[0]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule(Smoothing):
-    """Smoothing by given values of ε; the last one stays."""
+    """Smoothing by given values of ε.
 
-    values: tuple = ()
+    Attributes
+    ----------
+    values : tuple of float
+        ε of each iterate; the last value is kept for further iterates.
+    """
 
-    def start(self, spectrum):
+    values: tuple[float, ...]
+
+    def first_eps(self, spectrum: Array) -> float:
         """Return the first ε."""
         return self.values[0]
 
-    def follow(self, number, eps, spectrum, rank):
-        """Return ε of an iterate."""
+    def next_eps(self, number: int, *, eps: float, spectrum: Array, rank: int) -> float:
+        """Return ε of the iterate with a number."""
         return self.values[min(number, len(self.values) - 1)]
 
 
-# a gap in the spectrum: a ratio of neighbours beyond which ε may fall at once
-_GAP = 10.0
+@dataclass(frozen=True)
+class RowModel:
+    """The regression that completes a row: y_ij ≈ V_j · z with a penalty Σ_k p_k z_k².
+
+    Attributes
+    ----------
+    V : array of shape (n, k)
+        The directions: right singular vectors.
+    penalty : array of shape (k,)
+        The penalty of each direction.
+    bound : float
+        Residuals beyond it count linearly, as in Huber's loss; infinite for squares.
+    """
+
+    V: Array
+    penalty: Array
+    bound: float = np.inf
+
+    def map_arrays(self, function: Callable[[Array], Array]) -> "RowModel":
+        """Return the same with a function applied to its arrays."""
+        return RowModel(function(self.V), function(self.penalty), self.bound)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Iterate:
-    """U diag(s) Vᵀ, the smoothing it came with, and how it fits the entries.
+    """A low-rank matrix U diag(s) Vᵀ and how it fits the entries.
 
-    `entries` are those that it was fitted to; whoever runs a solver sets them. A
-    graded iterate keeps the `metric` that it was solved with, directions V and what
-    they add to the least squares problem of a row; of the others the metric is that of
-    the next iterate. It also has a `mean` for each column, which the matrix adds.
+    Attributes
+    ----------
+    number : int
+        The number of the iterate, counted from 0.
+    entries : Entries
+        The entries that it was fitted to.
+    U, s, V : arrays of shape (m, k), (k,) and (n, k)
+        Its singular triplets.
+    eps, penalty : float
+        ε and λ of its least squares problem.
+    exponent : float
+        The exponent of σ in the weights of a two-sided step.
+    residuals : array of shape (n_entries,)
+        Entries minus fitted values.
+    weight : array of shape (n_entries,)
+        Weights of the entries for the next iterate, with those of Huber's loss.
+    metric : RowModel or None
+        Given if all singular directions are kept: the metric that the rows were solved
+        with. Otherwise the metric of the next iterate follows from s, ε and λ.
+    mean : array of shape (n,) or None
+        The means of the columns, which are added to the matrix.
+    last : bool
+        Whether its stage ends with it; set by the search.
     """
 
     number: int
-    U: np.ndarray
-    s: np.ndarray
-    V: np.ndarray
+    entries: Entries
+    U: Array
+    s: Array
+    V: Array
     eps: float
     penalty: float
-    residuals: np.ndarray
-    weight: np.ndarray
+    exponent: float
+    residuals: Array
+    weight: Array
+    metric: RowModel | None = None
+    mean: Array | None = None
     last: bool = False
-    entries: object = None
-    metric: tuple | None = None
-    mean: np.ndarray | None = None
 
     @property
-    def rank(self):
-        """The number of singular values: those above ε, unless it is graded."""
+    def rank(self) -> int:
+        """The number of singular values: those above ε, or all."""
         return len(self.s)
 
     @property
-    def graded(self):
-        """Whether all singular directions are kept."""
+    def full_spectrum(self) -> bool:
+        """Whether all singular directions are kept, those below ε as well."""
         return self.metric is not None
 
-    def row_metric(self, exponent):
-        """Return V, and the penalties of its directions in the problem of a row."""
-        if self.graded:
+    @property
+    def base(self) -> float:
+        """The weight ε^(2 exponent) of directions that are not kept."""
+        return self.eps ** (2 * self.exponent)
+
+    def row_metric(self) -> RowModel:
+        """Return the directions and penalties of the rows, for squares."""
+        if self.metric is not None:
             return self.metric
-        base = self.eps ** (2 * exponent)
-        return self.V, shrinkage(self.s ** (2 * exponent), base, self.penalty)
+        powers = self.s ** (2 * self.exponent)
+        return RowModel(self.V, shrinkage(powers, base=self.base, penalty=self.penalty))
 
-    def loss(self):
-        """Return the weighted sum of squared residuals."""
-        return float(np.vdot(self.weight * self.residuals, self.residuals))
-
-    def products(self, entries):
-        """Return the entries of U diag(s) Vᵀ at the places of `entries`."""
+    def products(self, entries: Entries) -> Array:
+        """Return the values of the matrix at the positions of `entries`."""
         return self.add_mean(entries, entries.products(self.U * self.s, self.V))
 
-    def add_mean(self, entries, values):
-        """Return values at the places of entries with the means of their columns."""
+    def add_mean(self, entries: Entries, values: Array) -> Array:
+        """Return values at the positions of `entries` plus the means of the columns."""
         return values if self.mean is None else values + self.mean[entries.cols]
 
-    def distance(self, other):
+    def distance(self, other: "Iterate") -> float:
         """Return ‖W − W'‖ / ‖W‖ in the Frobenius norm."""
-        left = np.linalg.qr(np.hstack([self.U * self.s, -other.U * other.s]), mode="r")
-        right = np.linalg.qr(np.hstack([self.V, other.V]), mode="r")
+        left = _triangle(np.hstack([self.U * self.s, -other.U * other.s]))
+        right = _triangle(np.hstack([self.V, other.V]))
         size = max(float(np.linalg.norm(self.s)), float(np.finfo(self.s.dtype).tiny))
         return float(np.linalg.norm(left @ right.T) / size)
 
 
-def shrinkage(powers, base, penalty):
-    """Return (e + λ) / (p − e), p the weights of what is kept and e of the rest.
+def _triangle(A: Array) -> Array:
+    """Return the triangular factor of a QR decomposition."""
+    return np.linalg.qr(A, mode="r")
 
-    A weight that is nearly that of the rest would divide by nothing.
+
+def shrinkage(powers: Array, *, base: float, penalty: float) -> Array:
+    """Return the penalties (e + λ) / (p − e) of directions that are kept.
+
+    Parameters
+    ----------
+    powers : array
+        The weights p of the directions.
+    base : float
+        The weight e of all other directions.
+    penalty : float
+        λ.
     """
-    least = max(_TINY * base, float(np.finfo(powers.dtype).tiny))
+    # a weight that equals that of the others would divide by zero
+    least = max(_LEAST_DIFFERENCE * base, float(np.finfo(powers.dtype).tiny))
     return (base + penalty) / np.maximum(powers - base, least)
 
 
-_TINY = 1e-6
+def entry_weights(weight: Array, *, base: float, penalty: float) -> tuple[Array, Array]:
+    """Return the weights of entries in a step, and the factors of their residuals.
 
-
-def entry_weights(weight, base, penalty):
-    """Return the weights of the entries in a step, and what remains of residuals.
-
-    With weights w the first are (e + λ) / (e + λ/w); without λ the entries are matched
-    whatever their weight.
+    The weights are (e + λ) / (e + λ/w), where w is `weight`, e `base` and λ `penalty`.
+    The second array is the part of each residual that the sparse part of W takes up.
+    Without λ all entries are matched, whatever their weights.
     """
     if penalty == 0:
         ones = np.ones_like(weight)
@@ -165,60 +251,119 @@ def entry_weights(weight, base, penalty):
     return effective, base / (base + penalty) * effective
 
 
-def zero_iterate(entries):
+def zero_iterate(entries: Entries, *, exponent: float) -> Iterate:
     """Return the Iterate of entries that are all zero: a matrix of rank 0."""
     m, n = entries.shape
-    shapes = (m, 0), (0,), (n, 0)
-    factors = (entries.asarray(np.zeros(s, entries.values.dtype)) for s in shapes)
-    return Iterate(0, *factors, 0.0, 0.0, entries.values, entries.weight, True, entries)
+    dtype = entries.values.dtype
+    return Iterate(
+        number=0,
+        entries=entries,
+        U=entries.asarray(np.zeros((m, 0), dtype)),
+        s=entries.asarray(np.zeros(0, dtype)),
+        V=entries.asarray(np.zeros((n, 0), dtype)),
+        eps=0.0,
+        penalty=0.0,
+        exponent=exponent,
+        residuals=entries.values,
+        weight=entries.weight,
+        last=True,
+    )
 
 
 class Spectrum:
-    """Leading singular triplets of a low-rank matrix plus a sparse one.
+    """Leading singular triplets of a low-rank matrix plus a sparse matrix.
 
-    They follow the iterates: each call takes one step of subspace iteration from the
-    triplets of the call before.
+    Each update takes one step of subspace iteration from the previous triplets.
+
+    Attributes
+    ----------
+    U, s, V : arrays of shape (m, k), (k,) and (n, k)
+        The triplets; U and s are set by the first update.
     """
 
-    # singular vectors held beyond those that are asked for
+    # Singular vectors beyond those asked for: oversampling of the subspace iteration.
     _EXTRA = 5
 
-    def __init__(self, entries, max_rank, random_state):
+    def __init__(
+        self, entries: Entries, *, max_rank: int, random_state: np.random.RandomState
+    ):
         k = min(max_rank + self._EXTRA, *entries.shape)
-        start = random_state.standard_normal((entries.shape[1], k))
+        start: FloatArray = random_state.standard_normal((entries.shape[1], k))
         self.V = _orthonormal(entries.asarray(start.astype(entries.values.dtype)))
-        self.U, self.s = None, None
+        self.U: Array = None
+        self.s: Array = None
 
-    def update(self, entries, values, L=None, R=None):
-        """Set the triplets of L Rᵀ + S, S the sparse matrix of `values`."""
+    def update(
+        self,
+        entries: Entries,
+        values: Array,
+        factors: tuple[Array, Array] | None = None,
+    ) -> None:
+        """Update to the triplets of S + L Rᵀ, S the sparse matrix of `values`.
+
+        Parameters
+        ----------
+        entries : Entries
+        values : array of shape (n_entries,)
+        factors : tuple of arrays (m, k) and (n, k), default=None
+            L and R; None for S alone.
+        """
         Q = entries.row_sums(values, self.V)
-        if L is not None:
+        if factors is not None:
+            L, R = factors
             Q += L @ (R.T @ self.V)
         Q = _orthonormal(Q)
         Z = entries.column_sums(values, Q)
-        if L is not None:
+        if factors is not None:
+            L, R = factors
             Z += R @ (L.T @ Q)
         V, triangle = np.linalg.qr(Z)
         u, self.s, vt = np.linalg.svd(triangle.T)
         self.U, self.V = Q @ u, V @ vt.T
 
-    def transpose(self):
-        """Turn to the triplets of the transposed matrix."""
+    def transpose(self) -> None:
+        """Change to the triplets of the transposed matrix."""
         self.U, self.V = self.V, self.U
 
-    def above(self, eps, max_rank):
+    def count_above(self, eps: float, max_rank: int) -> int:
         """Return how many of the leading values are above ε, at least 1."""
         return max(1, int(np.count_nonzero(self.s[:max_rank] > eps)))
 
 
-def _orthonormal(A):
+def _orthonormal(A: Array) -> Array:
+    """Return an orthonormal basis of the columns."""
     return np.linalg.qr(A)[0]
 
 
-def first_spectrum(entries, max_rank, random_state, steps=4):
-    """Return the Spectrum of the observed entries, scaled up by their share."""
-    spectrum = Spectrum(entries, max_rank, random_state)
+def first_spectrum(
+    entries: Entries,
+    *,
+    max_rank: int,
+    random_state: np.random.RandomState,
+    steps: int = 4,
+) -> Spectrum:
+    """Return the Spectrum of the weighted observed entries, zeros elsewhere."""
+    spectrum = Spectrum(entries, max_rank=max_rank, random_state=random_state)
     values = entries.weight * entries.values
     for _ in range(steps):
         spectrum.update(entries, values)
     return spectrum
+
+
+def starting_point(
+    entries: Entries,
+    smoothing: Smoothing,
+    *,
+    max_rank: int,
+    random_state: np.random.RandomState,
+) -> tuple[Spectrum, float]:
+    """Return the Spectrum that a solver starts from, and the first ε.
+
+    After the choice of ε the singular values are divided by the share of the entries
+    that is observed, which estimates those of the whole matrix.
+    """
+    m, n = entries.shape
+    spectrum = first_spectrum(entries, max_rank=max_rank, random_state=random_state)
+    eps = smoothing.first_eps(spectrum.s[: max_rank + 1])
+    spectrum.s = spectrum.s * (m * n / len(entries))
+    return spectrum, eps

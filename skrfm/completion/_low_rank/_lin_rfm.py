@@ -2,6 +2,7 @@
 
 from functools import partial
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import (
@@ -15,43 +16,31 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ..._backend import worker_threads
+from ..._backend import Array, FloatArray, Seed, Table, Vector, worker_threads
 from ..._sklearn import Interval, Progress, StrOptions, restored_on_error
-from ..._tables import DEVICES, outer_placement_of, to_host
+from ..._tables import DEVICES, Placement, outer_placement_of, to_host
+from .._entries import ObservedEntries
 from .._frames import as_given
 from .._input import (
     check_indices,
     entries_from_triplets,
     entries_of,
     is_nan,
-    largest_rank,
     require_entries,
     warn_of_empty,
-    warn_of_trouble,
+    warn_of_few_entries,
+    warn_of_iterations,
 )
-from ._alternating import alternating
-from ._exact import exact
-from ._gpu_entries import entries_at
-from ._rows import fitted_rows, new_rows, row_model
-from ._search import Problem, complete
-from ._two_sided import two_sided
+from ._iterates import Iterate, RowModel
+from ._problem import SOLVERS, problem_of
+from ._rows import factors_of, new_rows, row_model
+from ._scaling import Scaling
+from ._search import complete
 
-SOLVERS = {
-    "two-sided": two_sided,
-    "alternating": alternating,
-    "exact": exact,
-}
-# tol is at least so many rounding units
-_LEAST_TOL = 100
-# with the dense solver, whose systems hold squares, so many roots of one
-_LEAST_DENSE_TOL = 10
-# graded iterates are tried up to so many operations for each
-_DENSE_WORK = 2e9
-# ε ends at so many rounding units of the largest singular value
-_LEAST_SMOOTHING = 10
-# as much work as a row of a kernel machine, when threads are worth their while
+# So many entries are as much work as a row of a kernel machine: with fewer of them,
+# starting threads does not pay.
 _ENTRIES_PER_ROW = 50
-# entries that are predicted at a time
+# Entries that are predicted together: bounds the memory of their factors.
 _BLOCK = 100_000
 
 
@@ -60,14 +49,14 @@ class LinRFMCompleter(
 ):
     """Low-rank matrix completion by a linear Recursive Feature Machine.
 
-    Of all matrices that fit the observed entries one of low rank is found, by
-    reweighted least squares: each iterate weighs singular directions by the AGOP of the
-    one before, smoothed by an ε that falls. Rank, noise and the end of the iterations
-    are found from the observed entries alone. Nothing of the size of the matrix is
-    formed, except by `transform`, which returns it.
+    The completer finds a low-rank matrix that fits the observed entries, by
+    iteratively reweighted least squares: each iterate weights singular directions by
+    the AGOP of the previous one, smoothed by an ε that decreases. The rank, the level
+    of noise and the number of iterations are chosen from the observed entries alone.
+    No array of the size of the matrix is formed, except for the result of `transform`.
 
-    What is learned is a metric on the columns, so `transform` also completes rows that
-    `fit` has not seen.
+    The fit learns a metric on the columns, so `transform` also completes rows that
+    were not in `fit`.
 
     With y the observed entries, w their weights and σ_j the singular values of W, the
     objective is
@@ -79,81 +68,86 @@ class LinRFMCompleter(
     Parameters
     ----------
     power : float, default=0.5
-        The power of the AGOP, 0 < power <= 1/2. At 1/4 the penalty is the nuclear
-        norm, a convex one; at (L − 1) / (2 L) it is that of a linear network of L
-        layers; at 1/2 it is the logarithm, which needs the fewest entries.
+        The power of the AGOP, 0 < power <= 1/2. With 1/4 the penalty is the nuclear
+        norm, which is convex; with (L − 1) / (2 L) it is the one that a linear network
+        of L layers minimises; with 1/2 it is the logarithm, for which the fewest
+        entries suffice.
     max_rank : int, default=None
-        The largest rank that is looked for; about twice the rank that is expected is
-        a good value. None takes the largest one of at most 100 that has no more
-        degrees of freedom than entries are observed, and lets "auto" try matrices of
-        full rank where they are cheap. Time and memory grow with it.
+        The largest rank. About twice the expected rank is a good value; time and
+        memory grow with it. None takes the largest rank up to 100 that has no more
+        degrees of freedom than entries are observed, and lets "auto" also try matrices
+        of full rank if those are cheap.
     alpha : float or "auto", default="auto"
-        The ridge, relative to the top of the spectrum: λ = alpha σ_1^(4 power), with
-        σ_1 that of the current W. 0 matches the entries exactly. "auto" first looks
-        for a matrix of low rank that matches all entries up to `tol`. If there is
-        none, it hides the share `validation_fraction` of the entries, lets λ fall
-        together with ε² until the hidden entries are no longer predicted better, and
-        goes as far again with all the entries. Where the matrix is small enough (about
-        1000 by 300), a matrix with a graded spectrum in place of a low rank is tried in
-        the same way, and taken if it predicts the hidden entries better.
+        The ridge, relative to the largest singular value σ_1 of the current W:
+        λ = alpha σ_1^(4 power). 0 matches the entries exactly. "auto" first looks for
+        a low-rank matrix that matches all entries up to `tol`. If there is none, it
+        hides the share `validation_fraction` of the entries, decreases λ together with
+        ε² until the predictions of the hidden entries no longer improve, and repeats
+        the iterations up to that point with all entries. If the matrix is small enough
+        (about 1000 by 300), a matrix that keeps its full spectrum is tried in the same
+        way, and taken if it predicts the hidden entries better.
     loss : {"squared", "huber"}, default="squared"
-        "huber" is robust against a few grossly wrong entries: beyond twice the scale
-        of the bulk of the residuals it is linear.
+        "huber" is robust against a few grossly wrong entries: it is linear beyond
+        twice the scale of the bulk of the residuals.
     center : bool, default=False
         Whether the means of the columns are subtracted first. They add 1 to the rank
-        of a matrix that has none, but help where columns differ mainly in level.
-        Matrices with a graded spectrum are centred in any case.
+        of a matrix that has none, but help if columns differ mainly in level. A matrix
+        that keeps its full spectrum is always centred.
     solver : {"auto", "two-sided", "alternating", "exact"}, default="auto"
-        "two-sided" weighs rows and columns at once and solves by conjugate gradients;
-        "alternating" solves for each row, then for each column; "exact" is the dense
-        algorithm of the paper, for reference and matrices of some hundred columns.
-        "auto" is "alternating" with an `alpha` above 0, where it takes fewer
+        "two-sided" weights rows and columns at once and solves by conjugate gradients;
+        "alternating" solves for the rows, then for the columns; "exact" is the dense
+        algorithm of the paper, for reference and for matrices with some hundred
+        columns. "auto" is "alternating" with an `alpha` above 0, where it takes fewer
         iterations, and "two-sided" otherwise.
     max_iter : int, default=300
-        The most iterations of each stage.
+        The largest number of iterations of each stage.
     tol : float, default=1e-8
-        Entries count as matched where the root mean square of the residuals is below
-        this share of that of the entries. With a given `alpha` iterations end where
-        the matrix is estimated to be within this share of their limit. It is at least
-        100 rounding units of the precision of X, and of the solver "exact" 10 roots of
-        one.
+        Entries count as matched if the root mean square of the residuals is at most
+        this share of the root mean square of the entries. With a given `alpha` the
+        iterations end when the estimated distance of the matrix to their limit is at
+        most this share of its norm. The tolerance is at least 100 rounding units of
+        the precision of X, and with the solver "exact" 10 square roots of one.
     validation_fraction : float, default=0.1
-        The share of the observed entries that is hidden by "auto" and by `score`.
+        The share of the observed entries that "auto" and `score` hide.
     missing_values : float, default=np.nan
-        What stands for a missing entry in a dense X.
+        The value of missing entries in a dense X.
     keep_observed : bool, default=True
-        Whether `transform` leaves observed entries as they are, as scikit-learn's
-        imputers do, or puts their low-rank prediction in their place.
+        Whether `transform` keeps observed entries, like the imputers of scikit-learn,
+        or replaces them by their low-rank predictions.
     device : {"cpu", "cuda", None}, default=None
-        Where to compute: ``"cuda"`` on a GPU, by CuPy. None follows arrays of CuPy;
-        results are such arrays for such input.
+        Where to compute: ``"cuda"`` is a GPU, by CuPy. None follows the input: arrays
+        of CuPy are computed on their GPU. The results for such arrays are arrays of
+        CuPy.
     random_state : int, RandomState instance or None, default=None
-        Determines what is hidden, and where the search for singular vectors starts.
+        Determines which entries are hidden, and the start of the search for singular
+        vectors.
 
     Attributes
     ----------
     factors_ : tuple of ndarray, of shapes (n_rows, k), (k,) and (n_features, k)
         U, s and V: the matrix is ``mean_ + (U * s) @ V.T``.
     rank_ : int
-        The rank that was found: the number of singular values above ε. Of a graded
-        spectrum, which has all of them, the smaller side of the matrix.
+        The rank that was found: the number of singular values above ε. For a matrix
+        that keeps its full spectrum, the smaller side of the matrix.
     mean_ : ndarray of shape (n_features,)
-        The means of the columns, or zeros if it is not centred.
+        The means of the columns, or zeros if the matrix is not centred.
     n_iter_ : int
-        Iterations in all stages together.
+        The number of iterations in all stages together.
     converged_ : bool
-        Whether the iterations came to an end by themselves.
+        Whether the iterations converged before `max_iter`.
     validation_score_ : float
-        R² on the entries that "auto" has hidden; NaN where none were.
+        R² on the entries that "auto" hid; NaN if none were hidden.
     history_ : dict of ndarray
-        One element per iteration: "stage" ("match", "hide", "graded" or "fit"),
-        "iter", "epsilon", "rank" and "score". The score is generalised cross-validation
-        in the first stage, the error on hidden entries in the next two, and the
-        relative residual in the last.
+        One element per iteration: "stage", "iter", "epsilon", "rank" and "score". The
+        stages are "match" (the search for a matrix that matches all entries), "hide"
+        and "graded" (the searches on hidden entries, with a low rank and with a full
+        spectrum) and "fit" (with all entries). The score is the generalised
+        cross-validation error in the first stage, the error on hidden entries in the
+        next two, and the relative residual in the last.
     n_features_in_ : int
-        Number of columns.
+        Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, where `fit` got a data frame with names.
+        Names of the features, if X has names that are all strings.
 
     See Also
     --------
@@ -177,9 +171,23 @@ class LinRFMCompleter(
     >>> completer = LinRFMCompleter(random_state=0).fit(X)
     >>> completer.rank_
     2
-    >>> bool(np.abs(completer.transform(X) - full).max() < 1e-5)
-    True
+    >>> X[0, :6].round(3)
+    array([ 0.031,    nan,    nan,    nan, -0.257, -0.09 ])
+    >>> completer.transform(X)[0, :6].round(3)
+    array([ 0.031,  0.145,  0.08 , -0.148, -0.257, -0.09 ])
+    >>> full[0, :6].round(3)
+    array([ 0.031,  0.145,  0.08 , -0.148, -0.257, -0.09 ])
     """
+
+    factors_: tuple[FloatArray, FloatArray, FloatArray]
+    rank_: int
+    mean_: FloatArray
+    n_iter_: int
+    converged_: bool
+    validation_score_: float
+    history_: dict[str, np.ndarray]
+    _scale: np.floating
+    _row_model: RowModel
 
     _parameter_constraints = {
         "power": [Interval(Real, 0, 0.5, closed="right")],
@@ -200,19 +208,19 @@ class LinRFMCompleter(
     def __init__(
         self,
         *,
-        power=0.5,
-        max_rank=None,
-        alpha="auto",
-        loss="squared",
-        center=False,
-        solver="auto",
-        max_iter=300,
-        tol=1e-8,
-        validation_fraction=0.1,
-        missing_values=np.nan,
-        keep_observed=True,
-        device=None,
-        random_state=None,
+        power: float = 0.5,
+        max_rank: int | None = None,
+        alpha: float | Literal["auto"] = "auto",
+        loss: Literal["squared", "huber"] = "squared",
+        center: bool = False,
+        solver: Literal["auto", "two-sided", "alternating", "exact"] = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-8,
+        validation_fraction: float = 0.1,
+        missing_values: float = np.nan,
+        keep_observed: bool = True,
+        device: Literal["cpu", "cuda"] | None = None,
+        random_state: Seed = None,
     ):
         self.power = power
         self.max_rank = max_rank
@@ -237,17 +245,17 @@ class LinRFMCompleter(
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Table, y: None = None) -> Self:
         """Learn the low-rank structure of a matrix.
 
         Parameters
         ----------
         X : array-like or sparse matrix or array of shape (n_samples, n_features)
-            The matrix. Of a dense one the entries equal to `missing_values` are
-            missing. Of a **sparse one the stored entries are the observed ones**,
-            stored zeros included; what is not stored is missing, not zero.
+            The matrix. In a dense matrix the entries equal to `missing_values` are
+            missing. In a **sparse matrix the stored entries are the observed ones**,
+            stored zeros included; entries that are not stored are missing, not zero.
         y : None
-            Ignored; there for pipelines.
+            Ignored; for compatibility with pipelines.
 
         Returns
         -------
@@ -257,19 +265,26 @@ class LinRFMCompleter(
         with restored_on_error(self):
             placement = outer_placement_of(self.device, X)
             entries = entries_of(self, placement.read(X), reset=True)
-            return self._fit(entries, placement, {"X": X, "y": None, "metadata": {}})
+            return self._fit(entries, placement, X)
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_entries(self, rows, cols, values, shape, sample_weight=None):
-        """Learn from entries given by their places; as `fit` for large matrices.
+    def fit_entries(
+        self,
+        rows: Vector,
+        cols: Vector,
+        values: Vector,
+        shape: tuple[int, int],
+        sample_weight: Vector | None = None,
+    ) -> Self:
+        """Learn from entries given by their indices, which suits large matrices.
 
         Parameters
         ----------
         rows, cols : array-like of int of shape (n_entries,)
-            Where the entries are. No place may occur twice.
+            The indices of the entries. No pair may occur twice.
         values : array-like of shape (n_entries,)
-            What they are.
+            The values of the entries.
         shape : tuple of (int, int)
             Number of rows and columns of the matrix.
         sample_weight : array-like of shape (n_entries,), default=None
@@ -282,106 +297,65 @@ class LinRFMCompleter(
         """
         with restored_on_error(self):
             placement = outer_placement_of(self.device, values)
-            given = map(to_host, (rows, cols, values))
-            entries = entries_from_triplets(*given, shape, to_host(sample_weight))
-            for name in ("feature_names_in_",):
-                vars(self).pop(name, None)
+            entries = entries_from_triplets(
+                to_host(rows),
+                to_host(cols),
+                to_host(values),
+                shape=shape,
+                sample_weight=to_host(sample_weight),
+            )
+            vars(self).pop("feature_names_in_", None)
             self.n_features_in_ = entries.shape[1]
-            return self._fit(entries, placement, {"X": None, "y": None, "metadata": {}})
+            return self._fit(entries, placement, None)
 
-    def _fit(self, entries, placement, data):
+    def _fit(
+        self, entries: ObservedEntries, placement: Placement, X: Table | None
+    ) -> Self:
+        """Fit to entries; X is passed on to callbacks."""
         require_entries(entries)
-        problem = self._problem(entries)
-        # stacklevel: the line that calls fit, past its two decorators
-        warn_of_empty(entries, stacklevel=5)
-        mean, scale = self._location(entries)
-        centred = entries.less(mean)
-        centred = entries_at(placement, centred.with_values(centred.values / scale))
-
-        def attributes(iterate):
-            return self._fitted(iterate, mean, scale)
-
-        n_runs = 4 if self.alpha == "auto" else 1
-        progress = Progress(self, n_runs, attributes, data)
+        problem = problem_of(self, entries)
+        warn_of_empty(entries)
+        scaling = Scaling.of(entries, self.center)
+        scaled = scaling.apply(entries, placement)
+        progress = Progress(
+            self,
+            n_runs=4 if self.alpha == "auto" else 1,
+            attributes=partial(self._attributes, scaling),
+            data={"X": X, "y": None, "metadata": {}},
+        )
         with worker_threads(len(entries) // _ENTRIES_PER_ROW):
-            found = complete(centred, problem, progress)
-            fitted = attributes(found.iterate) | _report(found)
+            found = complete(scaled, problem, progress)
+            fitted = self._attributes(scaling, found.iterate)
         placement.backend.release()
+        fitted |= found.attributes()
         for name, value in fitted.items():
             setattr(self, name, value)
-        warn_of_trouble(found, entries, stacklevel=5)
+        if not found.converged:
+            warn_of_iterations(self.n_iter_)
+        # a full spectrum is shrunk in all directions, and claims no rank
+        if not found.iterate.full_spectrum:
+            warn_of_few_entries(entries, found.iterate.rank)
         progress.end(fitted)
         return self
 
-    def _problem(self, entries):
-        """Return what is to be solved."""
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        eps = float(np.finfo(entries.values.dtype).eps)
-        least_tol = _LEAST_TOL * eps
-        if self.solver == "exact":
-            least_tol = _LEAST_DENSE_TOL * eps**0.5
-        return Problem(
-            solver=SOLVERS[self._solver_name()],
-            graded=partial(exact, graded=True) if self._tries_graded(entries) else None,
-            power=self.power,
-            alpha=self.alpha,
-            max_rank=largest_rank(self.max_rank, entries),
-            loss=self.loss,
-            max_iter=self.max_iter,
-            tol=max(self.tol, least_tol),
-            floor=_LEAST_SMOOTHING * eps,
-            validation_fraction=self.validation_fraction,
-            seed=seed,
-        )
-
-    def _solver_name(self):
-        """Return the solver; a fixed ridge keeps a two-sided one from turning fast."""
-        if self.solver != "auto":
-            return self.solver
-        fixed = self.alpha != "auto" and self.alpha > 0
-        return "alternating" if fixed else "two-sided"
-
-    def _tries_graded(self, entries):
-        """Return whether dense iterates are to be compared, and are cheap enough."""
-        largest = np.iinfo(np.int64).max if self.max_rank is None else self.max_rank
-        solves = float(np.sum(entries.row_counts() ** 3.0)) / 3
-        decompositions = 10.0 * np.prod(entries.shape) * min(entries.shape)
-        cheap = solves + decompositions <= _DENSE_WORK
-        return self.solver == "auto" and largest >= min(entries.shape) and cheap
-
-    def _location(self, entries):
-        """Return the means of the columns, or zeros, and the scale of the rest."""
-        mean = np.zeros(entries.shape[1], dtype=entries.values.dtype)
-        if self.center:
-            mean = entries.column_means()
-        rest = entries.less(mean).values
-        top = np.abs(rest).max()
-        if top == 0:
-            return mean, mean.dtype.type(1)
-        square = np.average((rest / top) ** 2, weights=entries.weight)
-        return mean, mean.dtype.type(top * np.sqrt(square))
-
-    def _fitted(self, iterate, mean, scale):
-        """Return the attributes of a completer that ends with an iterate."""
-        exponent = 2 * self.power
-        model = row_model(iterate, exponent, self.loss)
-        Z, to_numpy = fitted_rows(iterate, exponent, model), iterate.entries.to_numpy
-        left, triangle = np.linalg.qr(Z)
-        u, s, vt = np.linalg.svd(triangle, full_matrices=False)
-        factors, V, penalty = (left @ u, s, model[0] @ vt.T), *model[:2]
-        left, s, right = map(to_numpy, factors)
+    def _attributes(self, scaling: Scaling, iterate: Iterate) -> dict[str, Any]:
+        """Return the fitted attributes of a completer that ends with an iterate."""
+        to_numpy = iterate.entries.to_numpy
+        model = row_model(iterate, self.loss)
+        U, s, V = map(to_numpy, factors_of(iterate, model))
+        mean = scaling.mean
         if iterate.mean is not None:
-            mean = mean + to_numpy(iterate.mean) * scale
+            mean = mean + to_numpy(iterate.mean) * scaling.scale
         return {
-            "factors_": (left, s * scale, right),
+            "factors_": (U, s * scaling.scale, V),
             "rank_": iterate.rank,
             "mean_": mean,
-            "_scale": scale,
-            "_row_model": (to_numpy(V), to_numpy(penalty), model[2]),
+            "_scale": scaling.scale,
+            "_row_model": model.map_arrays(to_numpy),
         }
 
-    def transform(self, X):
-        """Complete the rows of a matrix, by one small solve for each.
+    def transform(self, X: Table) -> Table:
+        """Complete the rows of a matrix, by one small least squares problem for each.
 
         Parameters
         ----------
@@ -391,43 +365,42 @@ class LinRFMCompleter(
         Returns
         -------
         ndarray or data frame of shape (n_samples, n_features)
-            The completed rows, of a data frame with its index and columns. Observed
-            entries stay as they are, unless `keep_observed` is False.
+            The completed rows; for a data frame, one with its index and columns.
+            Observed entries are kept unless `keep_observed` is False.
         """
         check_is_fitted(self)
         placement = outer_placement_of(self.device, X)
-        given = placement.read(X)
-        entries = entries_of(self, given, reset=False)
+        read = placement.read(X)
+        entries = entries_of(self, read, reset=False)
         completed = self._complete(entries, placement)
         if self.keep_observed:
             completed[entries.rows, entries.cols] = entries.values
-        completed = as_given(self, given, completed)
-        whole = isinstance(completed, np.ndarray)
-        return placement.to_caller(completed) if whole else completed
+        completed = as_given(self, read, completed)
+        is_frame = not isinstance(completed, np.ndarray)
+        return completed if is_frame else placement.to_caller(completed)
 
-    def _complete(self, entries, placement):
-        """Return the dense rows that the entries belong to."""
+    def _complete(self, entries: ObservedEntries, placement: Placement) -> FloatArray:
+        """Return the dense completed rows of the entries."""
         dtype = entries.values.dtype
-        V, penalty = (part.astype(dtype) for part in self._row_model[:2])
-        mean, scale = self.mean_.astype(dtype), dtype.type(self._scale)
-        centred = entries.less(mean)
-        centred = entries_at(placement, centred.with_values(centred.values / scale))
-        model = centred.asarray(V), centred.asarray(penalty), self._row_model[2]
+        scaling = Scaling(self.mean_.astype(dtype), dtype.type(self._scale))
+        scaled = scaling.apply(entries, placement)
+        model = self._row_model.map_arrays(partial(np.asarray, dtype=dtype))
         with worker_threads(len(entries) // _ENTRIES_PER_ROW):
-            Z = centred.to_numpy(new_rows(centred, model))
-        return (Z * scale) @ V.T + mean
+            Z = scaled.to_numpy(new_rows(scaled, model.map_arrays(scaled.asarray)))
+        return (Z * scaling.scale) @ model.V.T + scaling.mean
 
-    def predict_entries(self, rows, cols):
-        """Return entries of the matrix that was fitted, without forming it.
+    def predict_entries(self, rows: Vector, cols: Vector) -> Array:
+        """Predict entries of the fitted matrix without forming it.
 
         Parameters
         ----------
         rows, cols : array-like of int of shape (n_entries,)
-            Where the entries are.
+            The indices of the entries.
 
         Returns
         -------
         ndarray of shape (n_entries,)
+            The predictions, also for entries that were observed.
         """
         check_is_fitted(self)
         U, s, V = self.factors_
@@ -439,11 +412,11 @@ class LinRFMCompleter(
             out[block] = np.einsum("ek,ek->e", U[rows[block]] * s, V[cols[block]])
         return placement.to_caller(out + self.mean_[cols])
 
-    def score(self, X, y=None):
+    def score(self, X: Table, y: None = None) -> float:
         """Return R² on observed entries that are hidden before the transform.
 
-        The share `validation_fraction` of the observed entries of X is hidden, drawn
-        with `random_state`.
+        A random share `validation_fraction` of the observed entries of X is hidden,
+        drawn with `random_state`.
 
         Parameters
         ----------
@@ -455,27 +428,14 @@ class LinRFMCompleter(
         Returns
         -------
         float
+            R² of the predictions of the hidden entries.
         """
         check_is_fitted(self)
         placement = outer_placement_of(self.device, X)
         entries = entries_of(self, placement.read(X), reset=False)
         require_entries(entries)
         random_state = check_random_state(self.random_state)
-        hidden = entries.hide(self.validation_fraction, random_state)
+        hidden = entries.draw_hidden(self.validation_fraction, random_state)
         completed = self._complete(entries.select(~hidden), placement)
-        places = entries.rows[hidden], entries.cols[hidden]
-        return float(r2_score(entries.values[hidden], completed[places]))
-
-
-def _report(found):
-    """Return the attributes that tell how the search went."""
-    columns = zip(*found.history, strict=True)
-    names = ("stage", "iter", "epsilon", "rank", "score")
-    return {
-        "n_iter_": len(found.history),
-        "converged_": found.converged,
-        "validation_score_": found.validation_score,
-        "history_": {
-            name: np.array(column) for name, column in zip(names, columns, strict=True)
-        },
-    }
+        predicted = completed[entries.rows[hidden], entries.cols[hidden]]
+        return float(r2_score(entries.values[hidden], predicted))

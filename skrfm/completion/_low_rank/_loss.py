@@ -1,43 +1,56 @@
-"""Losses by reweighting: what an outlier's weight is."""
+"""The losses as reweighted squares, and the size of residuals."""
 
 import numpy as np
 
-# residuals beyond so many robust standard deviations are weighted down
-_BOUND = 2.0
-# of a normal distribution, the standard deviation over the median size
-_NORMAL = 1.4826
-# the size that a tenth of normal residuals exceeds, over their standard deviation
-_NORMAL_TENTH = 1.6449
+from ..._backend import Array
+
+# Residuals beyond so many robust standard deviations get smaller weights.
+_BOUND_IN_DEVIATIONS = 2.0
+# The standard deviation of a normal distribution over its median absolute value.
+_DEVIATION_OF_MEDIAN = 1.4826
+# The 90th percentile of the absolute value of a standard normal variable.
+_TOP_TENTH = 1.6449
 
 
-def reweighted(weight, residuals, loss):
-    """Return the weights of squares that stand for a loss at these residuals.
+def reweighted(weight: Array, residuals: Array, loss: str) -> Array:
+    """Return the weights of squares with the same slope as a loss at the residuals.
 
     Huber's loss is taken at the scale of the bulk of the residuals, which falls as the
-    fit gets better: on entries that can be matched exactly it ends as the ℓ1 loss.
+    fit gets better: if the other entries can be matched exactly, it becomes the ℓ1
+    loss.
+
+    Parameters
+    ----------
+    weight, residuals : arrays of shape (n_entries,)
+    loss : {"squared", "huber"}
     """
     if loss == "squared":
         return weight
-    return weight * weight_beyond(bound_of(residuals), residuals)
+    return weight * huber_weight(huber_bound(residuals), residuals)
 
 
-def bound_of(residuals):
-    """Return the size of residuals beyond which Huber's loss is linear."""
-    return max(_BOUND * robust_scale(residuals), float(np.finfo(residuals.dtype).tiny))
+def huber_bound(residuals: Array) -> float:
+    """Return the size of residuals above which Huber's loss is linear."""
+    bound = _BOUND_IN_DEVIATIONS * robust_deviation(residuals)
+    return max(bound, float(np.finfo(residuals.dtype).tiny))
 
 
-def weight_beyond(bound, residuals):
+def huber_weight(bound: float, residuals: Array) -> Array:
     """Return the weight of each residual in Huber's loss."""
     return (bound / np.maximum(np.abs(residuals), bound)).astype(residuals.dtype)
 
 
-def robust_scale(residuals):
-    """Return the standard deviation of residuals whose bulk is normal."""
-    return _NORMAL * float(np.median(np.abs(residuals)))
+def robust_deviation(residuals: Array) -> float:
+    """Return the standard deviation of residuals, from the median of their size."""
+    return _DEVIATION_OF_MEDIAN * float(np.median(np.abs(residuals)))
 
 
-def mean_square(weight, residuals, loss):
-    """Return the mean square of residuals; for Huber's loss, of all but a tenth."""
+def mean_square(weight: Array, residuals: Array, loss: str) -> float:
+    """Return the mean square of residuals; for Huber's loss, a robust estimate of it.
+
+    The estimate comes from the 90th percentile of their size: the largest tenth has
+    no effect on it.
+    """
     if loss == "squared":
         return float(np.average(residuals**2, weights=weight))
-    return float(np.quantile(np.abs(residuals), 0.9) / _NORMAL_TENTH) ** 2
+    return float(np.quantile(np.abs(residuals), 0.9) / _TOP_TENTH) ** 2

@@ -1,48 +1,58 @@
 """The rows of a matrix from their observed entries, with a metric already learned."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from ._iterates import entry_weights
-from ._loss import bound_of, weight_beyond
+from ..._backend import Array
+from .._entries import Entries
+from ._iterates import Iterate, RowModel, entry_weights
+from ._loss import huber_bound, huber_weight
 
-# rows of fewer entries than unknowns are still solved: the least penalty, by precision
+# Bounds the penalties from below: rows with fewer entries than unknowns are solved too.
 _LEAST_PENALTY = {np.dtype(np.float64): 1e-11, np.dtype(np.float32): 1e-5}
-# reweightings of the rows that a Huber loss is solved for
-_REWEIGHTINGS = 30
+# The bound of Huber's loss is at least so many least penalties: see row_model.
+_LEAST_PENALTIES_OF_BOUND = 100
+# Reweightings of each row for Huber's loss: more of them get closer to the minimum.
+_N_REWEIGHTINGS = 30
 
 
-def row_model(iterate, exponent, loss):
-    """Return what rows are solved with: directions, their penalties, and a bound.
-
-    The directions V (n, k) and penalties are those of the metric of the iterate; the
-    bound is that of Huber's loss, infinite for squares.
-    """
-    V, penalty = iterate.row_metric(exponent)
-    dtype = V.dtype
+def row_model(iterate: Iterate, loss: str) -> RowModel:
+    """Return the regression that completes rows, with the metric of an iterate."""
+    metric = iterate.row_metric()
+    dtype = metric.V.dtype
+    least = _LEAST_PENALTY[dtype]
+    penalty = np.maximum(metric.penalty, least).astype(dtype)
     bound = np.inf
-    if loss == "huber":  # weights of rounding size would leave the penalty alone
-        bound = max(bound_of(iterate.residuals), 100 * _LEAST_PENALTY[dtype])
-    return V, np.maximum(penalty, _LEAST_PENALTY[dtype]).astype(dtype), bound
+    if loss == "huber":
+        # weights of rounding size would leave the penalty alone
+        bound = max(huber_bound(iterate.residuals), _LEAST_PENALTIES_OF_BOUND * least)
+    return replace(metric, penalty=penalty, bound=bound)
 
 
-def fitted_rows(iterate, exponent, model):
-    """Return Z with W = Z Vᵀ + means for the rows that the iterate was fitted to."""
-    weight = iterate.weight
+def fitted_rows(iterate: Iterate, model: RowModel) -> Array:
+    """Return Z (m, k) with W = Z Vᵀ + means, for the rows that were fitted."""
+    weight, entries = iterate.weight, iterate.entries
     if iterate.penalty > 0:
-        base = iterate.eps ** (2 * exponent)
-        weight, _ = entry_weights(weight, base, iterate.penalty)
-    entries = iterate.entries
-    entries = entries if iterate.mean is None else entries.less(iterate.mean)
-    return entries.row_solves(model[0], model[1], weight)
+        weight, _ = entry_weights(weight, base=iterate.base, penalty=iterate.penalty)
+    if iterate.mean is not None:
+        entries = entries.subtract(iterate.mean)
+    return entries.row_solves(model.V, model.penalty, weight)
 
 
-def new_rows(entries, model):
-    """Return Z with W = Z Vᵀ for any rows."""
-    V, penalty, bound = model
+def factors_of(iterate: Iterate, model: RowModel) -> tuple[Array, Array, Array]:
+    """Return U (m, k), s (k,) and V (n, k) of the fitted rows in a metric."""
+    left, triangle = np.linalg.qr(fitted_rows(iterate, model))
+    u, s, vt = np.linalg.svd(triangle, full_matrices=False)
+    return left @ u, s, model.V @ vt.T
+
+
+def new_rows(entries: Entries, model: RowModel) -> Array:
+    """Return Z (m, k) with W = Z Vᵀ for any rows."""
     weight = entries.weight
-    Z = entries.row_solves(V, penalty, weight)
-    for _ in range(_REWEIGHTINGS if np.isfinite(bound) else 0):
-        residuals = entries.values - entries.products(Z, V)
-        weight = entries.weight * weight_beyond(bound, residuals)
-        Z = entries.row_solves(V, penalty, weight)
+    Z = entries.row_solves(model.V, model.penalty, weight)
+    for _ in range(_N_REWEIGHTINGS if np.isfinite(model.bound) else 0):
+        residuals = entries.values - entries.products(Z, model.V)
+        weight = entries.weight * huber_weight(model.bound, residuals)
+        Z = entries.row_solves(model.V, model.penalty, weight)
     return Z

@@ -1,34 +1,91 @@
-"""What a kernel completer fits: columns by themselves, or coupled by a kernel."""
+"""The models of a kernel completer: independent columns, or coupled ones."""
 
-import warnings
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 
-from ..._backend import NumpyBackend
-from ...exceptions import NumericalWarning
-from .._input import warn_of_empty
+from ..._backend import Backend, BoolArray, FloatArray, NumpyBackend, Seed
+from ..._sklearn import warn
+from .._entries import ObservedEntries
 from ._kernel_completion import (
     Group,
-    MaskedSystem,
     choose_alpha,
-    deviations,
-    groups_of,
+    make_groups,
+    ridge_solver,
     solve_groups,
-    solver_of,
+    standard_deviations,
 )
+from ._masked_system import MaskedSystem
+from ._rows import NewRows
+from ._side_kernels import CrossKernel, Side
 
-# rows that are predicted at a time
+# rows that are predicted at a time, which bounds the memory of their kernel
 _BLOCK = 1000
 
 
-class _Model:
-    """Entries as matrices, less the means of the columns."""
+@dataclass(frozen=True)
+class SolveOptions:
+    """How coefficients are computed and the ridge is chosen.
 
-    n_iter, converged = 1, True
+    Attributes
+    ----------
+    alpha : float or "auto"
+        The ridge.
+    alphas : list of float
+        Ridges that "auto" compares, in increasing order.
+    tol, max_iter : float, int
+        Tolerance and most iterations of conjugate gradients.
+    validation_fraction : float
+        Share of the entries that "auto" hides where columns are coupled.
+    random_state : int, RandomState instance or None
+        Determines the hidden entries.
+    """
 
-    def __init__(self, entries, center):
+    alpha: float | Literal["auto"]
+    alphas: list[float]
+    tol: float
+    max_iter: int
+    validation_fraction: float
+    random_state: Seed
+
+
+class KernelModel:
+    """Base class of the models of a kernel completer.
+
+    Parameters
+    ----------
+    entries : ObservedEntries
+    center : bool
+        Whether the means of the columns are subtracted.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_columns,)
+        Means of the columns, or zeros.
+    observed : ndarray of bool of shape (n_rows, n_columns)
+    targets : ndarray of shape (n_rows, n_columns)
+        Entries less the means, zero where nothing is observed.
+    side : Side
+        The kernel of the rows; set by `solve`, as are the attributes below.
+    coef : ndarray of shape (n_rows, n_columns)
+    alpha : float
+        The ridge.
+    alpha_errors : ndarray of shape (n_alphas,)
+    n_iter : int
+    converged : bool
+    """
+
+    side: Side
+    coef: FloatArray
+    alpha: float
+    alpha_errors: FloatArray
+    n_iter = 1
+    converged = True
+
+    def __init__(self, entries: ObservedEntries, *, center: bool):
         shape = entries.shape
         self.mean = np.zeros(shape[1])
         if center:
@@ -39,148 +96,190 @@ class _Model:
         self.observed[entries.rows, entries.cols] = True
         self.targets = self.filled(entries)
 
-    def filled(self, entries):
+    @property
+    def needs_positions(self) -> bool:
+        """Whether rows without new features have to be rows of the fitted matrix."""
+        return self.side.needs_positions
+
+    def filled(self, entries: ObservedEntries) -> FloatArray:
         """Return entries less the means, with zeros where nothing is observed."""
         out = np.zeros(entries.shape)
         out[entries.rows, entries.cols] = entries.values - self.mean[entries.cols]
         return out
 
-    def predict(self, cross_of, n_rows):
-        """Return predictions for rows, of which `cross_of(slice)` gives the kernel."""
-        parts = [self._part(cross_of(part)) for part in gen_batches(n_rows, _BLOCK)]
+    def solve(self, side: Side, options: SolveOptions, backend: Backend) -> None:
+        """Compute the coefficients; the ridge is chosen if it is "auto"."""
+        raise NotImplementedError
+
+    def predict(self, rows: NewRows) -> FloatArray:
+        """Return predictions (n_rows, n_columns)."""
+        blocks = (rows.select(part) for part in gen_batches(len(rows), _BLOCK))
+        parts = [self._predict_block(self.side.cross(block)) for block in blocks]
         return np.concatenate(parts) + self.mean
 
+    def _predict_block(self, cross: CrossKernel) -> FloatArray:
+        """Return predictions less the means."""
+        raise NotImplementedError
 
-class Decoupled(_Model):
+    def standard_deviations(self, rows: NewRows, backend: Backend) -> FloatArray:
+        """Return standard deviations of predictions, noise included."""
+        raise NotImplementedError
+
+
+class Decoupled(KernelModel):
     """Columns that are independent of each other, given the kernel between rows."""
 
-    def solve(self, side, alpha, alphas, backend):
-        """Fit the coefficients; the ridge is chosen if it is "auto"."""
+    def solve(self, side: Side, options: SolveOptions, backend: Backend) -> None:
+        """Compute the coefficients; "auto" is the least leave-one-out error."""
         self.side = side
-        groups = self.groups(backend)
-        tried = alphas if alpha == "auto" else [alpha]
-        self.alpha, self.alpha_errors = choose_alpha(groups, tried, self.centred)
+        groups = self._groups(backend)
+        alphas = options.alphas if options.alpha == "auto" else [options.alpha]
+        self.alpha, self.alpha_errors = choose_alpha(
+            groups, alphas, centred=self.centred
+        )
         self.coef = solve_groups(groups, self.alpha, self.targets.shape)
-        side.forget()
+        side.release()
 
-    def groups(self, backend):
-        """Return the columns by equal mask, or each alone where kernels differ."""
-        what = self.observed, self.targets, self.side.gram, backend
-        return groups_of(*what, singly=self.side.by_column)
+    def _groups(self, backend):
+        return make_groups(
+            self.observed,
+            self.targets,
+            self.side.gram,
+            backend=backend,
+            per_column=self.side.per_column,
+        )
 
-    def _part(self, cross):
-        if not self.side.by_column:
-            return cross.kernel @ self.coef
-        out = np.zeros((len(cross), len(self.mean)))
-        everyone = np.arange(len(out))
-        for j, seen in enumerate(self.observed.T):
-            rows = np.flatnonzero(seen)
-            if len(rows):
-                kernel = cross.column(j, everyone, rows)
-                out[:, j] = kernel @ self.coef[rows, j]
+    def _predict_block(self, cross: CrossKernel) -> FloatArray:
+        return cross.dot(self.coef, self.observed)
+
+    def standard_deviations(self, rows: NewRows, backend: Backend) -> FloatArray:
+        """Return standard deviations; NaN in columns without entries."""
+        cross = self.side.cross(rows)
+        out = np.full((len(rows), len(self.mean)), np.nan)
+        for group in self._groups(backend):
+            column = group.columns[0]
+            out[:, group.columns] = standard_deviations(
+                group,
+                self.alpha,
+                cross=cross.block(column, group.rows),
+                diagonal=cross.diagonal(column),
+            )
+        self.side.release()
         return out
 
-    def deviations(self, cross, backend):
-        """Return the standard deviations of predictions, noise included."""
-        groups = self.groups(backend)
-        out = np.full((len(cross), len(self.mean)), np.nan)
-        everyone = np.arange(len(out))
-        for group in groups:
-            j = group.columns[0]
-            kernel = cross.column(j, everyone, group.rows)
-            out[:, group.columns] = deviations(group, self.alpha, kernel, cross.own(j))
-        self.side.forget()
-        return out
 
+class Coupled(KernelModel):
+    """Columns that are coupled by a kernel between them.
 
-class Coupled(_Model):
-    """Entries with a kernel that is the product of one of rows and one of columns."""
+    The kernel of two entries is the product of the kernels of their rows and columns.
 
-    def __init__(self, entries, center, columns):
-        super().__init__(entries, center)
-        self.columns = columns
+    Parameters
+    ----------
+    entries : ObservedEntries
+    column_kernel : ndarray of shape (n_columns, n_columns)
+    center : bool
+    """
+
+    def __init__(
+        self, entries: ObservedEntries, column_kernel: FloatArray, *, center: bool
+    ):
+        super().__init__(entries, center=center)
+        self.column_kernel = column_kernel
         if center:
             overall = float(np.mean(entries.values, dtype=np.float64))
             self._predict_means(entries.column_counts() > 0, overall)
             self.targets = self.filled(entries)
 
+    @property
+    def needs_positions(self) -> bool:
+        """Whether rows without new features have to be rows of the fitted matrix."""
+        return True
+
     def _predict_means(self, known, overall):
-        """Let the kernel tell the means of columns without entries."""
+        """Predict the means of columns without entries from the other means."""
         if known.all():
             return
-        rows, K = np.flatnonzero(known), self.columns
-        here = (self.mean[rows] - overall)[:, None]
-        backend = NumpyBackend()
-        kernel = K[np.ix_(rows, rows)]
-        group = Group(rows, np.array([0]), kernel.copy, here, backend)
+        columns, K = np.flatnonzero(known), self.column_kernel
+        means = (self.mean[columns] - overall)[:, None]
+        kernel, backend = K[np.ix_(columns, columns)], NumpyBackend()
+        group = Group(columns, np.array([0]), kernel.copy, means, backend)
         alphas = np.geomspace(1e-3, 1e3, 13) * np.mean(np.diag(K))
-        alpha, _ = choose_alpha([group], alphas, False)
-        coef = solver_of(kernel, alpha, backend)(here)[:, 0]
-        self.mean[~known] = overall + K[~known][:, rows] @ coef
+        alpha, _ = choose_alpha([group], alphas, centred=False)
+        coef = ridge_solver(kernel, alpha, backend)(means)[:, 0]
+        self.mean[~known] = overall + K[~known][:, columns] @ coef
 
-    def solve(
-        self, side, alpha, alphas, backend, *, share, random_state, tol, max_iter
-    ):
-        """Fit the coefficients; the ridge is chosen if it is "auto"."""
-        self.side, K = side, side.gram()
-        self.alpha, self.alpha_errors = alpha, np.array([np.nan])
-        # rows and columns without entries have no part in the system
-        known = [self.observed.any(axis=axis) for axis in (1, 0)]
-        box = np.ix_(*known)
-        columns = self.columns[np.ix_(known[1], known[1])]
-        there = backend.asarray
-        system = MaskedSystem(there(K[np.ix_(known[0], known[0])]), there(columns))
-        targets, observed = there(self.targets[box]), there(self.observed[box])
-        if alpha == "auto":
-            hidden = there(_hidden(self.observed[box], share, random_state))
+    def solve(self, side: Side, options: SolveOptions, backend: Backend) -> None:
+        """Compute the coefficients; "auto" is the least error on hidden entries."""
+        self.side = side
+        # rows and columns without entries have coefficients of zero
+        rows, columns = self.observed.any(axis=1), self.observed.any(axis=0)
+        box = np.ix_(rows, columns)
+        system = MaskedSystem(
+            backend.asarray(side.gram()[np.ix_(rows, rows)]),
+            backend.asarray(self.column_kernel[np.ix_(columns, columns)]),
+        )
+        targets = backend.asarray(self.targets[box])
+        observed = backend.asarray(self.observed[box])
+        if options.alpha != "auto":
+            self.alpha, self.alpha_errors = options.alpha, np.array([np.nan])
+        else:
+            hidden = _hide(
+                self.observed[box], options.validation_fraction, options.random_state
+            )
             self.alpha, self.alpha_errors = system.choose_alpha(
-                targets, observed, hidden, alphas, max_iter
+                targets,
+                observed,
+                hidden=backend.asarray(hidden),
+                alphas=options.alphas,
+                max_iter=options.max_iter,
             )
         coef, n_iter, self.converged = system.solve(
-            targets, observed, self.alpha, tol, max_iter
+            targets,
+            observed,
+            alpha=self.alpha,
+            tol=options.tol,
+            max_iter=options.max_iter,
         )
         self.coef = np.zeros(self.targets.shape)
         self.coef[box] = backend.to_numpy(coef)
         self.n_iter = max(1, n_iter)
-        side.forget()
+        side.release()
 
-    def _part(self, cross):
-        return cross.kernel @ self.coef @ self.columns
+    def _predict_block(self, cross: CrossKernel) -> FloatArray:
+        return cross.dot(self.coef, self.observed) @ self.column_kernel
+
+    def standard_deviations(self, rows: NewRows, backend: Backend) -> FloatArray:
+        """Raise ValueError: there are none for coupled columns."""
+        raise ValueError(
+            "return_std=True needs columns that are independent: fit without "
+            "col_features and col_kernel."
+        )
 
 
-def _hidden(observed, share, random_state):
+def _hide(observed: BoolArray, share: float, random_state: Seed) -> BoolArray:
     """Return a mask of a random share of the observed entries, at least one."""
-    places = np.flatnonzero(observed)
-    count = min(max(1, round(share * len(places))), len(places))
+    indices = np.flatnonzero(observed)
+    count = min(max(1, round(share * len(indices))), len(indices))
     hidden = np.zeros(observed.shape, dtype=bool)
     random_state = check_random_state(random_state)
-    hidden.flat[random_state.choice(places, count, replace=False)] = True
+    hidden.flat[random_state.choice(indices, count, replace=False)] = True
     return hidden
 
 
-def warn_of_unknown(entries, rows_known, columns_known, stacklevel):
-    """Warn of rows and columns of which neither entries nor features are known."""
-    if not rows_known and not columns_known:
-        warn_of_empty(entries, stacklevel + 1)
-    elif not columns_known:
-        empty = np.flatnonzero(entries.column_counts() == 0)
-        if len(empty):
-            named = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
-            warnings.warn(
-                f"{len(empty)} column{'s' * (len(empty) > 1)} of X without any "
-                f"observed entry ({named}): nothing tells what belongs there, and 0, "
-                "or with center=True the mean of all entries, is filled in.",
-                NumericalWarning,
-                stacklevel=stacklevel + 1,
-            )
+def new_model(
+    entries: ObservedEntries, columns: Side | None, *, center: bool
+) -> KernelModel:
+    """Return the model of entries, which the kernel of columns couples if given."""
+    if columns is None:
+        return Decoupled(entries, center=center)
+    return Coupled(entries, columns.gram(), center=center)
 
 
-def warn_of_iterations(model, stacklevel):
-    """Warn where conjugate gradients have not come to an end."""
+def warn_if_not_converged(model: KernelModel) -> None:
+    """Warn where conjugate gradients have not converged."""
     if not model.converged:
-        warnings.warn(
-            f"Conjugate gradients had not come to an end after {model.n_iter} "
-            "iterations: raise max_iter, tol or alpha.",
+        warn(
+            f"Conjugate gradients did not converge in {model.n_iter} iterations: "
+            "raise max_iter, tol or alpha.",
             ConvergenceWarning,
-            stacklevel=stacklevel + 1,
         )

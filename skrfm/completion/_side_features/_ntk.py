@@ -1,6 +1,7 @@
 """NTKMatrixCompleter: matrix completion with tangent kernels and side features."""
 
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
 from sklearn.base import (
@@ -10,30 +11,28 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.metrics import r2_score
-from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from ..._backend import Array, Table
 from ..._sklearn import HasMethods, Interval, StrOptions, restored_on_error
 from ..._tables import DEVICES, outer_placement_of, to_host
-from ...kernels import NTK
-from .._frames import as_given, index_of
+from .._frames import as_given
 from .._input import entries_of, is_nan, require_entries
-from ._kernel_model import Coupled, Decoupled, warn_of_iterations, warn_of_unknown
-from ._left_over import dense, first_and_rest, said_by
-from ._side_input import check_features, check_kernel, one_of
-from ._side_kernels import EntrySide, FeatureSide, GivenSide
-
-IDENTITY = "identity"
+from ._fitted import fit_completion
+from ._kernel_model import SolveOptions, warn_if_not_converged
+from ._side_input import check_alphas, read_sides, warn_of_undetermined
 
 
-def _has_row_features(completer):
+def _predicts_from_features(completer):
+    """Return True if there is a method `predict`, else raise AttributeError."""
     if completer.first_completer is not None:
         raise AttributeError(
-            "predict knows no entries of rows, which first_completer needs: complete "
-            "rows with transform."
+            "predict is not available with a first_completer, which needs the entries "
+            "of the rows: complete rows with transform."
         )
-    if not getattr(completer, "_takes_features", False):
+    fitted = getattr(completer, "_fitted", None)
+    if fitted is None or fitted.n_features == 0:
         raise AttributeError(
             "predict needs features of the rows: fit with row_features, or complete "
             "rows with transform."
@@ -44,101 +43,107 @@ def _has_row_features(completer):
 class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Matrix completion with neural tangent kernels and side features.
 
-    Every row of the matrix has a prior vector: its features, or its own observed
-    entries where there are none. Each column is predicted by kernel ridge regression
+    Each row of the matrix is described by a prior vector: its features or, if there are
+    none, its own observed entries. Each column is predicted by kernel ridge regression
     on the rows where it is observed, with the tangent kernel of an infinitely wide
-    network of these vectors. Rows of which nothing is observed and rows that `fit`
-    has not seen are predicted from their features in the same way. Features of the
-    columns as well make the kernel between two entries a product, of that of the rows
-    and that of the columns.
+    network of the prior vectors. Rows without any observed entry and rows that were not
+    in `fit` are predicted from their features in the same way. If columns have features
+    too, the kernel between two entries is the product of the kernel between their rows
+    and the kernel between their columns.
 
     Parameters
     ----------
     depth : int or "auto", default="auto"
-        Number of hidden layers. "auto" is 2 for features or a kernel of rows alone,
-        which predicted held-out drug responses better than the one of the paper, and 1
-        where the own entries of a row are its prior, and with a kernel of columns.
+        Number of hidden layers. "auto" is 1 if the own entries of a row are its prior
+        or if columns have features or a kernel, and 2 otherwise: with features of the
+        rows alone, two layers predicted held-out drug responses better than the single
+        one of the paper.
     activation : str or DualActivation, default="relu"
         As in `skrfm.kernels.NTK`.
     bias : float, default=0.0
         Standard deviation of the biases.
     prior_identity : float, default=0.0
-        Each row that is fitted has an indicator of itself of this length beside its
-        features, which are normalised to length 1: the larger, the less rows say about
-        each other. The paper has 1.5 and no ridge; where the ridge is chosen, 0 was
+        Length of an indicator of each fitted row that is appended to its features,
+        which are scaled to length 1. The larger it is, the less rows share with each
+        other. The paper uses 1.5 and no ridge; with a ridge chosen from the data, 0 was
         better on held-out gene expression.
     prior_entries : float or "auto", default="auto"
-        The mean length of the observed entries of a row, less the means of the columns,
-        beside its features and a constant 1. Each column then has a kernel of its own,
-        from which it is left out. "auto" is 1 for rows without features, else 0; with
-        features 1 or 2 helps where entries, not whole rows, are missing.
+        Root mean square length of the observed entries of a row, less the means of the
+        columns, in its prior vector; the features have length 1 and a constant 1 is
+        appended. Each column then has a kernel of its own, which leaves out the entries
+        of that column. "auto" is 1 if there are no features, kernels or first
+        completer, else 0. With features, 1 or 2 helps where single entries rather than
+        whole rows are missing.
     first_completer : estimator, default=None
-        A completer, such as `LinRFMCompleter`, whose predictions come first: the
-        kernels of features then complete what it leaves over on entries that it has
-        not seen. That is better than either alone where single entries are missing; it
-        is not for rows or columns without entries, of which the first says nothing.
+        A completer, such as `LinRFMCompleter`, that is fitted first. The kernels of the
+        features then complete its residuals on held-out entries. This is better than
+        either alone where single entries are missing; it does not help for rows or
+        columns without entries, about which the first completer has no information.
     center : bool, default=True
-        Whether the means of the columns are subtracted.
+        Whether to subtract the means of the columns.
     alpha : float or "auto", default="auto"
-        The ridge, to be compared with `depth_` + 1, the kernel of a row with itself
-        (squared, where columns have a kernel too). "auto" takes that of `alphas` with
-        the least leave-one-out error, in closed form; with a kernel of columns, that
-        with the least error on hidden entries.
+        The ridge, on the scale of the kernel of a row with itself, `depth_` + 1 (its
+        square if columns have a kernel too). "auto" takes the one of `alphas` with the
+        smallest leave-one-out error, computed in closed form; with a kernel of columns,
+        the one with the smallest error on hidden entries.
     alphas : array-like of float, default=(0.001, 0.003, 0.01, ..., 100.0)
-        Ridges that "auto" tries.
+        Ridges that "auto" compares.
     col_features, col_kernel : array-like, default=None
-        As in `fit`, for searches by cross-validation: those cut what is passed to
-        `fit` where it is as long as X.
+        As in `fit`. Pass them here for searches by cross-validation, which split
+        arguments of `fit` that are as long as X.
     tol : float, default=1e-6
-        Conjugate gradients, which solve for entries coupled by a kernel of columns,
-        end where residuals have fallen to this share of the entries.
+        Tolerance of conjugate gradients, which solve for entries that are coupled by a
+        kernel of columns: they stop when the norm of the residual is below `tol` times
+        the norm of the entries.
     max_iter : int, default=1000
-        The most iterations of conjugate gradients.
+        Maximum number of iterations of conjugate gradients.
     validation_fraction : float, default=0.1
-        The share of the entries that "auto" hides, with a kernel of columns.
+        Fraction of the entries that "auto" hides if there is a kernel of columns.
     missing_values : float, default=np.nan
-        What stands for a missing entry in a dense X.
+        The value of missing entries in a dense X.
     keep_observed : bool, default=True
-        Whether `transform` leaves observed entries as they are, or puts what is
-        predicted in their place.
+        Whether `transform` keeps observed entries. If False, they are replaced by their
+        predictions.
     device : {"cpu", "cuda", None}, default=None
-        Where systems are solved: ``"cuda"`` on a GPU, by CuPy. None follows arrays of
-        CuPy; results are such arrays for such input.
+        Where linear systems are solved: ``"cuda"`` uses a GPU through CuPy. None
+        follows the input: arrays of CuPy are processed on the GPU, and results are
+        arrays of CuPy.
     random_state : int, RandomState instance or None, default=None
-        Determines what is hidden, from "auto" and from the first completer.
+        Determines the entries that are hidden, by "auto" and for the first completer.
 
     Attributes
     ----------
     depth_ : int
-        The number of hidden layers.
+        Number of hidden layers.
     alpha_ : float
         The ridge.
     alpha_errors_ : ndarray of shape (n_alphas,)
-        The mean squared error that each of `alphas`, in increasing order, was judged
-        by; NaN where a search over coupled entries has ended before. With a given ridge
-        its own alone, NaN for coupled entries.
+        Mean squared validation error of each of `alphas`, in increasing order of the
+        ridge; NaN for ridges that the search over coupled entries did not reach. If
+        `alpha` is a number, the error of that ridge alone, NaN for coupled entries.
     dual_coef_ : ndarray of shape (n_rows, n_features)
-        Coefficients of the rows in each column; 0 where it is not observed.
+        Coefficients of the rows in each column; 0 where the column is not observed.
     mean_ : ndarray of shape (n_features,)
-        What was subtracted from the columns: their means or zeros. A column without
-        entries has the overall mean, or what its features say of its mean.
+        What was subtracted from the columns: their means, or zeros. The mean of a
+        column without entries is the mean of all entries, or is predicted from the
+        features of the column.
     first_completer_ : estimator
         The fitted first completer, or None.
     n_iter_ : int
-        Iterations of conjugate gradients; 1 where there was no need of them.
+        Number of iterations of conjugate gradients; 1 if they were not needed.
     converged_ : bool
-        Whether they have reached `tol`.
+        Whether they reached `tol`.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, where `fit` got a data frame with names.
+        Names of the columns, if `fit` was called with a data frame that has names.
 
     Notes
     -----
-    Columns that are observed in the same rows share one factorisation; where a row's
-    own entries are its prior, each column needs one. They are made one after the other
-    and not kept, so the memory is that of X and of a few matrices of n_rows by n_rows
-    for each thread. Standard deviations factorise again.
+    Columns that are observed in the same rows share one factorisation; with entries in
+    the prior, each column needs one. Factorisations are not kept, so memory is bounded
+    by X and a few matrices of n_rows by n_rows for each thread. Standard deviations
+    need them again.
 
     References
     ----------
@@ -148,20 +153,22 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Examples
     --------
+    The last 20 rows have no observed entry and are predicted from their features:
+
     >>> import numpy as np
+    >>> from sklearn.metrics import r2_score
     >>> from skrfm import NTKMatrixCompleter
     >>> rng = np.random.default_rng(0)
     >>> features = rng.normal(size=(80, 3))
     >>> full = np.tanh(features @ rng.normal(size=(3, 20)))
     >>> X = full.copy()
-    >>> X[60:] = np.nan  # nothing is known of these rows
+    >>> X[60:] = np.nan
     >>> completer = NTKMatrixCompleter().fit(X, row_features=features)
-    >>> error = completer.transform(X) - full
-    >>> bool(np.mean(error**2) < 0.1 * np.var(full))
-    True
+    >>> r2_score(full[60:], completer.transform(X)[60:])
+    0.91
     >>> mean, std = completer.predict(features[60:], return_std=True)
-    >>> bool(np.mean(np.abs(mean - full[60:]) < 2 * std) > 0.85)
-    True
+    >>> float(np.mean(np.abs(mean - full[60:]) < 2 * std))
+    0.95
     """
 
     _parameter_constraints = {
@@ -236,35 +243,36 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X,
-        y=None,
+        X: Table,
+        y: None = None,
         *,
-        row_features=None,
-        col_features=None,
-        row_kernel=None,
-        col_kernel=None,
-    ):
+        row_features: Table | None = None,
+        col_features: Table | None = None,
+        row_kernel: Table | None = None,
+        col_kernel: Table | None = None,
+    ) -> Self:
         """Learn to complete a matrix.
 
         Parameters
         ----------
         X : array-like or sparse matrix or array of shape (n_rows, n_features)
-            The matrix. Of a dense one the entries equal to `missing_values` are
-            missing, of a sparse one those that are not stored.
+            The matrix. In a dense one, entries equal to `missing_values` are missing;
+            in a sparse one, entries that are not stored.
         y : None
-            Ignored; there for pipelines.
+            Ignored; present for compatibility with pipelines.
         row_features : array-like of shape (n_rows, d) or "identity", default=None
-            Features of the rows, in the order of X; of a data frame, by its index where
-            that has the labels of X. "identity" tells each row from the others and
-            nothing else: without a kernel of columns, the mean of the column.
+            Features of the rows, in the order of X. The rows of a data frame are
+            matched with those of X by their labels if both have the same ones.
+            "identity" only distinguishes each row from the others: without a kernel of
+            columns, it predicts the means of the columns.
         col_features : array-like of shape (n_features, d), default=None
             Features of the columns.
         row_kernel : array-like of shape (n_rows, n_rows), default=None
-            Similarities of the rows in place of features: symmetric and positive
-            semidefinite. They are scaled to the mean diagonal that the tangent kernel
-            has, so that ridges mean the same.
+            Similarities of the rows, which replace features: symmetric and positive
+            semidefinite. They are scaled to the mean diagonal of the tangent kernel, so
+            that ridges have the same meaning.
         col_kernel : array-like of shape (n_features, n_features), default=None
-            Similarities of the columns in place of features.
+            Similarities of the columns, which replace features.
 
         Returns
         -------
@@ -274,148 +282,53 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Where all entries are missing, or features do not belong to X.
+            If all entries are missing, or if features do not match X.
         """
         with restored_on_error(self):
-            placement = outer_placement_of(self.device, X)
-            X, row_features, col_features, row_kernel, col_kernel = map(
-                to_host, (X, row_features, col_features, row_kernel, col_kernel)
-            )
+            backend = outer_placement_of(self.device, X).backend
+            X = to_host(X)
             entries = entries_of(self, X, reset=True)
             require_entries(entries)
-            sides = {
-                "row": (row_features, row_kernel, index_of(X)),
-                "col": (*self._columns(col_features, col_kernel), index_of(X, axis=1)),
-            }
-            self._entry_weight = self._weight_of_entries(sides)
-            self.depth_ = self.depth
-            if self.depth == "auto":
-                coupled = any(part is not None for part in sides["col"][:2])
-                self.depth_ = 1 if self._entry_weight or coupled else 2
-            self._kernel = NTK(
-                depth=self.depth_, activation=self.activation, bias=self.bias
+            sides = read_sides(
+                self,
+                X,
+                entries.shape,
+                row_features=row_features,
+                col_features=col_features,
+                row_kernel=row_kernel,
+                col_kernel=col_kernel,
             )
-            self._kernel.validate()
-            rows, columns = (
-                self._side(name, *side, size)
-                for (name, side), size in zip(sides.items(), entries.shape, strict=True)
+            warn_of_undetermined(entries, sides)
+            self._fitted = fit_completion(
+                entries,
+                sides,
+                first_completer=self.first_completer,
+                center=self.center,
+                options=self._options(),
+                backend=backend,
             )
-            self._check_prior(rows, columns)
-            self._index, self._n_rows = index_of(X), entries.shape[0]
-            warn_of_unknown(entries, rows is not None, columns is not None, 3)
-            rest = self._rest(entries, rows, columns)
-            self._fit(rest, rows, columns, placement.backend)
+            model = self._fitted.model
+            warn_if_not_converged(model)
+            self.first_completer_ = self._fitted.first_completer
+            self.depth_ = sides.prior.ntk.depth
+            self.mean_ = model.mean.astype(entries.values.dtype)
+            self.dual_coef_, self.alpha_ = model.coef, model.alpha
+            self.alpha_errors_ = model.alpha_errors
+            self.n_iter_, self.converged_ = model.n_iter, model.converged
         return self
 
-    def _rest(self, entries, rows, columns):
-        """Return the entries, less what a first completer says of them."""
-        self.first_completer_ = None
-        if self.first_completer is None:
-            return entries
-        if rows is None and columns is None:
-            raise ValueError(
-                "first_completer leaves over what features are to complete: pass "
-                "row_features, col_features or kernels, or leave it out."
-            )
-        random_state = check_random_state(self.random_state)
-        seed = random_state.randint(np.iinfo(np.int32).max)
-        found = first_and_rest(self.first_completer, entries, seed)
-        self.first_completer_, rest = found
-        return rest
-
-    def _columns(self, features, kernel):
-        """Return what is known of columns, from `fit` or from the constructor."""
-        pairs = ("col_features", features), ("col_kernel", kernel)
-        for name, value in pairs:
-            if value is not None and getattr(self, name) is not None:
-                raise ValueError(
-                    f"{name} was given to the constructor and to fit: give it once."
-                )
-        return tuple(
-            to_host(getattr(self, name)) if value is None else value
-            for name, value in pairs
+    def _options(self) -> SolveOptions:
+        """Return the parameters of the solver, with sorted ridges."""
+        return SolveOptions(
+            alpha=self.alpha,
+            alphas=check_alphas(self.alphas),
+            tol=self.tol,
+            max_iter=self.max_iter,
+            validation_fraction=self.validation_fraction,
+            random_state=self.random_state,
         )
 
-    def _side(self, name, features, kernel, labels, count):
-        """Return the checked side of rows or columns, None where nothing is known."""
-        one_of(features, kernel, name)
-        if kernel is not None:
-            checked = check_kernel(kernel, f"{name}_kernel", labels, count, 5)
-            mean = np.mean(np.diag(checked))
-            own = float(self._kernel.of_cosines(np.ones(1))[0])
-            return GivenSide(checked * (own / mean if mean > 0 else 1))
-        if features is None:
-            return None
-        if isinstance(features, str) and name == "row":
-            if features != IDENTITY:
-                raise ValueError(
-                    f'row_features must be an array or "identity", got {features!r}.'
-                )
-            features = np.zeros((count, 0))
-        else:
-            features = check_features(features, f"{name}_features", labels, count)
-        return FeatureSide(features, self.prior_identity, self._kernel)
-
-    def _weight_of_entries(self, sides):
-        """Return how far the own entries of a row are its prior."""
-        if self.prior_entries != "auto":
-            return self.prior_entries
-        known = [part for side in sides.values() for part in side[:2]]
-        return float(all(part is None for part in (*known, self.first_completer)))
-
-    def _check_prior(self, rows, columns):
-        """Check, and note, what rows are told apart by."""
-        weight = self._entry_weight
-        if weight > 0 and self.first_completer is not None:
-            raise ValueError(
-                'prior_entries must be 0 or "auto" with a first_completer, which '
-                "sees the entries of a row itself."
-            )
-        if weight > 0 and (columns is not None or isinstance(rows, GivenSide)):
-            raise ValueError(
-                "prior_entries is for rows with features or none: with a kernel of "
-                'rows or of columns it must be 0 or "auto".'
-            )
-        self._n_side_features = (
-            rows.features.shape[1] if isinstance(rows, FeatureSide) else 0
-        )
-        self._takes_features = self._n_side_features > 0
-
-    def _fit(self, entries, rows, columns, backend):
-        """Fit the kind of model that the sides ask for."""
-        if rows is None:
-            nothing = np.zeros((entries.shape[0], 0))
-            rows = FeatureSide(nothing, self.prior_identity, self._kernel)
-        alphas = self._checked_alphas()
-        if columns is not None:
-            model = Coupled(entries, self.center, columns.gram())
-            search = {"share": self.validation_fraction, "tol": self.tol}
-            search |= {"random_state": self.random_state, "max_iter": self.max_iter}
-            model.solve(rows, self.alpha, alphas, backend, **search)
-        else:
-            model = Decoupled(entries, self.center)
-            if self._entry_weight:
-                shape = (self._entry_weight, self.prior_identity, self._kernel)
-                rows = EntrySide(model.targets, rows.features, *shape)
-            model.solve(rows, self.alpha, alphas, backend)
-        backend.release()
-        warn_of_iterations(model, 4)
-        self._model = model
-        self.mean_ = model.mean.astype(entries.values.dtype)
-        self.dual_coef_, self.alpha_ = model.coef, model.alpha
-        self.alpha_errors_ = model.alpha_errors
-        self.n_iter_, self.converged_ = model.n_iter, model.converged
-
-    def _checked_alphas(self):
-        """Return the ridges to try, in increasing order."""
-        alphas = check_array(
-            self.alphas, ensure_2d=False, dtype=np.float64, input_name="alphas"
-        )
-        if alphas.ndim != 1 or (alphas <= 0).any():
-            raise ValueError(f"alphas must be numbers above 0; got {self.alphas!r}.")
-        return sorted(alphas.tolist())
-
-    def fit_transform(self, X, y=None, **sides):
+    def fit_transform(self, X: Table, y: None = None, **sides: Table) -> Array:
         """Learn to complete a matrix, and complete it.
 
         Parameters
@@ -430,165 +343,87 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray or data frame of shape (n_rows, n_features)
-            As of `transform`.
+            As in `transform`.
         """
         return self.fit(X, y, **sides).transform(X)
 
-    def transform(self, X, *, row_features=None):
+    def transform(self, X: Table, *, row_features: Table | None = None) -> Array:
         """Complete the rows of a matrix.
 
         Parameters
         ----------
         X : array-like or sparse matrix or array of shape (n_samples, n_features)
-            The rows of `fit` or new ones.
+            The rows of `fit`, or new ones.
         row_features : array-like of shape (n_samples, d), default=None
-            Features of the rows, which are taken as new ones. None takes those that
-            `fit` got: for the rows of the same labels, if both matrices were data
-            frames, else for as many rows as `fit` got, in the same order.
+            Features of the rows, which are treated as new rows. None takes the features
+            passed to `fit`. Rows are matched by their labels if both matrices are data
+            frames; otherwise X must have as many rows as in `fit`, in the same order.
 
         Returns
         -------
         ndarray or data frame of shape (n_samples, n_features)
-            The completed rows, of a data frame with its index and columns. Observed
-            entries stay as they are, unless `keep_observed` is False.
+            The completed rows; for a data frame, with its index and columns. Observed
+            entries are unchanged unless `keep_observed` is False.
         """
         check_is_fitted(self)
         placement = outer_placement_of(self.device, X)
         X, row_features = to_host(X), to_host(row_features)
         entries = entries_of(self, X, reset=False)
-        completed = self._predicted(entries, X, row_features)
+        completed = self._fitted.predict(X, entries, row_features)
         completed = completed.astype(entries.values.dtype, copy=False)
         if self.keep_observed:
             completed[entries.rows, entries.cols] = entries.values
         completed = as_given(self, X, completed)
-        whole = isinstance(completed, np.ndarray)
-        return placement.to_caller(completed) if whole else completed
+        if isinstance(completed, np.ndarray):
+            return placement.to_caller(completed)
+        return completed
 
-    def _predicted(self, entries, X, row_features):
-        """Return all entries as they are predicted."""
-        side, count = self._model.side, entries.shape[0]
-        features = self._new_features(row_features, count)
-        positions = None
-        if features is None and self._needs_positions():
-            positions = self._positions(X, count)
-        if isinstance(side, EntrySide):
-            filled = self._model.filled(entries)
-            if positions is not None:
-                features = side.features[positions]
-            elif features is None:
-                features = np.zeros((count, 0))
-
-            def cross_of(part):
-                return side.new(filled[part], features[part])
-        elif positions is not None:
-
-            def cross_of(part):
-                return side.matched(positions[part])
-        else:
-            features = np.zeros((count, 0)) if features is None else features
-
-            def cross_of(part):
-                return side.new(features[part])
-
-        predicted = self._model.predict(cross_of, count)
-        if self.first_completer_ is not None:
-            predicted = predicted + said_by(self.first_completer_, dense(entries))
-        return predicted
-
-    def _needs_positions(self):
-        """Return whether rows are known by their place in the fitted matrix."""
-        given = isinstance(self._model.side, GivenSide)
-        return self._takes_features or given or isinstance(self._model, Coupled)
-
-    def _positions(self, X, count):
-        """Return which rows of `fit` these are."""
-        labels = index_of(X)
-        if labels is not None and self._index is not None:
-            positions = self._index.get_indexer(labels)
-            if (positions < 0).any():
-                unknown = ", ".join(repr(x) for x in labels[positions < 0][:5])
-                raise ValueError(
-                    f"X has rows that fit has not seen ({unknown}): pass row_features "
-                    "for them, or X with the index of the rows of fit."
-                )
-            return positions
-        if count != self._n_rows:
-            raise ValueError(
-                f"X has {count} rows, and fit has seen {self._n_rows}: pass "
-                "row_features for other rows than those, or data frames, the rows of "
-                "which are found by their index."
-            )
-        return np.arange(count)
-
-    def _new_features(self, row_features, count=None):
-        """Return checked features of rows other than those of `fit`."""
-        if row_features is None:
-            return None
-        if not self._takes_features:
-            raise ValueError(
-                "row_features is given, but fit has got none: fit with row_features, "
-                "or leave it out."
-            )
-        count = len(row_features) if count is None else count
-        features = check_features(row_features, "row_features", None, count)
-        if features.shape[1] != self._n_side_features:
-            raise ValueError(
-                f"row_features has {features.shape[1]} columns, and had "
-                f"{self._n_side_features} in fit: pass the same features."
-            )
-        return features
-
-    @available_if(_has_row_features)
-    def predict(self, row_features, return_std=False):
+    @available_if(_predicts_from_features)
+    def predict(
+        self, row_features: Table, return_std: bool = False
+    ) -> Array | tuple[Array, Array]:
         """Predict rows from their features.
 
         Parameters
         ----------
         row_features : array-like of shape (n_samples, d)
-            Features of rows, as in `fit`.
+            Features of the rows, as in `fit`.
         return_std : bool, default=False
-            Whether to return standard deviations as well: those of the posterior of a
-            Gaussian process, noise included, the variance of each column scaled so
-            that its leave-one-out residuals are as large as expected.
+            Whether to return standard deviations as well: of the predictive
+            distribution of a Gaussian process, noise included. The variance of each
+            column is scaled such that its leave-one-out residuals are as large as
+            predicted.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features), or a tuple of two
-            The predictions, and with `return_std` their standard deviations, NaN in
-            columns without entries.
+        mean : ndarray of shape (n_samples, n_features)
+            The predictions.
+        std : ndarray of shape (n_samples, n_features)
+            Standard deviations, NaN in columns without entries. Only returned if
+            `return_std` is True.
 
         Raises
         ------
         ValueError
-            Where standard deviations are asked for with a kernel of columns.
+            If `return_std` is True and there is a kernel of columns.
         """
         check_is_fitted(self)
-        if return_std and isinstance(self._model, Coupled):
-            raise ValueError(
-                "return_std=True needs columns that are independent: fit without "
-                "col_features and col_kernel."
-            )
         placement = outer_placement_of(self.device, row_features)
-        side = self._model.side
-        features = self._new_features(to_host(row_features))
-
-        def cross_of(part):
-            if isinstance(side, EntrySide):
-                nothing = np.zeros((len(features[part]), self.n_features_in_))
-                return side.new(nothing, features[part])
-            return side.new(features[part])
-
-        mean = self._model.predict(cross_of, len(features))
+        model = self._fitted.model
+        rows = self._fitted.new_rows(to_host(row_features))
         if not return_std:
-            return placement.to_caller(mean)
-        std = self._model.deviations(cross_of(slice(None)), placement.backend)
+            return placement.to_caller(model.predict(rows))
+        std = model.standard_deviations(rows, placement.backend)
+        mean = model.predict(rows)
         return placement.to_caller(mean), placement.to_caller(std)
 
-    def score(self, X, y=None, *, row_features=None):
+    def score(
+        self, X: Table, y: None = None, *, row_features: Table | None = None
+    ) -> float:
         """Return R² of the predictions of observed entries.
 
-        Of rows that `fit` has not seen the observed entries are told by features or by
-        other entries alone; those of the rows of `fit` had a part in it.
+        For rows that were not in `fit`, observed entries are predicted from features or
+        from other entries. Entries of the rows in `fit` are part of the training data.
 
         Parameters
         ----------
@@ -607,6 +442,6 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X, row_features = to_host(X), to_host(row_features)
         entries = entries_of(self, X, reset=False)
         require_entries(entries)
-        predicted = self._predicted(entries, X, row_features)
+        predicted = self._fitted.predict(X, entries, row_features)
         predicted = predicted[entries.rows, entries.cols]
         return float(r2_score(entries.values, predicted))

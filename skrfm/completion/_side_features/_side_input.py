@@ -1,92 +1,362 @@
-"""Side features and kernels that a user passes, and what is wrong with them."""
+"""Side features and kernels that a user passes: checks, and the kernels they give."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from ..._backend import FloatArray, Table, Vector
+from ..._sklearn import warn
+from ..._tables import to_host
+from ...exceptions import NumericalWarning
+from ...kernels import NTK
+from .._entries import ObservedEntries
 from .._frames import index_of
-from ._kernel_completion import positive_semidefinite
+from .._input import warn_of_empty
+from ._rows import FittedRows, reorder
+from ._side_kernels import EntrySide, FeatureSide, GivenSide, Side, self_kernel
 
+IDENTITY = "identity"
 _SLICED = (
-    " A search by cross-validation cuts what is passed to `fit` and is as long as X "
-    "into the same rows as X"
+    " A search by cross-validation splits arguments of `fit` that are as long as X in "
+    "the same way as X"
 )
-# what to do about an array that has been cut
+# what to do about an array that a search may have split
 _HINTS = {
     "row_features": "",
     "row_kernel": _SLICED + ": pass row_features instead, or a data frame whose "
-    "columns have the names of its rows.",
-    "col_features": _SLICED + ": give col_features to the constructor instead.",
-    "col_kernel": _SLICED + ": give col_kernel to the constructor instead.",
+    "columns have the labels of its rows.",
+    "col_features": _SLICED + ": pass col_features to the constructor instead.",
+    "col_kernel": _SLICED + ": pass col_kernel to the constructor instead.",
 }
+# largest difference of a kernel from its transpose, as a share of its largest element;
+# it lets the rounding errors of single precision through
+_ASYMMETRY = 1e-5
+# how many columns a message names
+_NAMED = 5
 
 
-def one_of(features, kernel, side):
-    """Raise ValueError where both features and a kernel are given."""
-    if features is not None and kernel is not None:
-        raise ValueError(
-            f"{side}_features and {side}_kernel are both given: a kernel takes the "
-            "place of features. Pass one of them."
+@dataclass(frozen=True)
+class SideInput:
+    """Features or a kernel of one side of the matrix, as passed by the user.
+
+    Attributes
+    ----------
+    name : {"row", "col"}
+    features : array-like or None
+    kernel : array-like or None
+    labels : pandas Index or None
+        Labels of these rows or columns of X.
+    count : int
+        Number of these rows or columns of X.
+    """
+
+    name: Literal["row", "col"]
+    features: Table | None
+    kernel: Table | None
+    labels: Any
+    count: int
+
+    @property
+    def given(self) -> bool:
+        """Whether there are features or a kernel."""
+        return self.features is not None or self.kernel is not None
+
+
+@dataclass(frozen=True)
+class Prior:
+    """How rows and columns are described to the network.
+
+    Attributes
+    ----------
+    ntk : NTK
+        The tangent kernel of the network.
+    identity : float
+        Length of the indicator of each row.
+    entry_weight : float
+        Weight of the own entries of a row.
+    """
+
+    ntk: NTK
+    identity: float
+    entry_weight: float
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The checked kernels of both sides of the matrix.
+
+    Attributes
+    ----------
+    rows : Side
+        The kernel of the rows, without their entries.
+    columns : Side or None
+        The kernel of the columns, None where they have neither features nor a kernel.
+    rows_given : bool
+        Whether features or a kernel of the rows were passed.
+    fitted_rows : FittedRows
+        Labels and number of the rows.
+    prior : Prior
+    """
+
+    rows: Side
+    columns: Side | None
+    rows_given: bool
+    fitted_rows: FittedRows
+    prior: Prior
+
+    def rows_with(self, entries: FloatArray) -> Side:
+        """Return the kernel of the rows, extended by their entries if they count.
+
+        Parameters
+        ----------
+        entries : ndarray of shape (n_rows, n_columns)
+            Entries less the means of the columns, zero where they are missing.
+        """
+        prior = self.prior
+        if prior.entry_weight == 0:
+            return self.rows
+        return EntrySide(
+            entries,
+            self.rows.features,
+            weight=prior.entry_weight,
+            identity=prior.identity,
+            ntk=prior.ntk,
         )
 
 
-def check_features(features, name, labels, count):
-    """Return features (count, d), in the order of `labels` if they have those."""
-    features = _in_order(features, name, labels)
+def read_sides(
+    completer: Any,
+    X: Table,
+    shape: tuple[int, int],
+    *,
+    row_features: Table | None,
+    col_features: Table | None,
+    row_kernel: Table | None,
+    col_kernel: Table | None,
+) -> Sides:
+    """Check what was passed to `fit` and to the constructor.
+
+    Parameters
+    ----------
+    completer : NTKMatrixCompleter
+        Its parameters are read; nothing is set.
+    X : array-like or sparse matrix or array
+        The matrix, for the labels of its rows and columns.
+    shape : tuple of (int, int)
+        Its shape.
+    row_features, col_features, row_kernel, col_kernel : array-like or None
+        The arguments of `fit`.
+    """
+    rows = SideInput(
+        "row",
+        features=to_host(row_features),
+        kernel=to_host(row_kernel),
+        labels=index_of(X),
+        count=shape[0],
+    )
+    columns = SideInput(
+        "col",
+        features=_given_once("col_features", col_features, completer.col_features),
+        kernel=_given_once("col_kernel", col_kernel, completer.col_kernel),
+        labels=index_of(X, axis=1),
+        count=shape[1],
+    )
+    prior = _make_prior(completer, rows, columns)
+    row_side, column_side = _check_side(rows, prior), _check_side(columns, prior)
+    if row_side is None:
+        features = np.zeros((rows.count, 0))
+        row_side = FeatureSide(features, identity=prior.identity, ntk=prior.ntk)
+    fitted_rows = FittedRows(rows.labels, rows.count)
+    sides = Sides(row_side, column_side, rows.given, fitted_rows, prior)
+    _check_combination(sides, has_first_completer=completer.first_completer is not None)
+    return sides
+
+
+def _given_once(name, argument, parameter):
+    """Return what was passed to `fit`, or else to the constructor."""
+    if argument is None:
+        return to_host(parameter)
+    if parameter is not None:
+        raise ValueError(
+            f"{name} was passed to the constructor and to fit: pass it once."
+        )
+    return to_host(argument)
+
+
+def _make_prior(completer, rows, columns):
+    """Return the network and the prior vectors of the rows, with "auto" resolved."""
+    entry_weight, depth = completer.prior_entries, completer.depth
+    if entry_weight == "auto":
+        has_first_completer = completer.first_completer is not None
+        given = rows.given or columns.given or has_first_completer
+        entry_weight = 0.0 if given else 1.0
+    if depth == "auto":
+        # benchmarks/drug_screen.py: two layers were better with features of rows alone,
+        # and mostly worse with the own entries of rows or a kernel of columns
+        depth = 1 if entry_weight > 0 or columns.given else 2
+    ntk = NTK(depth=depth, activation=completer.activation, bias=completer.bias)
+    ntk.validate()
+    return Prior(ntk, identity=completer.prior_identity, entry_weight=entry_weight)
+
+
+def _check_combination(sides, *, has_first_completer):
+    """Raise ValueError where parts of the prior exclude or need each other."""
+    if sides.prior.entry_weight > 0:
+        if has_first_completer:
+            raise ValueError(
+                'prior_entries must be 0 or "auto" with a first_completer, which uses '
+                "the entries of a row itself."
+            )
+        if sides.columns is not None or not sides.rows.accepts_entries:
+            raise ValueError(
+                "prior_entries is for rows with features or none: with a kernel of "
+                'rows or of columns it must be 0 or "auto".'
+            )
+    if has_first_completer and not sides.rows_given and sides.columns is None:
+        raise ValueError(
+            "first_completer needs features or kernels, which complete its residuals: "
+            "pass row_features, col_features, row_kernel or col_kernel, or leave "
+            "first_completer out."
+        )
+
+
+def _check_side(side: SideInput, prior: Prior) -> Side | None:
+    """Return the kernel of one side, None where nothing was passed."""
+    name, features = side.name, side.features
+    if features is not None and side.kernel is not None:
+        raise ValueError(
+            f"{name}_features and {name}_kernel are both given: a kernel takes the "
+            "place of features. Pass one of them."
+        )
+    if side.kernel is not None:
+        K = _check_kernel(
+            side.kernel, f"{name}_kernel", labels=side.labels, count=side.count
+        )
+        mean = np.mean(np.diag(K))
+        return GivenSide(K * (self_kernel(prior.ntk) / mean if mean > 0 else 1))
+    if features is None:
+        return None
+    if isinstance(features, str) and name == "row":
+        if features != IDENTITY:
+            raise ValueError(
+                f'row_features must be an array or "{IDENTITY}", got {features!r}.'
+            )
+        features = np.zeros((side.count, 0))
+    else:
+        features = _check_features(
+            features, f"{name}_features", labels=side.labels, count=side.count
+        )
+    return FeatureSide(features, identity=prior.identity, ntk=prior.ntk)
+
+
+def warn_of_undetermined(entries: ObservedEntries, sides: Sides) -> None:
+    """Warn of rows and columns with neither entries nor features or kernels."""
+    if sides.columns is not None:
+        return
+    if not sides.rows_given:
+        warn_of_empty(entries)
+        return
+    empty = np.flatnonzero(entries.column_counts() == 0)
+    if len(empty) > 0:
+        named = ", ".join(map(str, empty[:_NAMED]))
+        more = ", …" if len(empty) > _NAMED else ""
+        warn(
+            f"{len(empty)} column{'s' * (len(empty) > 1)} of X without any observed "
+            f"entry ({named}{more}): they are filled with 0, or with the mean of all "
+            "entries if center=True. Pass col_features or col_kernel to predict them.",
+            NumericalWarning,
+        )
+
+
+def check_alphas(alphas: Vector) -> list[float]:
+    """Return ridges in increasing order."""
+    checked = check_array(
+        alphas, ensure_2d=False, dtype=np.float64, input_name="alphas"
+    )
+    if checked.ndim != 1 or (checked <= 0).any():
+        raise ValueError(f"alphas must be numbers above 0; got {alphas!r}.")
+    return sorted(checked.tolist())
+
+
+def check_new_features(
+    row_features: Table, n_features: int, n_rows: int | None = None
+) -> FloatArray:
+    """Return the features of rows to predict.
+
+    Parameters
+    ----------
+    row_features : array-like of shape (n_rows, n_features)
+    n_features : int
+        Number of features in `fit`.
+    n_rows : int, default=None
+        Number of rows; None takes the number of rows of the features.
+    """
+    if n_features == 0:
+        raise ValueError(
+            "row_features is given, but none were passed to fit: fit with "
+            "row_features, or leave it out."
+        )
+    n_rows = len(row_features) if n_rows is None else n_rows
+    features = _check_features(row_features, "row_features", labels=None, count=n_rows)
+    if features.shape[1] != n_features:
+        raise ValueError(
+            f"row_features has {features.shape[1]} columns, but had {n_features} in "
+            "fit: pass the same features."
+        )
+    return features
+
+
+def _check_features(features, name, *, labels, count):
+    """Return features (count, d), in the order of the labels of X."""
+    features = reorder(features, name, labels)
     checked = check_array(features, dtype=np.float64, input_name=name, copy=True)
-    _require_length(checked, name, count)
+    _check_length(checked, name, count)
     return checked
 
 
-def check_kernel(K, name, labels, count, stacklevel):
+def _check_kernel(K, name, *, labels, count):
     """Return a kernel (count, count) that is symmetric and positive semidefinite."""
-    K = _in_order(K, name, labels)
+    K = reorder(K, name, labels)
     index, columns = index_of(K), index_of(K, axis=1)
     if index is not None and columns is not None and K.shape[0] != K.shape[1]:
-        places = columns.get_indexer(index)
-        K = K.iloc[:, places] if (places >= 0).all() else K
+        positions = columns.get_indexer(index)
+        if (positions >= 0).all():
+            K = K.iloc[:, positions]
     checked = check_array(K, dtype=np.float64, input_name=name, copy=True)
-    _require_length(checked, name, count)
+    _check_length(checked, name, count)
     if checked.shape[0] != checked.shape[1]:
         raise ValueError(
             f"{name} must be square, the similarities of {count} to {count}; its shape "
             f"is {checked.shape}.{_HINTS[name]}"
         )
-    largest = np.abs(checked).max()
-    if np.abs(checked - checked.T).max() > 1e-5 * largest:
+    if np.abs(checked - checked.T).max() > _ASYMMETRY * np.abs(checked).max():
         raise ValueError(
             f"{name} must be symmetric: pass ({name} + {name}.T) / 2 where it is not."
         )
-    return positive_semidefinite((checked + checked.T) / 2, name, stacklevel + 1)
+    return _positive_semidefinite((checked + checked.T) / 2, name)
 
 
-def _in_order(side, name, labels):
-    """Return the rows of a data frame in the order of the labels of X.
-
-    Labels none of which is known are of no help: then the order is that of X.
-    """
-    index = index_of(side)
-    if labels is None or index is None:
-        return side
-    places = index.get_indexer(labels)
-    known = places >= 0
-    if known.all():
-        picked = side.iloc[places]
-        own = index_of(side, axis=1)
-        square = own is not None and len(own) == len(index) and own.equals(index)
-        return picked.iloc[:, places] if square and "kernel" in name else picked
-    if known.any():
-        missing = ", ".join(repr(label) for label in labels[~known][:5])
+def _check_length(table, name, count):
+    if len(table) != count:
+        what = "row" if name.startswith("row") else "column"
         raise ValueError(
-            f"{name} has no row {missing}, but X does: its index must have all the "
-            "labels of X."
+            f"{name} has {len(table)} rows, but X has {count} {what}s: pass one row "
+            f"for each {what} of X.{_HINTS[name]}"
         )
-    return side
 
 
-def _require_length(side, name, count):
-    if len(side) != count:
-        of = "row" if name.startswith("row") else "column"
-        raise ValueError(
-            f"{name} has {len(side)} rows and X {count} {of}s: there must be one for "
-            f"each {of} of X.{_HINTS[name]}"
-        )
+def _positive_semidefinite(K, name):
+    """Return K, or with a warning the nearest positive semidefinite matrix."""
+    values, vectors = np.linalg.eigh(K)
+    # eigenvalues of a kernel in single precision are negative by this much at most
+    rounding = len(K) * np.finfo(np.float32).eps * np.abs(values).max(initial=0)
+    if values.min(initial=0) >= -rounding:
+        return K
+    warn(
+        f"{name} is not positive semidefinite (its smallest eigenvalue is "
+        f"{values.min():.2g}): its negative eigenvalues are set to 0.",
+        NumericalWarning,
+    )
+    return (vectors * np.maximum(values, 0)) @ vectors.T

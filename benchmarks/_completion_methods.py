@@ -1,7 +1,7 @@
-"""Other ways to complete a matrix, written naively: for comparison only.
+"""Other methods of matrix completion, written naively: for comparison only.
 
-Each takes Y with NaN where entries are missing and returns the completed matrix. Those
-that have parameters choose them on a tenth of the observed entries.
+Each takes Y with NaN where entries are missing and returns the completed matrix.
+Methods with parameters choose them on a tenth of the observed entries.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ HIDDEN_SHARE = 0.1
 
 
 def hide(Y, seed=0):
-    """Return Y with a tenth of its observed entries hidden, and the mask of those."""
+    """Return Y with a tenth of its observed entries hidden, and the mask of these."""
     rng = np.random.default_rng(seed)
     hidden = ~np.isnan(Y) & (rng.random(Y.shape) < HIDDEN_SHARE)
     return np.where(hidden, np.nan, Y), hidden
@@ -21,6 +21,20 @@ def hide(Y, seed=0):
 def error_on(Y, W, hidden):
     """Return the root mean square error on hidden entries."""
     return float(np.sqrt(np.mean((Y - W)[hidden] ** 2)))
+
+
+def best_iterate(iterates, Y, hidden, *, patience=None):
+    """Return the number of the iterate of least error on hidden entries.
+
+    It ends when more than `patience` iterates in turn were no better.
+    """
+    errors = []
+    for W in iterates:
+        errors.append(error_on(Y, W, hidden))
+        best = int(np.argmin(errors))
+        if patience is not None and len(errors) - best > patience:
+            break
+    return best
 
 
 def soft_impute(Y):
@@ -41,15 +55,15 @@ def soft_impute(Y):
                     break
             yield W
 
-    errors = [error_on(Y, W, hidden) for W in path(shown, len(penalties))]
-    *_, W = path(Y, int(np.argmin(errors)) + 1)
+    best = best_iterate(path(shown, len(penalties)), Y, hidden)
+    *_, W = path(Y, best + 1)
     return W
 
 
 def svd_irls(Y):
     """Log-det by reweighted least squares, the metric by an SVD of each iterate.
 
-    How far to go in the smoothing is chosen on hidden entries, of at most 80 iterates.
+    The iterate is chosen on hidden entries, of at most 80.
     """
     shown, hidden = hide(Y)
 
@@ -71,17 +85,13 @@ def svd_irls(Y):
             eps *= 0.75
             yield W
 
-    errors = []
-    for W in path(shown, 80):
-        errors.append(error_on(Y, W, hidden))
-        if len(errors) - np.argmin(errors) > 10:
-            break
-    *_, W = path(Y, int(np.argmin(errors)) + 1)
+    best = best_iterate(path(shown, 80), Y, hidden, patience=10)
+    *_, W = path(Y, best + 1)
     return W
 
 
 def alternating_least_squares(Y):
-    """Factors of a given rank by ridge regressions in turn, both chosen."""
+    """Alternating ridge regressions of two factors; rank and ridge are chosen."""
     shown, hidden = hide(Y)
 
     def fit(observed, rank, ridge):
@@ -104,47 +114,64 @@ def alternating_least_squares(Y):
     return fit(Y, *choices[int(np.argmin(errors))])
 
 
-def deep_linear_network(Y, depth=3, steps=1500, rate=2e-3):
+class Adam:
+    """Steps of gradient descent with adaptive rates, on a list of arrays in place."""
+
+    def __init__(self, arrays, rate):
+        self.arrays, self.rate, self.count = arrays, rate, 0
+        self.moments = [(np.zeros_like(a), np.zeros_like(a)) for a in arrays]
+
+    def step(self, gradients):
+        """Update the arrays."""
+        self.count += 1
+        for i, gradient in enumerate(gradients):
+            first, second = self.moments[i]
+            first += 0.1 * (gradient - first)
+            second += 0.001 * (gradient**2 - second)
+            corrected = first / (1 - 0.9**self.count)
+            spread = np.sqrt(second / (1 - 0.999**self.count)) + 1e-8
+            self.arrays[i] = self.arrays[i] - self.rate * corrected / spread
+
+
+def layer_gradients(layers, products, G):
+    """Return the gradients of the layers, where G is that of their product."""
+    gradients = []
+    for i in range(len(layers) - 1, -1, -1):
+        gradients.insert(0, G if i == 0 else products[i - 1].T @ G)
+        G = G @ layers[i].T if i else G
+    return gradients
+
+
+def train_layers(observed, *, depth, n_steps, rate=2e-3):
+    """Yield the completed matrix after every 50 steps."""
+    rng = np.random.default_rng(0)
+    seen = (~np.isnan(observed)).astype(np.float32)
+    target = np.nan_to_num(observed).astype(np.float32)
+    m, n = target.shape
+    sizes = [m, *[min(m, n)] * (depth - 1), n]
+    layers = [
+        (0.02 * rng.standard_normal(size)).astype(np.float32)
+        for size in zip(sizes[:-1], sizes[1:], strict=True)
+    ]
+    optimizer = Adam(layers, rate)
+    for step in range(1, n_steps + 1):
+        products = [layers[0]]
+        for layer in layers[1:]:
+            products.append(products[-1] @ layer)
+        G = seen * (products[-1] - target)
+        optimizer.step(layer_gradients(layers, products, G))
+        if step % 50 == 0:
+            yield products[-1]
+
+
+def deep_linear_network(Y, depth=3, n_steps=1500):
     """Product of square layers by gradient descent (Adam), stopped early."""
     shown, hidden = hide(Y)
     scale = np.sqrt(np.nanmean(Y**2))
-
-    def train(observed, count):
-        rng = np.random.default_rng(0)
-        seen = (~np.isnan(observed)).astype(np.float32)
-        target = np.nan_to_num(observed / scale).astype(np.float32)
-        m, n = target.shape
-        k = min(m, n)
-        sizes = [m, *[k] * (depth - 1), n]
-        layers = [
-            (0.02 * rng.standard_normal(size)).astype(np.float32)
-            for size in zip(sizes[:-1], sizes[1:], strict=True)
-        ]
-        moments = [(np.zeros_like(a), np.zeros_like(a)) for a in layers]
-        for step in range(1, count + 1):
-            ahead = [layers[0]]
-            for layer in layers[1:]:
-                ahead.append(ahead[-1] @ layer)
-            G = seen * (ahead[-1] - target)
-            for i in range(depth - 1, -1, -1):
-                gradient = G if i == 0 else ahead[i - 1].T @ G
-                G = G @ layers[i].T if i else G
-                first, second = moments[i]
-                first += 0.1 * (gradient - first)
-                second += 0.001 * (gradient**2 - second)
-                corrected = first / (1 - 0.9**step)
-                spread = np.sqrt(second / (1 - 0.999**step)) + 1e-8
-                layers[i] = layers[i] - rate * corrected / spread
-            if step % 50 == 0:
-                yield ahead[-1] * scale
-
-    errors = []
-    for W in train(shown, steps):
-        errors.append(error_on(Y, W, hidden))
-        if len(errors) - np.argmin(errors) > 5:
-            break
-    *_, W = train(Y, 50 * (int(np.argmin(errors)) + 1))
-    return W
+    iterates = train_layers(shown / scale, depth=depth, n_steps=n_steps)
+    best = best_iterate((W * scale for W in iterates), Y, hidden, patience=5)
+    *_, W = train_layers(Y / scale, depth=depth, n_steps=50 * (best + 1))
+    return W * scale
 
 
 def knn(Y):
@@ -170,7 +197,7 @@ def iterative(Y):
     return imputer.fit_transform(Y)
 
 
-RIVALS = {
+METHODS = {
     "softImpute": soft_impute,
     "SVD-based IRLS": svd_irls,
     "ALS": alternating_least_squares,

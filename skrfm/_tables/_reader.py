@@ -1,0 +1,172 @@
+"""From a table to one matrix of floats: numbers, and codes of categories."""
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+
+from .._sklearn import is_missing
+
+# Beyond so many levels of a category, the rarest are one level: each is a column.
+MAX_LEVELS = 1000
+# the kinds of NumPy dtypes that hold numbers
+_NUMBERS = "biuf"
+# how the dtypes of dates and durations begin, in NumPy, pandas, polars and Arrow
+_DATES = ("date", "time", "duration", "period", "interval")
+
+
+class TableReader:
+    """From a table to one matrix of floats, with categories as codes in their columns.
+
+    A code counts the sorted levels from 0. It is -1 for a level that was not there
+    when the reader was fitted, NaN for a missing value. Levels are compared by value,
+    whatever the dtype of their column is. None, NaN, NaT, ``pandas.NA`` and nulls of
+    polars and Arrow are missing values.
+
+    Parameters
+    ----------
+    is_categorical : boolean ndarray of shape (n_features,) or None
+        None where there are no categories, and nothing to read but numbers.
+    """
+
+    def __init__(self, is_categorical=None):
+        self.is_categorical = is_categorical
+
+    def fit(self, X, weight):
+        """Learn the levels of the categories of some rows.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n_samples, n_features)
+        weight : ndarray of shape (n_samples,)
+            Weights, by which the rarest of many levels are found.
+        """
+        self._codes = {
+            column: _codes_of_levels(*_factorize(X, column), weight)
+            for column in self._categories
+        }
+        return self
+
+    @property
+    def _categories(self):
+        if self.is_categorical is None:
+            return []
+        return np.flatnonzero(self.is_categorical).tolist()
+
+    def transform(self, X):
+        """Return the matrix of some rows."""
+        if self.is_categorical is None and not needs_reading(X):
+            return X
+        columns = [
+            self._read_category(X, column)
+            if column in self._categories
+            else _read_numbers(X, column)
+            for column in range(X.shape[1])
+        ]
+        numbers = [c.dtype for j, c in enumerate(columns) if j not in self._categories]
+        dtype = np.result_type(*numbers) if numbers else np.dtype(np.float64)
+        out = np.empty((X.shape[0], len(columns)), dtype=dtype)
+        for number, values in enumerate(columns):
+            out[:, number] = values
+        return out
+
+    def _read_category(self, X, column):
+        """Return the codes of a category."""
+        levels, inverse = _factorize(X, column)
+        known = self._codes[column]
+        codes = np.array([known.get(level, -1) for level in levels] + [np.nan])
+        return codes[inverse]  # the last one is that of missing values, -1
+
+
+def needs_reading(X):
+    """Return whether X has columns of more than numbers: a data frame, or objects."""
+    return hasattr(X, "columns") or getattr(X.dtype, "kind", "f") in "OMmUS"
+
+
+def _codes_of_levels(levels, inverse, weight):
+    """Return the code of each level; the rarest share one where there are too many."""
+    known = inverse >= 0
+    total = np.bincount(inverse[known], weight[known], len(levels))
+    present = [level for level, w in zip(levels, total, strict=True) if w > 0]
+    order = _sorted(present)
+    if len(order) <= MAX_LEVELS:
+        return {level: code for code, level in enumerate(order)}
+    weight_of = dict(zip(levels, total, strict=True))
+    by_weight = sorted(order, key=lambda level: -weight_of[level])
+    frequent = set(by_weight[: MAX_LEVELS - 1])
+    codes = {}
+    for level in order:
+        codes[level] = len(codes) if level in frequent else MAX_LEVELS - 1
+    kept = [level for level in order if level in frequent]
+    return codes | {level: code for code, level in enumerate(kept)}
+
+
+def _sorted(levels):
+    """Return levels in an order that depends on their values only."""
+    try:
+        return sorted(levels)
+    except TypeError:  # of several types
+        return sorted(levels, key=lambda level: (type(level).__name__, repr(level)))
+
+
+def _factorize(X, column):
+    """Return the levels of a column, and for each row the index of its level.
+
+    The index of a missing value is -1.
+    """
+    values = _safe_indexing(X, column, axis=1)
+    if hasattr(values, "cat") and hasattr(values.cat, "codes"):  # of pandas
+        levels, inverse = _factorize_objects(values.cat.categories, name_of(X, column))
+        return levels, np.append(inverse, -1)[np.asarray(values.cat.codes)]
+    if isinstance(values, np.ndarray) and values.dtype.kind in _NUMBERS:
+        levels, inverse = np.unique(values, return_inverse=True)
+        missing = levels != levels  # NaN, which is the last of the sorted values
+        return levels[~missing].tolist(), np.where(missing[inverse], -1, inverse)
+    return _factorize_objects(values, name_of(X, column))
+
+
+def _factorize_objects(values, name):
+    """Return the levels among Python objects, and the index of each, -1 if missing."""
+    index_of = {}
+    inverse = np.empty(len(values), dtype=np.intp)
+    for row, value in enumerate(values):
+        try:
+            missing = is_missing(value)
+            inverse[row] = -1 if missing else index_of.setdefault(value, len(index_of))
+        except TypeError as error:
+            raise ValueError(
+                f"Column {name} of X is a category and holds a value of type "
+                f"{type(value).__name__}, which cannot be compared: {error}. Pass "
+                "strings, numbers or tuples of them."
+            ) from error
+    return list(index_of), inverse
+
+
+def _read_numbers(X, column):
+    """Return a column of numbers, as float32 if it is that, else as float64."""
+    values = _safe_indexing(X, column, axis=1)
+    dtype, name = str(values.dtype), name_of(X, column)
+    if dtype.lower().startswith(_DATES):
+        raise ValueError(
+            f"Column {name} of X holds dates or durations ({dtype}). Encode them as "
+            "numbers, for example days since a fixed date, or drop the column."
+        )
+    array = np.asarray(values)
+    if array.dtype.kind in _NUMBERS:
+        narrow = array.dtype in (np.float32, np.float16)
+        return array.astype(np.float32 if narrow else np.float64)
+    numbers = np.empty(len(values))
+    for row, value in enumerate(values):
+        try:
+            numbers[row] = np.nan if is_missing(value) else float(value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"Column {name} of X: {error}. A column of categories must have a "
+                "categorical dtype (in pandas: astype('category')), or be named in "
+                "categorical_features."
+            ) from error
+    return numbers
+
+
+def name_of(X, column):
+    """Return a column as a message names it."""
+    names = getattr(X, "columns", None)
+    return str(column) if names is None else repr(names[column])

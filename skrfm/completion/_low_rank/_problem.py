@@ -1,0 +1,163 @@
+"""A completion problem: the objective, the solver, and the limits of the iterations."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from .._entries import Entries, ObservedEntries
+from .._input import largest_rank
+from ._alternating import alternating
+from ._exact import exact, full_spectrum
+from ._iterates import Iterate, Smoothing
+from ._two_sided import two_sided
+
+# `tol` is at least so many rounding units: a smaller residual is rounding.
+_LEAST_TOL = 100
+# The same for the dense solver, in square roots of one: its systems hold squares.
+_LEAST_DENSE_TOL = 10
+# ε ends at so many rounding units of the largest singular value.
+_LEAST_SMOOTHING = 10
+# The most operations of an iterate with a full spectrum, about those of 1000 by 300:
+# bounds the time of the comparison.
+_DENSE_WORK = 2e9
+
+
+class Solver(Protocol):
+    """A function that yields iterates of one objective without end."""
+
+    def __call__(
+        self,
+        entries: Entries,
+        smoothing: Smoothing,
+        *,
+        max_rank: int,
+        loss: str,
+        random_state: np.random.RandomState,
+    ) -> Iterator[Iterate]:
+        """Yield iterates.
+
+        Parameters
+        ----------
+        entries : Entries
+            The entries that are fitted.
+        smoothing : Smoothing
+            How ε and λ change.
+        max_rank : int
+            The largest rank of an iterate.
+        loss : {"squared", "huber"}
+        random_state : RandomState
+            Determines where the search for singular vectors starts.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A completion problem, apart from the entries.
+
+    Attributes
+    ----------
+    solver : Solver
+    full_spectrum_solver : Solver or None
+        A solver whose iterates keep all singular directions, to be compared with
+        `solver` on hidden entries; None if it is not tried.
+    power : float
+        The power of the AGOP.
+    ridge : float or None
+        The ridge relative to the spectrum; None if it is chosen.
+    max_rank : int
+        The largest rank of an iterate.
+    loss : {"squared", "huber"}
+    max_iter : int
+        The largest number of iterates of each stage.
+    tol : float
+        The relative residual below which entries count as matched.
+    floor : float
+        The least ε relative to σ_1.
+    validation_fraction : float
+        The share of the entries that is hidden.
+    seed : int
+        Determines the hidden entries, and the start of the solver.
+    """
+
+    solver: Solver
+    full_spectrum_solver: Solver | None
+    power: float
+    ridge: float | None
+    max_rank: int
+    loss: str
+    max_iter: int
+    tol: float
+    floor: float
+    validation_fraction: float
+    seed: int
+
+    def smoothing(self, template: Smoothing) -> Smoothing:
+        """Return a Smoothing with the power and the floor of this problem."""
+        return replace(template, power=self.power, floor=self.floor)
+
+    def iterates(self, entries: Entries, smoothing: Smoothing) -> Iterator[Iterate]:
+        """Yield iterates without end."""
+        return self.solver(
+            entries,
+            smoothing,
+            max_rank=min(self.max_rank, *entries.shape),
+            loss=self.loss,
+            random_state=np.random.RandomState(self.seed),
+        )
+
+
+SOLVERS: dict[str, Solver] = {
+    "two-sided": two_sided,
+    "alternating": alternating,
+    "exact": exact,
+}
+
+
+def problem_of(completer: Any, entries: ObservedEntries) -> Problem:
+    """Return the Problem that the parameters of a LinRFMCompleter describe."""
+    seed = check_random_state(completer.random_state).randint(np.iinfo(np.int32).max)
+    eps = float(np.finfo(entries.values.dtype).eps)
+    least_tol = _LEAST_TOL * eps
+    if completer.solver == "exact":
+        least_tol = _LEAST_DENSE_TOL * eps**0.5
+    tries_full_spectrum = _tries_full_spectrum(completer, entries)
+    return Problem(
+        solver=SOLVERS[_solver_name(completer)],
+        full_spectrum_solver=full_spectrum if tries_full_spectrum else None,
+        power=completer.power,
+        ridge=None if completer.alpha == "auto" else completer.alpha,
+        max_rank=largest_rank(completer.max_rank, entries),
+        loss=completer.loss,
+        max_iter=completer.max_iter,
+        tol=max(completer.tol, least_tol),
+        floor=_LEAST_SMOOTHING * eps,
+        validation_fraction=completer.validation_fraction,
+        seed=seed,
+    )
+
+
+def _solver_name(completer: Any) -> str:
+    """Return the name of the solver.
+
+    With a fixed ridge the singular vectors of a two-sided solver change slowly.
+    """
+    if completer.solver != "auto":
+        return completer.solver
+    has_ridge = completer.alpha != "auto" and completer.alpha > 0
+    return "alternating" if has_ridge else "two-sided"
+
+
+def _tries_full_spectrum(completer: Any, entries: ObservedEntries) -> bool:
+    """Return whether a full spectrum is allowed, and cheap enough to be compared."""
+    if completer.solver != "auto":
+        return False
+    smaller = min(entries.shape)
+    if completer.max_rank is not None and completer.max_rank < smaller:
+        return False
+    solves = float(np.sum(entries.row_counts() ** 3.0)) / 3
+    decompositions = 10.0 * np.prod(entries.shape) * smaller
+    return solves + decompositions <= _DENSE_WORK

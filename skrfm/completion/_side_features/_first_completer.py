@@ -1,0 +1,68 @@
+"""A completer that is fitted first, and its residuals on held-out entries."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import KFold
+
+from ..._backend import Array, BoolArray, FloatArray, IntArray
+from .._entries import ObservedEntries
+
+# each fold costs a fit of the first completer
+_N_FOLDS = 5
+
+
+def fit_first_completer(
+    completer: Any, entries: ObservedEntries, seed: int
+) -> tuple[Any, ObservedEntries]:
+    """Fit a completer, and compute its residuals by cross-validation.
+
+    Each entry is predicted by a fit without it: residuals of the entries that the
+    completer was fitted to are too small.
+
+    Parameters
+    ----------
+    completer : estimator
+        It is cloned.
+    entries : ObservedEntries
+    seed : int
+        Determines the folds.
+
+    Returns
+    -------
+    completer : estimator
+        Fitted to all entries.
+    residuals : ObservedEntries
+        The entries less their predictions.
+    """
+    residuals = np.empty_like(entries.values)
+    folds = KFold(min(_N_FOLDS, len(residuals)), shuffle=True, random_state=seed)
+    for train, test in folds.split(residuals):
+        X = dense(entries, train)
+        predicted = predictions_of(_fitted(completer, X), X)
+        at_test = entries.rows[test], entries.cols[test]
+        residuals[test] = entries.values[test] - predicted[at_test]
+    return _fitted(completer, dense(entries)), entries.with_values(residuals)
+
+
+def _fitted(completer, X):
+    """Return a fitted clone that predicts observed entries as well, if it can."""
+    completer = clone(completer).set_output(transform="default")
+    if "keep_observed" in completer.get_params(deep=False):
+        completer.set_params(keep_observed=False)
+    return completer.fit(X)
+
+
+def predictions_of(completer: Any, X: FloatArray) -> Array:
+    """Return the predictions of a fitted first completer for all entries of X."""
+    return np.asarray(completer.transform(X))
+
+
+def dense(
+    entries: ObservedEntries, chosen: IntArray | BoolArray | slice = slice(None)
+) -> FloatArray:
+    """Return a matrix of the chosen entries, with NaN elsewhere."""
+    X = np.full(entries.shape, np.nan, dtype=entries.values.dtype)
+    X[entries.rows[chosen], entries.cols[chosen]] = entries.values[chosen]
+    return X

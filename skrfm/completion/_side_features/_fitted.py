@@ -1,0 +1,109 @@
+"""A fitted completion: the first completer, the kernel model, and the fitted rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from ..._backend import Backend, FloatArray, Table
+from .._entries import ObservedEntries
+from ._first_completer import dense, fit_first_completer, predictions_of
+from ._kernel_model import KernelModel, SolveOptions, new_model
+from ._rows import FittedRows, NewRows
+from ._side_input import Sides, check_new_features
+
+
+@dataclass(frozen=True)
+class FittedCompletion:
+    """What predictions need.
+
+    Attributes
+    ----------
+    model : KernelModel
+        Fitted to the entries, or to the residuals of the first completer.
+    rows : FittedRows
+    first_completer : estimator or None
+    """
+
+    model: KernelModel
+    rows: FittedRows
+    first_completer: Any
+
+    @property
+    def n_features(self) -> int:
+        """Number of features that a new row must have, 0 where it cannot have any."""
+        return self.model.side.n_features
+
+    def predict(
+        self, X: Table, entries: ObservedEntries, row_features: Table | None
+    ) -> FloatArray:
+        """Return predictions of all entries of a matrix, observed ones included.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix or array of shape (n_rows, n_columns)
+            A matrix, for the labels of its rows.
+        entries : ObservedEntries
+            Its entries.
+        row_features : array-like of shape (n_rows, n_features) or None
+            Features of new rows; None takes the features in the fit.
+        """
+        predicted = self.model.predict(self._rows_to_predict(X, entries, row_features))
+        if self.first_completer is not None:
+            first = predictions_of(self.first_completer, dense(entries))
+            predicted = predicted + first
+        return predicted
+
+    def _rows_to_predict(self, X, entries, row_features):
+        """Return the rows with their new features, or their positions in the fit."""
+        n_rows, side, positions = entries.shape[0], self.model.side, None
+        if row_features is not None:
+            features = check_new_features(row_features, self.n_features, n_rows)
+        elif self.model.needs_positions:
+            positions = self.rows.positions_of(X, n_rows)
+            features = side.features[positions]
+        else:
+            features = np.zeros((n_rows, 0))
+        filled = self.model.filled(entries) if side.per_column else None
+        return NewRows(features, positions=positions, entries=filled)
+
+    def new_rows(self, row_features: Table) -> NewRows:
+        """Return rows that have features but no observed entries."""
+        features = check_new_features(row_features, self.n_features)
+        nothing_observed = np.broadcast_to(0.0, (len(features), len(self.model.mean)))
+        return NewRows(features, entries=nothing_observed)
+
+
+def fit_completion(
+    entries: ObservedEntries,
+    sides: Sides,
+    *,
+    first_completer: Any,
+    center: bool,
+    options: SolveOptions,
+    backend: Backend,
+) -> FittedCompletion:
+    """Fit a kernel model to entries, or to the residuals of a first completer.
+
+    Parameters
+    ----------
+    entries : ObservedEntries
+    sides : Sides
+        The kernels of rows and columns.
+    first_completer : estimator or None
+    center : bool
+        Whether the means of the columns are subtracted.
+    options : SolveOptions
+    backend : Backend
+        Solves the linear systems.
+    """
+    first = None
+    if first_completer is not None:
+        random_state = check_random_state(options.random_state)
+        seed = random_state.randint(np.iinfo(np.int32).max)
+        first, entries = fit_first_completer(first_completer, entries, seed)
+    model = new_model(entries, sides.columns, center=center)
+    model.solve(sides.rows_with(model.targets), options, backend)
+    backend.release()
+    return FittedCompletion(model, sides.fitted_rows, first)
