@@ -1,8 +1,8 @@
-"""The GPU, where there is one, and a stand-in for it that is everywhere.
+"""A GPU where there is one, and a simulated GPU on every machine.
 
-The stand-in has the kernels compiled for the host, and its memory apart: arrays are
-those of array_api_strict on a device of their own, so that code which mixes them with
-NumPy's fails as it does on a GPU.
+The simulated GPU runs the CUDA kernels compiled for the host (gpu.hpp). Its arrays are
+those of array_api_strict on a device of its own, so that code which mixes them with
+arrays of NumPy fails as it does on a GPU.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ needs_compiler = pytest.mark.skipif(not compiler, reason="there is no C++ compil
 
 
 class OutOfMemory(MemoryError):
-    """What the stand-in raises where CuPy raises its OutOfMemoryError."""
+    """The error of the simulated GPU in place of CuPy's OutOfMemoryError."""
 
 
 def kernel_names(file):
@@ -59,21 +59,31 @@ def _library(file, real):
         return ctypes.CDLL(str(output))
 
 
-class HostRuntime:
-    """What `skrfm._cuda.Runtime` is, without a GPU."""
+class SimulatedRuntime:
+    """`skrfm._cuda.Runtime` on a simulated GPU.
+
+    Parameters
+    ----------
+    memory : float, default=4e9
+        Its free bytes.
+
+    Attributes
+    ----------
+    launches : list of str
+        The names of the kernels that were run.
+    released : int
+        How often unused memory was released.
+    """
 
     xp = array_api_strict
     out_of_memory = OutOfMemory
 
     def __init__(self, memory=4e9):
-        self.device, self.memory, self.launches = (
-            array_api_strict.Device("device1"),
-            memory,
-            [],
-        )
-        self.released = 0
+        self.device = array_api_strict.Device("device1")
+        self.memory, self.launches, self.released = memory, [], 0
 
     def owns(self, a):
+        """Return whether an array is on this GPU."""
         return isinstance(a, type(self.xp.empty(0))) and a.device == self.device
 
     def to_device(self, a):
@@ -118,7 +128,7 @@ class HostRuntime:
         self.launches.append(name)
 
     def _argument(self, a, itemsize):
-        """Return what a pointer to an argument points to, as an array of one item."""
+        """Return the value of an argument, or its address, in an array of one item."""
         if not hasattr(a, "_array"):
             assert isinstance(a, np.generic), f"{a!r} has no size"
             return np.array([a])
@@ -135,7 +145,7 @@ class HostRuntime:
 
 
 class Guarded(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array of NumPy that does not mix with others, as one of CuPy does not."""
+    """A NumPy array that cannot be mixed with other NumPy arrays, like one of CuPy."""
 
     device = "guarded"
 
@@ -143,7 +153,7 @@ class Guarded(np.lib.mixins.NDArrayOperatorsMixin):
         self._array = array
 
     def __array__(self, *_, **__):
-        raise TypeError("arrays do not leave the GPU by themselves")
+        raise TypeError("arrays of a GPU are not converted implicitly")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         assert method == "__call__"
@@ -182,7 +192,7 @@ class Guarded(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 def _guard(a):
-    """Return what came of guarded arrays, guarded; numbers too, as in CuPy."""
+    """Return a result as guarded arrays; NumPy scalars too, as in CuPy."""
     if isinstance(a, tuple):
         return (
             type(a)(*map(_guard, a)) if hasattr(a, "_fields") else tuple(map(_guard, a))
@@ -193,18 +203,18 @@ def _guard(a):
 
 
 def _bare(a):
-    """Return guarded arrays as those of NumPy, which must not be among them."""
+    """Return guarded arrays as NumPy arrays, which must not be among the arguments."""
     if isinstance(a, tuple | list):
         return type(a)(map(_bare, a))
     if isinstance(a, dict):
         return {name: _bare(value) for name, value in a.items()}
     if isinstance(a, np.ndarray):
-        raise TypeError("an array of the host among those of the GPU")
+        raise TypeError("a NumPy array was mixed with arrays of the GPU")
     return a._array if isinstance(a, Guarded) else a
 
 
 class _GuardedNamespace:
-    """Functions of NumPy that take guarded arrays, and return them."""
+    """The functions of a NumPy namespace on guarded arrays."""
 
     def __init__(self, module):
         self._module = module
@@ -223,8 +233,8 @@ class _GuardedNamespace:
         return function
 
 
-class GuardedRuntime(HostRuntime):
-    """The stand-in for code that calls functions of NumPy, as CuPy allows."""
+class GuardedRuntime(SimulatedRuntime):
+    """A simulated GPU for code that calls functions of NumPy, as CuPy allows."""
 
     xp = _GuardedNamespace(np)
 
@@ -247,7 +257,7 @@ class GuardedRuntime(HostRuntime):
 
 
 class GpuRuntime(Runtime):
-    """The GPU; it notes what is launched, as the stand-in does."""
+    """The real GPU; it records its kernel launches, as the simulated one does."""
 
     def __init__(self):
         import cupy
@@ -269,7 +279,7 @@ class GpuRuntime(Runtime):
 
 @cache
 def has_gpu():
-    """Return whether there is a GPU that CuPy reaches."""
+    """Return whether there is a GPU that CuPy can use."""
     try:
         find_runtime()
     except (ImportError, RuntimeError):
@@ -277,12 +287,24 @@ def has_gpu():
     return True
 
 
-RUNTIMES = {"host": HostRuntime, "guarded": GuardedRuntime, "gpu": GpuRuntime}
+RUNTIMES = {
+    "simulated": SimulatedRuntime,
+    "guarded": GuardedRuntime,
+    "gpu": GpuRuntime,
+}
 
 
-def runtimes(prefix="", standin="host"):
-    """Return the names of those that are there, as parameters of tests."""
-    found = [pytest.param(f"{prefix}{standin}", marks=needs_compiler)]
+def runtimes(prefix="", simulated="simulated"):
+    """Return the names of the runtimes on this machine, as parameters of tests."""
+    names = [pytest.param(f"{prefix}{simulated}", marks=needs_compiler)]
     if has_gpu():
-        found.append(pytest.param(f"{prefix}gpu", marks=pytest.mark.gpu))
-    return found
+        names.append(pytest.param(f"{prefix}gpu", marks=pytest.mark.gpu))
+    return names
+
+
+def use_runtime(name, monkeypatch):
+    """Make estimators find a runtime when they look for a GPU, and return it."""
+    runtime = RUNTIMES[name]()
+    monkeypatch.setattr("skrfm._tables._device.find_runtime", lambda: runtime)
+    monkeypatch.setattr("skrfm._tables._device.is_gpu_array", runtime.owns)
+    return runtime

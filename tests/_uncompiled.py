@@ -59,7 +59,8 @@ def sums(rng):
     yield "gradients", np.concatenate([block for _, block in blocks])
     rows, cols = np.divmod(np.arange(0, 60, 2), 10)
     weight = np.linspace(1, 2, len(rows))
-    entries = ObservedEntries(rows, cols, V[:, 0].take(rows), (6, 10), weight)
+    values = V[rows, 0]
+    entries = ObservedEntries(rows, cols, values, shape=(6, 10), weight=weight)
     L, R = rng.normal(size=(6, 2)), rng.normal(size=(10, 2))
     yield "products", entries.products(L, R)
     yield "normal sums", entries.normal_row_sums(weight, L, R, slice(0, 2))

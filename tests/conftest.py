@@ -1,31 +1,13 @@
-"""What several test files share: the backends, and small tables."""
+"""Fixtures of several test files: the backends, and small tables."""
 
-import array_api_strict
 import numpy as np
 import pytest
-from _gpu import RUNTIMES, runtimes
-
-from skrfm._backend import ArrayAPIBackend, CudaBackend, NumpyBackend
-
-BACKENDS = {
-    "numpy": NumpyBackend,
-    "array_api_strict": lambda: ArrayAPIBackend(
-        array_api_strict, array_api_strict.Device("CPU_DEVICE")
-    ),
-    "cuda_host": lambda: CudaBackend(RUNTIMES["host"]()),
-    "cuda_gpu": lambda: CudaBackend(RUNTIMES["gpu"]()),
-}
-
-
-def backends(*without):
-    """Return the names of backends as parameters of tests."""
-    portable = {"numpy", "array_api_strict"} - set(without)
-    return [*sorted(portable), *runtimes("cuda_")]
+from _backends import BACKENDS, backends
 
 
 @pytest.fixture(params=backends())
 def backend(request):
-    """The compiled backend, the portable one, and that of GPUs."""
+    """The NumPy backend, the portable one, and that of GPUs."""
     return BACKENDS[request.param]()
 
 

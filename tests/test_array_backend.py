@@ -1,11 +1,11 @@
-"""Backends in array code against the compiled one, which has oracles of its own.
+"""Backends in array code against the NumPy backend, which has oracles of its own.
 
-Blocks and strips are made small, so that a few hundred rows take several of each.
+Blocks are made small, so that a few hundred rows take several of them.
 """
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, backends
+from _backends import BACKENDS, backends
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm._backend import NumpyBackend, _array_api, _blocked
@@ -51,17 +51,18 @@ every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 @pytest.fixture(params=backends("numpy"))
 def arrays(request):
+    """A backend in array code."""
     return BACKENDS[request.param]()
 
 
 @pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
+def small_blocks(monkeypatch):
     monkeypatch.setattr(_blocked, "BLOCK", 32)
     monkeypatch.setattr(_array_api, "_MOST_ELEMENTS", 6000)
 
 
 def data(dtype=np.float64, n=N):
-    """Rows, some of them equal, some nearly, with coefficients and ridges."""
+    """Return rows, some of them equal or nearly so, coefficients and ridges."""
     rng = np.random.default_rng(n)
     T = rng.normal(size=(n, 4))
     T[5] = T[3]
@@ -73,8 +74,8 @@ def data(dtype=np.float64, n=N):
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
 
 
-def close(got, expected, backend, tolerance=None):
-    """Check arrays against those of NumPy, by the largest of these."""
+def assert_close(got, expected, backend, tolerance=None):
+    """Compare an array with one of NumPy, relative to its largest element."""
     got = backend.to_numpy(got)
     assert got.dtype == expected.dtype
     tolerance = tolerance or TOLERANCE[expected.dtype.type]
@@ -84,34 +85,34 @@ def close(got, expected, backend, tolerance=None):
 
 @every_kernel
 @every_dtype
-def test_all_that_a_kernel_matrix_does(kernel, dtype, arrays):
+def test_products_and_solves_of_a_kernel_matrix(kernel, dtype, arrays):
     T, V, ridge = data(dtype)
     rows = np.random.default_rng(1).permutation(N)[:70]
     ours = NUMPY.gram(kernel, T, BANDWIDTH)
     theirs = arrays.gram(kernel, arrays.asarray(T), BANDWIDTH)
     W = arrays.asarray(V)
-    close(theirs.columns(rows), ours.columns(rows), arrays)
-    close(theirs.product(W), ours.product(V), arrays)
+    assert_close(theirs.columns(rows), ours.columns(rows), arrays)
+    assert_close(theirs.product(W), ours.product(V), arrays)
     for again in (False, True):
         if again:
             ours.refill()
             theirs.refill()
         ours.factorize(ridge)
         theirs.factorize(arrays.asarray(ridge))
-        close(theirs.solve(W), ours.solve(V), arrays)
-        close(theirs.inverse_diagonal(), ours.inverse_diagonal(), arrays)
-        close(theirs.slope_product(W), ours.slope_product(V), arrays)
+        assert_close(theirs.solve(W), ours.solve(V), arrays)
+        assert_close(theirs.inverse_diagonal(), ours.inverse_diagonal(), arrays)
+        assert_close(theirs.slope_product(W), ours.slope_product(V), arrays)
         found, expected = (
             g.slope_rows_product(rows, v) for g, v in ((theirs, W), (ours, V))
         )
-        close(found, expected, arrays)
+        assert_close(found, expected, arrays)
     if kernel.of_inner_products:
         found, expected = theirs.radial_product(rows, W), ours.radial_product(rows, V)
-        close(found, expected, arrays)
+        assert_close(found, expected, arrays)
 
 
 @every_kernel
-def test_eigenvalues_come_before_the_factor(kernel, arrays):
+def test_eigenvalues(kernel, arrays):
     T, _, ridge = data()
     values, vectors = NUMPY.gram(kernel, T, BANDWIDTH).eigh(ridge)
     gram = arrays.gram(kernel, arrays.asarray(T), BANDWIDTH)
@@ -122,42 +123,42 @@ def test_eigenvalues_come_before_the_factor(kernel, arrays):
 
 @every_kernel
 @every_dtype
-def test_kernels_of_other_rows(kernel, dtype, arrays):
+def test_kernel_between_two_sets_of_rows(kernel, dtype, arrays):
     T, V, _ = data(dtype)
     Z = np.concatenate([T[:40] + 0.5, T[:3]]).astype(dtype)
     theirs = [arrays.asarray(a) for a in (Z, T)]
     expected = NUMPY.cross(kernel, Z, T, BANDWIDTH)
-    close(arrays.cross(kernel, *theirs, BANDWIDTH), expected, arrays)
+    assert_close(arrays.cross(kernel, *theirs, BANDWIDTH), expected, arrays)
     found = arrays.cross_dot(kernel, *theirs, BANDWIDTH, arrays.asarray(V))
-    close(found, expected @ V, arrays)
+    assert_close(found, expected @ V, arrays)
     own = NUMPY.self_values(kernel, T, BANDWIDTH)
-    close(arrays.self_values(kernel, theirs[1], BANDWIDTH), own, arrays)
+    assert_close(arrays.self_values(kernel, theirs[1], BANDWIDTH), own, arrays)
 
 
 @every_kernel
 def test_distance_powers(kernel, arrays):
     T, _, _ = data()
     found = arrays.xp.tril(arrays.distance_powers(kernel, arrays.asarray(T)))
-    close(found, np.tril(NUMPY.distance_powers(kernel, T)), arrays)
+    assert_close(found, np.tril(NUMPY.distance_powers(kernel, T)), arrays)
     assert arrays.to_numpy(found)[5, 3] == 0
 
 
 @of_distances
-def test_a_kernel_matrix_that_is_not_held(kernel, arrays):
+def test_a_streamed_kernel_matrix(kernel, arrays):
     T, V, _ = data()
     order = np.random.default_rng(2).permutation(N)
     ours = NUMPY.streamed_gram(kernel, T, BANDWIDTH).take(order)
     theirs = arrays.streamed_gram(kernel, arrays.asarray(T), BANDWIDTH).take(order)
     W = arrays.asarray(V)
-    close(theirs.product(W), ours.product(V), arrays)
-    close(theirs.slope_product(W), ours.slope_product(V), arrays)
+    assert_close(theirs.product(W), ours.product(V), arrays)
+    assert_close(theirs.slope_product(W), ours.slope_product(V), arrays)
     pairs = zip(
         theirs.rows_product(slice(11, 99), W, 30),
         ours.rows_product(slice(11, 99), V, 30),
         strict=True,
     )
     for found, expected in pairs:
-        close(found, expected, arrays)
+        assert_close(found, expected, arrays)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_average_gradient_outer_products(kernel, dtype, some, held, arrays):
             gram, coef, omega, backend=backend, options=options
         )
 
-    close(average(arrays), average(NUMPY), NUMPY, TOLERANCE[dtype])
+    assert_close(average(arrays), average(NUMPY), NUMPY, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("solver", ["pcg", "eigenpro", "cholesky", "eigh"])
@@ -196,17 +197,17 @@ def test_solvers(solver, arrays):
     theirs = solve(
         theirs, arrays.asarray(V), arrays.asarray(ridge), arrays, solver=solver, seed=0
     )
-    close(theirs.coef, expected.coef, arrays, 1e-8)
+    assert_close(theirs.coef, expected.coef, arrays, 1e-8)
 
 
-def test_auto_factorises_few_rows(arrays):
+def test_the_solver_auto_factorises_few_rows(arrays):
     few = arrays.asarray(np.zeros((2000, 1)))
     assert choose_solver("auto", Laplace(), few, arrays) == (cholesky, False)
     assert choose_solver("pcg", Laplace(), few, arrays) == (conjugate_gradients, False)
     assert choose_solver("eigenpro", Laplace(), few, arrays) == (eigenpro, True)
 
 
-def test_no_factor_is_said_and_the_slopes_stay(arrays):
+def test_a_failed_factorisation_leaves_the_slopes(arrays):
     T, V, ridge = data()
     gram = arrays.gram(Laplace(), arrays.asarray(T), BANDWIDTH)
     before = arrays.to_numpy(gram.slope_product(arrays.asarray(V)))
@@ -217,7 +218,7 @@ def test_no_factor_is_said_and_the_slopes_stay(arrays):
     assert_array_equal(arrays.to_numpy(gram.slope_product(arrays.asarray(V))), before)
 
 
-def test_a_spent_gram_gives_its_memory(arrays):
+def test_the_memory_of_a_reusable_gram_is_taken(arrays):
     T = arrays.asarray(data()[0])
     reusable = arrays.gram(Gaussian(), T, BANDWIDTH)
     gram = arrays.gram(Laplace(), T, BANDWIDTH, reusable=reusable)

@@ -1,7 +1,7 @@
 """The backends: packed kernel matrices, tiles, memory and threads.
 
-All of `PackedGram` is compared with dense NumPy algebra on matrices from SciPy's
-distances, at sizes around the edges of its tiles.
+`PackedGram` is compared with dense NumPy algebra on matrices of SciPy's distances, at
+sizes around the edges of its tiles.
 """
 
 import functools
@@ -12,9 +12,9 @@ import time
 
 import numpy as np
 import pytest
+from _kernels import Cauchy
 from _oracles import dense_slopes, dense_values, gradients, kernel_matrix
 from numpy.testing import assert_allclose, assert_array_equal
-from test_kernels import Cauchy
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skrfm import RFMRegressor
@@ -40,14 +40,14 @@ def test_the_sizes_are_around_the_edges_of_tiles_and_panels():
 
 @pytest.fixture(params=[1, 3])
 def threads(request):
-    """Compute in this many threads, whatever the size."""
+    """Compute in this number of threads, whatever the size."""
     with threadpool_limits(request.param, user_api="blas"), own_threads(10**6):
         yield request.param
 
 
 @functools.cache
 class Problem:
-    """Rows, a ridge per row, and the dense matrices they give."""
+    """Rows, a ridge per row, and their dense matrices."""
 
     def __init__(self, kernel, n, dtype=np.float64):
         rng = np.random.default_rng(n)
@@ -98,7 +98,7 @@ def test_eigh_decomposes_the_matrix(n, backend):
 
 
 @pytest.mark.parametrize("kernel", [Laplace(), L1Laplace()], ids=repr)
-def test_both_backends_solve_alike(kernel, backend):
+def test_all_backends_solve_alike(kernel, backend):
     problem = Problem(kernel, 40)
     gram = problem.gram(backend)
     gram.factorize(backend.asarray(problem.ridge))
@@ -120,7 +120,7 @@ def test_float32_solves_stay_float32():
     assert_allclose(inverse, np.diag(np.linalg.inv(problem.matrix)), rtol=1e-4)
 
 
-def test_factorize_says_that_a_matrix_is_not_positive_definite(backend):
+def test_factorize_raises_if_a_matrix_is_not_positive_definite(backend):
     problem = Problem(Laplace(), 9)
     gram = problem.gram(backend)
     with pytest.raises(NotPositiveDefiniteError, match="order .* is not positive"):
@@ -161,7 +161,7 @@ def test_float32_slopes():
 
 
 def test_the_number_of_threads_changes_no_bit():
-    """The work is cut up by its size alone, so results can be repeated anywhere."""
+    """Blocks depend on the size of the problem alone, so results are reproducible."""
 
     def everything():
         problem = Problem(Laplace(), 900)
@@ -193,7 +193,7 @@ def test_refill_restores_the_kernel_matrix(n):
     assert_allclose(gram.solve(problem.B), np.linalg.solve(matrix, problem.B), 1e-9)
 
 
-def test_a_spent_gram_gives_its_memory_and_nothing_else():
+def test_a_reusable_gram_gives_its_memory_and_nothing_else():
     problem = Problem(Laplace(), 300)
     reusable = Problem(Gaussian(), 300).gram()
     buffer = reusable._packed
@@ -205,21 +205,21 @@ def test_a_spent_gram_gives_its_memory_and_nothing_else():
 
 
 @every_kernel
-def test_distances_may_be_given(kernel, backend):
+def test_given_distances_are_used_and_not_changed(kernel, backend):
     problem = Problem(kernel, 300)
     expected, T = problem.gram(backend), backend.asarray(problem.T)
     powers = backend.distance_powers(kernel, T)
     gram = backend.gram(kernel, T, BANDWIDTH, powers=powers)
     for again in (False, True):
         if again:
-            gram.refill()  # what was given is as it was
+            gram.refill()  # the given distances are unchanged
         B = backend.asarray(problem.B)
         for name in ("product", "slope_product"):
             both = [getattr(each, name)(B) for each in (gram, expected)]
             assert_array_equal(*map(backend.to_numpy, both))
 
 
-def test_a_spent_gram_of_another_size_is_not_reused():
+def test_a_gram_of_another_size_is_not_reused():
     problem = Problem(Laplace(), 40)
     gram = problem.gram(reusable=Problem(Laplace(), 41).gram())
     gram.factorize(problem.ridge)
@@ -233,7 +233,7 @@ def test_a_spent_gram_of_another_size_is_not_reused():
 @pytest.mark.parametrize("columns", [1, 5, _FEW_COLUMNS, _FEW_COLUMNS + 1])
 @pytest.mark.parametrize("n", [*SIZES, PRODUCT_COLUMNS + 2 * PRODUCT_ROWS + 7])
 def test_products(n, columns, threads):
-    """With the matrix below the diagonal and with its slopes, which are above."""
+    """With the matrix below the diagonal and with its slopes above it."""
     problem = Problem(Laplace(), n)
     W = dense_slopes(problem.kernel, problem.T, BANDWIDTH)
     V = np.random.default_rng(2).normal(size=(n, columns))
@@ -273,7 +273,7 @@ def test_slope_rows_product(n, backend, threads):
 
 
 @pytest.mark.parametrize("n", [2, 257])
-def test_slopes_outlive_the_factorisation(n):
+def test_the_factorisation_leaves_the_slopes(n):
     problem = Problem(Laplace(), n)
     W = dense_slopes(problem.kernel, problem.T, BANDWIDTH)
     gram = problem.gram()
@@ -334,7 +334,7 @@ def test_cross_and_cross_dot(kernel, m, n, threads):
     assert_allclose(got, expected @ problem.B, rtol=1e-9, atol=1e-11)
 
 
-def test_both_backends_have_the_same_cross_products(backend):
+def test_all_backends_have_the_same_cross_products(backend):
     problem = Problem(LpqLaplace(p=1.4, q=0.9), 12)
     T, Z = backend.asarray(problem.T[:5]), backend.asarray(problem.T)
     A = backend.asarray(problem.B)
@@ -364,11 +364,11 @@ def test_get_backend_by_namespace():
 # -- memory -------------------------------------------------------------------------
 
 
-def test_memory_is_known_on_this_machine():
+def test_available_memory_of_this_machine():
     assert _memory.available_memory() > 1e6
 
 
-def test_memory_without_proc_is_the_physical_one(monkeypatch):
+def test_without_proc_the_bound_is_the_physical_memory(monkeypatch):
     def unreadable(path):
         raise OSError(path)
 
@@ -388,13 +388,13 @@ def test_memory_of_a_control_group(monkeypatch):
 @pytest.mark.parametrize(
     ("system", "group", "available"), [(5, 3, 3), (3, 5, 3), (5, None, 5), (None, 5, 5)]
 )
-def test_the_tighter_bound_counts(system, group, available, monkeypatch):
+def test_the_smaller_bound_counts(system, group, available, monkeypatch):
     monkeypatch.setattr(_memory, "_system_memory", lambda: system)
     monkeypatch.setattr(_memory, "_cgroup_memory", lambda: group)
     assert _memory.available_memory() == available
 
 
-def test_a_matrix_that_does_not_fit_is_an_error_that_says_what_to_do(monkeypatch):
+def test_the_error_for_a_matrix_that_does_not_fit_names_alternatives(monkeypatch):
     monkeypatch.setattr(_memory, "available_memory", lambda: 8e9)
     with pytest.raises(
         MemoryError,
@@ -412,7 +412,7 @@ def test_unknown_memory_is_no_error(monkeypatch):
     _memory.require_memory(10**9, 8)
 
 
-def test_a_fit_asks_for_its_memory_before_it_takes_it(monkeypatch, table):
+def test_a_fit_checks_the_memory_before_it_allocates(monkeypatch, table):
     X, y = table
     monkeypatch.setattr(_memory, "available_memory", lambda: 1000)
     monkeypatch.setattr("skrfm._backend._packed.UNCHECKED_BYTES", 0)
@@ -432,7 +432,7 @@ def blas_threads():
 
 
 def threads_used(items=4):
-    """How many threads `for_each` takes, and what BLAS may use in them."""
+    """Return the number of threads of `for_each`, and those of BLAS in them."""
 
     def seen(_):
         time.sleep(0.02)  # long enough that one thread cannot take all the items
@@ -450,14 +450,14 @@ def test_for_each_keeps_the_order(limit):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_for_each_uses_the_threads_that_blas_may_and_holds_blas_to_one(limit):
+def test_for_each_uses_the_threads_of_blas_and_limits_blas_to_one(limit):
     with threadpool_limits(limit, user_api="blas"):
         with own_threads(MANY_ROWS):
             assert threads_used() == (limit, {1})
         assert blas_threads() == {limit}
 
 
-def test_few_rows_and_unprepared_calls_use_one_thread():
+def test_few_rows_and_calls_outside_own_threads_use_one_thread():
     with threadpool_limits(2, user_api="blas"):
         with own_threads(100):
             assert threads_used() == (1, {1})
@@ -497,7 +497,7 @@ def test_any_error_of_any_item_is_raised(failing, limit):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_process_does_not_wait_for_threads_that_stayed_behind():
+def test_a_forked_memory_does_not_wait_for_threads_of_its_parent():
     with threadpool_limits(2, user_api="blas"), own_threads(MANY_ROWS):
         for_each(str, range(4))
         context = multiprocessing.get_context("fork")
@@ -509,8 +509,8 @@ def test_a_forked_process_does_not_wait_for_threads_that_stayed_behind():
 
 
 @pytest.mark.parametrize("rows", [100, MANY_ROWS])
-def test_two_fits_at_once_leave_the_threads_of_blas_as_they_were(rows):
-    """The second to start ends last: it must not restore what the first had set."""
+def test_simultaneous_fits_restore_the_threads_of_blas(rows):
+    """The second to start ends last, and must not restore the limit of the first."""
     with threadpool_limits(2, user_api="blas"):
         second = own_threads(rows)
         with own_threads(rows):
@@ -520,7 +520,7 @@ def test_two_fits_at_once_leave_the_threads_of_blas_as_they_were(rows):
         assert blas_threads() == {2}
 
 
-def test_a_fit_leaves_the_threads_of_blas_as_they_were(table):
+def test_a_fit_restores_the_threads_of_blas(table):
     X, y = table
     with threadpool_limits(2, user_api="blas"):
         RFMRegressor(kernel="laplace", cv=2, max_iter=1, n_jobs=2).fit(X, y).predict(X)

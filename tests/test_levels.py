@@ -1,4 +1,4 @@
-"""Categories by lookup: the same as columns of zeros and ones."""
+"""Lookups of categories give the results of their columns of zeros and weights."""
 
 import numpy as np
 import pytest
@@ -16,38 +16,38 @@ KERNELS = [
     LpqLaplace(p=1.3, q=0.9),
     LpqLaplace(p=2.0, q=1.0),
 ]
-WIDTHS = (5, 2, 40)
-LEVELS = sum(WIDTHS)
+SIZES = (5, 2, 40)
+N_LEVELS = sum(SIZES)
 BANDWIDTH = 2.3
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 
 
 def make_rows(rng, n, d=3, dtype=np.float64):
-    """Rows of numbers and of levels with weights, some of them of no level."""
+    """Return rows of numbers and of weighted levels, some of them without a level."""
     blocks = [rng.normal(size=(n, d))]
-    for width in WIDTHS:
-        code = rng.integers(-1, width, size=n)
-        blocks.append((code[:, None] == np.arange(width)).astype(float))
-    weights = np.r_[np.ones(d), np.random.default_rng(5).uniform(0.2, 2, LEVELS)]
-    weights[d + 1] = 0  # a level that the metric has given up
+    for size in SIZES:
+        code = rng.integers(-1, size, size=n)
+        blocks.append((code[:, None] == np.arange(size)).astype(float))
+    weights = np.r_[np.ones(d), np.random.default_rng(5).uniform(0.2, 2, N_LEVELS)]
+    weights[d + 1] = 0  # a level that the metric ignores
     return (np.hstack(blocks) * weights).astype(dtype)
 
 
 @every_kernel
 @pytest.mark.parametrize("d", [0, 3])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_kernel_values_are_those_of_columns(kernel, d, dtype, rng):
+def test_kernel_values_equal_those_of_columns(kernel, d, dtype, rng):
     backend = NumpyBackend()
     T, Z = make_rows(rng, 40, d, dtype), make_rows(rng, 600, d, dtype)
     dense = backend.cross(kernel, T, Z, BANDWIDTH)
-    looked_up = backend.cross(kernel, T, Z, BANDWIDTH, category_sizes=WIDTHS)
+    looked_up = backend.cross(kernel, T, Z, BANDWIDTH, category_sizes=SIZES)
     assert looked_up.dtype == dtype
     assert_allclose(looked_up, dense, atol=2e-6 if dtype == np.float32 else 1e-13)
     A = rng.normal(size=(600, 2)).astype(dtype)
-    product = backend.cross_dot(kernel, T, Z, BANDWIDTH, A, category_sizes=WIDTHS)
+    product = backend.cross_dot(kernel, T, Z, BANDWIDTH, A, category_sizes=SIZES)
     assert_allclose(product, looked_up @ A, rtol=1e-4, atol=1e-4)
-    powers = backend.distance_powers(kernel, Z, category_sizes=WIDTHS)
+    powers = backend.distance_powers(kernel, Z, category_sizes=SIZES)
     expected = backend.distance_powers(kernel, Z)
     assert_allclose(np.tril(powers), np.tril(expected), rtol=1e-5, atol=1e-5)
 
@@ -56,20 +56,20 @@ def test_kernel_values_are_those_of_columns(kernel, d, dtype, rng):
 @pytest.mark.parametrize("d", [0, 3])
 @pytest.mark.parametrize("some", [False, True])
 @pytest.mark.parametrize("centered", [False, True])
-def test_agop_is_that_of_columns(kernel, d, some, centered, rng):
+def test_agop_equals_that_of_columns(kernel, d, some, centered, rng):
     backend, n = NumpyBackend(), 300
     T = make_rows(rng, n, d)
     coef, weight = rng.normal(size=(n, 3)), rng.uniform(0.5, 2, size=n)
     rows = np.sort(rng.choice(n, 50, replace=False)) if some else None
     diagonal = kernel.coordinatewise
     found = []
-    for category_sizes in ((), WIDTHS):
+    for category_sizes in ((), SIZES):
         gram = backend.gram(kernel, T, BANDWIDTH, category_sizes=category_sizes)
         options = AgopOptions(
             diagonal=diagonal,
             centered=centered,
             rows=rows,
-            n_unmixed=0 if diagonal else LEVELS,
+            n_unmixed=0 if diagonal else N_LEVELS,
         )
         found.append(
             average_gradient_outer_product(
