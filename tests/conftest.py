@@ -3,6 +3,17 @@
 import numpy as np
 import pytest
 from _backends import BACKENDS, backends
+from threadpoolctl import threadpool_limits
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread():
+    """Limit BLAS to one thread: problems are small, and threads that wait spin.
+
+    Tests of several threads set a limit of their own.
+    """
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.fixture(params=backends())

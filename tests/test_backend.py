@@ -497,7 +497,7 @@ def test_any_error_of_any_item_is_raised(failing, limit):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_memory_does_not_wait_for_threads_of_its_parent():
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent():
     with threadpool_limits(2, user_api="blas"), own_threads(MANY_ROWS):
         for_each(str, range(4))
         context = multiprocessing.get_context("fork")
