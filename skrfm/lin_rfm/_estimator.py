@@ -97,7 +97,7 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X has names.
+        Names of the features, if X has names that are all strings.
 
     References
     ----------

@@ -117,7 +117,7 @@ class TransferKernel(
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X has names.
+        Names of the features, if X has names that are all strings.
 
     References
     ----------

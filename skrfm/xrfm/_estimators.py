@@ -50,7 +50,7 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         The direction of a node is found from a random subsample of at most so many of
         its rows.
     n_trees : int, default=1
-        Number of trees, grown with different random subsamples, whose predictions are
+        Number of trees, grown with different random subsamples, whose outputs are
         averaged.
     device : {"cpu", "cuda", None}, default=None
         Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
@@ -75,11 +75,11 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     feature_importances_ : ndarray of shape (n_features,)
         Those of the leaves, averaged over their rows.
     is_categorical_ : ndarray of bool of shape (n_features,) or None
-        Which features are categories; None if there are none.
+        Which features are categories; None without categories.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X has names.
+        Names of the features, if X has names that are all strings.
 
     See Also
     --------
@@ -186,7 +186,7 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         The direction of a node is found from a random subsample of at most so many of
         its rows.
     n_trees : int, default=1
-        Number of trees, grown with different random subsamples, whose probabilities are
+        Number of trees, grown with different random subsamples, whose outputs are
         averaged.
     device : {"cpu", "cuda", None}, default=None
         Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
@@ -213,11 +213,11 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     feature_importances_ : ndarray of shape (n_features,)
         Those of the leaves, averaged over their rows.
     is_categorical_ : ndarray of bool of shape (n_features,) or None
-        Which features are categories; None if there are none.
+        Which features are categories; None without categories.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X has names.
+        Names of the features, if X has names that are all strings.
 
     See Also
     --------

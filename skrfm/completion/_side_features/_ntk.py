@@ -134,9 +134,9 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     converged_ : bool
         Whether they reached `tol`.
     n_features_in_ : int
-        Number of columns.
+        Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the columns, if `fit` was called with a data frame that has names.
+        Names of the features, if X has names that are all strings.
 
     Notes
     -----
