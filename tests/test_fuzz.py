@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import (
-    LinRFMRegressor,
     RFMClassifier,
     RFMClassifierCV,
     RFMRegressor,
@@ -156,8 +155,6 @@ def problems(draw):
     elif kind == "tree":
         tree = XRFMClassifier if classifies else XRFMRegressor
         model = tree(alone, max_leaf_size=20, random_state=0)
-    elif kind == "linear" and not classifies:
-        model = LinRFMRegressor(random_state=0, max_iter=200)
     else:
         model = alone
     return model, X, y, weight
