@@ -10,6 +10,7 @@ from ._compat import (
     check_same_namespace,
     check_sample_weight,
     check_X_y,
+    clone,
     clone_parametrized,
     cupy_namespace,
     get_namespace_and_device,
@@ -17,6 +18,7 @@ from ._compat import (
     is_missing,
     move_to,
     output_container,
+    safe_indexing,
     validate_data,
 )
 from ._fitting import Progress, restored_on_error
@@ -35,6 +37,7 @@ __all__ = [
     "check_categorical_features",
     "check_same_namespace",
     "check_sample_weight",
+    "clone",
     "clone_parametrized",
     "cupy_namespace",
     "get_namespace_and_device",
@@ -42,6 +45,7 @@ __all__ = [
     "is_missing",
     "move_to",
     "output_container",
+    "safe_indexing",
     "restored_on_error",
     "set_public_module",
     "warn",
