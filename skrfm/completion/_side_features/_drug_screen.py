@@ -260,7 +260,8 @@ def within_cell_splits(
     [0 2 3] [1 4]
     [1 2 3 4] [0]
     """
-    names = list(cells)  # before the conversion to an array turns NaN into a string
+    # not by np.asarray, which turns NaN between strings into "nan"
+    names = cells.tolist() if hasattr(cells, "tolist") else list(cells)
     _require_names(names, "cells has a pair without the name of its cell")
     return _splits(_codes(names), n_splits, check_random_state(random_state))
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from ..._backend import Table
 from ..._sklearn import check_feature_names, feature_names_of, warn
-from ._labels import labels_of
+from ._labels import Labels, labels_of
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class FeatureNames:
         The argument that the features were passed as.
     names : ndarray of shape (n_features,) or None
         The names; None for an array, and for a data frame whose names are not strings.
-    labels : list or None
-        Labels of the columns that are not strings.
+    labels : Labels or None
+        Labels of the columns, None where they have names or no labels.
     """
 
     argument: str
     names: Table | None = None
-    labels: list | None = None
+    labels: Labels | None = None
 
     @classmethod
     def read(cls, features: Table, argument: str) -> "FeatureNames":
@@ -34,7 +34,7 @@ class FeatureNames:
         except TypeError as error:
             raise TypeError(f"{argument}: {error}") from None
         labels = None if names is not None else labels_of(features, axis=1)
-        return cls(argument, names, None if labels is None else labels.values)
+        return cls(argument, names, labels)
 
     def check(self, features: Table, estimator: str) -> None:
         """Check that features have the same names in the same order.
@@ -74,7 +74,8 @@ class FeatureNames:
             )
 
     def _is_reordered(self, new):
-        if self.labels is None or new.labels is None or self.labels == new.labels:
+        """Return whether the same labels come in another order."""
+        if self.labels is None or new.labels is None or self.labels.equals(new.labels):
             return False
-        same_count = len(self.labels) == len(new.labels)
-        return same_count and set(self.labels) == set(new.labels)
+        fitted, given = self.labels.values, new.labels.values
+        return len(fitted) == len(given) and set(fitted) == set(given)

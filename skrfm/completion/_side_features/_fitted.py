@@ -131,3 +131,19 @@ def fit_completion(
         row_feature_names=sides.row_feature_names,
         first_completer=first,
     )
+
+
+def predicts_from_features(completer: Any) -> bool:
+    """Return True if there is a method `predict`, else raise AttributeError."""
+    if completer.first_completer is not None:
+        raise AttributeError(
+            "predict is not available with a first_completer, which needs the entries "
+            "of the rows: complete rows with transform."
+        )
+    fitted = getattr(completer, "_fitted", None)
+    if fitted is None or fitted.n_features == 0:
+        raise AttributeError(
+            "predict needs features of the rows: fit with row_features, or complete "
+            "rows with transform."
+        )
+    return True

@@ -41,10 +41,10 @@ class Labels:
 
     def equals(self, other: "Labels") -> bool:
         """Return whether both have the same labels in the same order."""
-        return len(self.values) == len(other.values) and all(
-            left == right or (has_missing(left) and repr(left) == repr(right))
-            for left, right in zip(self.values, other.values, strict=True)
+        left, right = (
+            [_comparable(label) for label in side.values] for side in (self, other)
         )
+        return left == right
 
     def select(self, positions: IntArray) -> "Labels":
         """Return some of the labels."""
@@ -168,6 +168,11 @@ def named(labels: Sequence[Any]) -> str:
     """Return a few labels for a message."""
     more = ", …" if len(labels) > _NAMED else ""
     return ", ".join(repr(label) for label in islice(labels, _NAMED)) + more
+
+
+def _comparable(label):
+    """Return a label; a missing one is replaced, since NaN is not equal to itself."""
+    return (None, repr(label)) if has_missing(label) else label
 
 
 def has_missing(label: Any) -> bool:
