@@ -652,9 +652,9 @@ def test_names_of_features_on_one_side_are_warned_of(named_features):
         assert [warning.filename for warning in caught] == [__file__]
 
 
-def test_columns_with_integer_labels_cannot_be_reordered():
+def test_columns_whose_labels_are_no_names_cannot_be_reordered():
     features, _, X = problem()
-    for labels in ([0, 1, 2], [30, 10, 20], [(0, 1), (0, 2), (1, 1)]):
+    for labels in ([0, 1, 2], [30, np.nan, 20], [(0, 1), (0, 2), (1, 1)]):
         frame = pd.DataFrame(features, columns=labels)
         completer = NTKMatrixCompleter(alpha=0.3).fit(X, row_features=frame)
         expected = completer.predict(frame)
@@ -663,6 +663,25 @@ def test_columns_with_integer_labels_cannot_be_reordered():
         for call in predictions(completer, X, frame.iloc[:, ::-1]):
             with pytest.raises(ValueError, match="row_features: The feature names sh"):
                 call()
+
+
+@pytest.mark.parametrize("names", [list("aab"), [0, 0, 1], [1.5, 1.5, 0]])
+def test_columns_of_the_same_name_are_an_error(names):
+    features, _, X = problem()
+    completer = NTKMatrixCompleter(alpha=0.3).fit(X, row_features=features)
+    frame = pd.DataFrame(features, columns=names)
+    message = f"row_features has more than one column {names[0]!r}"
+    for call in predictions(completer, X, frame):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(ValueError, match=message):
+        completer.fit(X, row_features=frame)
+    for name, axis in (("col_features", 0), ("col_kernel", 0), ("row_kernel", 1)):
+        n = X.shape[1 - axis]
+        labels = [*range(20, 20 + n - 1), 20]
+        table = pd.DataFrame(np.eye(n), index=labels, columns=labels)
+        with pytest.raises(ValueError, match=f"{name} has more than one column 20"):
+            completer.fit(X, **{name: table})
 
 
 def test_names_of_features_are_strings_or_not():
@@ -763,6 +782,8 @@ def test_bad_parameters_are_errors():
     completer = NTKMatrixCompleter().fit(X, row_features=features)
     with pytest.raises(ValueError, match="row_features has 2 columns, but had 3"):
         completer.predict(features[:, :2])
+    with pytest.raises(ValueError, match="row_features must be an array, got 'ident"):
+        completer.transform(X, row_features="identity")
     completer.fit(X[:-2])
     with pytest.raises(ValueError, match="none were passed to fit"):
         completer.transform(X, row_features=features)

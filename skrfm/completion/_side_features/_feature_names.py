@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from ..._backend import Table
 from ..._sklearn import check_feature_names, feature_names_of, warn
-from ._labels import Labels, labels_of
+from ._labels import Labels, labels_of, require_distinct_columns
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,20 @@ class FeatureNames:
     @classmethod
     def read(cls, features: Table, argument: str) -> "FeatureNames":
         """Return the names of the columns of features."""
+        require_distinct_columns(features, argument)
         try:
             names = feature_names_of(features)
         except TypeError as error:
             raise TypeError(f"{argument}: {error}") from None
-        labels = None if names is not None else labels_of(features, axis=1)
+        labels = labels_of(features, axis=1) if names is None else None
         return cls(argument, names, labels)
 
     def check(self, features: Table, estimator: str) -> None:
         """Check that features have the same names in the same order.
 
         As in scikit-learn, there is a warning if only one of both has names. Labels
-        that are not strings are not compared, except that they must not be reordered.
+        that are not strings must not be reordered; other differences between them are
+        ignored.
 
         Parameters
         ----------
@@ -77,5 +79,5 @@ class FeatureNames:
         """Return whether the same labels come in another order."""
         if self.labels is None or new.labels is None or self.labels.equals(new.labels):
             return False
-        fitted, given = self.labels.values, new.labels.values
+        fitted, given = self.labels.comparable, new.labels.comparable
         return len(fitted) == len(given) and set(fitted) == set(given)

@@ -87,6 +87,11 @@ class FittedCompletion:
                 "row_features is given, but none were passed to fit: fit with "
                 "row_features, or leave it out."
             )
+        if isinstance(row_features, str):
+            raise ValueError(
+                f"row_features must be an array, got {row_features!r}: pass the "
+                f"{self.n_features} features of each row."
+            )
         self.row_feature_names.check(row_features, "NTKMatrixCompleter")
         features = order_features(
             row_features, "row_features", labels=labels, of="rows of X"

@@ -39,12 +39,17 @@ class Labels:
         repeated = repeated_in(self.values)
         return f"repeated labels ({named(repeated)})" if repeated else ""
 
+    @property
+    def comparable(self) -> list[Hashable]:
+        """The labels, missing ones replaced by what is equal to itself."""
+        return [
+            (None, repr(label)) if has_missing(label) else label
+            for label in self.values
+        ]
+
     def equals(self, other: "Labels") -> bool:
         """Return whether both have the same labels in the same order."""
-        left, right = (
-            [_comparable(label) for label in side.values] for side in (self, other)
-        )
-        return left == right
+        return self.comparable == other.comparable
 
     def select(self, positions: IntArray) -> "Labels":
         """Return some of the labels."""
@@ -164,15 +169,21 @@ def repeated_in(labels: Sequence[Hashable]) -> list[Hashable]:
     return list(dict.fromkeys(repeated))
 
 
+def require_distinct_columns(table: Table, name: str) -> None:
+    """Raise ValueError if columns of a data frame have the same name."""
+    columns = labels_of(table, axis=1)
+    repeated = [] if columns is None else repeated_in(columns.values)
+    if repeated:
+        raise ValueError(
+            f"{name} has more than one column {named(repeated)}: give each a name of "
+            f"its own, or pass {name}.to_numpy()."
+        )
+
+
 def named(labels: Sequence[Any]) -> str:
     """Return a few labels for a message."""
     more = ", …" if len(labels) > _NAMED else ""
     return ", ".join(repr(label) for label in islice(labels, _NAMED)) + more
-
-
-def _comparable(label):
-    """Return a label; a missing one is replaced, since NaN is not equal to itself."""
-    return (None, repr(label)) if has_missing(label) else label
 
 
 def has_missing(label: Any) -> bool:

@@ -14,7 +14,7 @@ from ...kernels import NTK
 from .._entries import ObservedEntries
 from .._input import warn_of_empty
 from ._feature_names import FeatureNames
-from ._labels import Labels, labels_of
+from ._labels import Labels, labels_of, require_distinct_columns
 from ._rows import FittedRows, order_features, order_kernel
 from ._side_kernels import EntrySide, FeatureSide, GivenSide, Side, self_kernel
 
@@ -326,6 +326,7 @@ def check_new_features(
 
 def _check_features(features, name, *, count):
     """Return features (count, d) as an array."""
+    require_distinct_columns(features, name)
     checked = check_array(features, dtype=np.float64, input_name=name, copy=True)
     _check_length(checked, name, count)
     return checked
@@ -333,6 +334,7 @@ def _check_features(features, name, *, count):
 
 def _check_kernel(K, name, *, count):
     """Return a kernel (count, count) that is symmetric and positive semidefinite."""
+    require_distinct_columns(K, name)
     checked = check_array(K, dtype=np.float64, input_name=name, copy=True)
     _check_length(checked, name, count)
     if checked.shape[0] != checked.shape[1]:
