@@ -129,7 +129,7 @@ def screen_priors(
 
 def _pair_names(signatures):
     """Return the names of the cell and of the drug of each pair."""
-    index = getattr(signatures, "index", None)
+    index: Any = getattr(signatures, "index", None)
     if getattr(index, "nlevels", 1) != 2:
         raise ValueError(
             "signatures must be a data frame with an index of two levels, cell and "
@@ -261,7 +261,8 @@ def within_cell_splits(
     [1 2 3 4] [0]
     """
     # not by np.asarray, which turns NaN between strings into "nan"
-    names = cells.tolist() if hasattr(cells, "tolist") else list(cells)
+    given: Any = cells
+    names = given.tolist() if hasattr(given, "tolist") else list(given)
     _require_names(names, "cells has a pair without the name of its cell")
     return _splits(_codes(names), n_splits, check_random_state(random_state))
 

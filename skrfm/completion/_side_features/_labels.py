@@ -104,7 +104,7 @@ def positions_by_label(
     """
     require_usable(wanted, labels, name=name, of=of, axis=axis)
     positions, unknown = match(wanted, labels)
-    if unknown:
+    if labels is not None and unknown:
         raise ValueError(
             f"{name} has no {axis} {named(unknown)}, but the {of} have"
             f"{_types(unknown, labels.values)}: rename the {axis}s of {name} so that "

@@ -129,7 +129,7 @@ def order_kernel(K: Table, name: str, *, labels: Labels | None, of: str) -> Tabl
         labels_of(K), columns, square=K.shape[0] == K.shape[1]
     )
     positions = positions_by_label(labels, rows, name=name, of=of)
-    if positions is not None:
+    if positions is not None and rows is not None:
         K, rows = _take(K, positions), rows.select(positions)
     if rows is None or rows.equals(columns):
         return K

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.utils.validation import check_array
 
 from ..._backend import FloatArray, Table, Vector
-from ..._sklearn import warn
+from ..._sklearn import check_array, warn
 from ..._tables import to_host
 from ...exceptions import NumericalWarning
 from ...kernels import NTK
