@@ -558,6 +558,25 @@ def test_rows_of_the_fit_need_labels_of_their_own():
         completer.transform(X.set_axis(range(5, 19)))
 
 
+def test_the_other_half_of_a_split_is_not_in_the_fit():
+    X, features = labelled(None, None)
+    halves = np.arange(7), np.arange(7, 14)
+    for train, test in (halves, halves[::-1]):
+        fit_X, new_X = X.iloc[train], X.iloc[test]
+        completer = NTKMatrixCompleter(alpha=0.3)
+        completer.fit(fit_X, row_features=features.iloc[train])
+        for method in completer.transform, completer.score:
+            with pytest.raises(ValueError, match="X has rows that were not in fit"):
+                method(new_X)
+        expected = completer.transform(fit_X)
+        assert_array_equal(completer.transform(fit_X.to_numpy()), expected)
+        renamed = fit_X.set_axis(NAMES[:7])
+        completer.fit(renamed, row_features=features.iloc[train].to_numpy())
+        assert_array_equal(
+            completer.transform(pd.DataFrame(fit_X.to_numpy())), expected
+        )
+
+
 def test_a_kernel_with_labels_on_one_axis_is_matched_by_them():
     features, X = frames()
     K = kernel_between(features.to_numpy(), features.to_numpy(), same=True)

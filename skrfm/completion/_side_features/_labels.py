@@ -40,6 +40,11 @@ class Labels:
         return f"repeated labels ({named(repeated)})" if repeated else ""
 
     @property
+    def are_integers(self) -> bool:
+        """Whether all labels are integers."""
+        return all(isinstance(label, int) for label in self.values)
+
+    @property
     def comparable(self) -> list[Hashable]:
         """The labels, missing ones replaced by what is equal to itself."""
         return [

@@ -74,6 +74,8 @@ class FittedRows:
                 return np.arange(n_rows)
             require_usable(self.labels, labels, name="X", of="rows in fit")
         positions, unknown = match(labels, self.labels)
+        if self._is_other_part(labels):
+            unknown = labels.values
         if unknown:
             raise ValueError(
                 f"X has rows that were not in fit ({named(unknown)}): pass "
@@ -88,6 +90,17 @@ class FittedRows:
                 "index unless it is the default one."
             )
         return np.arange(n_rows)
+
+    def _is_other_part(self, labels):
+        """Return whether integer labels are all different, as after a split of rows.
+
+        The first rows of a data frame have the default index after a split, and are not
+        the rows in `fit`, even if they are as many.
+        """
+        if labels is None or self.labels is None:
+            return False
+        integers = labels.are_integers and self.labels.are_integers
+        return integers and set(labels.values).isdisjoint(self.labels.values)
 
 
 def order_features(
