@@ -26,7 +26,9 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import (
     _check_categorical_features as check_categorical_features,
 )
+from sklearn.utils.validation import _check_feature_names as check_feature_names
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _get_feature_names as feature_names_of
 
 check_array: Any = validation.check_array
 clone: Any = base.clone
@@ -43,11 +45,13 @@ __all__ = [
     "RealNotInt",
     "StrOptions",
     "check_categorical_features",
+    "check_feature_names",
     "check_same_namespace",
     "check_sample_weight",
     "clone",
     "clone_parametrized",
     "cupy_namespace",
+    "feature_names_of",
     "get_namespace_and_device",
     "is_gpu_array",
     "is_missing",
