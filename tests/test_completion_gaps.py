@@ -354,7 +354,7 @@ def test_observed_indices_and_positions(index, size, expected):
 
 def test_triplets_of_a_matrix_without_gaps_are_mapped_back():
     rows, cols = np.array([9, 0, 9, 4]), np.array([2, 7, 5, 2])
-    triplets = Triplets(rows, cols, np.arange(4.0), (12, 8))
+    triplets = Triplets(rows, cols, np.arange(4.0), shape=(12, 8))
     matrix = triplets.without_gaps()
     assert matrix.entries.shape == (3, 3) and matrix.shape == (12, 8)
     back = matrix.triplets(np.ones(4, dtype=bool))

@@ -59,9 +59,9 @@ def triplets_of(estimator: Any, X: Table, *, reset: bool) -> Triplets:
                 "X is sparse and stores NaN. The stored entries of a sparse X are the "
                 "observed ones: leave out missing entries."
             )
-        return Triplets(stored.row, stored.col, stored.data, X.shape)
+        return Triplets(stored.row, stored.col, stored.data, shape=X.shape)
     rows, cols = np.nonzero(observed_mask(X, estimator.missing_values))
-    return Triplets(rows, cols, X[rows, cols], X.shape)
+    return Triplets(rows, cols, X[rows, cols], shape=X.shape)
 
 
 def is_nan(value: float) -> bool:
@@ -92,12 +92,13 @@ def check_triplets(
             f"{len(rows)}, {len(cols)} and {len(values)}."
         )
     if sample_weight is None:
-        return Triplets(rows, cols, values, shape)
+        return Triplets(rows, cols, values, shape=shape)
     weight = check_sample_weight(
         sample_weight, values, dtype=np.float64, ensure_non_negative=True
     )
     kept = weight > 0
-    return Triplets(rows[kept], cols[kept], values[kept], shape, weight[kept])
+    rows, cols, values, weight = rows[kept], cols[kept], values[kept], weight[kept]
+    return Triplets(rows, cols, values, shape=shape, weight=weight)
 
 
 def check_shape(shape: tuple[int, int]) -> tuple[int, int]:

@@ -4,7 +4,7 @@ Solvers get a matrix without empty rows and columns, so that these have no effec
 fit, nor on its time and memory, however far apart the indices of the others are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class ObservedIndices:
         """Return the indices in the matrix of positions among the observed ones."""
         return positions if self.indices is None else self.indices[positions]
 
-    def expand(self, compact: Array, fill: float) -> Array:
+    def expand(self, compact: Array, fill: float | np.floating) -> Array:
         """Return rows for all indices, with `fill` where nothing is observed."""
         if self.indices is None:
             return compact
@@ -99,8 +99,8 @@ class Triplets:
     rows: IntArray
     cols: IntArray
     values: FloatArray
-    shape: tuple[int, int]
-    weight: FloatArray | None = None
+    shape: tuple[int, int] = field(kw_only=True)
+    weight: FloatArray | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -122,16 +122,19 @@ class Triplets:
         if known.all():
             return self._in_columns(columns, positions)
         self.without_gaps()  # raises an error if entries of other columns are repeated
-        weight = None if self.weight is None else self.weight[known]
-        rest = Triplets(
-            self.rows[known], self.cols[known], self.values[known], self.shape, weight
+        chosen = Triplets(
+            self.rows[known],
+            self.cols[known],
+            self.values[known],
+            shape=self.shape,
+            weight=None if self.weight is None else self.weight[known],
         )
-        return rest._in_columns(columns, positions[known])
+        return chosen._in_columns(columns, positions[known])
 
     def _in_columns(
         self, columns: ObservedIndices, positions: IntArray
     ) -> "ObservedMatrix":
-        """Return the matrix, the position of each entry in the columns given."""
+        """Return the matrix, given the position of each entry among the columns."""
         rows, row_positions = ObservedIndices.of(self.rows, self.shape[0])
         entries = ObservedEntries(
             row_positions,
@@ -171,6 +174,6 @@ class ObservedMatrix:
             self.rows.original(entries.rows[mask]),
             self.columns.original(entries.cols[mask]),
             entries.values[mask],
-            self.shape,
-            entries.weight[mask],
+            shape=self.shape,
+            weight=entries.weight[mask],
         )

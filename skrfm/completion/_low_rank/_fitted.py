@@ -6,6 +6,7 @@ weighted mean of all entries.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,7 +26,7 @@ _ENTRIES_PER_ROW = 50
 _BLOCK = 100_000
 
 
-def threads_for(n_entries: int):
+def threads_for(n_entries: int) -> AbstractContextManager:
     """Return the context of the threads that so many entries are worth."""
     return own_threads(n_entries // _ENTRIES_PER_ROW)
 
