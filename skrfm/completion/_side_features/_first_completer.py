@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.model_selection import KFold
 
 from ..._backend import Array, BoolArray, FloatArray, IntArray
+from ..._sklearn import clone
 from .._entries import ObservedEntries
 
 # each fold costs a fit of the first completer

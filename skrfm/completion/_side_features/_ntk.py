@@ -309,8 +309,9 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _options(self) -> SolveOptions:
         """Return the parameters of the solver, with sorted ridges."""
+        alpha: Any = self.alpha
         return SolveOptions(
-            alpha=self.alpha,
+            alpha=alpha,
             alphas=check_alphas(self.alphas),
             tol=self.tol,
             max_iter=self.max_iter,

@@ -74,7 +74,7 @@ class FittedRows:
                 return np.arange(n_rows)
             require_usable(self.labels, labels, name="X", of="rows in fit")
         positions, unknown = match(labels, self.labels)
-        if self._is_other_part(labels):
+        if labels is not None and self._is_other_part(labels):
             unknown = labels.values
         if unknown:
             raise ValueError(
