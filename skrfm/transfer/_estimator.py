@@ -86,7 +86,8 @@ class TransferKernel(
     cv : int, splitter or iterable, default=5
         Number of shuffled folds, stratified if each class has enough rows; with few
         rows each is left out by itself. Or a splitter, or pairs of train and test row
-        numbers.
+        numbers; for groups of rows these pairs,
+        ``cv=list(GroupKFold().split(X, y, groups))``.
     feature_scale : {"balance", None}, default="balance"
         Whether the scores are scaled to the total variance of the features.
     response : {"auto", "decision_function", "predict_proba", "predict_log_proba", \
