@@ -1,6 +1,7 @@
 """TransferKernel in the estimator checks of scikit-learn."""
 
 import numpy as np
+import pytest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -22,6 +23,7 @@ class MeanOfColumns(Ridge):
         return True
 
 
+@pytest.mark.filterwarnings("ignore:There is no source")
 @parametrize_with_checks(
     [
         TransferKernel(),

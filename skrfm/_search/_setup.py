@@ -95,7 +95,9 @@ def _is_diagonal(kernel, metric_type):
     return metric_type == "diag" or (metric_type == "auto" and kernel.coordinatewise)
 
 
-def make_judging(params, *, n_candidates, strata, keep, seed, few, needs_outputs):
+def make_judging(
+    params, *, n_candidates, strata, keep, seed, groups, few, needs_outputs
+):
     """Return the Judging of candidates and rounds, or None where nothing is open.
 
     Parameters
@@ -110,6 +112,8 @@ def make_judging(params, *, n_candidates, strata, keep, seed, few, needs_outputs
         Which rows of the table that the user gave have positive weight: the n rows.
     seed : int
         Seed of the splits.
+    groups : array of shape (len(keep),) or None
+        Labels of the user's rows for a splitter `cv` that takes them.
     few : bool
         Whether a direct solver is best for so many rows.
     needs_outputs : bool
@@ -117,6 +121,11 @@ def make_judging(params, *, n_candidates, strata, keep, seed, few, needs_outputs
         for the calibration of probabilities.
     """
     validation, cv, solver = params["validation"], params["cv"], params["solver"]
+    if groups is not None and validation in ("loo", "holdout", None):
+        raise ValueError(
+            f"groups are given, but validation={validation!r} does not use them: pass "
+            "validation='cv', or leave groups out."
+        )
     if validation is None:
         if n_candidates == 1 and not needs_outputs:
             return None
@@ -139,4 +148,6 @@ def make_judging(params, *, n_candidates, strata, keep, seed, few, needs_outputs
         return LeaveOneOut()
     if validation == "holdout":
         return HoldOut([hold_out(strata, params["validation_fraction"], seed)])
-    return HoldOut(make_folds(cv, strata, keep=keep, seed=seed), params["n_jobs"])
+    return HoldOut(
+        make_folds(cv, strata, keep=keep, seed=seed, groups=groups), params["n_jobs"]
+    )

@@ -25,6 +25,7 @@ from ._compat import (
 )
 from ._fitting import Progress, restored_on_error
 from ._public import set_public_module
+from ._routing import splitter_router
 from ._warnings import warn
 
 __all__ = [
@@ -52,5 +53,6 @@ __all__ = [
     "safe_indexing",
     "restored_on_error",
     "set_public_module",
+    "splitter_router",
     "warn",
 ]

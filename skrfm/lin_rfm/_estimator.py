@@ -61,7 +61,8 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         of the penalty fixed.
     cv : int, splitter or iterable, default=5
         Number of shuffled folds (at most one per row), a splitter, or pairs of train
-        and test row numbers.
+        and test row numbers. For groups of rows pass the pairs of a splitter,
+        ``cv=list(GroupKFold().split(X, y, row_groups))``: `groups` are of columns.
     groups : array-like of shape (n_features,), default=None
         Labels of groups of columns, whose coefficients are zero together.
     fit_intercept : bool, default=True

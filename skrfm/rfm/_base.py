@@ -28,7 +28,14 @@ from .._search import (
     make_judging,
     unscored_history,
 )
-from .._sklearn import Interval, Progress, RealNotInt, StrOptions, restored_on_error
+from .._sklearn import (
+    Interval,
+    Progress,
+    RealNotInt,
+    StrOptions,
+    restored_on_error,
+    splitter_router,
+)
 from .._tables import (
     DEVICES,
     SCALINGS,
@@ -168,6 +175,7 @@ class BaseRFM(
         X_val: Table | None = None,
         y_val: Vector | None = None,
         sample_weight_val: Vector | None = None,
+        groups: Vector | None = None,
     ):
         """Fit the model.
 
@@ -189,6 +197,10 @@ class BaseRFM(
             Their targets.
         sample_weight_val : array-like of shape (n_val,), default=None
             Their weights.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of the rows for a splitter `cv` that takes them, such as
+            ``GroupKFold()``. With scikit-learn's metadata routing, meta-estimators
+            pass them on.
 
         Returns
         -------
@@ -203,16 +215,27 @@ class BaseRFM(
                 self, training, X_val, y_val, sample_weight_val
             )
             given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-            self._fit(training, validation_data, given)
+            self._fit(training, validation_data, given, groups=to_host(groups))
         return self
 
-    def _fit(self, training, validation_data, given):
+    def get_metadata_routing(self):
+        """Return what `fit` takes, and what it passes to the splitter `cv`.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        return splitter_router(self, self.cv)
+
+    def _fit(self, training, validation_data, given, *, groups):
         """Choose, fit, and set the fitted attributes."""
         data, backend = training.data, training.placement.backend
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         candidates = self._candidates(training, seed)
         if validation_data is None:
-            judging = self._judging(training, candidates.count, seed)
+            judging = self._judging(
+                training, candidates.count, seed=seed, groups=groups
+            )
         else:
             judging = ValidationSet(validation_data)
 
@@ -259,7 +282,7 @@ class BaseRFM(
             weight_unit=training.weight_unit,
         )
 
-    def _judging(self, training, n_candidates, seed):
+    def _judging(self, training, n_candidates, *, seed, groups):
         """Return how candidates are judged, or None where nothing is open."""
         placement, data = training.placement, training.data
         n_jobs = check_n_jobs(self.n_jobs, placement)
@@ -269,6 +292,7 @@ class BaseRFM(
             strata=training.targets.strata(placement.backend.to_numpy(data.Y)),
             keep=training.keep,
             seed=seed,
+            groups=groups,
             few=data.X.shape[0] <= placement.backend.direct_rows(data.X),
             needs_outputs=self._needs_outputs,
         )

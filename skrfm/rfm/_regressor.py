@@ -191,11 +191,11 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         std : ndarray of the same shape
             Standard deviations, with ``return_std=True`` only.
         """
-        out, placement = self._outputs(X, "predict")
-        out = placement.to_caller(self._squeezed(out))
-        if not return_std:
-            return out
         rows, placement = self._read_rows(X, "predict")
         with self._threads(placement):
+            out = self._fitted.predictor.outputs(rows, placement)
+            out = placement.to_caller(self._squeezed(out))
+            if not return_std:
+                return out
             std = self._fitted.predictor.deviation(rows, placement)
         return out, placement.to_caller(self._squeezed(std))

@@ -113,10 +113,12 @@ class SearchCV(BaseRFM):
             scalings=encoder.scalings,
         )
 
-    def _judging(self, training, n_candidates, seed):
+    def _judging(self, training, n_candidates, *, seed, groups):
         placement = training.placement
         strata = training.targets.strata(placement.backend.to_numpy(training.data.Y))
-        folds = make_folds(self.cv, strata, keep=training.keep, seed=seed)
+        folds = make_folds(
+            self.cv, strata, keep=training.keep, seed=seed, groups=groups
+        )
         return HoldOut(folds, check_n_jobs(self.n_jobs, placement))
 
     @property

@@ -11,7 +11,7 @@ from sklearn.base import (
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._backend import FloatArray, Table, Vector
 from .._sklearn import (
@@ -20,6 +20,7 @@ from .._sklearn import (
     check_sample_weight,
     clone_parametrized,
     restored_on_error,
+    warn,
 )
 from .._tables import (
     DEVICES,
@@ -31,11 +32,23 @@ from .._tables import (
 from ..rfm import RFMClassifier, RFMRegressor
 from ._choice import choose_model, possible_methods, requested_method
 from ._methods import METHODS, make_model
+from ._rows import (
+    TableForm,
+    columns_named_on_error,
+    float_dtype,
+    read_rows,
+    read_training,
+)
 from ._source import RESPONSES, fit_features, fit_source, is_fitted
 from ._target import Task, supports_weights
 
 # With fewer rows than this, methods cannot be compared.
 _MIN_COMPARED_ROWS = 3
+_NO_SOURCE = (
+    "There is no source, so the model is target_estimator alone: pass "
+    "source_estimator, or X_source and y_source to fit. method='none' means this "
+    "without a warning."
+)
 
 
 def _target_has(name):
@@ -67,7 +80,9 @@ class TransferKernel(
     - "none": the target model alone.
 
     By default the method is chosen by its losses on target rows that a fit has not
-    seen.
+    seen. Categories and missing values go to source and target as they are, if both
+    take them. A target with a parameter `categorical_features` finds its columns in
+    "concat" too, where scores are further columns; scores alone are numbers.
 
     Parameters
     ----------
@@ -86,7 +101,8 @@ class TransferKernel(
     cv : int, splitter or iterable, default=5
         Number of shuffled folds, stratified if each class has enough rows; with few
         rows each is left out by itself. Or a splitter, or pairs of train and test row
-        numbers.
+        numbers; for groups of rows these pairs,
+        ``cv=list(GroupKFold().split(X, y, groups))``.
     feature_scale : {"balance", None}, default="balance"
         Whether the scores are scaled to the total variance of the features.
     response : {"auto", "decision_function", "predict_proba", "predict_log_proba", \
@@ -207,6 +223,11 @@ class TransferKernel(
         for name in ("estimator_type", "classifier_tags", "regressor_tags"):
             setattr(tags, name, getattr(target, name))
         tags.target_tags.required = True
+        models = [self._target()]
+        models += [] if self.source_estimator is None else [self.source_estimator]
+        tags.input_tags.allow_nan = all(
+            get_tags(model).input_tags.allow_nan for model in models
+        )
         multi = target.target_tags.multi_output and not self._classifies()
         tags.target_tags.multi_output = multi
         return tags
@@ -227,13 +248,16 @@ class TransferKernel(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows, with the columns of the source.
+            Target rows, with the columns of the source. A data frame reaches source
+            and target as it is, so its categories and missing values may be what both
+            can take; columns with names are matched to those of the source by name.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Their targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         X_source : array-like of shape (n_source_samples, n_features), default=None
-            Source rows. The source is fitted to them alone.
+            Source rows, with the columns of X: labels of data frames must be the same,
+            those that are strings in any order. The source is fitted to them alone.
         y_source : array-like of shape (n_source_samples,), default=None
             Their targets.
 
@@ -254,40 +278,37 @@ class TransferKernel(
             )
         return self
 
-    def _fit(self, given, y, sample_weight, *, target, X_source, y_source):
+    def _fit(self, X, y, sample_weight, *, target, X_source, y_source):
         """Fit to a table on the host, and set the fitted attributes."""
         classifies = is_classifier(target)
-        X, y = validate_data(
-            self,
-            given,
-            y,
-            dtype=[np.float64, np.float32],
-            multi_output=not classifies,
-            y_numeric=not classifies,
-            ensure_min_samples=2,
-        )
+        X, y = read_training(self, X, y, classifies=classifies)
         weight = _check_weight(sample_weight, X, target)
         keep = np.ones(len(y), dtype=bool) if weight is None else weight > 0
         classes = _find_classes(y[keep]) if classifies else None
         source = self.source_estimator
         if source is None and X_source is not None:
             source = target
-        source = fit_source(source, X_source, y_source, X)
-        features, rows = fit_features(
-            source,
-            given,
-            X,
-            weight,
-            response=self.response,
-            feature_scale=self.feature_scale,
-            classes=classes,
-            n_outputs=1 if y.ndim == 1 else y.shape[1],
-        )
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        task = Task(estimator=target, classes=classes, cv=self.cv, seed=seed, keep=keep)
-        weight = None if weight is None else weight[keep]
-        self._fit_method(task, rows.take(keep), y[keep], weight, source=source)
+        with columns_named_on_error(X):
+            source = fit_source(source, X_source, y_source, X)
+            if source is None and self.method in ("auto", "outputs"):
+                warn(_NO_SOURCE)
+            features, rows = fit_features(
+                source,
+                X,
+                weight,
+                response=self.response,
+                feature_scale=self.feature_scale,
+                classes=classes,
+                n_outputs=1 if y.ndim == 1 else y.shape[1],
+            )
+            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            task = Task(
+                estimator=target, classes=classes, cv=self.cv, seed=seed, keep=keep
+            )
+            weight = None if weight is None else weight[keep]
+            self._fit_method(task, rows.take(keep), y[keep], weight, source=source)
         self._features, self._single_output = features, y.ndim == 1
+        self._form = TableForm.of(X)
         self.source_estimator_, self.target_estimator_ = source, target
         if classes is not None:
             self.classes_ = classes
@@ -309,13 +330,12 @@ class TransferKernel(
         leave_out = self.target_estimator is None
         self._model = model.fit(task, rows, y, weight, leave_out=leave_out)
 
-    def _read_rows(self, given):
+    def _read_rows(self, X):
         """Return new rows as TransferRows, and their Placement."""
         check_is_fitted(self)
-        placement = outer_placement_of(self.device, given)
-        given = placement.read(given)
-        X = validate_data(self, given, dtype=[np.float64, np.float32], reset=False)
-        return self._features.transform(given, X), placement
+        placement = outer_placement_of(self.device, X)
+        X = read_rows(self, placement.read(X), self._form)
+        return self._features.transform(X), placement
 
     def _outputs(self, X):
         """Return the outputs (m, c) at new rows, and their Placement."""
@@ -394,5 +414,5 @@ def _check_weight(sample_weight, X, target):
             "pass a target_estimator that takes weights."
         )
     return check_sample_weight(
-        sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+        sample_weight, X, dtype=float_dtype(X), ensure_non_negative=True
     )

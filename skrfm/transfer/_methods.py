@@ -7,11 +7,13 @@ from sklearn.base import BaseEstimator
 
 from .._backend import FloatArray
 from .._search import Calibration
+from ._rows import take_rows
 from ._source import TransferRows
 from ._target import (
     ClassOutputs,
     NumericOutputs,
     Task,
+    estimator_of_inputs,
     fit_model,
     residual_regressor,
 )
@@ -67,8 +69,11 @@ class Direct:
 
     def fit(self, task, rows, y, weight, *, leave_out):
         """Fit the target model; with `leave_out`, set the outputs `unseen`."""
+        n_features, n_scores = rows.X.shape[1], rows.scores.shape[1]
         self.model, self.unseen = fit_model(
-            task.estimator,
+            estimator_of_inputs(
+                task.estimator, self.method, n_features=n_features, n_scores=n_scores
+            ),
             rows.inputs(self.method),
             y,
             weight,
@@ -144,7 +149,7 @@ class Translation:
         residuals = residuals[:, 0] if residuals.shape[1] == 1 else residuals
         self.model, unseen = fit_model(
             residual_regressor(task.estimator),
-            rows.X[has_base],
+            take_rows(rows.X, has_base),
             residuals[has_base],
             None if weight is None else weight[has_base],
             task=task,

@@ -12,10 +12,21 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import FloatArray, IntArray
+from .._backend import FloatArray, IntArray, Table
 from .._sklearn import warn
 from .._tables import to_host
 from ..exceptions import NumericalWarning
+from ._rows import (
+    as_numbers,
+    count_shared_rows,
+    float_dtype,
+    labels_of,
+    moments,
+    reorder,
+    take_rows,
+    total_variance,
+    with_scores,
+)
 
 RESPONSES = ("decision_function", "predict_proba", "predict_log_proba", "predict")
 # The methods that response="auto" takes the first of.
@@ -30,7 +41,7 @@ class TransferRows:
 
     Attributes
     ----------
-    X : ndarray of shape (n, d)
+    X : ndarray or data frame of shape (n, d)
     scores : ndarray of shape (n, n_scores)
         The scaled scores of the source; no columns without a source.
     source_outputs : ndarray of shape (n, c) or None
@@ -38,7 +49,7 @@ class TransferRows:
         match.
     """
 
-    X: FloatArray
+    X: Table
     scores: FloatArray
     source_outputs: FloatArray | None
 
@@ -46,14 +57,14 @@ class TransferRows:
         """Return some of the rows."""
         outputs = self.source_outputs
         outputs = None if outputs is None else outputs[rows]
-        return TransferRows(self.X[rows], self.scores[rows], outputs)
+        return TransferRows(take_rows(self.X, rows), self.scores[rows], outputs)
 
     def inputs(self, method):
         """Return what the target model of a method is fitted to."""
         if method in ("projection", "both"):
             return self.scores
         if method == "concat":
-            return np.hstack([self.X, self.scores])
+            return with_scores(self.X, self.scores)
         return self.X
 
 
@@ -63,16 +74,14 @@ class SourceResponses:
     Parameters
     ----------
     source : estimator
-    given : table
-        The rows as the user passed them, for a source that was fitted with the names of
-        columns.
-    X : ndarray of shape (n, d)
-        The same rows as an array, for other sources.
+    X : ndarray or data frame of shape (n, d)
+        A source that was fitted without names of columns gets an array, if all columns
+        are numbers.
     """
 
-    def __init__(self, source, given, X):
+    def __init__(self, source, X):
         self.source = source
-        self._rows = given if hasattr(source, "feature_names_in_") else X
+        self._rows = _rows_of_source(source, X)
         self._results = {}
 
     def get(self, method):
@@ -82,6 +91,12 @@ class SourceResponses:
             if method == "predict" and is_classifier(self.source):
                 result = result[:, None] == self.source.classes_
             result = result.astype(np.float64)
+            if np.isnan(result).any():
+                raise ValueError(
+                    f"The {method} of source_estimator, {type(self.source).__name__}, "
+                    "is NaN for some rows of X: fill in missing values of X, or pass a "
+                    "source that takes them."
+                )
             self._results[method] = result.reshape(len(result), -1)
         return self._results[method]
 
@@ -145,11 +160,11 @@ class ScoreScaling:
     @classmethod
     def fit(cls, scores, X, weight, *, balance):
         """Learn from scores (n, c); `balance` gives them the total variance of X."""
-        mean, variance = _moments(scores, weight)
+        mean, variance = moments(scores, weight)
         size = np.maximum(np.abs(scores).max(axis=0) ** 2, 1)
         kept, factor = np.flatnonzero(variance > _MIN_DEVIATION**2 * size), 1.0
         if balance and len(kept):
-            total = _moments(X, weight)[1].sum()
+            total = total_variance(X, weight)
             factor = float(np.sqrt(total / variance[kept].sum())) or 1.0
         return cls(mean=mean, kept=kept, factor=factor)
 
@@ -182,34 +197,30 @@ class SourceFeatures:
     classes: np.ndarray | None
     n_outputs: int
 
-    def transform(self, given, X):
-        """Return the TransferRows of a table as the user passed it, and as an array."""
+    def transform(self, X):
+        """Return the TransferRows of a table."""
         responses = None
         if self.source is not None:
-            responses = SourceResponses(self.source, given, X)
+            responses = SourceResponses(self.source, X)
         return self.combine(X, responses)
 
     def combine(self, X, responses):
-        """Return the TransferRows of an array and its SourceResponses, if any."""
+        """Return the TransferRows of a table and its SourceResponses, if any."""
         if responses is None:
             return TransferRows(X, np.zeros((len(X), 0)), None)
         scores = self.scaling.transform(responses.scores(self.response))
         outputs = responses.outputs(self.classes, self.n_outputs)
-        return TransferRows(X, scores.astype(X.dtype), outputs)
+        return TransferRows(X, scores.astype(float_dtype(X)), outputs)
 
 
-def fit_features(
-    source, given, X, weight, *, response, feature_scale, classes, n_outputs
-):
+def fit_features(source, X, weight, *, response, feature_scale, classes, n_outputs):
     """Return the SourceFeatures of a source and the TransferRows of the target rows.
 
     Parameters
     ----------
     source : estimator or None
-    given : table
-        The target rows as the user passed them.
-    X : ndarray of shape (n, d)
-        The same as an array.
+    X : ndarray or data frame of shape (n, d)
+        The target rows.
     weight : ndarray of shape (n,) or None
     response, feature_scale : str or None
         The parameters of these names.
@@ -218,7 +229,7 @@ def fit_features(
     """
     responses, scaling = None, None
     if source is not None:
-        responses = SourceResponses(source, given, X)
+        responses = SourceResponses(source, X)
         scores = responses.scores(response)
         balance = feature_scale == "balance"
         scaling = ScoreScaling.fit(scores, X, weight, balance=balance)
@@ -239,10 +250,24 @@ def fit_features(
     return features, features.combine(X, responses)
 
 
-def _moments(A, weight):
-    """Return the weighted mean and variance of each column."""
-    mean = np.average(A, axis=0, weights=weight)
-    return mean, np.average((A - mean) ** 2, axis=0, weights=weight)
+def _rows_of_source(source, X):
+    """Return rows as a fitted source takes them, matched by names if both have them."""
+    names = getattr(source, "feature_names_in_", None)
+    if isinstance(X, np.ndarray):
+        return X if names is None else _named(X, names)
+    if names is not None:
+        return reorder(X, names, of="the source")
+    numbers = as_numbers(X)
+    return X if numbers is None else numbers
+
+
+def _named(X, names):
+    """Return an array as a data frame of pandas, or as it is without pandas."""
+    try:
+        from pandas import DataFrame
+    except ImportError:
+        return X
+    return DataFrame(X, columns=list(names))
 
 
 def is_fitted(estimator):
@@ -263,7 +288,7 @@ def fit_source(source, X_source, y_source, X):
         Fitted, or to be fitted to source rows.
     X_source, y_source : array-like or None
         Source rows and their targets, both or neither.
-    X : ndarray of shape (n, d)
+    X : ndarray or data frame of shape (n, d)
         Target rows.
     """
     if (X_source is None) != (y_source is None):
@@ -274,8 +299,10 @@ def fit_source(source, X_source, y_source, X):
                 "source_estimator is frozen: leave X_source and y_source out."
             )
         X_source, y_source = to_host(X_source), to_host(y_source)
+        if labels_of(X_source) is not None and labels_of(X) is not None:
+            X_source = reorder(X_source, labels_of(X), of="X", name="X_source")
         source = clone(source).fit(X_source, y_source)
-        _warn_of_shared_rows(np.asarray(X_source), X)
+        _warn_of_shared_rows(X_source, X)
     elif source is not None and not is_fitted(source):
         raise ValueError(
             "source_estimator is not fitted: fit it on the source task before, or pass "
@@ -287,15 +314,27 @@ def fit_source(source, X_source, y_source, X):
             f"The source was fitted on {n_columns} columns and X has {X.shape[1]}: "
             "both tasks need the same columns."
         )
+    if X_source is not None or hasattr(source, "feature_names_in_"):
+        _warn_without_names(source, X_source, X)
     return source
+
+
+def _warn_without_names(source, X_source, X):
+    """Warn if only one of the tables of source and target has labels of columns."""
+    named_source = hasattr(source, "feature_names_in_") or hasattr(X_source, "columns")
+    if named_source == (labels_of(X) is not None):
+        return
+    what = "The source was fitted with column names and X has none"
+    if not named_source:
+        what = "X has column names and X_source has none"
+    warn(f"{what}: columns are matched by position. Pass data frames for both.")
 
 
 def _warn_of_shared_rows(X_source, X):
     """Warn of target rows that the source was fitted on."""
-    if X_source.shape[1] != X.shape[1]:
+    if np.ndim(X_source) == 2 and np.shape(X_source)[1] != X.shape[1]:
         return
-    source = {row.tobytes() for row in np.ascontiguousarray(X_source, dtype=X.dtype)}
-    n_shared = sum(row.tobytes() in source for row in np.ascontiguousarray(X))
+    n_shared = count_shared_rows(X, X_source)
     if n_shared:
         warn(
             f"{n_shared} of the {len(X)} target rows were also source rows: the source "

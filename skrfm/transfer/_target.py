@@ -12,6 +12,7 @@ from .._backend import BoolArray, FloatArray
 from .._search import hold_out, make_folds
 from ..rfm import RFMClassifier, RFMRegressor
 from ..rfm._base import BaseRFM
+from ._rows import take_rows
 
 # With fewer rows for each fold than this, every row is a fold of its own.
 _MIN_FOLD_ROWS = 3
@@ -132,6 +133,26 @@ def residual_regressor(estimator):
     return RFMRegressor(**{k: v for k, v in parameters.items() if k in names})
 
 
+def estimator_of_inputs(estimator, method, *, n_features, n_scores):
+    """Return the target model for the inputs of "none", "projection" or "concat".
+
+    Its parameters `categorical_features`, also those of estimators in it, refer to the
+    features: scores alone have no categories, and masks have no entries for scores.
+    """
+    changed = {}
+    for name, value in estimator.get_params().items():
+        if name.split("__")[-1] != "categorical_features":
+            continue
+        if value is None or isinstance(value, str):
+            continue
+        is_mask = np.asarray(value).dtype == bool and len(value) == n_features
+        if method == "projection":
+            changed[name] = None
+        elif method == "concat" and is_mask:
+            changed[name] = [*value, *[False] * n_scores]
+    return clone(estimator).set_params(**changed) if changed else estimator
+
+
 # -- models and their outputs on unseen rows ------------------------------------------
 
 
@@ -203,7 +224,7 @@ def fit_model(estimator, inputs, y, weight, *, task, kind, folds=None):
     Parameters
     ----------
     estimator : estimator
-    inputs : ndarray of shape (n, k)
+    inputs : ndarray or data frame of shape (n, k)
     y : ndarray of shape (n,) or (n, c)
     weight : ndarray of shape (n,) or None
     task : Task
@@ -241,8 +262,8 @@ def _unseen_outputs(estimator, inputs, y, weight, *, kind, folds):
         predicted = kind.constant(y[train])
         if predicted is None:
             train_weight = None if weight is None else weight[train]
-            model = _fit(estimator, inputs[train], y[train], train_weight)
-            predicted = kind.predict(model, inputs[test])
+            model = _fit(estimator, take_rows(inputs, train), y[train], train_weight)
+            predicted = kind.predict(model, take_rows(inputs, test))
         of_fold = np.zeros((len(y), predicted.shape[-1]))
         of_fold[test] = predicted
         total = total + of_fold

@@ -1,7 +1,7 @@
 """NTKMatrixCompleter: matrix completion with tangent kernels and side features."""
 
 from numbers import Integral, Real
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import (
