@@ -277,8 +277,7 @@ def average_gradient_outer_product(
         rows = np.arange(coef.shape[0])
     else:
         weight = backend.take(weight, rows)
-    shape = len(rows), coef.shape[1], gram.T.shape[1]
-    sums = _GradientSums(*shape, options=options, backend=backend)
+    sums = _GradientSums(len(rows), coef.shape[1], gram, options, backend)
     if gram.kernel.coordinatewise:
         all_outputs, found = slice(None), gram.coordinate_gradients(rows, coef)
         blocks = ((positions, all_outputs, J) for positions, J in found)
@@ -296,14 +295,14 @@ class _GradientSums:
 
     Parameters
     ----------
-    n_rows, n_outputs, k : int
-        Numbers of rows, of outputs and of columns of the mapped rows.
+    n_rows, n_outputs : int
+    gram : Gram
     options : AgopOptions
     backend : Backend
     """
 
-    def __init__(self, n_rows, n_outputs, k, *, options, backend):
-        self._options, self._backend = options, backend
+    def __init__(self, n_rows, n_outputs, gram, options, backend):
+        self._options, self._backend, k = options, backend, gram.T.shape[1]
         # columns from here on have squares only, no products with other columns
         m = self._n_mixed = 0 if options.diagonal else k - options.n_unmixed
         self._products = self._factor = None
