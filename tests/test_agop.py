@@ -336,3 +336,112 @@ def test_any_root_gives_the_same_kernel(gradient_matrix, rng):
     assert not np.allclose(T, S)
     ours = backend.cross(Laplace(), T, T, BANDWIDTH)
     assert_allclose(ours, backend.cross(Laplace(), S, S, BANDWIDTH), rtol=1e-12)
+
+
+# -- fewer gradients than columns ----------------------------------------------------
+
+
+WIDE = 30
+
+
+@pytest.fixture
+def wide(rng):
+    """Rows with more columns than gradients, coefficients and weights."""
+    T = rng.normal(size=(8, WIDE))
+    T[2] = T[5]
+    return T, rng.normal(size=(8, C)), rng.uniform(0.5, 3, size=8)
+
+
+def dense_form(found):
+    """Return the same AGOP without a factor."""
+    G = found.factor.T @ found.factor
+    return Agop(products=G, squares=found.squares)
+
+
+def assert_same_metric(got, expected):
+    assert got.to_array().shape == expected.to_array().shape
+    assert_allclose(got.to_array(), expected.to_array(), rtol=0, atol=1e-9)
+    assert_allclose(got.diagonal(), expected.diagonal(), rtol=0, atol=1e-9)
+
+
+@every_kernel
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("some", [False, True])
+def test_factor_of_a_wide_agop(kernel, centered, some, backend, wide):
+    T, coef, weight = wide
+    rows = np.array([0, 2, 3, 7]) if some else None
+    found = find_agop(backend, kernel, T, coef, weight, centered=centered, rows=rows)
+    assert found.products is None
+    assert found.factor.dtype == np.float64
+    assert found.factor.shape == ((4 if some else 8) * C, WIDE)
+    kept = slice(None) if rows is None else rows
+    J = gradients(kernel, T, coef, BANDWIDTH)[kept]
+    expected = agop(J, weight[kept], centered=centered)
+    tolerance = 1e-12 * np.abs(expected).max()
+    assert_allclose(as_array(found), expected, rtol=0, atol=tolerance)
+    assert_allclose(found.diagonal(), np.diag(expected), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 4])
+def test_factors_are_used_below_as_many_gradients_as_columns(outputs, backend, rng):
+    for k, factored in ((6 * outputs, False), (6 * outputs + 1, True)):
+        T, coef = rng.normal(size=(6, k)), rng.normal(size=(6, outputs))
+        found = find_agop(backend, Laplace(), T, coef, np.ones(6))
+        assert (found.factor is not None) is factored
+        J = gradients(Laplace(), T, coef, BANDWIDTH)
+        assert_allclose(as_array(found), agop(J), rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("n_components", [None, 1, 3, 0.5, 0.99])
+@pytest.mark.parametrize("n_unmixed", [0, 4])
+@pytest.mark.parametrize("eps", [0.0, float(np.finfo(np.float32).eps)])
+def test_metric_of_a_factor_equals_that_of_the_matrix(
+    n_components, n_unmixed, eps, rng
+):
+    scales = np.array([1, 1e-1, 1e-2, 1e-4, 1e-6, 0])[:, None]
+    m = WIDE - n_unmixed
+    found = Agop(
+        factor=scales * rng.normal(size=(6, m)), squares=rng.uniform(size=n_unmixed)
+    )
+    got = FeatureMetric.from_agop(found, n_components, eps=eps)
+    expected = FeatureMetric.from_agop(dense_form(found), n_components, eps=eps)
+    assert_same_metric(got, expected)
+
+
+def test_metric_of_a_factor_of_zeros_beside_weights():
+    found = Agop(factor=np.zeros((2, 5)), squares=np.array([4.0, 1.0]))
+    metric = FeatureMetric.from_agop(found)
+    assert_array_equal(metric.to_array(), np.eye(7)[5:] * [[1], [0.5]])
+
+
+def test_pull_back_by_few_components_gives_a_factor(rng):
+    A = rng.normal(size=(4, WIDE))
+    J = rng.normal(size=(20, 4))
+    metric, expected = FeatureMetric(components=A), A.T @ J.T @ J @ A
+    for found in (Agop(products=J.T @ J), Agop(factor=J)):
+        got = metric.pull_back(found)
+        assert got.products is None
+        assert_allclose(as_array(got), expected, rtol=1e-10, atol=1e-10)
+    weighted = FeatureMetric(components=A, weights=np.array([2.0, 3.0]))
+    got = weighted.pull_back(Agop(products=J.T @ J, squares=np.ones(2)))
+    assert got.products is None
+    assert_allclose(as_array(got)[:WIDE, :WIDE], expected, rtol=1e-10, atol=1e-10)
+    assert_allclose(got.squares, [4, 9])
+
+
+@every_distance
+def test_two_rounds_by_both_routes(kernel, backend, wide):
+    """The metric of a wide table, and the next one made from its mapped rows."""
+    X, coef, weight = wide
+    by_factor, dense = FeatureMetric(), FeatureMetric()
+    for _ in range(2):
+        T = by_factor.transform(backend.asarray(X), backend)
+        found = find_agop(backend, kernel, backend.to_numpy(T), coef, weight)
+        found = by_factor.pull_back(found)
+        assert found.factor.shape[1] == WIDE
+        by_factor = FeatureMetric.from_agop(found)
+        T = backend.to_numpy(dense.transform(backend.asarray(X), backend))
+        G = agop(gradients(kernel, T, coef, BANDWIDTH), weight)
+        A = np.eye(WIDE) if dense.components is None else dense.components
+        dense = FeatureMetric.from_agop(Agop(products=A.T @ G @ A))
+        assert_same_metric(by_factor, dense)
