@@ -16,6 +16,7 @@ from pathlib import Path
 import array_api_strict
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy.linalg import solve_triangular
 
 from skrfm._cuda import REALS, Runtime, find_runtime, source
@@ -114,9 +115,9 @@ class SimulatedRuntime:
     def launch(self, name, grid, block, itemsize, *arguments):
         file, name = name.split(".")
         library = _library(file, REALS[itemsize])
-        held = [self._argument(a, itemsize) for a in arguments]
-        self._check_sizes(library, name, held)
-        pointers = (ctypes.c_void_p * len(held))(*(a.ctypes.data for a in held))
+        values = [self._argument(a, itemsize) for a in arguments]
+        self._check_sizes(library, name, values)
+        pointers = (ctypes.c_void_p * len(values))(*(a.ctypes.data for a in values))
         shapes = [
             (ctypes.c_uint * 3)(*shape, *[1] * (3 - len(shape)))
             for shape in (grid, block)
@@ -138,10 +139,10 @@ class SimulatedRuntime:
         return np.array([a._array.ctypes.data], dtype=np.uintp)
 
     @staticmethod
-    def _check_sizes(library, name, held):
+    def _check_sizes(library, name, values):
         sizes = (ctypes.c_int * 32)()
         count = getattr(library, f"sizes_{name}")(sizes)
-        assert [a.itemsize for a in held] == list(sizes[:count]), name
+        assert [a.itemsize for a in values] == list(sizes[:count]), name
 
 
 class Guarded(np.lib.mixins.NDArrayOperatorsMixin):
@@ -308,3 +309,10 @@ def use_runtime(name, monkeypatch):
     monkeypatch.setattr("skrfm._tables._device.find_runtime", lambda: runtime)
     monkeypatch.setattr("skrfm._tables._device.is_gpu_array", runtime.owns)
     return runtime
+
+
+def same(got, expected, tolerance=1e-10):
+    """Compare NumPy arrays, relative to the largest element."""
+    assert isinstance(got, np.ndarray)
+    assert got.dtype == expected.dtype
+    assert_allclose(got, expected, rtol=0, atol=tolerance * np.abs(expected).max())

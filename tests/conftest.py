@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from _backends import BACKENDS, backends
+from _gpu import runtimes, use_runtime
 from threadpoolctl import threadpool_limits
 
 
@@ -20,6 +21,18 @@ def one_blas_thread():
 def backend(request):
     """The NumPy backend, the portable one, and that of GPUs."""
     return BACKENDS[request.param]()
+
+
+@pytest.fixture(params=runtimes())
+def gpu(request, monkeypatch):
+    """The runtime of the GPU that estimators find."""
+    return use_runtime(request.param, monkeypatch)
+
+
+@pytest.fixture(params=runtimes(simulated="guarded"))
+def numpy_gpu(request, monkeypatch):
+    """The same for code that calls functions of NumPy on arrays of the GPU."""
+    return use_runtime(request.param, monkeypatch)
 
 
 @pytest.fixture

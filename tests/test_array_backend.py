@@ -163,20 +163,20 @@ def test_a_streamed_kernel_matrix(kernel, arrays):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "held"),
+    ("kernel", "in_memory"),
     [(k, True) for k in OF_DISTANCES + OF_PRODUCTS]
     + [(k, False) for k in OF_DISTANCES],
     ids=repr,
 )
 @every_dtype
 @pytest.mark.parametrize("some", [False, True])
-def test_average_gradient_outer_products(kernel, dtype, some, held, arrays):
+def test_average_gradient_outer_products(kernel, dtype, some, in_memory, arrays):
     T, V, weight = data(dtype)
     rows = np.arange(0, N, 3) if some else None
     options = AgopOptions(diagonal=kernel.coordinatewise, centered=True, rows=rows)
 
     def average(backend):
-        make = backend.gram if held else backend.streamed_gram
+        make = backend.gram if in_memory else backend.streamed_gram
         gram = make(kernel, backend.asarray(T), BANDWIDTH)
         coef, omega = backend.asarray(V), backend.asarray(weight)
         found = average_gradient_outer_product(

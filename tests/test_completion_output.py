@@ -19,7 +19,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from skrfm import EntryRegressor, LinRFMCompleter
-from skrfm.completion._low_rank import _lin_rfm
+from skrfm.completion._low_rank import _fitted
 
 # -- transform ----------------------------------------------------------------------
 
@@ -44,14 +44,6 @@ def test_new_rows_are_completed(center, solver):
     assert error(completer.transform(X[[77]]), full[[77]]) < 1e-6
 
 
-def test_rows_without_entries_are_filled_with_the_means():
-    full, X = low_rank()
-    empty = np.full((2, 40), np.nan)
-    assert_array_equal(completer_of().fit(X).transform(empty), np.zeros((2, 40)))
-    completer = completer_of(center=True).fit(X)
-    assert_array_equal(completer.transform(empty), [completer.mean_] * 2)
-
-
 def test_a_row_of_a_noisy_matrix_is_a_ridge_regression_on_the_factors():
     """The same one in `transform` as in the fit, for the rows of the fit."""
     _, X = low_rank(noise=0.3)
@@ -60,7 +52,7 @@ def test_a_row_of_a_noisy_matrix_is_a_ridge_regression_on_the_factors():
 
 
 def test_predicted_entries_are_those_of_the_factors(monkeypatch):
-    monkeypatch.setattr(_lin_rfm, "_BLOCK", 7)  # so that there are several
+    monkeypatch.setattr(_fitted, "_BLOCK", 7)  # so that there are several
     _, X = low_rank(noise=0.3)
     completer = completer_of(center=True, max_rank=4).fit(X)
     rows, cols = (index.ravel() for index in np.indices(X.shape))

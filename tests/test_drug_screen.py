@@ -151,3 +151,101 @@ def test_scores_agree_with_scikit_learn():
     assert got["cosine"] == pytest.approx(np.mean(cosine))
     expected = np.corrcoef(true.ravel(), predicted.ravel())[0, 1]
     assert got["pearson"] == pytest.approx(expected)
+
+
+# -- names ----------------------------------------------------------------------------
+
+MISSING = [None, np.nan, pd.NA, pd.NaT]
+
+
+def renamed(screen, level, name):
+    """The screen with another name of a cell (level 0) or drug (level 1) in one row."""
+    names = [list(screen.index.get_level_values(i)) for i in (0, 1)]
+    names[level][3] = name
+    return screen.set_axis(pd.MultiIndex.from_arrays(names))
+
+
+@pytest.mark.parametrize("missing", MISSING)
+@pytest.mark.parametrize(("level", "kind"), [(0, "cell"), (1, "drug")])
+def test_missing_names_of_pairs_are_errors(screen, level, kind, missing):
+    message = f"index of signatures has a pair without a {kind}: .* at position 3"
+    with pytest.raises(ValueError, match=message):
+        screen_priors(renamed(screen, level, missing))
+
+
+@pytest.mark.parametrize("kind", ["cell", "drug"])
+def test_names_of_features_are_unique(screen, kind):
+    count = {"cell": CELLS, "drug": DRUGS}[kind]
+    names = [f"{kind}{i}" for i in range(count)]
+    argument = f"{kind}_features"
+
+    def priors(names):
+        features = pd.DataFrame(np.eye(len(names)), index=names)
+        return screen_priors(screen, [], **{argument: features})
+
+    expected = priors(names)
+    assert_array_equal(priors([*names, "other"]).iloc[:, :-1], expected)
+    for repeated in ([*names, names[0]], [names[0]] * count, [*names, "x", "x"]):
+        with pytest.raises(ValueError, match=f"{argument} has more than one row '"):
+            priors(repeated)
+    for missing in MISSING:
+        with pytest.raises(ValueError, match=f"{argument} has a {kind} without name"):
+            priors([*names, missing])
+    with pytest.raises(ValueError, match=f"{argument} has no row '{kind}0'"):
+        priors(list(range(count)))
+    with pytest.raises(ValueError, match=f"{argument} must be a pandas data frame"):
+        screen_priors(screen, [], **{argument: np.eye(count)})
+
+
+def test_features_of_cells_are_finite(screen):
+    cells = pd.DataFrame(np.full((CELLS, 2), np.nan), index=screen.index.levels[0])
+    with pytest.raises(ValueError, match="cell_features contains NaN"):
+        screen_priors(screen, cell_features=cells)
+
+
+def test_names_of_several_types_are_names(screen):
+    got = screen_priors(renamed(screen, 0, 7))
+    expected = screen_priors(renamed(screen, 0, "a"))
+    assert_array_equal(got, expected)
+    train, test = next(within_cell_splits([1, "1", 1, "1"], random_state=0))
+    assert sorted(test % 2) == [0, 1] and len(train) == 2
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_cells_of_splits_have_names(missing):
+    for cells in (["A", missing, "A"], pd.Series(["A", missing, "A"], dtype=object)):
+        with pytest.raises(ValueError, match="cells has a pair .* at position 1"):
+            within_cell_splits(cells)
+    with pytest.raises(ValueError, match="cells has a pair .*: nan at position 1"):
+        within_cell_splits(np.array([1.0, np.nan, 1.0]))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, "genes only", "pairs only"])
+def test_scores_match_pairs_and_genes_by_label(frame):
+    values, others = np.random.default_rng(0).normal(size=(2, 4, 3))
+    labels = {"index": list("wxyz"), "columns": list("abc")}
+    if isinstance(frame, str):
+        del labels["index" if frame == "genes only" else "columns"]
+    true, predicted = (pd.DataFrame(v, **labels) for v in (values, others))
+    expected = profile_scores(values, others)
+    rows = slice(None, None, -1 if "index" in labels else 1)
+    columns = slice(None, None, -1 if "columns" in labels else 1)
+    assert profile_scores(true, predicted.iloc[rows, columns]) == expected
+    assert profile_scores(true, others) == profile_scores(values, predicted) == expected
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_scores_of_unusable_labels_are_errors(axis):
+    names = list("xyz")
+    true = pd.DataFrame(np.eye(3) + 0.1, index=names, columns=names)
+    kind = ["row", "column"][axis]
+    for wrong, message in (
+        (list("xyx"), f"{kind}s of predicted have repeated labels .'x'"),
+        (["x", None, "z"], f"{kind}s of predicted have missing labels"),
+        ([5, 6, 7], f"predicted has no {kind} 'x', .*of type str, not int"),
+        (list("xyw"), f"predicted has no {kind} 'z'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            profile_scores(true, true.set_axis(wrong, axis=axis))
+    with pytest.raises(ValueError, match=r"predicted has the shape \(2, 3\)"):
+        profile_scores(true.to_numpy(), true.to_numpy()[:2])

@@ -310,6 +310,7 @@ def test_estimators_with_conjugate_gradients(kernel, free, monkeypatch):
     X, X_new, y, _ = make_table(1100)
     if free is not None:  # too little for the kernel matrix
         monkeypatch.setattr("skrfm._backend._memory.available_memory", lambda: free)
+        monkeypatch.setattr("skrfm._backend._packed.UNCHECKED_BYTES", 0)
         with pytest.raises(MemoryError, match="pass solver='pcg'"):
             RFMRegressor(kernel=kernel, alpha=0.1, validation=None).fit(X, y)
     settings = {"kernel": kernel, "alpha": 0.1, "validation": None, "max_iter": 2}

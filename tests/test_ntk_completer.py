@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from _estimator_checks import EXTRA_CHECKS
 from hypothesis import given, settings
@@ -10,8 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_memory.kernels import RBF
 from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, KFold
@@ -413,6 +414,302 @@ def test_kernels_are_matched_by_the_index():
         assert_allclose(completer.fit_transform(X, row_kernel=other), expected)
 
 
+# -- labels of rows and columns -------------------------------------------------------
+
+NAMES = [f"row{i}" for i in range(14)]
+REPEATED = [*NAMES[:-1], "row0"]
+DATES = list(pd.date_range("2026-01-01", periods=14))
+
+
+def labelled(labels_of_X, labels_of_features):
+    features, _, X = problem()
+    return pd.DataFrame(X, index=labels_of_X), pd.DataFrame(
+        features, index=labels_of_features
+    )
+
+
+UNUSABLE = [
+    (REPEATED, REPEATED, "repeated labels .'row0'."),
+    (NAMES, REPEATED, "rows of row_features have repeated labels .'row0'."),
+    (REPEATED, NAMES, "rows of X have repeated labels .'row0'."),
+    ([7] * 14, [7] * 14, "repeated labels .7."),
+    ([*NAMES[:-1], None], [*NAMES[:-1], None], "missing labels"),
+    ([*DATES[:-1], pd.NaT], DATES, "rows of X have missing labels .NaT."),
+    (NAMES, [np.nan, *NAMES[1:]], "rows of row_features have missing labels"),
+    (
+        pd.MultiIndex.from_product([["a", "b"], [*range(6), None]]),
+        pd.MultiIndex.from_product([["a", "b"], range(7)]),
+        "missing labels",
+    ),
+    (NAMES, list(range(100, 114)), "no row 'row0', .*of type str, not int"),
+    ([str(i) for i in range(5, 19)], list(range(5, 19)), "of type str, not int"),
+    (DATES, [str(day) for day in DATES], "of type Timestamp, not str"),
+    (NAMES, [*NAMES[:-1], "other"], "no row 'row13'"),
+    (NAMES, [f"cell{i}" for i in range(14)], "no row 'row0', .*, …, but"),
+    (list(range(14)), list(range(1, 15)), "no row 0,"),
+]
+
+
+@pytest.mark.parametrize("names", UNUSABLE)
+@pytest.mark.parametrize("order", [1, -1])
+def test_labels_that_cannot_be_matched_are_an_error(names, order):
+    labels_of_X, labels_of_features, message = names
+    X, features = labelled(labels_of_X, labels_of_features)
+    features = features[::order]
+    with pytest.raises(ValueError, match=f"row_features.*{message}.*by position"):
+        NTKMatrixCompleter(alpha=0.3).fit(X, row_features=features)
+    completer = NTKMatrixCompleter(alpha=0.3)
+    completer.fit(X.to_numpy(), row_features=features)
+    for method in completer.transform, completer.score:
+        with pytest.raises(ValueError, match=f"row_features.*{message}"):
+            method(X, row_features=features)
+    by_position = completer.fit_transform(X, row_features=features.to_numpy())
+    assert by_position.index.equals(X.index)
+
+
+SIDES = {
+    "row_kernel": [np.eye(14), NAMES],
+    "col_features": [np.eye(5), list("abcde")],
+    "col_kernel": [np.eye(5), list("abcde")],
+}
+
+
+@pytest.mark.parametrize("name", SIDES)
+@pytest.mark.parametrize("kind", ["repeated", "missing", "type", "partly"])
+def test_labels_of_all_sides_are_checked(name, kind):
+    _, _, X = problem()
+    X = pd.DataFrame(X, index=NAMES, columns=list("abcde"))
+    values, labels = SIDES[name]
+    wrong = {
+        "repeated": [labels[-1], *labels[1:]],
+        "missing": [None, *labels[1:]],
+        "type": np.arange(len(labels)) + 3,
+        "partly": ["other", *labels[1:]],
+    }[kind]
+    columns = wrong if name.endswith("kernel") else None
+    table = pd.DataFrame(values, index=wrong, columns=columns)
+    with pytest.raises(ValueError, match=name) as error:
+        NTKMatrixCompleter(alpha=0.3).fit(X, **{name: table})
+    assert (labels[-1] if kind == "repeated" else labels[0]) in str(error.value) or (
+        kind == "missing" and "missing labels" in str(error.value)
+    )
+    if name.startswith("col"):
+        with pytest.raises(ValueError, match=name):
+            NTKMatrixCompleter(**{name: table}).fit(X)
+
+
+UNLABELLED = [
+    (None, NAMES),
+    (NAMES, None),
+    (None, None),
+    (None, REPEATED),
+    ([*NAMES[:-1], None], None),
+    (range(100, 114), None),
+]
+
+
+@pytest.mark.parametrize("names", UNLABELLED)
+def test_the_default_index_is_no_label(names):
+    X, features = labelled(*names)
+    completer = NTKMatrixCompleter(alpha=0.3)
+    got = completer.fit_transform(X, row_features=features)
+    features, X = features.to_numpy(), X.to_numpy()
+    assert_array_equal(got, completer.fit_transform(X, row_features=features))
+    with pytest.raises(ValueError, match="row_features has 14 rows, but X has 9"):
+        completer.fit(pd.DataFrame(X[:9]), row_features=pd.DataFrame(features))
+
+
+def test_integers_are_matched_with_the_default_index():
+    X, features = labelled(None, None)
+    completer = NTKMatrixCompleter(alpha=0.3)
+    expected = completer.fit_transform(X, row_features=features)
+    order = np.random.default_rng(0).permutation(14)
+    for other in (features[::-1], features.iloc[order]):
+        got = completer.fit_transform(X, row_features=other)
+        assert_array_equal(got, expected)
+    got = completer.fit_transform(X.iloc[order], row_features=features)
+    assert_allclose(got.loc[range(14)], expected, atol=1e-10)
+    assert_allclose(completer.transform(X[9:]), expected[9:], atol=1e-10)
+    with pytest.raises(ValueError, match="X has 5 rows, but 14 were fitted"):
+        completer.fit(X, row_features=features).transform(X[:5])
+
+
+def test_new_rows_are_matched_with_their_features():
+    features, X = frames()
+    completer = NTKMatrixCompleter(alpha=0.3).fit(X[:10], row_features=features[:10])
+    expected = completer.transform(X[10:], row_features=features[10:])
+    for other in (features[:9:-1], features.sample(frac=1, random_state=0)):
+        assert_array_equal(completer.transform(X[10:], row_features=other), expected)
+        expected_score = completer.score(X[10:], row_features=features[10:])
+        assert completer.score(X[10:], row_features=other) == expected_score
+    with pytest.raises(ValueError, match="row_features has no row 'row10'"):
+        completer.transform(X[10:], row_features=features[11:])
+
+
+def test_rows_of_the_fit_need_labels_of_their_own():
+    features, X = frames()
+    completer = NTKMatrixCompleter(alpha=0.3).fit(X, row_features=features)
+    for repeated in (X.iloc[[2, 2]], X.set_axis(REPEATED)):
+        with pytest.raises(ValueError, match="rows of X have repeated labels"):
+            completer.transform(repeated)
+    with pytest.raises(ValueError, match="rows of X have missing labels"):
+        completer.transform(X.set_axis([None, *NAMES[1:]]))
+    with pytest.raises(ValueError, match="rows that were not in fit .5, 6"):
+        completer.transform(X.set_axis(range(5, 19)))
+
+
+def test_the_other_half_of_a_split_is_not_in_the_fit():
+    X, features = labelled(None, None)
+    halves = np.arange(7), np.arange(7, 14)
+    for train, test in (halves, halves[::-1]):
+        fit_X, new_X = X.iloc[train], X.iloc[test]
+        completer = NTKMatrixCompleter(alpha=0.3)
+        completer.fit(fit_X, row_features=features.iloc[train])
+        for method in completer.transform, completer.score:
+            with pytest.raises(ValueError, match="X has rows that were not in fit"):
+                method(new_X)
+        expected = completer.transform(fit_X)
+        assert_array_equal(completer.transform(fit_X.to_numpy()), expected)
+        renamed = fit_X.set_axis(NAMES[:7])
+        completer.fit(renamed, row_features=features.iloc[train].to_numpy())
+        assert_array_equal(
+            completer.transform(pd.DataFrame(fit_X.to_numpy())), expected
+        )
+
+
+def test_a_kernel_with_labels_on_one_axis_is_matched_by_them():
+    features, X = frames()
+    K = kernel_between(features.to_numpy(), features.to_numpy(), same=True)
+    completer = NTKMatrixCompleter(alpha=0.3)
+    expected = completer.fit_transform(X, row_kernel=K)
+    reversed_K, names = K[::-1, ::-1], NAMES[::-1]
+    for labels in (
+        {"index": names},
+        {"columns": names},
+        {"index": names, "columns": names},
+    ):
+        table = pd.DataFrame(reversed_K, **labels)
+        assert_allclose(completer.fit_transform(X, row_kernel=table), expected)
+    table = pd.DataFrame(K[::-1], index=names, columns=NAMES)
+    by_position = completer.fit_transform(X.to_numpy()[::-1], row_kernel=table)
+    assert_allclose(by_position[::-1], expected)
+    with pytest.raises(ValueError, match="row_kernel has no column 'row0'"):
+        completer.fit(X.to_numpy(), row_kernel=table.rename(columns={"row0": "other"}))
+
+
+def test_features_of_columns_are_matched_by_name():
+    features, _, X = problem()
+    columns = pd.DataFrame(np.diag(np.arange(1.0, 6)) + 0.5, index=list("abcde"))
+    named = pd.DataFrame(X, columns=columns.index)
+    completer = NTKMatrixCompleter(alpha=0.3)
+    expected = completer.fit_transform(named, col_features=columns)
+    for table in (named, pl.DataFrame(X, schema=list("abcde"))):
+        got = completer.fit_transform(table, col_features=columns[::-1])
+        assert_array_equal(got, expected)
+        with pytest.raises(ValueError, match="col_features has no row 'a'"):
+            completer.fit(table, col_features=columns.rename({"a": "other"}))
+    unnamed = pl.DataFrame(X)
+    assert_array_equal(completer.fit_transform(unnamed, col_features=columns), expected)
+    K = (columns @ columns.T).set_axis(columns.index, axis=1)
+    expected = completer.fit_transform(named, col_kernel=K)
+    K = pl.from_pandas(K.iloc[::-1, ::-1])
+    assert_allclose(completer.fit_transform(named, col_kernel=K), expected)
+
+
+# -- names of the columns of features -------------------------------------------------
+
+
+@pytest.fixture(params=[pd.DataFrame, pl.DataFrame])
+def named_features(request):
+    """Features as a data frame of pandas or polars, X, and a fitted completer."""
+    features, _, X = problem()
+    frame = request.param(dict(zip(["dose", "age", "pka"], features.T, strict=True)))
+    completer = NTKMatrixCompleter(alpha=0.3)
+    return frame, X, completer.fit(X, row_features=frame)
+
+
+def predictions(completer, X, features):
+    """Call all methods that take features of rows to predict."""
+    yield lambda: completer.predict(features)
+    yield lambda: completer.predict(features, return_std=True)
+    yield lambda: completer.transform(X, row_features=features)
+    yield lambda: completer.score(X, row_features=features)
+
+
+OTHER_NAMES = [
+    (["pka", "dose", "age"], "must be in the same order as they were in fit"),
+    (["dose", "age"], "now missing:\n- pka"),
+    (["dose", "age", "weight"], "unseen at fit time:\n- weight"),
+]
+
+
+@pytest.mark.parametrize(("names", "message"), OTHER_NAMES)
+def test_names_of_features_are_those_in_fit(named_features, names, message):
+    features, X, completer = named_features
+    new = features.__class__(
+        {name: features["dose" if name == "weight" else name] for name in names}
+    )
+    expected = f"row_features: The feature names should match.*\n.*{message}"
+    for call in predictions(completer, X, new):
+        with pytest.raises(ValueError, match=expected):
+            call()
+    for call in predictions(completer, X, features):
+        call()
+
+
+def test_names_of_features_on_one_side_are_warned_of(named_features):
+    features, X, completer = named_features
+    message = "row_features does not have valid feature names, but NTKMatrixCompleter"
+    for call in predictions(completer, X, features.to_numpy()):
+        with pytest.warns(UserWarning, match=message):
+            call()
+    completer.fit(X, row_features=features.to_numpy())
+    message = "row_features has feature names, but NTKMatrixCompleter was fitted with"
+    for call in predictions(completer, X, features):
+        with pytest.warns(UserWarning, match=message) as caught:
+            call()
+        assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_columns_whose_labels_are_no_names_cannot_be_reordered():
+    features, _, X = problem()
+    for labels in ([0, 1, 2], [30, np.nan, 20], [(0, 1), (0, 2), (1, 1)]):
+        frame = pd.DataFrame(features, columns=labels)
+        completer = NTKMatrixCompleter(alpha=0.3).fit(X, row_features=frame)
+        expected = completer.predict(frame)
+        for unnamed in (features, pd.DataFrame(features)):
+            assert_array_equal(completer.predict(unnamed), expected)
+        for call in predictions(completer, X, frame.iloc[:, ::-1]):
+            with pytest.raises(ValueError, match="row_features: The feature names sh"):
+                call()
+
+
+@pytest.mark.parametrize("names", [list("aab"), [0, 0, 1], [1.5, 1.5, 0]])
+def test_columns_of_the_same_name_are_an_error(names):
+    features, _, X = problem()
+    completer = NTKMatrixCompleter(alpha=0.3).fit(X, row_features=features)
+    frame = pd.DataFrame(features, columns=names)
+    message = f"row_features has more than one column {names[0]!r}"
+    for call in predictions(completer, X, frame):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(ValueError, match=message):
+        completer.fit(X, row_features=frame)
+    for name, axis in (("col_features", 0), ("col_kernel", 0), ("row_kernel", 1)):
+        n = X.shape[1 - axis]
+        labels = [*range(20, 20 + n - 1), 20]
+        table = pd.DataFrame(np.eye(n), index=labels, columns=labels)
+        with pytest.raises(ValueError, match=f"{name} has more than one column 20"):
+            completer.fit(X, **{name: table})
+
+
+def test_names_of_features_are_strings_or_not():
+    features, _, X = problem()
+    mixed = pd.DataFrame(features, columns=["a", 1, 2])
+    with pytest.raises(TypeError, match="row_features: Feature names are only"):
+        NTKMatrixCompleter().fit(X, row_features=mixed)
+
+
 # -- searches -------------------------------------------------------------------------
 
 
@@ -504,6 +801,8 @@ def test_bad_parameters_are_errors():
     completer = NTKMatrixCompleter().fit(X, row_features=features)
     with pytest.raises(ValueError, match="row_features has 2 columns, but had 3"):
         completer.predict(features[:, :2])
+    with pytest.raises(ValueError, match="row_features must be an array, got 'ident"):
+        completer.transform(X, row_features="identity")
     completer.fit(X[:-2])
     with pytest.raises(ValueError, match="none were passed to fit"):
         completer.transform(X, row_features=features)

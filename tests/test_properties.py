@@ -5,6 +5,7 @@ line.
 """
 
 import numpy as np
+import pytest
 from _kernels import DISTANCE, RADIAL
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -233,3 +234,59 @@ def test_a_huge_weight_interpolates_its_row(table, kernel):
     weight[2] = 1e9
     model = regressor(kernel, 0).fit(X, y, weight)
     assert abs(model.predict(X[2:3])[0] - y[2]) < 1e-6
+
+
+# -- units ----------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    dtype=st.sampled_from([np.float64, np.float32]),
+    exponents=st.lists(st.integers(-150, 150), min_size=4, max_size=4),
+    scaling=st.sampled_from(["clipped", "quantile", "standard"]),
+    kernel=st.sampled_from(["laplace", "l1_laplace", "ntk"]),
+    seed=st.integers(0, 100),
+)
+def test_units_of_columns_and_targets_do_not_matter(
+    dtype, exponents, scaling, kernel, seed
+):
+    """Powers of ten change predictions by rounding errors only."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(30, 3))
+    y = np.sin(X[:, 0]) + 0.3 * X[:, 1] + rng.normal()
+    if dtype == np.float32:  # whose range is smaller
+        exponents = [exponent // 5 for exponent in exponents]
+    units = 10.0 ** np.array(exponents)
+    model = RFMRegressor(
+        kernel=kernel, scaling=scaling, alpha=0.1, max_iter=2, validation=None
+    )
+    expected = model.fit(X.astype(dtype), y).predict(X[:5].astype(dtype))
+    scaled = (X * units[:3]).astype(dtype)
+    got = model.fit(scaled, y * units[3]).predict(scaled[:5]) / units[3]
+    tolerance = 1e-8 if dtype == np.float64 else 1e-3
+    size = np.abs(expected).max()
+    assert_allclose(got, expected, atol=tolerance * size)
+    std = model.predict(scaled[:5], return_std=True)[1]
+    assert np.isfinite(std).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(exponent=st.integers(-12, 12), seed=st.integers(0, 100))
+def test_units_of_weights_do_not_matter_where_the_ridge_is_chosen(exponent, seed):
+    """Weights that are whole numbers count rows; of others the ratios count."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(40, 2))
+    y = np.sin(2 * X[:, 0]) + 0.5 * rng.normal(size=40)
+    weight = rng.uniform(0.1, 1, size=40)
+    unit = 1.5 * 10.0**exponent
+    settings = {"kernel": "laplace", "max_iter": 1, "cv": 3, "random_state": 0}
+    model = RFMRegressor(**settings)
+    expected = model.fit(X, y, sample_weight=weight).predict(X)
+    alpha = model.alpha_
+    got = model.fit(X, y, sample_weight=unit * weight)
+    assert_allclose(got.predict(X), expected, rtol=1e-7)
+    assert got.alpha_ == pytest.approx(unit * alpha)
+    # a ridge that is given counts as it is
+    given_ridge = RFMRegressor(**settings, alpha=got.alpha_)
+    again = given_ridge.fit(X, y, sample_weight=unit * weight)
+    assert_allclose(again.predict(X), expected, rtol=1e-7)

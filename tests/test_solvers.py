@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from _oracles import dense_values, leave_one_out, weighted_fit
 from numpy.testing import assert_allclose
-from sklearn.gaussian_memory.kernels import ConstantKernel, Matern
 from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 from sklearn.metrics import r2_score
 
 from skrfm import RFMRegressor

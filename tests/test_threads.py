@@ -1,146 +1,181 @@
-"""BLAS is limited to one thread within a fit, and has its threads again after it."""
+"""The memory and the threads that the backends may use."""
 
 import multiprocessing
+import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
 
-import numpy as np
 import pytest
-from joblib import Parallel, delayed, parallel_config
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skrfm import RFMRegressor
-from skrfm._backend import own_threads
+from skrfm._backend import _memory
+from skrfm._backend._threads import for_each, own_threads
+
+# -- memory -------------------------------------------------------------------------
+
+
+def test_available_memory_of_this_machine():
+    assert _memory.available_memory() > 1e6
+
+
+def test_without_proc_the_bound_is_the_physical_memory(monkeypatch):
+    def unreadable(path):
+        raise OSError(path)
+
+    monkeypatch.setattr(_memory.Path, "read_text", unreadable)
+    physical = _memory.available_memory()
+    assert physical is None or physical > 1e6
+
+
+def test_memory_of_a_control_group(monkeypatch):
+    texts = {"memory.max": "5000\n", "memory.current": "2000\n"}
+    monkeypatch.setattr(_memory.Path, "read_text", lambda path: texts[path.name])
+    assert _memory._cgroup_memory() == 3000
+    texts["memory.max"] = "max\n"
+    assert _memory._cgroup_memory() is None
+
+
+@pytest.mark.parametrize(
+    ("system", "group", "available"), [(5, 3, 3), (3, 5, 3), (5, None, 5), (None, 5, 5)]
+)
+def test_the_smaller_bound_counts(system, group, available, monkeypatch):
+    monkeypatch.setattr(_memory, "_system_memory", lambda: system)
+    monkeypatch.setattr(_memory, "_cgroup_memory", lambda: group)
+    assert _memory.available_memory() == available
+
+
+def test_the_error_for_a_matrix_that_does_not_fit_names_alternatives(monkeypatch):
+    monkeypatch.setattr(_memory, "available_memory", lambda: 8e9)
+    with pytest.raises(
+        MemoryError,
+        match=r"kernel matrix of 50000 rows needs 20 GB, and 8 GB are free\. Fit on "
+        r"fewer rows \(about 31622 fit\), pass solver='pcg', .*float32 halves it",
+    ):
+        _memory.require_memory(50_000, 8)
+    with pytest.raises(MemoryError, match=r"needs 10 GB.*about 44721.*Classifier\.$"):
+        _memory.require_memory(50_000, 4)
+    _memory.require_memory(31_622, 8)
+
+
+def test_unknown_memory_is_no_error(monkeypatch):
+    monkeypatch.setattr(_memory, "available_memory", lambda: None)
+    _memory.require_memory(10**9, 8)
+
+
+def test_a_fit_checks_the_memory_before_it_allocates(monkeypatch, table):
+    X, y = table
+    monkeypatch.setattr(_memory, "available_memory", lambda: 1000)
+    monkeypatch.setattr("skrfm._backend._packed.UNCHECKED_BYTES", 0)
+    machine = RFMRegressor(kernel="laplace", alpha=0.1, validation=None)
+    with pytest.raises(MemoryError, match=r"48 rows needs 1.84e-05 GB"):
+        machine.fit(X, y)
+
+
+# -- threads ------------------------------------------------------------------------
+
+MANY_ROWS = 10**6
 
 
 def blas_threads():
-    """Return the numbers of threads of the BLAS libraries."""
-    libraries = threadpool_info()
-    return [part["num_threads"] for part in libraries if part["user_api"] == "blas"]
+    libraries = ThreadpoolController().select(user_api="blas").info()
+    return {library["num_threads"] for library in libraries}
 
 
-def inside(n_rows=300):
-    with own_threads(n_rows):
-        return blas_threads()
+def threads_used(items=4):
+    """Return the number of threads of `for_each`, and those of BLAS in them."""
+
+    def seen(_):
+        time.sleep(0.02)  # long enough that one thread cannot take all the items
+        return threading.get_ident(), frozenset(blas_threads())
+
+    found = for_each(seen, range(items))
+    return len({ident for ident, _ in found}), set().union(*(c for _, c in found))
 
 
-def in_thread(function, *arguments):
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function, *arguments).result()
+@pytest.mark.parametrize("limit", [1, 3])
+def test_for_each_keeps_the_order(limit):
+    with threadpool_limits(limit, user_api="blas"), own_threads(MANY_ROWS):
+        assert for_each(lambda i: i**2, list(range(20))) == [i**2 for i in range(20)]
+        assert for_each(str, []) == []
 
 
-@pytest.fixture(params=[2, 3])
-def before(request):
-    """Set the number of BLAS threads, as a user does."""
-    with threadpool_limits(request.param, user_api="blas"):
-        yield blas_threads()
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_for_each_uses_the_threads_of_blas_and_limits_blas_to_one(limit):
+    with threadpool_limits(limit, user_api="blas"):
+        with own_threads(MANY_ROWS):
+            assert threads_used() == (limit, {1})
+        assert blas_threads() == {limit}
 
 
-@pytest.mark.parametrize("run", [lambda f: f(), in_thread], ids=["main", "thread"])
-def test_the_limit_is_set_and_restored(run, before):
-    assert max(before) > 1
-    for _ in range(2):
-        assert set(run(inside)) == {1}
-        assert blas_threads() == before
+def test_few_rows_and_calls_outside_own_threads_use_one_thread():
+    with threadpool_limits(2, user_api="blas"):
+        with own_threads(100):
+            assert threads_used() == (1, {1})
+        assert threads_used() == (1, {2})
 
 
-def test_a_fit_in_the_main_thread_does_not_own_the_limit(before):
-    X = np.random.default_rng(0).normal(size=(60, 2))
-    RFMRegressor(alpha=0.1, validation=None).fit(X, X[:, 0])
-    assert set(in_thread(inside)) == {1}
-    assert blas_threads() == before
+def test_threads_start_no_threads_of_their_own():
+    with threadpool_limits(2, user_api="blas"), own_threads(MANY_ROWS):
+        assert for_each(lambda _: threads_used(2)[0], [0, 1]) == [1, 1]
 
 
-def test_limits_nest(before):
-    with own_threads(10):
-        assert set(inside()) == {1}
-        assert set(blas_threads()) == {1}
-    assert blas_threads() == before
+def test_errors_are_passed_on_and_blas_is_restored():
+    def fail(item):
+        raise KeyError(item)
+
+    with threadpool_limits(2, user_api="blas"):
+        with pytest.raises(KeyError), own_threads(MANY_ROWS):
+            for_each(fail, [1, 2])
+        assert blas_threads() == {2}
 
 
-def test_the_limit_is_restored_after_an_error(before):
-    def failing():
-        with own_threads(300):
-            raise KeyError("of the block")
+@pytest.mark.parametrize("failing", [IndexError, StopIteration, KeyboardInterrupt])
+@pytest.mark.parametrize("limit", [1, 2])
+def test_any_error_of_any_item_is_raised(failing, limit):
+    def fail(item):
+        time.sleep(0.01)
+        if item == 1:
+            raise failing
 
-    for run in (lambda f: f(), in_thread):
-        with pytest.raises(KeyError):
-            run(failing)
-        assert blas_threads() == before
-
-
-@pytest.mark.parametrize("first_out", [0, 1])
-def test_fits_that_overlap_share_one_limit(first_out, before):
-    """Whichever of two threads ends first, the last one restores the limit."""
-    begun = threading.Barrier(3)
-    may_end = [threading.Event(), threading.Event()]
-
-    def fit(number):
-        with own_threads(300):
-            begun.wait(10)
-            may_end[number].wait(10)
-
-    with ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(fit, number) for number in range(2)]
-        begun.wait(10)
-        assert set(blas_threads()) == {1}
-        may_end[first_out].set()
-        futures[first_out].result(10)
-        assert set(blas_threads()) == {1}  # the other one still computes
-        may_end[1 - first_out].set()
-        futures[1 - first_out].result(10)
-    assert blas_threads() == before
+    with (
+        threadpool_limits(limit, user_api="blas"),
+        own_threads(MANY_ROWS),
+        pytest.raises(failing),
+    ):
+        for_each(fail, range(4))
 
 
-def test_estimators_in_a_pool_of_threads(before):
-    def fit(n):
-        X = np.random.default_rng(n).normal(size=(n, 3))
-        return RFMRegressor(alpha=0.1, max_iter=1, validation=None).fit(X, X[:, 0])
-
-    expected = [fit(n).dual_coef_ for n in (100, 850)]
-    with ThreadPoolExecutor(2) as pool:
-        for _ in range(3):
-            for model, coef in zip(pool.map(fit, (100, 850)), expected, strict=True):
-                np.testing.assert_array_equal(model.dual_coef_, coef)
-            assert blas_threads() == before
-
-
-def test_workers_of_joblib_keep_their_own_limit():
-    with parallel_config("loky", n_jobs=2, inner_max_num_threads=2):
-        found = Parallel()(delayed(before_inside_after)() for _ in range(2))
-    for before, within, after in found:
-        assert set(within) == {1}
-        assert before == after
-
-
-def before_inside_after():
-    return blas_threads(), inside(), blas_threads()
-
-
-@pytest.mark.skipif(
-    "fork" not in multiprocessing.get_all_start_methods(), reason="no fork here"
-)
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-@pytest.mark.parametrize("within", [False, True])
-def test_a_forked_process_has_its_own_limit(within, before):
-    """Forked between fits, or in the middle of one of another thread."""
-    inside(10**6)  # there are threads that the child does not have
-    context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-
-    def child():
-        queue.put(before_inside_after())
-
-    process = context.Process(target=child)
-    if within:
-        with own_threads(300):
-            process.start()
-            process.join(30)
-    else:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent():
+    with threadpool_limits(2, user_api="blas"), own_threads(MANY_ROWS):
+        for_each(str, range(4))
+        context = multiprocessing.get_context("fork")
+        process = context.Process(target=for_each, args=(str, range(4)))
         process.start()
-        process.join(30)
+        process.join(timeout=30)
+        process.kill()
     assert process.exitcode == 0
-    at_first, during, after = queue.get()
-    assert set(during) == {1}
-    assert at_first == after == before
-    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("rows", [100, MANY_ROWS])
+def test_simultaneous_fits_restore_the_threads_of_blas(rows):
+    """The second to start ends last, and must not restore the limit of the first."""
+    with threadpool_limits(2, user_api="blas"):
+        second = own_threads(rows)
+        with own_threads(rows):
+            second.__enter__()
+        assert blas_threads() == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == {2}
+
+
+def test_a_fit_restores_the_threads_of_blas(table):
+    X, y = table
+    with threadpool_limits(2, user_api="blas"):
+        RFMRegressor(kernel="laplace", cv=2, max_iter=1, n_jobs=2).fit(X, y).predict(X)
+        assert blas_threads() == {2}
+        with pytest.raises(ValueError):
+            RFMRegressor(kernel="laplace", cv=[]).fit(X, y)
+        assert blas_threads() == {2}

@@ -172,7 +172,7 @@ class BlasMatrix:
         )
 
     def symmetric_product(self, V, out, upper, columns):
-        """Write some columns of A V, for a symmetric A held in one of the triangles."""
+        """Write some columns of A V, for a symmetric A in one of the triangles."""
         first, last = columns
         if last == first:
             return

@@ -18,9 +18,9 @@ extern "C" __global__ void row_windows(
 {
     EACH(at, count)
     {
-        const index_t i = at % inner, rest = at / inner;
-        const int q = (int)(rest % rows2), p = (int)(rest / rows2 % rows);
-        const index_t j = rest / rows2 / rows;
+        const index_t i = at % inner, window = at / inner;
+        const int q = (int)(window % rows2), p = (int)(window / rows2 % rows);
+        const index_t j = window / rows2 / rows;
         REAL total = 0;
         for (int d = 0; d < size; ++d) {
             const index_t row = j * height + left[p * size + d];
@@ -74,9 +74,9 @@ extern "C" __global__ void relu_layer(
     EACH(at, count)
     {
         const int w = (int)(at % columns2), v = (int)(at / columns2 % columns);
-        const index_t rest = at / columns2 / columns;
-        const int q = (int)(rest % rows2), p = (int)(rest / rows2 % rows);
-        const index_t j = rest / rows2 / rows;
+        const index_t row_pair = at / columns2 / columns;
+        const int q = (int)(row_pair % rows2), p = (int)(row_pair / rows2 % rows);
+        const index_t j = row_pair / rows2 / rows;
         const REAL x = a[(index_t)p * columns + v];
         const REAL z = pairs ? c[(j * rows2 + q) * columns2 + w]
                              : c[(j * rows + p) * columns + v];

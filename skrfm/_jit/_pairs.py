@@ -262,7 +262,7 @@ def _add_four_row_products(packed, i, j0, j1, V, out):
 def triangle_product(packed, upper, V, rows):
     """Return the share of V @ A that the rows of a range have, for a symmetric A.
 
-    A is held in the upper triangle of `packed` if `upper`, else in the lower one; each
+    A is in the upper triangle of `packed` if `upper`, else in the lower one; each
     entry counts for (i, j) and (j, i), and the diagonal is left out. `V` is (c, n).
     BLAS packs the matrix anew for each product, which takes longer than a product with
     few columns.

@@ -1,7 +1,12 @@
 """What is chosen on rows that a fit has not seen."""
 
 from ._calibration import Calibration
-from ._criteria import ClassificationCriterion, Criterion, RegressionCriterion
+from ._criteria import (
+    ClassificationCriterion,
+    Criterion,
+    PartCriterion,
+    RegressionCriterion,
+)
 from ._folds import hold_out, make_folds
 from ._judging import (
     HoldOut,
@@ -33,6 +38,7 @@ __all__ = [
     "Judging",
     "LastRound",
     "LeaveOneOut",
+    "PartCriterion",
     "RegressionCriterion",
     "SearchRules",
     "TrialResult",

@@ -21,6 +21,10 @@ class Criterion(Protocol):
         """Return the score of outputs (m, c) against coded targets (m, c)."""
         ...
 
+
+class PartCriterion(Criterion, Protocol):
+    """A criterion that scores parts of the validation rows, such as folds, as well."""
+
     def part_scores(
         self,
         outputs: np.ndarray,

@@ -1,11 +1,12 @@
 """The only file with private imports from scikit-learn.
 
-Its validation functions are here as well, typed as Any: type checkers take the types of
-their arguments from the defaults, which are strings for what may be None or a list.
+Public functions are here as well, typed as Any, where type checkers infer wrong types
+from their code: of arguments from their defaults, of clones from clones of containers.
 """
 
 from typing import Any
 
+from sklearn import base, utils
 from sklearn.base import _clone_parametrized as clone_parametrized
 from sklearn.externals.array_api_compat import is_cupy_array as is_gpu_array
 from sklearn.utils import validation
@@ -25,9 +26,13 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import (
     _check_categorical_features as check_categorical_features,
 )
+from sklearn.utils.validation import _check_feature_names as check_feature_names
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _get_feature_names as feature_names_of
 
 check_array: Any = validation.check_array
+clone: Any = base.clone
+safe_indexing: Any = utils._safe_indexing
 check_X_y: Any = validation.check_X_y
 validate_data: Any = validation.validate_data
 
@@ -40,15 +45,19 @@ __all__ = [
     "RealNotInt",
     "StrOptions",
     "check_categorical_features",
+    "check_feature_names",
     "check_same_namespace",
     "check_sample_weight",
+    "clone",
     "clone_parametrized",
     "cupy_namespace",
+    "feature_names_of",
     "get_namespace_and_device",
     "is_gpu_array",
     "is_missing",
     "move_to",
     "output_container",
+    "safe_indexing",
 ]
 
 

@@ -1,9 +1,8 @@
 """From a table to one matrix of floats: numbers, and codes of categories."""
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
-from .._sklearn import is_missing
+from .._sklearn import is_missing, safe_indexing
 
 # Beyond so many levels of a category, the rarest are one level: each is a column.
 MAX_LEVELS = 1000
@@ -112,7 +111,7 @@ def _factorize(X, column):
 
     The index of a missing value is -1.
     """
-    values = _safe_indexing(X, column, axis=1)
+    values = safe_indexing(X, column, axis=1)
     if hasattr(values, "cat") and hasattr(values.cat, "codes"):  # of pandas
         levels, inverse = _factorize_objects(values.cat.categories, name_of(X, column))
         return levels, np.append(inverse, -1)[np.asarray(values.cat.codes)]
@@ -142,7 +141,7 @@ def _factorize_objects(values, name):
 
 def _read_numbers(X, column):
     """Return a column of numbers, as float32 if it is that, else as float64."""
-    values = _safe_indexing(X, column, axis=1)
+    values = safe_indexing(X, column, axis=1)
     dtype, name = str(values.dtype), name_of(X, column)
     if dtype.lower().startswith(_DATES):
         raise ValueError(

@@ -241,12 +241,26 @@ class ObservedEntries:
 
     def column_means(self) -> FloatArray:
         """Return the weighted mean of each column; of all entries for empty columns."""
-        n = self.shape[1]
+        n, (values, exponent) = self.shape[1], self._summable_values()
         total = np.bincount(self.cols, self.weight, n)
-        sums = np.bincount(self.cols, self.weight * self.values, n)
-        overall = np.average(self.values, weights=self.weight)
+        sums = np.bincount(self.cols, self.weight * values, n)
+        overall = np.average(values, weights=self.weight)
         means = np.divide(sums, total, out=np.full(n, overall), where=total > 0)
-        return means.astype(self.values.dtype)
+        return np.ldexp(means, exponent).astype(self.values.dtype)
+
+    def overall_mean(self) -> np.floating:
+        """Return the weighted mean of all entries."""
+        values, exponent = self._summable_values()
+        mean = np.average(values, weights=self.weight)
+        return self.values.dtype.type(np.ldexp(mean, exponent))
+
+    def _summable_values(self) -> tuple[FloatArray, int]:
+        """Return values whose sums do not overflow, over a power of two."""
+        top = np.abs(self.values).max(initial=0)
+        if top <= np.finfo(self.values.dtype).max ** 0.5:
+            return self.values, 0
+        exponent = int(np.frexp(top)[1])
+        return np.ldexp(self.values, -exponent), exponent
 
     def subtract(self, means: FloatArray) -> Self:
         """Return the entries minus a mean for each column."""

@@ -18,6 +18,10 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
     rows are the entries of a matrix, so that these tools choose the parameters of a
     completer. Entries often come sorted by row: use a splitter that shuffles them.
 
+    The indices may have gaps: LinRFMCompleter takes no account of rows and columns
+    without entries, and predicts the weighted means of the columns in such a row, and
+    the weighted mean of all entries in such a column.
+
     Parameters
     ----------
     completer : completer
@@ -107,7 +111,8 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_entries,)
-            The predictions.
+            The predictions. Where no entry of the row or column was in `fit`, they are
+            the means that the completer fills in.
         """
         check_is_fitted(self)
         placement = outer_placement_of(None, X)

@@ -1,20 +1,9 @@
-"""Data frames: the labels of rows and columns, and results that keep them."""
+"""Data frames: results that keep the labels of rows and columns."""
 
 from typing import Any
 
 from .._backend import FloatArray, Table
 from .._sklearn import output_container
-
-
-def index_of(X: Table, axis: int = 0) -> Any:
-    """Return the unique labels of the rows or columns of a pandas data frame.
-
-    Return None for an array, and if labels are repeated.
-    """
-    if not hasattr(X, "iloc"):
-        return None
-    index = (X.index, X.columns)[axis]
-    return index if index.is_unique else None
 
 
 def as_given(completer: Any, X: Table, completed: FloatArray) -> Table:

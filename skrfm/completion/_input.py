@@ -1,6 +1,7 @@
 """From the input of a completer to observed entries, with its errors and warnings."""
 
 import math
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from .._backend import Array, BoolArray, FloatArray, IntArray, Table
 from .._sklearn import check_array, check_sample_weight, validate_data, warn
 from ..exceptions import NumericalWarning
 from ._entries import ObservedEntries, degrees_of_freedom
+from ._observed import ObservedIndices, ObservedMatrix, Triplets
 
 _DTYPES = [np.float64, np.float32]
 # The most rows or columns that a message names.
@@ -23,7 +25,12 @@ _LEAST_OVERSAMPLING = 1.2
 
 
 def entries_of(estimator: Any, X: Table, *, reset: bool) -> ObservedEntries:
-    """Return the observed entries of a dense or sparse matrix.
+    """Return the observed entries of a dense or sparse matrix; see `triplets_of`."""
+    return triplets_of(estimator, X, reset=reset).entries()
+
+
+def triplets_of(estimator: Any, X: Table, *, reset: bool) -> Triplets:
+    """Return the observed entries of a dense or sparse matrix, as triplets.
 
     In a dense matrix the entries equal to `missing_values` are missing, in a sparse
     one those that are not stored.
@@ -52,9 +59,9 @@ def entries_of(estimator: Any, X: Table, *, reset: bool) -> ObservedEntries:
                 "X is sparse and stores NaN. The stored entries of a sparse X are the "
                 "observed ones: leave out missing entries."
             )
-        return ObservedEntries(stored.row, stored.col, stored.data, shape=X.shape)
+        return Triplets(stored.row, stored.col, stored.data, shape=X.shape)
     rows, cols = np.nonzero(observed_mask(X, estimator.missing_values))
-    return ObservedEntries(rows, cols, X[rows, cols], shape=X.shape)
+    return Triplets(rows, cols, X[rows, cols], shape=X.shape)
 
 
 def is_nan(value: float) -> bool:
@@ -67,15 +74,15 @@ def observed_mask(X: FloatArray, missing_values: float) -> BoolArray:
     return ~np.isnan(X) if is_nan(missing_values) else X != missing_values
 
 
-def entries_from_triplets(
+def check_triplets(
     rows: Array,
     cols: Array,
     values: Array,
     *,
     shape: tuple[int, int],
     sample_weight: Array | None,
-) -> ObservedEntries:
-    """Return the entries given as index arrays; weight 0 leaves an entry out."""
+) -> Triplets:
+    """Return entries given as index arrays; weight 0 leaves an entry out."""
     values = column_or_1d(check_array(values, ensure_2d=False, dtype=_DTYPES))
     shape = check_shape(shape)
     rows, cols = check_indices(rows, cols, shape)
@@ -85,13 +92,13 @@ def entries_from_triplets(
             f"{len(rows)}, {len(cols)} and {len(values)}."
         )
     if sample_weight is None:
-        return ObservedEntries(rows, cols, values, shape=shape)
+        return Triplets(rows, cols, values, shape=shape)
     weight = check_sample_weight(
         sample_weight, values, dtype=np.float64, ensure_non_negative=True
     )
     kept = weight > 0
     rows, cols, values, weight = rows[kept], cols[kept], values[kept], weight[kept]
-    return ObservedEntries(rows, cols, values, shape=shape, weight=weight)
+    return Triplets(rows, cols, values, shape=shape, weight=weight)
 
 
 def check_shape(shape: tuple[int, int]) -> tuple[int, int]:
@@ -138,7 +145,7 @@ def _check_index(index: Array, name: str, size: int) -> IntArray:
     return index
 
 
-def require_entries(entries: ObservedEntries) -> None:
+def require_entries(entries: Sized) -> None:
     """Raise ValueError if no entry is observed."""
     if len(entries) == 0:
         raise ValueError(
@@ -149,40 +156,61 @@ def require_entries(entries: ObservedEntries) -> None:
 
 
 def warn_of_empty(entries: ObservedEntries) -> None:
-    """Warn of rows and columns without an observed entry."""
+    """Warn of rows and columns without an observed entry, which 0 or means fill."""
     for name, counts in (
         ("row", entries.row_counts()),
         ("column", entries.column_counts()),
     ):
         empty = np.flatnonzero(counts == 0)
         if len(empty) > 0:
-            plural = "s" if len(empty) > 1 else ""
-            names = ", ".join(map(str, empty[:_MOST_NAMES]))
-            more = ", …" if len(empty) > _MOST_NAMES else ""
+            named = _without_entries(name, len(empty), empty[:_MOST_NAMES])
             warn(
-                f"{len(empty)} {name}{plural} of X without any observed entry "
-                f"({names}{more}): 0, or with center=True the mean of the column, is "
-                "filled in.",
+                f"{named}: 0, or with center=True the mean of the column, is filled "
+                "in.",
                 NumericalWarning,
             )
 
 
-def largest_rank(max_rank: int | None, entries: ObservedEntries) -> int:
+def warn_of_gaps(rows: ObservedIndices, columns: ObservedIndices) -> None:
+    """Warn of rows and columns without an observed entry, which means fill."""
+    sentences = []
+    for name, observed, means in (
+        ("row", rows, "the weighted means of the columns"),
+        ("column", columns, "the weighted mean of all entries"),
+    ):
+        count = observed.size - len(observed)
+        if count > 0:
+            named = _without_entries(name, count, observed.first_empty(_MOST_NAMES))
+            sentences.append(f"{named}: filled with {means}.")
+    if sentences:
+        warn(" ".join(sentences), NumericalWarning)
+
+
+def _without_entries(name: str, count: int, first: IntArray) -> str:
+    """Return a description of rows or columns without entries, the first by index."""
+    plural = "s" if count > 1 else ""
+    names = ", ".join(map(str, first))
+    more = ", …" if count > len(first) else ""
+    return f"{count} {name}{plural} of X without any observed entry ({names}{more})"
+
+
+def largest_rank(max_rank: int | None, matrix: ObservedMatrix) -> int:
     """Return `max_rank`, checked; if it is None, the largest that entries determine.
 
-    That rank has at most as many degrees of freedom as entries are observed.
+    That rank has at most as many degrees of freedom as entries are observed. No rank
+    is more than the rows or columns that have entries.
     """
-    smaller = min(entries.shape)
+    entries, smaller = matrix.entries, min(matrix.entries.shape)
     if max_rank is None:
         ranks = range(1, min(smaller, _LARGEST_RANK) + 1)
         freedoms = (degrees_of_freedom(rank, entries.shape) for rank in ranks)
         return max(1, sum(freedom <= len(entries) for freedom in freedoms))
-    if max_rank > smaller:
+    if max_rank > min(matrix.shape):
         raise ValueError(
-            f"max_rank={max_rank} is more than {smaller}, the smaller side of X and "
-            "the largest rank that it can have."
+            f"max_rank={max_rank} is more than {min(matrix.shape)}, the smaller side "
+            "of X and the largest rank that it can have."
         )
-    return max_rank
+    return min(max_rank, smaller)
 
 
 def warn_of_iterations(n_iter: int) -> None:

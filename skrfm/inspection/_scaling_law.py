@@ -1,11 +1,12 @@
 """Scores against the number of rows: a scaling law, and its plot."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import linregress
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.model_selection import (
     ShuffleSplit,
     StratifiedShuffleSplit,
@@ -13,6 +14,7 @@ from sklearn.model_selection import (
 )
 
 from .._backend import FloatArray, Seed, Table, Vector
+from .._sklearn import clone
 from ..transfer import TransferKernel
 
 
@@ -30,7 +32,7 @@ class _Line:
     def fit(cls, sizes, scores):
         """Fit the line to the mean scores (n_sizes,) of a table of scores."""
         means, x = np.nanmean(scores, axis=1), np.log(sizes)
-        line = linregress(x, means)
+        line: Any = linregress(x, means)
         # two sizes determine the line, and leave nothing to estimate its errors from
         has_errors = len(sizes) > 2
         residuals = means - line.slope * x - line.intercept
@@ -91,15 +93,15 @@ class ScalingLaw:
                 "train_sizes must hold two different sizes or more, each at least 1; "
                 f"got {train_sizes!r}."
             )
-        scores = {name: np.asarray(table, float) for name, table in scores.items()}
-        lines = {name: _Line.fit(sizes, table) for name, table in scores.items()}
+        tables = {name: np.asarray(table, float) for name, table in scores.items()}
+        lines = {name: _Line.fit(sizes, table) for name, table in tables.items()}
 
         def by_name(figure):
             return {name: getattr(line, figure) for name, line in lines.items()}
 
         return cls(
             train_sizes=sizes,
-            scores=scores,
+            scores=tables,
             slope=by_name("slope"),
             intercept=by_name("intercept"),
             slope_error=by_name("slope_error"),
@@ -195,7 +197,7 @@ def scaling_law(
         )
     scores = {}
     for name, model in estimators.items():
-        _, _, scores[name] = learning_curve(
+        curve = learning_curve(
             model,
             X,
             y,
@@ -204,6 +206,7 @@ def scaling_law(
             scoring=scoring,
             n_jobs=n_jobs,
         )
+        scores[name] = curve[2]
     return ScalingLaw.fit(sizes, scores)
 
 

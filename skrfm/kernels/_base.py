@@ -2,9 +2,9 @@
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
 
 from .._backend import Array, FloatArray, Namespace, NumpyBackend, Table
+from .._sklearn import check_array
 
 
 class Kernel(BaseEstimator):

@@ -405,7 +405,8 @@ class BaseRFM(
     def __getstate__(self):
         """Pickle NumPy arrays, wherever they are."""
         # a copy: scikit-learn returns the dictionary of the estimator itself
-        state: Any = dict(super().__getstate__())
+        state: Any = super().__getstate__()
+        state = dict(state)
         if "_fitted" in state:
             on_host = self._fitted.map_arrays(from_gpu).attributes()
             state |= {name: on_host[name] for name in on_host if name in state}

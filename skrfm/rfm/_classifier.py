@@ -1,5 +1,7 @@
 """The kernel Recursive Feature Machine as a classifier."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import ClassifierMixin
 
@@ -268,7 +270,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         ndarray of shape (n_samples,)
         """
         out, placement = self._outputs(X, "predict")
-        labels = self._fitted.targets.labels(placement.backend.to_numpy(out))
+        targets: Any = self._fitted.targets
+        labels = targets.labels(placement.backend.to_numpy(out))
         return placement.labels_to_caller(labels)
 
     def predict_proba(self, X: Table) -> FloatArray:

@@ -10,11 +10,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import check_scoring
 
 from .._backend import NumpyBackend
-from .._search import Calibration, Criterion, HoldOut
+from .._search import Calibration, HoldOut, PartCriterion
 
 
 @dataclass
-class PartCriterion:
+class FoldCriterion:
     """Scores pooled outputs part by part, as cross-validation does.
 
     Attributes
@@ -34,7 +34,7 @@ class PartCriterion:
     """
 
     parts: list[slice]
-    criterion: Criterion
+    criterion: PartCriterion
     scoring: str | Callable | None
     estimator_of: Callable[..., tuple[Any, np.ndarray]]
     name: str

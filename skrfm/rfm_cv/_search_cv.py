@@ -18,7 +18,7 @@ from ..kernels import L1Laplace, Laplace
 from ..rfm._base import BaseRFM
 from ..rfm._fitted import KernelMachine
 from ._averaging import MachineAverage, select, weighted_sum
-from ._scoring import PartCriterion, parts_of
+from ._scoring import FoldCriterion, parts_of
 from ._space import RandomCandidates, parameters_of
 
 # parameters that all candidates share
@@ -126,7 +126,7 @@ class SearchCV(BaseRFM):
     def _search_rules(self, training, judging):
         budget = self.time_budget
         deadline = None if budget is None else perf_counter() + budget
-        criterion = PartCriterion(
+        criterion = FoldCriterion(
             parts_of(judging),
             criterion=self._criterion,
             scoring=self.scoring,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import chain
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from joblib import delayed, effective_n_jobs
@@ -10,14 +11,13 @@ from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
     _fit_context,
-    clone,
     is_classifier,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import FloatArray, Table, Vector
-from .._sklearn import Interval, StrOptions, restored_on_error
+from .._sklearn import Interval, StrOptions, clone, restored_on_error
 from .._tables import (
     DEVICES,
     ClassTargets,
@@ -60,7 +60,7 @@ class FittedTree:
         The number of training rows of each leaf.
     """
 
-    root: Node | Leaf
+    root: Node | Leaf | None
     models: list
     n_rows: list[int]
 
@@ -85,8 +85,9 @@ class Forest:
     @property
     def n_outputs(self) -> int:
         """The number of outputs: of a classifier, of the classes."""
-        classes = self.targets.classes
-        return self.targets.n_outputs if classes is None else len(classes)
+        if isinstance(self.targets, ClassTargets):
+            return len(self.targets.classes)
+        return self.targets.n_outputs
 
     @property
     def feature_importances(self) -> FloatArray:
@@ -115,7 +116,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
     #: the class of the estimators in the leaves
-    _leaf_class = None
+    _leaf_class: Any = None
     #: whether y may have several columns, and holds numbers
     _multi_output = False
 

@@ -1,12 +1,13 @@
 """The models of leaves, and the directions that nodes are split along."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from .._backend import Array, FloatArray, IntArray, own_threads
 from .._recursion import Candidate, PreparedData, Workspace, fit_round
+from .._sklearn import clone
 from .._tables import Coding, Data, TableEncoder, TableReader, placement_of, to_host
 from ..agop import FeatureMetric
 from ._tree import DIRECTIONS, Direction, principal_directions, split_rows
@@ -225,4 +226,6 @@ def _leave_one_out_error(data, candidate, backend):
         with_agop=False,
         leave_one_out=True,
     )
-    return float(backend.xp.sum(data.weight[:, None] * fitted.loo_residuals**2))
+    residuals: Any = fitted.loo_residuals
+    squares = residuals * residuals
+    return float(backend.xp.sum(data.weight[:, None] * squares))

@@ -275,7 +275,7 @@ def _first_split(X, weight, directions, n_leaves):
     return None
 
 
-def route(root: Node | Leaf, X: Array, temperature: float) -> list[LeafRows]:
+def route(root: Node | Leaf | None, X: Array, temperature: float) -> list[LeafRows]:
     """Return the rows that reach each leaf, with their weights there.
 
     Parameters
@@ -292,7 +292,7 @@ def route(root: Node | Leaf, X: Array, temperature: float) -> list[LeafRows]:
         One for each leaf that is reached, by number. The weights of a row sum to 1.
     """
     reached = []
-    stack = [(root, np.arange(len(X)), np.ones(len(X)))]
+    stack: list[tuple] = [(root, np.arange(len(X)), np.ones(len(X)))]
     while stack:
         node, rows, weight = stack.pop()
         if len(rows) == 0:

@@ -16,32 +16,26 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ..._backend import Array, FloatArray, Seed, Table, Vector, own_threads
+from ..._backend import Array, FloatArray, Seed, Table, Vector
 from ..._sklearn import Interval, Progress, StrOptions, restored_on_error
 from ..._tables import DEVICES, Placement, outer_placement_of, to_host
-from .._entries import ObservedEntries
 from .._frames import as_given
 from .._input import (
     check_indices,
-    entries_from_triplets,
-    entries_of,
+    check_triplets,
     is_nan,
     require_entries,
-    warn_of_empty,
+    triplets_of,
     warn_of_few_entries,
+    warn_of_gaps,
     warn_of_iterations,
 )
-from ._iterates import Iterate, RowModel
+from .._observed import ObservedIndices, Triplets
+from ._fitted import Filling, FittedMatrix, threads_for
+from ._iterates import Iterate
 from ._problem import SOLVERS, problem_of
-from ._rows import factors_of, new_rows, row_model
 from ._scaling import Scaling
 from ._search import complete
-
-# So many entries are as much work as a row of a kernel machine: with fewer of them,
-# starting threads does not pay.
-_ENTRIES_PER_ROW = 50
-# Entries that are predicted together: bounds the memory of their factors.
-_BLOCK = 100_000
 
 
 class LinRFMCompleter(
@@ -57,6 +51,11 @@ class LinRFMCompleter(
 
     The fit learns a metric on the columns, so `transform` also completes rows that
     were not in `fit`.
+
+    Rows and columns without any observed entry have no effect on the fit. Whatever
+    `center` is, such a row is filled with the weighted means of the columns, such a
+    column with the weighted mean of all entries. `fit` warns of them, and `transform`
+    of new rows without entries if there were none in `fit`.
 
     With y the observed entries, w their weights and σ_j the singular values of W, the
     objective is
@@ -125,12 +124,15 @@ class LinRFMCompleter(
     Attributes
     ----------
     factors_ : tuple of ndarray, of shapes (n_rows, k), (k,) and (n_features, k)
-        U, s and V: the matrix is ``mean_ + (U * s) @ V.T``.
+        U, s and V: the matrix is ``mean_ + (U * s) @ V.T`` in rows with entries. U and
+        V are zero in rows and columns without entries.
     rank_ : int
         The rank that was found: the number of singular values above ε. For a matrix
-        that keeps its full spectrum, the smaller side of the matrix.
+        that keeps its full spectrum, the smaller number of rows and columns with
+        entries.
     mean_ : ndarray of shape (n_features,)
-        The means of the columns, or zeros if the matrix is not centred.
+        The means of the columns, or zeros if the matrix is not centred; the mean of
+        all entries in columns without any.
     n_iter_ : int
         The number of iterations in all stages together.
     converged_ : bool
@@ -179,15 +181,12 @@ class LinRFMCompleter(
     array([ 0.031,  0.145,  0.08 , -0.148, -0.257, -0.09 ])
     """
 
-    factors_: tuple[FloatArray, FloatArray, FloatArray]
     rank_: int
-    mean_: FloatArray
     n_iter_: int
     converged_: bool
     validation_score_: float
     history_: dict[str, np.ndarray]
-    _scale: np.floating
-    _row_model: RowModel
+    _fitted: FittedMatrix
 
     _parameter_constraints = {
         "power": [Interval(Real, 0, 0.5, closed="right")],
@@ -264,8 +263,8 @@ class LinRFMCompleter(
         """
         with restored_on_error(self):
             placement = outer_placement_of(self.device, X)
-            entries = entries_of(self, placement.read(X), reset=True)
-            return self._fit(entries, placement, X)
+            triplets = triplets_of(self, placement.read(X), reset=True)
+            return self._fit(triplets, placement, X)
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
@@ -286,7 +285,8 @@ class LinRFMCompleter(
         values : array-like of shape (n_entries,)
             The values of the entries.
         shape : tuple of (int, int)
-            Number of rows and columns of the matrix.
+            Number of rows and columns of the matrix. Time and memory do not grow with
+            the number of those without entries, so that indices may have gaps.
         sample_weight : array-like of shape (n_entries,), default=None
             Weights of the entries; one of weight 0 counts as missing.
 
@@ -297,7 +297,7 @@ class LinRFMCompleter(
         """
         with restored_on_error(self):
             placement = outer_placement_of(self.device, values)
-            entries = entries_from_triplets(
+            triplets = check_triplets(
                 to_host(rows),
                 to_host(cols),
                 to_host(values),
@@ -305,27 +305,27 @@ class LinRFMCompleter(
                 sample_weight=to_host(sample_weight),
             )
             vars(self).pop("feature_names_in_", None)
-            self.n_features_in_ = entries.shape[1]
-            return self._fit(entries, placement, None)
+            self.n_features_in_ = triplets.shape[1]
+            return self._fit(triplets, placement, None)
 
-    def _fit(
-        self, entries: ObservedEntries, placement: Placement, X: Table | None
-    ) -> Self:
+    def _fit(self, triplets: Triplets, placement: Placement, X: Table | None) -> Self:
         """Fit to entries; X is passed on to callbacks."""
-        require_entries(entries)
-        problem = problem_of(self, entries)
-        warn_of_empty(entries)
+        require_entries(triplets)
+        matrix = triplets.without_gaps()
+        entries, problem = matrix.entries, problem_of(self, matrix)
+        warn_of_gaps(matrix.rows, matrix.columns)
         scaling = Scaling.of(entries, self.center)
         scaled = scaling.apply(entries, placement)
+        attributes = partial(self._attributes, scaling, Filling.of(matrix))
         progress = Progress(
             self,
             n_runs=4 if self.alpha == "auto" else 1,
-            attributes=partial(self._attributes, scaling),
+            attributes=attributes,
             data={"X": X, "y": None, "metadata": {}},
         )
-        with own_threads(len(entries) // _ENTRIES_PER_ROW):
+        with threads_for(len(entries)):
             found = complete(scaled, problem, progress)
-            fitted = self._attributes(scaling, found.iterate)
+            fitted = attributes(found.iterate)
         placement.backend.release()
         fitted |= found.attributes()
         for name, value in fitted.items():
@@ -338,21 +338,24 @@ class LinRFMCompleter(
         progress.end(fitted)
         return self
 
-    def _attributes(self, scaling: Scaling, iterate: Iterate) -> dict[str, Any]:
+    def _attributes(
+        self, scaling: Scaling, filling: Filling, iterate: Iterate
+    ) -> dict[str, Any]:
         """Return the fitted attributes of a completer that ends with an iterate."""
-        to_numpy = iterate.entries.to_numpy
-        model = row_model(iterate, self.loss)
-        U, s, V = map(to_numpy, factors_of(iterate, model))
-        mean = scaling.mean
-        if iterate.mean is not None:
-            mean = mean + to_numpy(iterate.mean) * scaling.scale
-        return {
-            "factors_": (U, s * scaling.scale, V),
-            "rank_": iterate.rank,
-            "mean_": mean,
-            "_scale": scaling.scale,
-            "_row_model": model.map_arrays(to_numpy),
-        }
+        fitted = FittedMatrix.of(
+            iterate, loss=self.loss, scaling=scaling, filling=filling
+        )
+        return {"rank_": iterate.rank, "_fitted": fitted}
+
+    @property
+    def factors_(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """U, s and V of all rows and columns."""
+        return _fitted_matrix(self, "factors_").all_factors()
+
+    @property
+    def mean_(self) -> FloatArray:
+        """The means that are added to the factors."""
+        return _fitted_matrix(self, "mean_").all_means()
 
     def transform(self, X: Table) -> Table:
         """Complete the rows of a matrix, by one small least squares problem for each.
@@ -366,28 +369,26 @@ class LinRFMCompleter(
         -------
         ndarray or data frame of shape (n_samples, n_features)
             The completed rows; for a data frame, one with its index and columns.
-            Observed entries are kept unless `keep_observed` is False.
+            Observed entries are kept unless `keep_observed` is False. A row without
+            entries has the weighted means of the columns in `fit`.
         """
         check_is_fitted(self)
         placement = outer_placement_of(self.device, X)
         read = placement.read(X)
-        entries = entries_of(self, read, reset=False)
-        completed = self._complete(entries, placement)
+        triplets = triplets_of(self, read, reset=False)
+        rows = self._fitted.complete(triplets, placement)
+        self._warn_of_new_gaps(rows.filling.rows)
+        completed = rows.dense()
         if self.keep_observed:
-            completed[entries.rows, entries.cols] = entries.values
+            completed[triplets.rows, triplets.cols] = triplets.values
         completed = as_given(self, read, completed)
         is_frame = not isinstance(completed, np.ndarray)
         return completed if is_frame else placement.to_caller(completed)
 
-    def _complete(self, entries: ObservedEntries, placement: Placement) -> FloatArray:
-        """Return the dense completed rows of the entries."""
-        dtype = entries.values.dtype
-        scaling = Scaling(self.mean_.astype(dtype), dtype.type(self._scale))
-        scaled = scaling.apply(entries, placement)
-        model = self._row_model.map_arrays(partial(np.asarray, dtype=dtype))
-        with own_threads(len(entries) // _ENTRIES_PER_ROW):
-            Z = scaled.to_numpy(new_rows(scaled, model.map_arrays(scaled.asarray)))
-        return (Z * scaling.scale) @ model.V.T + scaling.mean
+    def _warn_of_new_gaps(self, rows: ObservedIndices) -> None:
+        """Warn of new rows without entries, unless `fit` has warned of such rows."""
+        if self._fitted.filling.rows.indices is None:
+            warn_of_gaps(rows, ObservedIndices(None, self.n_features_in_))
 
     def predict_entries(self, rows: Vector, cols: Vector) -> Array:
         """Predict entries of the fitted matrix without forming it.
@@ -400,17 +401,13 @@ class LinRFMCompleter(
         Returns
         -------
         ndarray of shape (n_entries,)
-            The predictions, also for entries that were observed.
+            The predictions, also for entries that were observed. Rows without entries
+            in `fit` have the means of the columns, columns without the mean of all.
         """
         check_is_fitted(self)
-        U, s, V = self.factors_
-        placement = outer_placement_of(self.device, rows)
-        rows, cols = check_indices(to_host(rows), to_host(cols), (len(U), len(V)))
-        out = np.empty(len(rows), dtype=U.dtype)
-        for start in range(0, len(rows), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            out[block] = np.einsum("ek,ek->e", U[rows[block]] * s, V[cols[block]])
-        return placement.to_caller(out + self.mean_[cols])
+        fitted, placement = self._fitted, outer_placement_of(self.device, rows)
+        rows, cols = check_indices(to_host(rows), to_host(cols), fitted.shape)
+        return placement.to_caller(fitted.predict(rows, cols))
 
     def score(self, X: Table, y: None = None) -> float:
         """Return R² on observed entries that are hidden before the transform.
@@ -432,10 +429,20 @@ class LinRFMCompleter(
         """
         check_is_fitted(self)
         placement = outer_placement_of(self.device, X)
-        entries = entries_of(self, placement.read(X), reset=False)
-        require_entries(entries)
+        triplets = triplets_of(self, placement.read(X), reset=False)
+        require_entries(triplets)
         random_state = check_random_state(self.random_state)
-        hidden = entries.draw_hidden(self.validation_fraction, random_state)
-        completed = self._complete(entries.select(~hidden), placement)
-        predicted = completed[entries.rows[hidden], entries.cols[hidden]]
-        return float(r2_score(entries.values[hidden], predicted))
+        matrix = triplets.without_gaps()
+        mask = matrix.entries.draw_hidden(self.validation_fraction, random_state)
+        shown, hidden = matrix.triplets(~mask), matrix.triplets(mask)
+        predicted = self._fitted.complete(shown, placement).at(hidden.rows, hidden.cols)
+        return float(r2_score(hidden.values, predicted))
+
+
+def _fitted_matrix(completer: LinRFMCompleter, name: str) -> FittedMatrix:
+    """Return the fitted matrix, or raise AttributeError for a fitted attribute."""
+    if not hasattr(completer, "_fitted"):
+        raise AttributeError(
+            f"{name!r} is available after the completer is fitted: call fit first."
+        )
+    return completer._fitted

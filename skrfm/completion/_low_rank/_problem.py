@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from .._entries import Entries, ObservedEntries
 from .._input import largest_rank
+from .._observed import ObservedMatrix
 from ._alternating import alternating
 from ._exact import exact, full_spectrum
 from ._iterates import Iterate, Smoothing
@@ -117,8 +118,9 @@ SOLVERS: dict[str, Solver] = {
 }
 
 
-def problem_of(completer: Any, entries: ObservedEntries) -> Problem:
+def problem_of(completer: Any, matrix: ObservedMatrix) -> Problem:
     """Return the Problem that the parameters of a LinRFMCompleter describe."""
+    entries = matrix.entries
     seed = check_random_state(completer.random_state).randint(np.iinfo(np.int32).max)
     eps = float(np.finfo(entries.values.dtype).eps)
     least_tol = _LEAST_TOL * eps
@@ -130,7 +132,7 @@ def problem_of(completer: Any, entries: ObservedEntries) -> Problem:
         full_spectrum_solver=full_spectrum if tries_full_spectrum else None,
         power=completer.power,
         ridge=None if completer.alpha == "auto" else completer.alpha,
-        max_rank=largest_rank(completer.max_rank, entries),
+        max_rank=largest_rank(completer.max_rank, matrix),
         loss=completer.loss,
         max_iter=completer.max_iter,
         tol=max(completer.tol, least_tol),

@@ -8,6 +8,15 @@ from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 
 from ..._backend import IntArray, Seed, Table, Vector
+from ..._sklearn import check_array
+from ._labels import (
+    has_missing,
+    labels_of,
+    look_up,
+    named,
+    positions_by_label,
+    repeated_in,
+)
 from ._side_kernels import unit_rows
 
 _KINDS = ("cell", "drug", "cell mean", "drug mean")
@@ -30,16 +39,18 @@ def screen_priors(
     Parameters
     ----------
     signatures : data frame of shape (n_pairs, n_genes)
-        A row for each pair, with an index of two levels, cell and drug. Pairs with NaN
-        in their row have not been measured.
+        A row for each pair, with an index of two levels, cell and drug, without missing
+        names. Pairs with NaN in their row have not been measured.
     priors : sequence of str, default=("cell", "drug", "cell mean", "drug mean")
         "cell" and "drug" are one-hot indicators; "cell mean" and "drug mean" are mean
         signatures of the other pairs of the same cell or drug, or of all pairs if there
         are no others.
     cell_features : data frame of shape (n_cells, p), default=None
-        Features of cells, such as their gene expression, indexed by cell.
+        Features of cells, such as their gene expression, indexed by cell. Rows are
+        matched with `signatures` by their names, which must be unique; the order does
+        not matter, and there may be other cells.
     drug_features : data frame of shape (n_drugs, q), default=None
-        Features of drugs, such as fingerprints, indexed by drug.
+        Features of drugs, such as fingerprints, indexed by drug, and matched by name.
     reference : label of a cell, default=None
         For drugs that were measured in this cell, their signature there replaces the
         mean signature of the drug.
@@ -48,6 +59,12 @@ def screen_priors(
     -------
     data frame of shape (n_pairs, d)
         The prior vectors, with the index of `signatures`.
+
+    Raises
+    ------
+    ValueError
+        If a name in an index is missing, if features have a name twice, or if they do
+        not have all names in `signatures`.
 
     References
     ----------
@@ -83,22 +100,15 @@ def screen_priors(
     unknown = [kind for kind in priors if kind not in _KINDS]
     if unknown:
         raise ValueError(f"priors may be {', '.join(_KINDS)}; got {unknown[0]!r}.")
-    if getattr(signatures.index, "nlevels", 1) != 2:
-        raise ValueError(
-            "signatures must have an index of two levels, cell and drug: "
-            'set_index(["cell", "drug"]) makes one of two columns.'
-        )
-    cells, drugs = (
-        np.asarray(signatures.index.get_level_values(level)) for level in (0, 1)
-    )
+    cells, drugs = _pair_names(signatures)
     values = signatures.to_numpy(dtype=np.float64)
     measured = ~np.isnan(values).any(axis=1)
     if not measured.any():
         raise ValueError("No pair of signatures is measured: all rows have NaN.")
     make = {
-        "cell": lambda: _indicators(cells),
-        "drug": lambda: _indicators(drugs),
-        "cell mean": lambda: _means_of_others(values, cells, measured),
+        "cell": lambda: _indicators(_codes(cells)),
+        "drug": lambda: _indicators(_codes(drugs)),
+        "cell mean": lambda: _means_of_others(values, _codes(cells), measured),
         "drug mean": lambda: _drug_means(
             values, cells, drugs, measured=measured, reference=reference
         ),
@@ -117,16 +127,49 @@ def screen_priors(
     return type(signatures)(stacked, index=signatures.index)
 
 
-def _indicators(labels):
-    return (labels[:, None] == np.unique(labels)).astype(np.float64)
+def _pair_names(signatures):
+    """Return the names of the cell and of the drug of each pair."""
+    index: Any = getattr(signatures, "index", None)
+    if getattr(index, "nlevels", 1) != 2:
+        raise ValueError(
+            "signatures must be a data frame with an index of two levels, cell and "
+            'drug: set_index(["cell", "drug"]) makes one of two columns.'
+        )
+    names = [index.get_level_values(level).tolist() for level in (0, 1)]
+    for level, kind in zip(names, ("cell", "drug"), strict=True):
+        _require_names(level, f"The index of signatures has a pair without a {kind}")
+    return names
 
 
-def _means_of_others(values, labels, measured):
-    """Return for each pair the mean of the other measured pairs of the same label.
+def _require_names(names, problem):
+    """Raise ValueError if a name is missing."""
+    for position, name in enumerate(names):
+        if has_missing(name):
+            raise ValueError(
+                f"{problem}: {name!r} at position {position}. Give it a name, or drop "
+                "it."
+            )
+
+
+def _codes(names):
+    """Return the position of each name among the distinct names, in sorted order."""
+    distinct = list(dict.fromkeys(names))
+    try:
+        distinct.sort()
+    except TypeError:  # names of types that cannot be compared, such as int and str
+        distinct.sort(key=lambda name: (type(name).__name__, repr(name)))
+    return look_up(names, distinct)[0]
+
+
+def _indicators(codes):
+    return (codes[:, None] == np.arange(codes.max() + 1)).astype(np.float64)
+
+
+def _means_of_others(values, codes, measured):
+    """Return for each pair the mean of the other measured pairs of the same code.
 
     A pair without others has the mean of all measured pairs.
     """
-    _, codes = np.unique(labels, return_inverse=True)
     own = np.where(measured[:, None], values, 0.0)
     sums = np.zeros((codes.max() + 1, values.shape[1]))
     np.add.at(sums, codes, own)
@@ -140,26 +183,42 @@ def _means_of_others(values, labels, measured):
 
 def _drug_means(values, cells, drugs, *, measured, reference):
     """Return mean signatures of drugs, or their signatures in the reference cell."""
-    out = _means_of_others(values, drugs, measured)
+    drug_codes = _codes(drugs)
+    out = _means_of_others(values, drug_codes, measured)
     if reference is None:
         return out
-    if reference not in cells:
+    in_reference = np.array([cell == reference for cell in cells])
+    if not in_reference.any():
         raise ValueError(f"reference={reference!r} is not one of the cells.")
-    for pair in np.flatnonzero((cells == reference) & measured):
-        others = (drugs == drugs[pair]) & (cells != reference)
+    for pair in np.flatnonzero(in_reference & measured):
+        others = (drug_codes == drug_codes[pair]) & ~in_reference
         out[others] = values[pair]
     return out
 
 
-def _features_of(labels, features, kind):
-    """Return the features of each pair, by the label of its cell or drug."""
-    positions = features.index.get_indexer(labels)
-    if (positions < 0).any():
+def _features_of(names, features, kind):
+    """Return the features of each pair, by the name of its cell or drug."""
+    argument = f"{kind}_features"
+    labels = labels_of(features)
+    if labels is None:
         raise ValueError(
-            f"{kind}_features has no row {labels[positions < 0][0]!r}: its index must "
-            f"have every {kind} of signatures."
+            f"{argument} must be a pandas data frame whose index has the name of each "
+            f"{kind}."
         )
-    return features.to_numpy(dtype=np.float64)[positions]
+    _require_names(labels.values, f"The index of {argument} has a {kind} without name")
+    repeated = repeated_in(labels.values)
+    if repeated:
+        raise ValueError(
+            f"{argument} has more than one row {named(repeated)}: its index must have "
+            f"each {kind} once."
+        )
+    positions, unknown = look_up(names, labels.values)
+    if unknown:
+        raise ValueError(
+            f"{argument} has no row {named(unknown)}: its index must have every {kind} "
+            "of signatures."
+        )
+    return check_array(features.iloc[positions], dtype=np.float64, input_name=argument)
 
 
 def within_cell_splits(
@@ -173,7 +232,7 @@ def within_cell_splits(
     Parameters
     ----------
     cells : array-like of shape (n_pairs,)
-        The cell of each measured pair.
+        The name of the cell of each measured pair, without missing names.
     n_splits : int, default=10
         Maximum number of folds of a cell.
     random_state : int, RandomState instance or None, default=None
@@ -186,6 +245,11 @@ def within_cell_splits(
     test : ndarray of int
         Indices of the test pairs in `cells`.
 
+    Raises
+    ------
+    ValueError
+        If the name of a cell is missing.
+
     Examples
     --------
     >>> from skrfm.completion import within_cell_splits
@@ -196,16 +260,24 @@ def within_cell_splits(
     [0 2 3] [1 4]
     [1 2 3 4] [0]
     """
-    cells, random_state = np.asarray(cells), check_random_state(random_state)
-    fold_of = np.full(len(cells), -1)
-    for cell in np.unique(cells):
-        pairs = np.flatnonzero(cells == cell)
+    # not by np.asarray, which turns NaN between strings into "nan"
+    given: Any = cells
+    names = given.tolist() if hasattr(given, "tolist") else list(given)
+    _require_names(names, "cells has a pair without the name of its cell")
+    return _splits(_codes(names), n_splits, check_random_state(random_state))
+
+
+def _splits(codes, n_splits, random_state):
+    """Yield train and test indices; `codes` has the cell of each pair as a number."""
+    fold_of = np.full(len(codes), -1)
+    for code in np.unique(codes):
+        pairs = np.flatnonzero(codes == code)
         if len(pairs) > 1:
             n_folds = min(n_splits, len(pairs))
             folds = KFold(n_folds, shuffle=True, random_state=random_state)
             for fold, (_, test) in enumerate(folds.split(pairs)):
                 fold_of[pairs[test]] = fold
-    for fold in range(fold_of.max() + 1):
+    for fold in range(fold_of.max(initial=-1) + 1):
         yield np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
 
 
@@ -217,7 +289,9 @@ def profile_scores(true: Vector, predicted: Vector) -> dict[str, float]:
     true : array-like of shape (n_pairs, n_genes)
         Measured signatures.
     predicted : array-like of shape (n_pairs, n_genes)
-        Predicted signatures.
+        Predicted signatures. Pairs and genes are matched with those of `true` by label
+        where both are data frames with labels, which must be unique; otherwise by
+        position. A default index (0, 1, …) is no label.
 
     Returns
     -------
@@ -226,14 +300,24 @@ def profile_scores(true: Vector, predicted: Vector) -> dict[str, float]:
         the cosine similarity of both signatures, 0 for a signature of zeros; "pearson"
         is the correlation of all values.
 
+    Raises
+    ------
+    ValueError
+        If labels of both are repeated, missing or different, or if the shapes differ.
+
     Examples
     --------
     >>> from skrfm.completion import profile_scores
     >>> profile_scores([[1.0, 2.0], [3.0, 1.0]], [[1.1, 1.8], [2.7, 1.2]])
     {'r2': 0.92, 'cosine': 0.996, 'pearson': 0.995}
     """
+    predicted = _in_order_of(true, predicted)
     true = np.asarray(true, dtype=np.float64)
-    predicted = np.asarray(predicted, dtype=np.float64)
+    if true.shape != predicted.shape:
+        raise ValueError(
+            f"predicted has the shape {predicted.shape}, but true has {true.shape}: "
+            "pass a prediction for each value of true."
+        )
     residual = np.sum((true - predicted) ** 2, axis=1)
     total = np.sum((true - true.mean(axis=1, keepdims=True)) ** 2, axis=1)
     cosines = np.sum(unit_rows(true) * unit_rows(predicted), axis=1)
@@ -242,3 +326,22 @@ def profile_scores(true: Vector, predicted: Vector) -> dict[str, float]:
         "cosine": float(np.mean(cosines)),
         "pearson": float(np.corrcoef(true.ravel(), predicted.ravel())[0, 1]),
     }
+
+
+def _in_order_of(true, predicted):
+    """Return predicted signatures as an array, matched with the measured ones."""
+    positions = [
+        positions_by_label(
+            labels_of(true, axis=axis),
+            labels_of(predicted, axis=axis),
+            name="predicted",
+            of=f"{kind}s of true",
+            axis=kind,
+        )
+        for axis, kind in enumerate(("row", "column"))
+    ]
+    predicted = np.asarray(predicted, dtype=np.float64)
+    for axis, chosen in enumerate(positions):
+        if chosen is not None:
+            predicted = np.take(predicted, chosen, axis=axis)
+    return predicted

@@ -8,9 +8,11 @@ from sklearn.utils import check_random_state
 
 from ..._backend import Backend, FloatArray, Table
 from .._entries import ObservedEntries
+from ._feature_names import FeatureNames
 from ._first_completer import dense, fit_first_completer, predictions_of
 from ._kernel_model import KernelModel, SolveOptions, new_model
-from ._rows import FittedRows, NewRows
+from ._labels import labels_of
+from ._rows import FittedRows, NewRows, order_features
 from ._side_input import Sides, check_new_features
 
 
@@ -23,11 +25,14 @@ class FittedCompletion:
     model : KernelModel
         Fitted to the entries, or to the residuals of the first completer.
     rows : FittedRows
+    row_feature_names : FeatureNames
+        Names of the columns of row_features.
     first_completer : estimator or None
     """
 
     model: KernelModel
     rows: FittedRows
+    row_feature_names: FeatureNames
     first_completer: Any
 
     @property
@@ -47,7 +52,8 @@ class FittedCompletion:
         entries : ObservedEntries
             Its entries.
         row_features : array-like of shape (n_rows, n_features) or None
-            Features of new rows; None takes the features in the fit.
+            Features of new rows, which are matched with X by label; None takes the
+            features in the fit.
         """
         predicted = self.model.predict(self._rows_to_predict(X, entries, row_features))
         if self.first_completer is not None:
@@ -59,7 +65,7 @@ class FittedCompletion:
         """Return the rows with their new features, or their positions in the fit."""
         n_rows, side, positions = entries.shape[0], self.model.side, None
         if row_features is not None:
-            features = check_new_features(row_features, self.n_features, n_rows)
+            features = self._new_features(row_features, labels_of(X), n_rows)
         elif self.model.needs_positions:
             positions = self.rows.positions_of(X, n_rows)
             features = side.features[positions]
@@ -70,9 +76,27 @@ class FittedCompletion:
 
     def new_rows(self, row_features: Table) -> NewRows:
         """Return rows that have features but no observed entries."""
-        features = check_new_features(row_features, self.n_features)
+        features = self._new_features(row_features)
         nothing_observed = np.broadcast_to(0.0, (len(features), len(self.model.mean)))
         return NewRows(features, entries=nothing_observed)
+
+    def _new_features(self, row_features, labels=None, n_rows=None):
+        """Return checked features of new rows, in the order of labels of X."""
+        if self.n_features == 0:
+            raise ValueError(
+                "row_features is given, but none were passed to fit: fit with "
+                "row_features, or leave it out."
+            )
+        if isinstance(row_features, str):
+            raise ValueError(
+                f"row_features must be an array, got {row_features!r}: pass the "
+                f"{self.n_features} features of each row."
+            )
+        self.row_feature_names.check(row_features, "NTKMatrixCompleter")
+        features = order_features(
+            row_features, "row_features", labels=labels, of="rows of X"
+        )
+        return check_new_features(features, self.n_features, n_rows)
 
 
 def fit_completion(
@@ -106,4 +130,25 @@ def fit_completion(
     model = new_model(entries, sides.columns, center=center)
     model.solve(sides.rows_with(model.targets), options, backend)
     backend.release()
-    return FittedCompletion(model, sides.fitted_rows, first)
+    return FittedCompletion(
+        model,
+        rows=sides.fitted_rows,
+        row_feature_names=sides.row_feature_names,
+        first_completer=first,
+    )
+
+
+def predicts_from_features(completer: Any) -> bool:
+    """Return True if there is a method `predict`, else raise AttributeError."""
+    if completer.first_completer is not None:
+        raise AttributeError(
+            "predict is not available with a first_completer, which needs the entries "
+            "of the rows: complete rows with transform."
+        )
+    fitted = getattr(completer, "_fitted", None)
+    if fitted is None or fitted.n_features == 0:
+        raise AttributeError(
+            "predict needs features of the rows: fit with row_features, or complete "
+            "rows with transform."
+        )
+    return True

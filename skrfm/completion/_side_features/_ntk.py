@@ -19,25 +19,9 @@ from ..._sklearn import HasMethods, Interval, StrOptions, restored_on_error
 from ..._tables import DEVICES, outer_placement_of, to_host
 from .._frames import as_given
 from .._input import entries_of, is_nan, require_entries
-from ._fitted import fit_completion
+from ._fitted import fit_completion, predicts_from_features
 from ._kernel_model import SolveOptions, warn_if_not_converged
 from ._side_input import check_alphas, read_sides, warn_of_undetermined
-
-
-def _predicts_from_features(completer):
-    """Return True if there is a method `predict`, else raise AttributeError."""
-    if completer.first_completer is not None:
-        raise AttributeError(
-            "predict is not available with a first_completer, which needs the entries "
-            "of the rows: complete rows with transform."
-        )
-    fitted = getattr(completer, "_fitted", None)
-    if fitted is None or fitted.n_features == 0:
-        raise AttributeError(
-            "predict needs features of the rows: fit with row_features, or complete "
-            "rows with transform."
-        )
-    return True
 
 
 class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -261,16 +245,21 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         y : None
             Ignored; present for compatibility with pipelines.
         row_features : array-like of shape (n_rows, d) or "identity", default=None
-            Features of the rows, in the order of X. The rows of a data frame are
-            matched with those of X by their labels if both have the same ones.
+            Features of the rows. Rows of a data frame are matched with those of X by
+            label if both have labels; these must be unique, and every label of X must
+            be there. Arrays and data frames with the default index (0, 1, …) have no
+            labels: their rows are in the order of X. Labels of two integer indexes are
+            matched even if one of them is the default one.
             "identity" only distinguishes each row from the others: without a kernel of
             columns, it predicts the means of the columns.
         col_features : array-like of shape (n_features, d), default=None
-            Features of the columns.
+            Features of the columns; the index of a data frame is matched with the names
+            of the columns of X in the same way.
         row_kernel : array-like of shape (n_rows, n_rows), default=None
             Similarities of the rows, which replace features: symmetric and positive
             semidefinite. They are scaled to the mean diagonal of the tangent kernel, so
-            that ridges have the same meaning.
+            that ridges have the same meaning. Rows and columns of a data frame are both
+            matched by label.
         col_kernel : array-like of shape (n_features, n_features), default=None
             Similarities of the columns, which replace features.
 
@@ -282,7 +271,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If all entries are missing, or if features do not match X.
+            If all entries are missing, if features do not match X, or if labels on both
+            sides are repeated, missing, or different.
         """
         with restored_on_error(self):
             backend = outer_placement_of(self.device, X).backend
@@ -355,9 +345,10 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X : array-like or sparse matrix or array of shape (n_samples, n_features)
             The rows of `fit`, or new ones.
         row_features : array-like of shape (n_samples, d), default=None
-            Features of the rows, which are treated as new rows. None takes the features
-            passed to `fit`. Rows are matched by their labels if both matrices are data
-            frames; otherwise X must have as many rows as in `fit`, in the same order.
+            Features of the rows, which are treated as new rows; they are matched with X
+            as in `fit`, and names of columns must be those in `fit`, in the same order.
+            None takes the features passed to `fit`: rows of X are matched with the rows
+            in `fit` by label, or without labels by position, which needs as many rows.
 
         Returns
         -------
@@ -378,7 +369,7 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             return placement.to_caller(completed)
         return completed
 
-    @available_if(_predicts_from_features)
+    @available_if(predicts_from_features)
     def predict(
         self, row_features: Table, return_std: bool = False
     ) -> Array | tuple[Array, Array]:
@@ -387,7 +378,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         row_features : array-like of shape (n_samples, d)
-            Features of the rows, as in `fit`.
+            Features of the rows: the columns that were passed to `fit`, in the same
+            order. Names that differ are an error, as in scikit-learn.
         return_std : bool, default=False
             Whether to return standard deviations as well: of the predictive
             distribution of a Gaussian process, noise included. The variance of each
@@ -405,7 +397,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `return_std` is True and there is a kernel of columns.
+            If `return_std` is True and there is a kernel of columns, or if names or
+            number of the features differ from those in `fit`.
         """
         check_is_fitted(self)
         placement = outer_placement_of(self.device, row_features)

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.utils.validation import check_array
 
 from ..._backend import FloatArray, Table, Vector
-from ..._sklearn import warn
+from ..._sklearn import check_array, warn
 from ..._tables import to_host
 from ...exceptions import NumericalWarning
 from ...kernels import NTK
 from .._entries import ObservedEntries
-from .._frames import index_of
 from .._input import warn_of_empty
-from ._rows import FittedRows, reorder
+from ._feature_names import FeatureNames
+from ._labels import Labels, labels_of, require_distinct_columns
+from ._rows import FittedRows, order_features, order_kernel
 from ._side_kernels import EntrySide, FeatureSide, GivenSide, Side, self_kernel
 
 IDENTITY = "identity"
@@ -46,7 +46,7 @@ class SideInput:
     name : {"row", "col"}
     features : array-like or None
     kernel : array-like or None
-    labels : pandas Index or None
+    labels : Labels or None
         Labels of these rows or columns of X.
     count : int
         Number of these rows or columns of X.
@@ -55,8 +55,13 @@ class SideInput:
     name: Literal["row", "col"]
     features: Table | None
     kernel: Table | None
-    labels: Any
+    labels: Labels | None
     count: int
+
+    @property
+    def described(self) -> str:
+        """These rows or columns of X, for messages."""
+        return "rows of X" if self.name == "row" else "columns of X"
 
     @property
     def given(self) -> bool:
@@ -97,6 +102,8 @@ class Sides:
         Whether features or a kernel of the rows were passed.
     fitted_rows : FittedRows
         Labels and number of the rows.
+    row_feature_names : FeatureNames
+        Names of the columns of row_features.
     prior : Prior
     """
 
@@ -104,6 +111,7 @@ class Sides:
     columns: Side | None
     rows_given: bool
     fitted_rows: FittedRows
+    row_feature_names: FeatureNames
     prior: Prior
 
     def rows_with(self, entries: FloatArray) -> Side:
@@ -153,14 +161,14 @@ def read_sides(
         "row",
         features=to_host(row_features),
         kernel=to_host(row_kernel),
-        labels=index_of(X),
+        labels=labels_of(X),
         count=shape[0],
     )
     columns = SideInput(
         "col",
         features=_given_once("col_features", col_features, completer.col_features),
         kernel=_given_once("col_kernel", col_kernel, completer.col_kernel),
-        labels=index_of(X, axis=1),
+        labels=labels_of(X, axis=1),
         count=shape[1],
     )
     prior = _make_prior(completer, rows, columns)
@@ -168,8 +176,14 @@ def read_sides(
     if row_side is None:
         features = np.zeros((rows.count, 0))
         row_side = FeatureSide(features, identity=prior.identity, ntk=prior.ntk)
-    fitted_rows = FittedRows(rows.labels, rows.count)
-    sides = Sides(row_side, column_side, rows.given, fitted_rows, prior)
+    sides = Sides(
+        row_side,
+        column_side,
+        rows_given=rows.given,
+        fitted_rows=FittedRows(rows.labels, rows.count),
+        row_feature_names=FeatureNames.read(rows.features, "row_features"),
+        prior=prior,
+    )
     _check_combination(sides, has_first_completer=completer.first_completer is not None)
     return sides
 
@@ -232,7 +246,11 @@ def _check_side(side: SideInput, prior: Prior) -> Side | None:
         )
     if side.kernel is not None:
         K = _check_kernel(
-            side.kernel, f"{name}_kernel", labels=side.labels, count=side.count
+            order_kernel(
+                side.kernel, f"{name}_kernel", labels=side.labels, of=side.described
+            ),
+            f"{name}_kernel",
+            count=side.count,
         )
         mean = np.mean(np.diag(K))
         return GivenSide(K * (self_kernel(prior.ntk) / mean if mean > 0 else 1))
@@ -245,9 +263,11 @@ def _check_side(side: SideInput, prior: Prior) -> Side | None:
             )
         features = np.zeros((side.count, 0))
     else:
-        features = _check_features(
-            features, f"{name}_features", labels=side.labels, count=side.count
+        argument = f"{name}_features"
+        features = order_features(
+            features, argument, labels=side.labels, of=side.described
         )
+        features = _check_features(features, argument, count=side.count)
     return FeatureSide(features, identity=prior.identity, ntk=prior.ntk)
 
 
@@ -293,13 +313,8 @@ def check_new_features(
     n_rows : int, default=None
         Number of rows; None takes the number of rows of the features.
     """
-    if n_features == 0:
-        raise ValueError(
-            "row_features is given, but none were passed to fit: fit with "
-            "row_features, or leave it out."
-        )
     n_rows = len(row_features) if n_rows is None else n_rows
-    features = _check_features(row_features, "row_features", labels=None, count=n_rows)
+    features = _check_features(row_features, "row_features", count=n_rows)
     if features.shape[1] != n_features:
         raise ValueError(
             f"row_features has {features.shape[1]} columns, but had {n_features} in "
@@ -308,22 +323,17 @@ def check_new_features(
     return features
 
 
-def _check_features(features, name, *, labels, count):
-    """Return features (count, d), in the order of the labels of X."""
-    features = reorder(features, name, labels)
+def _check_features(features, name, *, count):
+    """Return features (count, d) as an array."""
+    require_distinct_columns(features, name)
     checked = check_array(features, dtype=np.float64, input_name=name, copy=True)
     _check_length(checked, name, count)
     return checked
 
 
-def _check_kernel(K, name, *, labels, count):
+def _check_kernel(K, name, *, count):
     """Return a kernel (count, count) that is symmetric and positive semidefinite."""
-    K = reorder(K, name, labels)
-    index, columns = index_of(K), index_of(K, axis=1)
-    if index is not None and columns is not None and K.shape[0] != K.shape[1]:
-        positions = columns.get_indexer(index)
-        if (positions >= 0).all():
-            K = K.iloc[:, positions]
+    require_distinct_columns(K, name)
     checked = check_array(K, dtype=np.float64, input_name=name, copy=True)
     _check_length(checked, name, count)
     if checked.shape[0] != checked.shape[1]:

@@ -1,0 +1,207 @@
+"""Levels of categories by value, missing values of all kinds, and columns by name."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numpy.testing import assert_array_equal
+
+from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV, XRFMRegressor
+
+QUICK = {"kernel": "laplace", "alpha": 0.1, "max_iter": 1, "validation": None}
+MODELS = [
+    RFMRegressor(**QUICK),
+    RFMRegressorCV(n_candidates=2, max_iter=1, cv=2, random_state=0),
+    XRFMRegressor(RFMRegressor(**QUICK), max_leaf_size=40, random_state=0),
+]
+every_model = pytest.mark.parametrize("model", MODELS, ids=lambda m: type(m).__name__)
+
+N = 80
+COLORS = ["red", "green", None, "blue"]
+
+
+def frame(values, dtype="category"):
+    """Return a table with a number and a category, and targets that are its levels."""
+    column = pd.Series(list(values) * (N // len(values)), dtype=object)
+    x = np.linspace(0, 1, N)
+    X = pd.DataFrame({"x": x, "c": column.astype(dtype)})
+    return X, x + pd.factorize(column)[0]
+
+
+def row(value, dtype=object):
+    return pd.DataFrame({"x": [0.5], "c": pd.Series([value], dtype=dtype)})
+
+
+# -- missing values -------------------------------------------------------------------
+
+MISSING = [None, np.nan, pd.NaT, pd.NA, float("nan"), np.float32("nan")]
+
+
+@every_model
+def test_all_missing_values_are_one_level(model):
+    X, y = frame(COLORS)
+    model.fit(X, y)
+    (expected,) = model.predict(row(np.nan))
+    for missing in MISSING:
+        assert model.predict(row(missing)) == expected
+    assert model.predict(row(None, "category")) == expected
+    assert model.predict(row(None, "string")) == expected
+    assert model.predict(row(np.nan, float)) == expected
+    known = model.predict(row("red"))[0]
+    assert abs(known - expected) > 0.1
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=repr)
+@pytest.mark.parametrize("dtype", [object, "string", "category"])
+def test_missing_values_at_the_fit(missing, dtype):
+    values = [missing if color is None else color for color in COLORS]
+    expected, y = frame(COLORS)
+    X, _ = frame(values, dtype=object)
+    X["c"] = X["c"].astype(dtype)
+    model = RFMRegressor(**QUICK, categorical_features=["c"])
+    assert_array_equal(
+        model.fit(X, y).predict(X), model.fit(expected, y).predict(expected)
+    )
+
+
+def test_missing_values_in_columns_of_numbers():
+    x = np.linspace(0, 1, N)
+    expected = None
+    for missing in MISSING:
+        column = pd.Series([1, 2.5, missing, 4] * (N // 4), dtype=object)
+        X = pd.DataFrame({"x": x, "n": column})
+        predicted = RFMRegressor(**QUICK).fit(X, x).predict(X)
+        expected = predicted if expected is None else expected
+        assert_array_equal(predicted, expected)
+    nullable = X.assign(n=pd.array([1, 2.5, None, 4] * (N // 4), "Float64"))
+    assert_array_equal(RFMRegressor(**QUICK).fit(nullable, x).predict(X), expected)
+    polars = pl.DataFrame({"x": x, "n": [1.0, 2.5, None, 4.0] * (N // 4)})
+    assert_array_equal(RFMRegressor(**QUICK).fit(polars, x).predict(polars), expected)
+
+
+# -- levels ---------------------------------------------------------------------------
+
+LEVELS = {
+    "strings": ["a", "b", "c", "d"],
+    "integers": [3, 1, 2, 7],
+    "numbers": [0.5, 1.0, 2.5, -1.0],
+    "mixed": ["S", 1, 2.5, "M"],
+    "tuples": [("a", 1), ("b", 1), ("a", 2), ("c", 3)],
+    "mixed tuples": [("a", 1), "a", 1, (1,)],
+    "dates": [datetime.date(2024, 1, day) for day in (1, 2, 3, 4)],
+    "stamps": list(pd.date_range("2024", periods=4)),
+    "booleans": [True, False, True, False],
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+@every_model
+def test_levels_of_any_kind(model, name):
+    X, y = frame(LEVELS[name])
+    found = model.fit(X, y).predict(X)
+    assert np.corrcoef(found, y)[0, 1] > 0.9
+    # the same values in a column of objects
+    assert_array_equal(model.predict(X.astype({"c": object})), found)
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_the_order_of_levels_and_unused_ones_do_not_matter(name):
+    X, y = frame(LEVELS[name])
+    levels = [*X["c"].cat.categories[::-1], "not there"]
+    try:
+        other = X.assign(c=X["c"].cat.set_categories(levels))
+    except TypeError:  # pandas compares some levels only among themselves
+        other = X.assign(c=X["c"].cat.set_categories(levels[:-1]))
+    model = RFMRegressor(**QUICK)
+    expected = model.fit(X, y).predict(X)
+    assert_array_equal(model.fit(other, y).predict(other), expected)
+    assert_array_equal(model.predict(X), expected)
+
+
+UNSEEN = [7, 1.5, True, "purple", ("red",), datetime.date(2024, 1, 1)]
+
+
+@pytest.mark.parametrize("value", UNSEEN, ids=repr)
+@every_model
+def test_a_value_of_another_type_is_a_level_that_was_not_seen(model, value):
+    X, y = frame(["red", "green", "blue", "grey"])
+    model.fit(X, y)
+    expected = model.predict(row("another"))
+    assert_array_equal(model.predict(row(value)), expected)
+    assert_array_equal(model.predict(row(value).convert_dtypes()), expected)
+
+
+def test_numbers_are_compared_by_value_whatever_their_dtype():
+    X, y = frame([1, 2, 3, 4])
+    model = RFMRegressor(**QUICK).fit(X, y)
+    expected = model.predict(X)
+    for dtype in (int, float, "Int8", "Float32", object):
+        column = pd.Series(X["c"].astype(int)).astype(dtype)
+        assert_array_equal(model.predict(X.assign(c=column)), expected)
+    text = X.assign(c=X["c"].astype(str))  # "1" is not 1
+    unseen = model.predict(X.assign(c="not there"))
+    assert_array_equal(model.predict(text), unseen)
+
+
+def test_frames_of_polars_have_the_same_levels():
+    X, y = frame(COLORS)
+    model = RFMRegressor(**QUICK).fit(X, y)
+    expected = model.predict(X)
+    values = COLORS * (N // 4)
+    for dtype in (pl.Categorical, pl.String, pl.Enum(["blue", "green", "red"])):
+        same = pl.DataFrame(
+            {"x": X["x"].to_numpy(), "c": pl.Series(values, dtype=dtype)}
+        )
+        assert_array_equal(model.predict(same), expected)
+    fitted = RFMRegressor(**QUICK, categorical_features=["c"]).fit(same, y)
+    assert_array_equal(fitted.predict(same), expected)
+
+
+def test_levels_that_cannot_be_compared_are_an_error_that_names_the_column():
+    X, y = frame(["a", "b"], dtype=object)
+    X["c"] = [[1]] * N
+    model = RFMRegressor(**QUICK, categorical_features=["c"])
+    with pytest.raises(ValueError, match="Column 'c' of X .* type list"):
+        model.fit(X, y)
+
+
+# -- columns that are refused ---------------------------------------------------------
+
+DATES = {
+    "datetime": pd.date_range("2024", periods=N),
+    "zones": pd.date_range("2024", periods=N, tz="UTC"),
+    "timedelta": pd.to_timedelta(np.arange(N), unit="h"),
+    "period": pd.period_range("2024", periods=N),
+}
+
+
+@pytest.mark.parametrize("name", DATES)
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("cls", [RFMRegressor, RFMClassifier, XRFMRegressor])
+def test_dates_are_refused_by_name(cls, name, alone):
+    X = pd.DataFrame({"when": DATES[name], "x": np.arange(float(N))})
+    X = X[["when"]] if alone else X
+    with pytest.raises(ValueError, match="Column 'when' of X holds dates .*Encode"):
+        cls().fit(X, np.arange(N) % 2)
+
+
+def test_dates_in_arrays_and_in_polars():
+    y = np.arange(N) % 2
+    dates = DATES["datetime"].to_numpy()
+    with pytest.raises(ValueError, match="Column 0 of X holds dates"):
+        RFMClassifier().fit(dates[:, None], y)
+    frame = pl.DataFrame({"x": np.arange(N), "when": dates})
+    with pytest.raises(ValueError, match="Column 'when' of X holds dates"):
+        RFMClassifier().fit(frame, y)
+
+
+@pytest.mark.parametrize("value", ["tall", {"a": 1}, datetime.date(2024, 1, 1), (1, 2)])
+def test_other_values_in_a_column_of_numbers_are_an_error_that_names_it(value):
+    X = pd.DataFrame({"x": np.arange(4.0), "size": pd.Series([1, 2, 3, value])})
+    with pytest.raises((ValueError, TypeError), match="Column 'size' of X.*categor"):
+        RFMRegressor().fit(X, np.arange(4.0))
+    model = RFMRegressor(**QUICK).fit(X[:3].astype({"size": float}), np.arange(3.0))
+    with pytest.raises((ValueError, TypeError), match="Column 'size' of X"):
+        model.predict(X)
