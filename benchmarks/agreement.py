@@ -62,7 +62,8 @@ def predict_skrfm(kernel, X, y, Z):
         fit_intercept=False,
         scaling=None,
     ).fit(X, y)
-    return model.predict(Z), model.metric_
+    metric = model.metric_
+    return model.predict(Z), np.diag(metric) if metric.ndim == 1 else metric
 
 
 def measure(dtype, name):

@@ -5,7 +5,8 @@ has mapped: with M = A Aᵀ, a row x becomes t = Aᵀ x, and the kernel of the m
 distance is the plain kernel of t.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Integral
 
@@ -19,6 +20,36 @@ _NEGLIGIBLE = 1e-10
 # Columns of one product with the slopes, which bound its memory: outputs are taken
 # together up to about so many columns, and features are split where they have more.
 _PRODUCT_COLUMNS = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agop:
+    """An average gradient outer product G: dense, by a factor, or its diagonal.
+
+    Of the last l columns only the diagonal is kept; a diagonal AGOP has no others.
+
+    Attributes
+    ----------
+    products : ndarray of shape (m, m) or None
+        G of the first m = d − l columns.
+    factor : ndarray of shape (r, m) or None
+        F, where G of the first m columns is FᵀF: the weighted gradients of few rows.
+    squares : ndarray of shape (l,)
+        The diagonal of G of the last l columns.
+    """
+
+    products: FloatArray | None = None
+    factor: FloatArray | None = None
+    squares: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+    def diagonal(self) -> FloatArray:
+        """Return the diagonal of G, of shape (d,)."""
+        mixed = np.zeros(0)
+        if self.factor is not None:
+            mixed = (self.factor**2).sum(axis=0)
+        elif self.products is not None:
+            mixed = np.diagonal(self.products)
+        return np.concatenate([mixed, self.squares])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +67,9 @@ class FeatureMetric:
     Examples
     --------
     >>> import numpy as np
-    >>> from skrfm.agop import FeatureMetric
-    >>> metric = FeatureMetric.from_agop(np.diag([4.0, 1.0, 0.0]))
-    >>> metric.components
+    >>> from skrfm.agop import Agop, FeatureMetric
+    >>> agop = Agop(products=np.diag([4.0, 1.0, 0.0]))
+    >>> FeatureMetric.from_agop(agop).components
     array([[1. , 0. , 0. ],
            [0. , 0.5, 0. ]])
     """
@@ -71,98 +102,107 @@ class FeatureMetric:
             return X * components
         return backend.rows(X @ components.T)
 
-    def dense_components(self, n_features: int) -> FloatArray:
-        """Return Aᵀ of d = `n_features` columns as an array of shape (k, d)."""
-        if self.components is None:
-            return np.eye(n_features)
-        if self.weights is not None:
-            return block_diag(self.components, np.diag(self.weights))
-        if self.components.ndim == 1:
-            return np.diag(self.components)
-        return self.components
+    def to_array(self) -> FloatArray:
+        """Return Aᵀ of shape (k, d), or the diagonal (d,) of a diagonal A."""
+        if self.weights is None:
+            return self.components
+        return block_diag(self.components, np.diag(self.weights))
 
-    def pull_back(self, G: FloatArray) -> FloatArray:
-        """Return the AGOP of the rows x, given the AGOP of the mapped rows t.
+    def diagonal(self) -> FloatArray:
+        """Return the diagonal of M, of shape (d,)."""
+        squares, weights = self.components**2, self.weights
+        if squares.ndim == 2:
+            squares = squares.sum(axis=0)
+        return squares if weights is None else np.concatenate([squares, weights**2])
 
-        Parameters
-        ----------
-        G : ndarray of shape (k, k) or (k,)
-            The AGOP of the mapped rows, or its diagonal.
+    def map_arrays(self, function: Callable[[Array], Array]) -> "FeatureMetric":
+        """Return the metric with a function applied to its arrays."""
+        parts = {"components": self.components, "weights": self.weights}
+        given = {name: function(a) for name, a in parts.items() if a is not None}
+        return replace(self, **given)
 
-        Returns
-        -------
-        ndarray of shape (d, d), or (d,) for a diagonal
-        """
-        A = self.components
+    def pull_back(self, agop: Agop) -> Agop:
+        """Return the AGOP of the rows x, given the AGOP of the mapped rows t."""
+        A, squares = self.components, agop.squares
         if A is None:
-            return G
+            return agop
         if self.weights is not None:
-            k = A.shape[0]
-            mixed = FeatureMetric(components=A).pull_back(G[:k, :k])
-            return block_diag(mixed, np.diag(np.diagonal(G)[k:] * self.weights**2))
-        if G.ndim == 1:
-            return G * A**2 if A.ndim == 1 else G @ A**2
-        return A[:, None] * G * A if A.ndim == 1 else A.T @ G @ A
+            squares = squares * self.weights**2
+        if A.ndim == 1:
+            first = len(A) - len(squares)
+            A, squares = A[:first], squares * A[first:] ** 2
+        products, factor = agop.products, agop.factor
+        if products is not None and A.ndim == 2 and A.shape[0] < A.shape[1]:
+            values, vectors = eigh(products)
+            factor = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+        if factor is not None:
+            factor = factor * A if A.ndim == 1 else factor @ A
+            return Agop(factor=factor, squares=squares)
+        if products is not None:
+            products = A[:, None] * products * A if A.ndim == 1 else A.T @ products @ A
+        return Agop(products=products, squares=squares)
 
     @classmethod
     def from_agop(
         cls,
-        G: FloatArray,
+        agop: Agop,
         n_components: int | float | None = None,
         *,
         eps: float = 0.0,
-        n_unmixed: int = 0,
     ) -> "FeatureMetric | None":
         """Return the metric of an AGOP, or None if the AGOP is zero or not finite.
 
         Parameters
         ----------
-        G : ndarray of shape (d, d) or (d,)
-            The AGOP of the rows x, or its diagonal. M is G divided by its largest
-            diagonal entry.
+        agop : Agop
+            The AGOP of the rows x. M is the AGOP divided by its largest diagonal entry.
         n_components : int or float, default=None
             How many leading eigenvectors to keep, or the share of the trace that they
-            make up. None keeps all.
+            make up. None keeps all. Columns that a diagonal metric leaves out have
+            zeros.
         eps : float, default=0.0
-            The rounding unit of the precision that G was computed in.
-        n_unmixed : int, default=0
-            Of how many columns at the end only the diagonal is used.
+            The rounding unit of the precision that the AGOP was computed in.
 
         Returns
         -------
         FeatureMetric or None
         """
-        # centred gradients may leave a diagonal entry just below zero
-        G = np.maximum(G, 0) if G.ndim == 1 else G
-        diagonal = G if G.ndim == 1 else np.diagonal(G)
-        largest = diagonal.max()
+        largest = agop.diagonal().max()
         if not (largest > 0 and np.isfinite(largest)):
             return None
-        if G.ndim == 1 and n_components is None:
-            return cls(components=np.sqrt(G / largest))
-        G = G / largest if G.ndim == 2 else np.diag(G / largest)
-        if n_unmixed == 0:
-            return cls(components=_components(G, n_components, eps))
-        first = G.shape[0] - n_unmixed
-        return cls(
-            components=_components(G[:first, :first], n_components, eps),
-            weights=np.sqrt(np.maximum(diagonal[first:] / largest, 0)),
-        )
+        # centred gradients may leave a diagonal entry just below zero
+        squares = np.maximum(agop.squares / largest, 0)
+        negligible = max(_NEGLIGIBLE, 10 * eps)
+        if agop.products is None and agop.factor is None:
+            if n_components is not None:
+                order = np.argsort(-squares, kind="stable")
+                squares[order[_rank(squares[order], n_components, negligible) :]] = 0
+            return cls(components=np.sqrt(squares))
+        components = _components(agop, largest, n_components, negligible)
+        weights = np.sqrt(squares) if len(squares) > 0 else None
+        return cls(components=components, weights=weights)
 
 
-def _components(G, n_components, eps):
-    """Return Aᵀ of shape (k, d), with AAᵀ = G up to the eigenvalues left out."""
-    if not G.any():
-        return np.zeros((0, len(G)))
-    # G.T equals G, and its memory has the order that LAPACK can overwrite
-    values, vectors = eigh(G.T, overwrite_a=True)
-    values, components = values[::-1], vectors.T[::-1]
-    k = _rank(values, n_components, max(_NEGLIGIBLE, 10 * eps))
-    components = np.ascontiguousarray(components[:k])
+def _components(agop, unit, n_components, negligible):
+    """Return Aᵀ of shape (k, m), with AAᵀ = G / unit but for small eigenvalues.
+
+    G are the first m columns of an AGOP. The eigenvectors of FFᵀ give those of FᵀF.
+    """
+    factor = agop.factor
+    S = agop.products if factor is None else factor @ factor.T
+    if not S.any():
+        return np.zeros((0, S.shape[0] if factor is None else factor.shape[1]))
+    # S.T equals S, and its memory has the order that LAPACK can overwrite
+    values, vectors = eigh((S / unit).T, overwrite_a=True)
+    values, vectors = values[::-1], vectors.T[::-1]
+    k = _rank(values, n_components, negligible)
+    if factor is None:
+        components = np.sqrt(values[:k])[:, None] * vectors[:k]
+    else:
+        components = vectors[:k] @ (factor / np.sqrt(unit))
     largest = np.abs(components).argmax(axis=1)
     # the sign of an eigenvector is arbitrary: its largest entry is made positive
-    signs = np.sign(components[np.arange(k), largest])
-    components *= (signs * np.sqrt(values[:k]))[:, None]
+    components *= np.sign(components[np.arange(k), largest])[:, None]
     return components
 
 
@@ -190,8 +230,7 @@ class AgopOptions:
     rows : ndarray of int or None
         Indices of the rows in the average; None takes all.
     n_unmixed : int
-        Of how many columns at the end only the diagonal is kept; their products with
-        other columns are zero in the result.
+        Of how many columns at the end only the diagonal is kept.
     """
 
     diagonal: bool = False
@@ -207,7 +246,7 @@ def average_gradient_outer_product(
     *,
     backend: Backend,
     options: AgopOptions,
-) -> FloatArray:
+) -> Agop:
     """Return the average gradient outer product of the predictor K @ coef.
 
     With the gradients J_i (c, k) of its c outputs at the mapped row t_i and weights ω_i
@@ -227,7 +266,8 @@ def average_gradient_outer_product(
 
     Returns
     -------
-    ndarray of shape (k, k), or (k,) for a diagonal, float64
+    Agop
+        In float64, by a factor where there are fewer gradients than columns.
     """
     scale = float(backend.xp.max(backend.xp.abs(coef))) or 1.0
     # products of very large or very small coefficients would overflow or underflow
@@ -237,36 +277,43 @@ def average_gradient_outer_product(
         rows = np.arange(coef.shape[0])
     else:
         weight = backend.take(weight, rows)
-    sums = _GradientSums(coef.shape[1], gram.T.shape[1], options, backend)
-    blocks = _coordinate_blocks if gram.kernel.coordinatewise else _radial_blocks
-    for positions, outputs, J in blocks(gram, coef, rows, backend):
-        sums.add(J, weight[positions], outputs)
-    G = sums.average(float(backend.xp.sum(weight)))
-    G *= scale**2
-    return G
+    sums = _GradientSums(len(rows), coef.shape[1], gram, options, backend)
+    if gram.kernel.coordinatewise:
+        all_outputs, found = slice(None), gram.coordinate_gradients(rows, coef)
+        blocks = ((positions, all_outputs, J) for positions, J in found)
+    else:
+        blocks = _radial_blocks(gram, coef, rows, backend)
+    for positions, outputs, J in blocks:
+        sums.add(J, weight[positions], positions=positions, outputs=outputs)
+    return sums.average(weight, scale)
 
 
 class _GradientSums:
     """Sums of gradients and of their outer products, in float64.
 
+    Where there are fewer gradients than columns, the gradients themselves are kept.
+
     Parameters
     ----------
-    n_outputs : int
-    k : int
-        Number of columns of the mapped rows.
+    n_rows, n_outputs : int
+    gram : Gram
     options : AgopOptions
     backend : Backend
     """
 
-    def __init__(self, n_outputs, k, options, backend):
-        self._options, self._backend = options, backend
+    def __init__(self, n_rows, n_outputs, gram, options, backend):
+        self._options, self._backend, k = options, backend, gram.T.shape[1]
         # columns from here on have squares only, no products with other columns
-        self._n_mixed = 0 if options.diagonal else k - options.n_unmixed
-        self._products = np.zeros((self._n_mixed, self._n_mixed))
-        self._squares = np.zeros(k - self._n_mixed)
+        m = self._n_mixed = 0 if options.diagonal else k - options.n_unmixed
+        self._products = self._factor = None
+        if n_rows * n_outputs < m:
+            self._factor = np.zeros((n_rows, n_outputs, m))
+        elif not options.diagonal:
+            self._products = np.zeros((m, m))
+        self._squares = np.zeros(k - m)
         self._gradients = np.zeros((n_outputs, k))
 
-    def add(self, J, weight, outputs):
+    def add(self, J, weight, *, positions, outputs):
         """Add weighted gradients, which are overwritten.
 
         Parameters
@@ -274,6 +321,8 @@ class _GradientSums:
         J : array of shape (b, o, k)
             Gradients of o outputs at b rows.
         weight : array of shape (b,)
+        positions : slice
+            Which rows they are of.
         outputs : slice
             Which outputs they are of.
         """
@@ -283,27 +332,33 @@ class _GradientSums:
         mixed, unmixed = J[:, :, : self._n_mixed], J[:, :, self._n_mixed :]
         if len(self._squares) > 0:
             self._squares += to_numpy(xp.sum(unmixed * unmixed, axis=(0, 1)))
-        if self._n_mixed > 0:
+        if self._factor is not None:
+            self._factor[positions, outputs] = to_numpy(mixed)
+        elif self._n_mixed > 0:
             flat = xp.reshape(mixed, (-1, self._n_mixed))
             self._products += to_numpy(flat.T @ flat)
         if self._options.centered:
             self._gradients[outputs] += to_numpy(xp.sum(root * J, axis=0))
 
-    def average(self, total):
-        """Return the average outer product for a total weight; overwrites the sums."""
-        products, squares = self._products, self._squares
-        products /= total
-        squares /= total
-        if self._options.centered:
-            mean = self._gradients / total
-            mixed, unmixed = mean[:, : self._n_mixed], mean[:, self._n_mixed :]
-            products -= mixed.T @ mixed
-            squares -= (unmixed**2).sum(0)
-        if self._options.diagonal:
-            return squares
-        if len(squares) == 0:
-            return products
-        return block_diag(products, np.diag(squares))
+    def average(self, weight, scale):
+        """Return the Agop of gradients times `scale`; overwrites the sums."""
+        weight = self._backend.to_numpy(weight).astype(np.float64)
+        total, m = weight.sum(), self._n_mixed
+        mean = self._gradients / total  # zeros, unless they are centred
+        squares = self._squares / total - (mean[:, m:] ** 2).sum(axis=0)
+        squares *= scale**2
+        if self._factor is not None:
+            factor = self._factor
+            if self._options.centered:
+                factor -= np.sqrt(weight)[:, None, None] * mean[:, :m]
+            factor *= scale / np.sqrt(total)
+            return Agop(factor=factor.reshape(-1, m), squares=squares)
+        products = self._products
+        if products is not None:
+            products /= total
+            products -= mean[:, :m].T @ mean[:, :m]
+            products *= scale**2
+        return Agop(products=products, squares=squares)
 
 
 def _compress(coef, backend):
@@ -393,9 +448,3 @@ def _gradients(gram, alpha, T_rows, U, backend, *, slope_product):
         J[:, :, features] = U[:, :, None] * T_rows[:, None, features]
         J[:, :, features] -= xp.reshape(product, (m, c, -1))
     return J
-
-
-def _coordinate_blocks(gram, coef, rows, backend):
-    """Yield the same for coordinatewise kernels; a block has some rows, all outputs."""
-    for positions, J in gram.coordinate_gradients(rows, coef):
-        yield positions, slice(None), J

@@ -220,6 +220,19 @@ def agop(J, weight=None, centered=False):
     return G / weight.sum()
 
 
+def as_array(found):
+    """Return an AGOP of skrfm as a matrix of shape (d, d), or (d,) for a diagonal."""
+    if found.products is None and found.factor is None:
+        return found.squares
+    m, squares = found.diagonal().size - found.squares.size, np.diag(found.squares)
+    G = found.products
+    if found.factor is not None:
+        G = sum(np.outer(row, row) for row in found.factor)
+    return np.block(
+        [[G, np.zeros((m, len(squares)))], [np.zeros((len(squares), m)), squares]]
+    )
+
+
 # -- the recursion ----------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from _kernels import DISTANCE
-from _oracles import dense_values
+from _oracles import as_array, dense_values
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import log_loss
 
@@ -98,12 +98,14 @@ def test_agop_of_a_streamed_matrix_equals_that_of_a_held_one(
     unmixed = 0 if kernel.coordinatewise else sum(category_sizes)
     options = AgopOptions(diagonal=kernel.coordinatewise, rows=rows, n_unmixed=unmixed)
     held, streamed = (
-        average_gradient_outer_product(
-            make_gram(kernel, T, streamed, category_sizes),
-            coef,
-            weight,
-            backend=BACKEND,
-            options=options,
+        as_array(
+            average_gradient_outer_product(
+                make_gram(kernel, T, streamed, category_sizes),
+                coef,
+                weight,
+                backend=BACKEND,
+                options=options,
+            )
         )
         for streamed in (False, True)
     )

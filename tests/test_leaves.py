@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 import skrfm.xrfm._leaves as leaves
@@ -121,3 +122,29 @@ def test_equal_targets_give_principal_components_of_the_rows(rng):
     assert isinstance(fit_leaf(SPLITTER, data, seed=0), ConstantModel)
     first = find_directions(SPLITTER, data, seed=0)[0]
     assert abs(first.vector[1]) > 0.9
+
+
+@pytest.mark.parametrize("kernel", ["laplace", "l1_laplace"])
+def test_directions_of_more_columns_than_rows(kernel, rng):
+    X = rng.normal(size=(60, 1500))
+    data = unit_weights(X, 3 * X[:, 7])
+    splitter = clone(SPLITTER).set_params(kernel=kernel)
+    directions = find_directions(splitter, data, seed=0)
+    assert 1 <= len(directions) <= 5
+    for direction in directions:
+        assert direction.vector.shape == (1500,)
+        assert np.linalg.norm(direction.vector) == pytest.approx(1)
+    metric = fit_leaf(splitter, data, seed=0).metric_
+    for direction in directions:  # they are eigenvectors of the metric
+        v = direction.vector
+        image = metric * v if metric.ndim == 1 else metric @ v
+        assert_allclose(image, (v @ image) * v, atol=1e-9)
+
+
+def test_directions_of_equal_targets_and_more_columns_than_rows(rng):
+    X = rng.normal(size=(20, 900)) + 5 * rng.normal(size=(20, 1)) * (
+        np.arange(900) == 3
+    )
+    directions = find_directions(SPLITTER, unit_weights(X, np.ones(20)), seed=0)
+    assert len(directions) == 5
+    assert abs(directions[0].vector[3]) > 0.3

@@ -305,10 +305,16 @@ def test_transform_is_the_square_root_of_the_metric(kernel, n_components, table)
         **{**FAST, "kernel": kernel, "validation": None, "n_components": n_components},
         scaling=None,
     ).fit(X, y)
-    k = machine.components_.shape[0]
-    assert k == (n_components or 4)
-    assert_allclose(machine.transform(X), X @ machine.components_.T, rtol=1e-12)
-    products = machine.components_.T @ machine.components_
+    k, components = n_components or 4, machine.components_
+    if kernel == "laplace":
+        assert components.shape == (k, 4)
+        expected, products = X @ components.T, components.T @ components
+    else:
+        assert components.shape == (4,) and np.count_nonzero(components) == k
+        expected, products = (X * components)[:, components > 0], components**2
+    mapped = machine.transform(X)
+    assert_allclose(mapped, expected, rtol=1e-12)
+    assert mapped.shape == (len(X), k)
     assert_allclose(machine.metric_, products, rtol=1e-12, atol=1e-15)
     names = machine.get_feature_names_out()
     assert list(names) == [f"rfmregressor{i}" for i in range(k)]
@@ -341,7 +347,8 @@ def test_importances_add_up_to_1_and_find_the_features(table):
             assert importances.sum() == pytest.approx(1, rel=1e-12)
             assert importances.argmax() == 0
             assert importances[:2].sum() > importances[2:].sum()
-        diagonal = np.diag(machine.metric_)
+        metric = machine.metric_
+        diagonal = np.diag(metric) if kernel == "laplace" else metric
         assert_allclose(importances, diagonal / diagonal.sum(), rtol=1e-12)
 
 
@@ -352,7 +359,8 @@ def test_importances_of_round_0_are_those_of_its_predictor(table):
         kernel="laplace", alpha=0.1, validation=None, max_iter=0, scaling=None
     )
     first = machine.fit(X, y).feature_importances_
-    assert_array_equal(machine.metric_, np.eye(4))
+    assert_array_equal(machine.metric_, np.ones(4))
+    assert_array_equal(machine.components_, np.ones(4))
     step, gradients = 1e-6, []
     for axis in range(4):
         shift = step * np.eye(4)[axis]
@@ -698,3 +706,102 @@ def test_array_api_input_gives_the_same_numbers(table, classes):
         assert_allclose(np.asarray(got), expected, rtol=1e-8)
         cpu = RFMClassifier(**FAST, device="cpu").fit(xp.asarray(X), xp.asarray(codes))
         assert isinstance(cpu.predict_proba(X), np.ndarray)
+
+
+# -- tables of more columns than rows ------------------------------------------------
+
+
+def wide_table(n_rows, n_columns, seed=0):
+    X = np.random.default_rng(seed).normal(size=(n_rows, n_columns))
+    return X, X[:, 0] + X[:, 1]
+
+
+@pytest.mark.parametrize("kernel", ["laplace", "l1_laplace", "ntk"])
+@pytest.mark.parametrize("shape", [(20, 1500), (30, 3000), (12, 6000)])
+@pytest.mark.parametrize("max_iter", [0, 2])
+def test_size_of_models_of_wide_tables(kernel, shape, max_iter):
+    X, y = wide_table(*shape)
+    machine = RFMRegressor(
+        kernel=kernel, alpha=0.1, validation=None, max_iter=max_iter
+    ).fit(X, y)
+    if kernel == "l1_laplace" or max_iter == 0:
+        assert machine.components_.shape == machine.metric_.shape == shape[1:]
+    else:
+        assert len(machine.components_) <= shape[0]
+    content = pickle.dumps(machine)
+    assert len(content) < 4 * X.nbytes
+    assert_array_equal(pickle.loads(content).predict(X), machine.predict(X))
+    assert machine.transform(X).shape == (shape[0], machine._n_features_out)
+
+
+def test_no_square_matrix_of_the_columns_of_a_wide_table():
+    X, y = wide_table(40, 4000)
+    tracemalloc.start()
+    RFMRegressor(max_iter=1, alpha=0.1, cv=2).fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 25 * X.nbytes < X.shape[1] ** 2 * 8
+
+
+def test_a_classifier_of_a_wide_table_with_many_classes():
+    X, _ = wide_table(60, 2000)
+    machine = RFMClassifier(
+        kernel="laplace", scaling="clipped", alpha=0.1, validation=None, max_iter=2
+    )
+    machine.fit(X, np.arange(60) % 6)
+    assert len(machine.components_) <= 60
+    assert len(pickle.dumps(machine)) < 4 * X.nbytes
+
+
+def test_metric_before_a_fit_and_assigned(table):
+    X, y = table
+    machine = RFMRegressor(kernel="laplace", alpha=0.1, validation=None, max_iter=1)
+    for name in ("metric_", "components_"):
+        assert not hasattr(machine, name)
+    machine.fit(X, y)
+    assert hasattr(machine, "metric_") and not hasattr(clone(machine), "metric_")
+    assert "metric_" not in vars(machine)
+    with pytest.raises(AttributeError):
+        machine.metric_ = np.eye(4)
+
+
+@pytest.mark.parametrize("metric_type", ["full", "diag"])
+@pytest.mark.parametrize("n_components", [None, 1, 0.9])
+def test_pickles_of_all_forms_of_the_metric(metric_type, n_components, table):
+    X, y = table
+    machine = RFMRegressor(
+        kernel="laplace",
+        alpha=0.1,
+        validation=None,
+        metric_type=metric_type,
+        n_components=n_components,
+    ).fit(X, y)
+    again = through_pickle(machine)
+    assert_array_equal(again.predict(X), machine.predict(X))
+    assert_array_equal(again.transform(X), machine.transform(X))
+    assert_array_equal(again.metric_, machine.metric_)
+    k = len(machine.get_feature_names_out())
+    assert machine.transform(X).shape == (len(X), k)
+    assert n_components is None or k < 4
+    frame = machine.set_output(transform="pandas").transform(X)
+    assert frame.shape == (len(X), k)
+
+
+def test_components_of_large_categories(rng):
+    """Levels that are weighted and not mixed are in components and metric."""
+    levels = np.arange(150) % 50
+    X = np.column_stack([rng.normal(size=(150, 2)), levels])
+    machine = RFMRegressor(
+        kernel="laplace",
+        alpha=0.1,
+        validation=None,
+        max_iter=2,
+        categorical_features=[2],
+    ).fit(X, X[:, 0] + np.sin(levels))
+    components = machine.components_
+    assert components.shape == (52, 52)
+    assert_array_equal(components[2:, 2:], np.diag(np.diag(components[2:, 2:])))
+    encoded = machine.X_fit_
+    assert_allclose(machine.transform(X), encoded @ components.T, atol=1e-12)
+    assert_allclose(machine.metric_, components.T @ components, atol=1e-15)
+    assert_array_equal(through_pickle(machine).predict(X), machine.predict(X))

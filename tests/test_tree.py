@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 
+import skrfm.xrfm._tree as tree
 from skrfm.xrfm._tree import (
     Direction,
     Leaf,
@@ -76,11 +77,31 @@ def test_equal_rows_have_no_split():
 
 def test_directions_are_eigenvectors_of_fixed_sign(rng):
     A = rng.normal(size=(4, 4))
-    directions = principal_directions(A @ A.T)
+    directions = principal_directions(A.T)
     values = np.linalg.eigvalsh(A @ A.T)[::-1]
     for direction, value in zip(directions, values, strict=True):
         assert_allclose(A @ A.T @ direction, value * direction, atol=1e-10)
         assert direction[np.abs(direction).argmax()] > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_weights"),
+    [((k, 40), n_weights) for k in (1, 3, 7, 40) for n_weights in (0, 12)]
+    + [((40,), 0)],
+)
+def test_directions_of_many_columns_are_the_first_of_all(
+    shape, n_weights, monkeypatch, rng
+):
+    root = rng.normal(size=shape)
+    weights = 4 * rng.uniform(size=n_weights) if n_weights else None
+    if len(shape) == 1:
+        root = np.abs(root)
+    expected = principal_directions(root, weights)
+    assert expected.shape == (40 + n_weights, 40 + n_weights)
+    monkeypatch.setattr(tree, "_ALL_DIRECTIONS", 10)
+    found = principal_directions(root, weights)
+    assert 0 < len(found) <= (5 if shape != (40, 40) or n_weights else 40)
+    assert_allclose(found, expected[: len(found)], atol=1e-9)
 
 
 @settings(deadline=None)

@@ -46,7 +46,9 @@ for t, score in zip(rounds, scores, strict=True):
 # The metric is scaled so that its largest diagonal entry is 1. After a few rounds the
 # entries of the noise columns are close to zero.
 
-diagonals = np.array([np.diag(model.metric_) for model in models])
+# The metric of round 0 is the identity, given by its diagonal.
+metrics = [model.metric_ for model in models]
+diagonals = np.array([m if m.ndim == 1 else np.diag(m) for m in metrics])
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for column in range(10):

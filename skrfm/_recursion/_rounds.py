@@ -7,7 +7,7 @@ import numpy as np
 
 from .._backend import Array, Backend, HeldGram, Kernel
 from .._tables import Data
-from ..agop import AgopOptions, FeatureMetric, average_gradient_outer_product
+from ..agop import Agop, AgopOptions, FeatureMetric, average_gradient_outer_product
 from ..solvers import Solution, choose_solver, leave_one_out_residuals
 from ._distances import Distances
 
@@ -76,8 +76,7 @@ class Candidate:
         if self.kernel.of_inner_products:
             return ()
         if self.diagonal:
-            # truncation leaves columns out and changes their order
-            return self.category_sizes if self.n_components is None else ()
+            return self.category_sizes
         return tuple(size for size in self.category_sizes if size > MIXED_LEVELS)
 
     @property
@@ -108,9 +107,9 @@ class Round:
     loo_residuals : array of shape (n, c) or None
     last : bool
         Whether no round follows.
-    agop : ndarray or None
+    agop : Agop or None
         The average gradient outer product of the predictor; after `next_metric` its
-        diagonal.
+        diagonal only.
     """
 
     number: int
@@ -123,7 +122,7 @@ class Round:
     intercept: Array
     loo_residuals: Array | None = None
     last: bool = False
-    agop: Array | None = field(default=None, repr=False)
+    agop: Agop | None = field(default=None, repr=False)
 
     def predict(self, X, backend):
         """Return the outputs (m, c) at the rows of X."""
@@ -287,12 +286,9 @@ def next_metric(fitted: Round, backend: Backend) -> FeatureMetric | None:
     agop = fitted.agop
     if agop is None:
         return None
-    fitted.agop = agop if agop.ndim == 1 else np.diagonal(agop).copy()
+    fitted.agop = Agop(squares=agop.diagonal())
     eps = float(backend.xp.finfo(fitted.solution.coef.dtype).eps)
-    candidate = fitted.candidate
-    return FeatureMetric.from_agop(
-        agop, candidate.n_components, eps=eps, n_unmixed=candidate.n_unmixed
-    )
+    return FeatureMetric.from_agop(agop, fitted.candidate.n_components, eps=eps)
 
 
 def run(data: Data, candidate: Candidate, backend: Backend) -> Iterator[Round]:

@@ -56,7 +56,10 @@ def quantiles_of(X, weight):
     """Return the Quantiles of the columns of X."""
     X, weight = np.asarray(to_host(X)), np.asarray(to_host(weight), np.float64)
     columns = zip(X.T, ~np.isnan(X.T), strict=True)
-    return tuple(Quantiles.fit(x[known], weight[known]) for x, known in columns)
+    found = [Quantiles.fit(x[known], weight[known]) for x, known in columns]
+    # columns without ties have the same scores, which are kept and pickled once
+    kept = {quantile.scores.tobytes(): quantile.scores for quantile in found}
+    return tuple(Quantiles(q.values, kept[q.scores.tobytes()]) for q in found)
 
 
 def with_quantiles(X, quantiles, xp):

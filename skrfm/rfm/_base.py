@@ -140,7 +140,6 @@ class BaseRFM(
 
     # set by `fit`
     X_fit_: Array
-    components_: Array
     _fitted: Fit
 
     # -- what a subclass defines --------------------------------------------------
@@ -351,6 +350,18 @@ class BaseRFM(
 
     # -- after fit ----------------------------------------------------------------
 
+    @property
+    def components_(self) -> FloatArray:
+        """A square root of the metric."""
+        check_is_fitted(self)
+        return self._fitted.predictor.first.components
+
+    @property
+    def metric_(self) -> FloatArray:
+        """The metric between the columns of `X_fit_`, computed from `components_`."""
+        components = self.components_
+        return components**2 if components.ndim == 1 else components.T @ components
+
     def _read_rows(self, X, method):
         """Return new rows, not encoded, and their Placement, after the usual checks."""
         check_is_fitted(self)
@@ -373,8 +384,10 @@ class BaseRFM(
     def transform(self, X: Table) -> FloatArray:
         """Map rows by the square root of the metric.
 
-        Rows are encoded as in `X_fit_` and multiplied by ``components_.T``. Euclidean
-        distances of the mapped rows are distances in the learned metric.
+        Rows are encoded as in `X_fit_` and multiplied by ``components_.T``, or by the
+        diagonal that `components_` is. Columns that `n_components` leaves out of a
+        diagonal metric are dropped. Euclidean distances of the mapped rows are
+        distances in the learned metric.
 
         Parameters
         ----------
@@ -385,9 +398,7 @@ class BaseRFM(
         ndarray of shape (n_samples, n_components)
         """
         X, placement = self._read_rows(X, "transform")
-        rows = self._fitted.predictor.first.encode(X, placement)
-        components = placement.backend.asarray(self.components_, rows.dtype)
-        return placement.to_caller(rows @ components.T)
+        return placement.to_caller(self._fitted.predictor.first.transform(X, placement))
 
     def to_device(self, device):
         """Move a fitted model.

@@ -17,7 +17,10 @@ from .._tables import (
     NumericTargets,
     Placement,
     TableEncoder,
+    placement_of,
+    to_host,
 )
+from ..agop import FeatureMetric
 from ..exceptions import NumericalWarning
 from ..solvers import predictive_variance
 
@@ -67,8 +70,8 @@ class KernelMachine:
         The training rows mapped by the metric, as the kernel takes them.
     weight : array of shape (n,)
     center : array of shape (d,)
-    components : array of shape (k, d)
-    metric : array of shape (d, d)
+    metric : FeatureMetric
+        In the precision of X; the identity is a diagonal of ones.
     importances : array of shape (n_features,)
     coef : array of shape (n, c)
         Coefficients of the coded targets.
@@ -90,8 +93,7 @@ class KernelMachine:
     mapped_fit: Array
     weight: Array
     center: Array
-    components: Array
-    metric: Array
+    metric: FeatureMetric
     importances: Array
     coef: Array
     intercept: Array
@@ -106,8 +108,9 @@ class KernelMachine:
         backend, scaling = placement.backend, candidate.scaling
         data = training.data.scaled(scaling, backend)
         encoder = training.coding.encoder.scaled(scaling)
-        components = fitted.metric.dense_components(data.X.shape[1])
-        metric = components.T @ components
+        metric = fitted.metric
+        if metric.components is None:
+            metric = FeatureMetric(components=np.ones(data.X.shape[1]))
         importances = np.bincount(encoder.origins, _importances(fitted, metric))
 
         targets, coef = training.targets, fitted.solution.coef
@@ -122,12 +125,11 @@ class KernelMachine:
             best_iter=fitted.number,
             bandwidth=fitted.bandwidth,
             encoder=encoder,
-            X_fit=array(data.X),
+            X_fit=array(backend.rows(data.X)),
             mapped_fit=array(fitted.T),
             weight=array(data.weight),
             center=array(fitted.center),
-            components=array(components),
-            metric=array(metric),
+            metric=metric.map_arrays(array),
             importances=array(importances),
             coef=array(coef),
             intercept=array(fitted.intercept),
@@ -136,10 +138,32 @@ class KernelMachine:
             targets=targets,
         )
 
+    def __getstate__(self):
+        """Leave out mapped rows that are as large as `X_fit` and quick to compute."""
+        state = dict(self.__dict__)
+        if self.metric.components.ndim == 1:
+            del state["mapped_fit"]
+        return state
+
+    def __setstate__(self, state):
+        """Compute the mapped rows where they were left out."""
+        self.__dict__.update(state)
+        if "mapped_fit" not in state:
+            mapped = (self.X_fit - self.center) * self.metric.components
+            self.__dict__["mapped_fit"] = mapped
+
     @property
     def first(self):
         """The machine itself."""
         return self
+
+    @property
+    def components(self):
+        """Aᵀ of shape (k, d), or the diagonal (d,) of a diagonal metric."""
+        if self.metric.weights is None:
+            return self.metric.components
+        components = self.metric.map_arrays(to_host).to_array()
+        return placement_of(None, self.X_fit).to_caller(components)
 
     def encode(self, X, placement):
         """Return encoded rows, as arrays of the computing backend."""
@@ -187,7 +211,32 @@ class KernelMachine:
         """Return rows as the kernel takes them: encoded, centred, mapped."""
         backend, center = placement.backend, placement.to_backend(self.center)
         rows = backend.asarray(self.encode(X, placement), center.dtype) - center
-        return backend.rows(rows @ placement.to_backend(self.components).T)
+        metric = self.metric.map_arrays(placement.to_backend)
+        return backend.rows(metric.transform(rows, backend))
+
+    def transform(self, X, placement):
+        """Return rows that were read, encoded and multiplied by Aᵀ.
+
+        Columns that a truncated diagonal metric leaves out are dropped.
+        """
+        metric, xp = self.metric.map_arrays(placement.to_backend), placement.backend.xp
+        rows = metric.transform(self.encode(X, placement), placement.backend)
+        if not self._drops_columns:
+            return rows
+        return xp.take(rows, xp.nonzero(metric.components)[0], axis=1)
+
+    @property
+    def _drops_columns(self):
+        """Whether `transform` leaves columns out."""
+        truncated = self.candidate.n_components is not None
+        return truncated and self.best_iter > 0 and self.metric.components.ndim == 1
+
+    @property
+    def n_mapped(self):
+        """The number of columns that `transform` returns."""
+        if self._drops_columns:
+            return int(np.count_nonzero(to_host(self.metric.components)))
+        return self.mapped_fit.shape[1]
 
     def map_arrays(self, function):
         """Return the machine with a function applied to its arrays."""
@@ -196,15 +245,14 @@ class KernelMachine:
             "mapped_fit",
             "weight",
             "center",
-            "components",
-            "metric",
             "importances",
             "coef",
             "intercept",
             "dual_coef",
             "constant",
         )
-        return replace(self, **{name: function(getattr(self, name)) for name in names})
+        arrays = {name: function(getattr(self, name)) for name in names}
+        return replace(self, metric=self.metric.map_arrays(function), **arrays)
 
     def attributes(self):
         """Return the public attributes of an estimator with this machine, by name."""
@@ -219,18 +267,16 @@ class KernelMachine:
             "kernel_": self.candidate.kernel,
             "scaling_": self.candidate.scaling,
             "best_iter_": self.best_iter,
-            "components_": self.components,
-            "metric_": self.metric,
             "feature_importances_": self.importances,
-            "_n_features_out": self.components.shape[0],
+            "_n_features_out": self.n_mapped,
         }
 
 
 def _importances(fitted, metric):
     """Return the share of each column in the trace of the AGOP; zeros without one."""
-    diagonal = np.diagonal(metric)
+    diagonal = metric.diagonal()
     if fitted.metric.components is None and fitted.agop is not None:
-        diagonal = fitted.agop
+        diagonal = fitted.agop.diagonal()
     total = diagonal.sum()
     return diagonal / total if total > 0 else np.zeros(len(diagonal))
 
@@ -291,7 +337,7 @@ def warn_of_trouble(fitted, data):
     """Warn where the fitted machine is not quite what was asked for."""
     dtype = str(data.X.dtype).rsplit(".", 1)[-1]
     jitter, residual = fitted.solution.jitter, fitted.solution.residual
-    if fitted.agop is not None and not np.any(fitted.agop):
+    if fitted.agop is not None and not np.any(fitted.agop.diagonal()):
         message = (
             f"The predictor of round {fitted.number} is constant, so its average "
             "gradient outer product is zero and the metric stays as it is. Is y "

@@ -115,11 +115,15 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         Coefficients of the kernel machine.
     intercept_ : float or ndarray of shape (n_outputs,)
         The subtracted mean of the targets; 0 without intercept.
-    metric_ : ndarray of shape (n_columns, n_columns)
+    metric_ : ndarray of shape (n_columns, n_columns) or (n_columns,)
         The metric M of the kept round, between the columns of `X_fit_`, scaled to a
-        largest diagonal entry of 1; the identity for round 0.
-    components_ : ndarray of shape (n_components, n_columns)
-        A square root of the metric: ``metric_ == components_.T @ components_``.
+        largest diagonal entry of 1. Of shape (n_columns,) for a diagonal metric: its
+        diagonal, which is all ones for round 0. A full metric is computed from
+        `components_` on each access.
+    components_ : ndarray of shape (n_components, n_columns) or (n_columns,)
+        A square root of the metric: ``metric_ == components_.T @ components_``. Of
+        shape (n_columns,) for a diagonal metric: ``metric_ == components_**2``, with
+        zeros for columns that `n_components` leaves out.
     feature_importances_ : ndarray of shape (n_features,)
         Diagonal of the average gradient outer product that defines the metric (for
         round 0, of the predictor's own), scaled to sum 1.

@@ -8,7 +8,7 @@ import numpy as np
 from .._backend import Array, FloatArray, IntArray, own_threads
 from .._recursion import Candidate, PreparedData, Workspace, fit_round
 from .._sklearn import clone
-from .._tables import Coding, Data, TableEncoder, TableReader, placement_of
+from .._tables import Coding, Data, TableEncoder, TableReader, placement_of, to_host
 from ..agop import FeatureMetric
 from ._tree import DIRECTIONS, Direction, principal_directions, split_rows
 
@@ -155,10 +155,11 @@ def find_directions(splitter, data, *, seed):
         )
         rows = coding.transform(data.X)
         centred = rows - rows.mean(axis=0)
-        vectors = principal_directions(centred.T @ centred)
+        vectors = principal_directions(centred)
     else:
         coding = model._fitted.coding
-        vectors = principal_directions(model.metric_)
+        metric = model._fitted.predictor.first.metric.map_arrays(to_host)
+        vectors = principal_directions(metric.components, metric.weights)
     if splitter.categorical_features is None:
         coding = None  # encoded rows are the rows themselves
     directions = [Direction(vector, coding) for vector in vectors]

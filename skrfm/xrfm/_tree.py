@@ -10,6 +10,7 @@ from itertools import pairwise
 from math import ceil
 
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.special import expit
 
 from .._backend import Array, BoolArray, FloatArray, IntArray
@@ -18,6 +19,9 @@ from .._tables import Coding
 #: The most directions that are tried at a node. The best of five is better than the
 #: first: clearly on a made-up table, a little on real ones (benchmarks/splits.py).
 DIRECTIONS = 5
+# Up to so many columns all directions are found, by an eigendecomposition of a square
+# matrix; more columns would take time that grows as their third power.
+_ALL_DIRECTIONS = 500
 # Weights of a row in a leaf below this are dropped, which bounds the number of leaves
 # that predict a row.
 _LEAST_WEIGHT = 1e-3
@@ -175,12 +179,44 @@ def _midpoint(low, high):
     return middle if middle < high else low
 
 
-def principal_directions(metric):
-    """Return the eigenvectors of a metric as rows, by decreasing eigenvalue.
+def principal_directions(root, weights=None):
+    """Return eigenvectors of RᵀR as rows, by decreasing eigenvalue.
 
     Their signs are fixed: the entry of largest absolute value is positive.
+
+    Parameters
+    ----------
+    root : ndarray of shape (k, d) or (d,)
+        R, or the diagonal of a diagonal R.
+    weights : ndarray of shape (l,), default=None
+        The diagonal of R for l more columns, which are not mixed with the others.
+
+    Returns
+    -------
+    ndarray of shape (m, d + l)
+        All eigenvectors of few columns; of many the first `DIRECTIONS` at most.
     """
-    vectors = np.linalg.eigh(np.asarray(metric, dtype=np.float64))[1].T[::-1]
+    root = np.asarray(root, dtype=np.float64)
+    weights = np.zeros(0) if weights is None else np.asarray(weights, np.float64)
+    if root.ndim == 1:
+        root, weights = np.zeros((0, 0)), root
+    d, n_columns = root.shape[1], root.shape[1] + len(weights)
+    if n_columns <= _ALL_DIRECTIONS or (len(root) >= d and len(weights) == 0):
+        whole = block_diag(root, np.diag(weights)) if len(weights) > 0 else root
+        return _with_signs(np.linalg.eigh(whole.T @ whole)[1].T[::-1])
+    values, vectors = np.zeros(0), root
+    if root.size > 0:
+        _, values, vectors = np.linalg.svd(root, full_matrices=False)
+    axes = np.argsort(-weights, kind="stable")[:DIRECTIONS]
+    directions = np.zeros((len(values) + len(axes), n_columns))
+    directions[: len(values), :d] = vectors
+    directions[np.arange(len(values), len(directions)), d + axes] = 1
+    order = np.argsort(-np.concatenate([values, weights[axes]]), kind="stable")
+    return _with_signs(directions[order[:DIRECTIONS]])
+
+
+def _with_signs(vectors):
+    """Return vectors whose entries of largest absolute value are positive."""
     largest = np.abs(vectors).argmax(axis=1)
     signs = np.sign(vectors[np.arange(len(vectors)), largest])
     return vectors * signs[:, None]
