@@ -94,8 +94,7 @@ class FeatureMetric:
         if self.weights is not None:
             first = X.shape[1] - len(self.weights)
             weights = backend.asarray(self.weights, dtype=X.dtype)
-            mixing = FeatureMetric(components=self.components)
-            mixed = mixing.transform(X[:, :first], backend)
+            mixed = replace(self, weights=None).transform(X[:, :first], backend)
             return backend.xp.concat([mixed, X[:, first:] * weights], axis=1)
         components = backend.asarray(self.components, dtype=X.dtype)
         if components.ndim == 1:
@@ -104,15 +103,16 @@ class FeatureMetric:
 
     def to_array(self) -> FloatArray:
         """Return Aᵀ of shape (k, d), or the diagonal (d,) of a diagonal A."""
-        if self.weights is None:
-            return self.components
-        return block_diag(self.components, np.diag(self.weights))
+        components: Array = self.components
+        if self.weights is not None:
+            components = block_diag(components, np.diag(self.weights))
+        return components
 
     def diagonal(self) -> FloatArray:
         """Return the diagonal of M, of shape (d,)."""
-        squares, weights = self.components**2, self.weights
-        if squares.ndim == 2:
-            squares = squares.sum(axis=0)
+        components: Array = self.components
+        squares, weights = components**2, self.weights
+        squares = squares if squares.ndim == 1 else squares.sum(axis=0)
         return squares if weights is None else np.concatenate([squares, weights**2])
 
     def map_arrays(self, function: Callable[[Array], Array]) -> "FeatureMetric":

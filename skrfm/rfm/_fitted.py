@@ -141,7 +141,7 @@ class KernelMachine:
     def __getstate__(self):
         """Leave out mapped rows that are as large as `X_fit` and quick to compute."""
         state = dict(self.__dict__)
-        if self.metric.components.ndim == 1:
+        if self._is_diagonal:
             del state["mapped_fit"]
         return state
 
@@ -158,7 +158,13 @@ class KernelMachine:
         return self
 
     @property
-    def components(self):
+    def _is_diagonal(self):
+        """Whether the metric is diagonal."""
+        components: Array = self.metric.components
+        return components.ndim == 1
+
+    @property
+    def components(self) -> Array:
         """Aᵀ of shape (k, d), or the diagonal (d,) of a diagonal metric."""
         if self.metric.weights is None:
             return self.metric.components
@@ -229,13 +235,14 @@ class KernelMachine:
     def _drops_columns(self):
         """Whether `transform` leaves columns out."""
         truncated = self.candidate.n_components is not None
-        return truncated and self.best_iter > 0 and self.metric.components.ndim == 1
+        return truncated and self.best_iter > 0 and self._is_diagonal
 
     @property
     def n_mapped(self):
         """The number of columns that `transform` returns."""
         if self._drops_columns:
-            return int(np.count_nonzero(to_host(self.metric.components)))
+            components: Array = to_host(self.metric.components)
+            return int(np.count_nonzero(components))
         return self.mapped_fit.shape[1]
 
     def map_arrays(self, function):

@@ -202,7 +202,9 @@ def principal_directions(root, weights=None):
         root, weights = np.zeros((0, 0)), root
     d, n_columns = root.shape[1], root.shape[1] + len(weights)
     if n_columns <= _ALL_DIRECTIONS or (len(root) >= d and len(weights) == 0):
-        whole = block_diag(root, np.diag(weights)) if len(weights) > 0 else root
+        whole: Array = root
+        if len(weights) > 0:
+            whole = block_diag(root, np.diag(weights))
         return _with_signs(np.linalg.eigh(whole.T @ whole)[1].T[::-1])
     values, vectors = np.zeros(0), root
     if root.size > 0:
