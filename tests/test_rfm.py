@@ -805,3 +805,13 @@ def test_components_of_large_categories(rng):
     assert_allclose(machine.transform(X), encoded @ components.T, atol=1e-12)
     assert_allclose(machine.metric_, components.T @ components, atol=1e-15)
     assert_array_equal(through_pickle(machine).predict(X), machine.predict(X))
+
+
+def test_the_representation_of_a_wide_model_does_not_compute_its_metric(rng):
+    X = rng.normal(size=(12, 2500))
+    model = RFMRegressor(kernel="laplace", alpha=0.1, max_iter=1, validation=None)
+    model.fit(X, X[:, 0])
+    assert model.components_.ndim == 2 and "metric_" not in dir(model)
+    assert "components_" in model._repr_html_()
+    narrow = model.fit(X[:, :5], X[:, 0])
+    assert "metric_" in dir(narrow) and "metric_" in narrow._repr_html_()

@@ -52,6 +52,9 @@ from ..kernels import Kernel
 from ..solvers import SOLVERS
 from ._fitted import Fit, KernelMachine, warn_of_trouble
 
+# a full metric of more columns, 32 MB in float64, is computed on demand only
+_MAX_LISTED_COLUMNS = 2000
+
 
 class BaseRFM(
     CallbackSupportMixin,
@@ -361,6 +364,18 @@ class BaseRFM(
         """The metric between the columns of `X_fit_`, computed from `components_`."""
         components = self.components_
         return components**2 if components.ndim == 1 else components.T @ components
+
+    def __dir__(self):
+        """Return the names of attributes, without a `metric_` that is very large.
+
+        ``inspect.getmembers`` reads all of them, and scikit-learn's HTML
+        representation calls it.
+        """
+        names = list(super().__dir__())
+        shape = self.components_.shape if "_fitted" in vars(self) else (0,)
+        if len(shape) == 2 and shape[1] > _MAX_LISTED_COLUMNS:
+            names.remove("metric_")
+        return names
 
     def _read_rows(self, X, method):
         """Return new rows, not encoded, and their Placement, after the usual checks."""
