@@ -366,11 +366,7 @@ class BaseRFM(
         return components**2 if components.ndim == 1 else components.T @ components
 
     def __dir__(self):
-        """Return the names of attributes, without a `metric_` that is very large.
-
-        ``inspect.getmembers`` reads all of them, and scikit-learn's HTML
-        representation calls it.
-        """
+        """Return the names of attributes; an HTML representation reads all of them."""
         names = list(super().__dir__())
         shape = self.components_.shape if "_fitted" in vars(self) else (0,)
         if len(shape) == 2 and shape[1] > _MAX_LISTED_COLUMNS:
