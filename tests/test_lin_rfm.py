@@ -1,6 +1,7 @@
 """LinRFMRegressor against the Lasso, ridge regression and closed forms."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
@@ -175,3 +176,115 @@ def test_error_messages_and_warnings(sparse_table):
         LinRFMRegressor().fit(X, y, np.zeros(len(y)))
     with pytest.warns(ConvergenceWarning, match="raise max_iter"):
         LinRFMRegressor(alpha=0.01, max_iter=2).fit(X, y)
+
+
+# -- units --------------------------------------------------------------------------
+
+CHOICES = [
+    {},
+    {"power": 0.25},
+    {"power": 0},
+    {"power": 0.4, "validation": "loo"},
+    {"power": 0, "validation": "loo"},
+    {"alpha": 0},
+    {"power": 0, "alpha": 0, "fit_intercept": False},
+]
+
+
+def fit(X, y, **parameters):
+    return LinRFMRegressor(random_state=0, **parameters).fit(X, y)
+
+
+@pytest.mark.parametrize("parameters", CHOICES, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "exponents"), [(np.float64, (-150, -9, 150)), (np.float32, (-30, 4, 30))]
+)
+def test_units_of_the_table_do_not_matter(sparse_table, parameters, dtype, exponents):
+    X, y = sparse_table[0].astype(dtype), sparse_table[1]
+    model, tolerance = fit(X, y, **parameters), 1e3 * np.finfo(dtype).eps
+    for exponent in exponents:
+        unit = 10.0**exponent
+        found = fit(X, unit * y, **parameters)
+        assert_allclose(found.predict(X) / unit, model.predict(X), atol=tolerance)
+        assert_allclose(found.coef_ / unit, model.coef_, atol=tolerance)
+        scaled = (X * unit).astype(dtype)
+        found = fit(scaled, y, **parameters)
+        assert_allclose(found.predict(scaled), model.predict(X), atol=tolerance)
+        assert_allclose(found.coef_ * unit, model.coef_, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "exponents"), [(np.float64, (-12, -6, 6, 12)), (np.float32, (-5, 5))]
+)
+def test_units_of_a_column_do_not_matter_without_a_penalty(
+    sparse_table, dtype, exponents
+):
+    X, y = sparse_table[0].astype(dtype), sparse_table[1]
+    model = fit(X, y, power=0, alpha=0)
+    for exponent in exponents:
+        scaled, unit = X.copy(), np.ones(30)
+        unit[[3]] = 10.0**exponent
+        scaled = (X * unit).astype(dtype)
+        found = fit(scaled, y, power=0, alpha=0)
+        tolerance = 1e4 * np.finfo(dtype).eps
+        assert_allclose(found.coef_ * unit, model.coef_, atol=tolerance)
+
+
+@pytest.mark.parametrize("exponent", [-150, -20, 20, 150])
+@pytest.mark.parametrize("parameters", CHOICES[:4], ids=str)
+def test_columns_that_the_precision_does_not_resolve_are_named(
+    sparse_table, exponent, parameters
+):
+    X, y = sparse_table
+    X = X.copy()
+    X[:, 4] *= 10.0**exponent
+    message = (
+        "column 4 of X is" if exponent < 0 else "column . of X is .* column 4 of X"
+    )
+    with pytest.raises(ValueError, match=message):
+        fit(X, y, **parameters)
+    with pytest.raises(ValueError, match="column '4' of X"):
+        fit(pd.DataFrame(X).rename(columns=str), y, **parameters)
+    with pytest.raises(ValueError, match=r"range of column . of y"):
+        fit(sparse_table[0], np.stack([y, y * 10.0**exponent], axis=1), **parameters)
+
+
+@pytest.mark.parametrize("value", [0, 0.1, 1e8, 1e30])
+@pytest.mark.parametrize("parameters", CHOICES[:-1], ids=str)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_constant_columns_have_no_coefficient(sparse_table, value, parameters, dtype):
+    X, y = sparse_table
+    X = X.copy()
+    X[:, 4] = value
+    model = fit(X.astype(dtype), y, **parameters)
+    assert model.coef_[4] == 0
+    without = fit(np.delete(X, 4, axis=1).astype(dtype), y, **parameters)
+    tolerance = 1e4 * np.finfo(dtype).eps
+    assert_allclose(np.delete(model.coef_, 4), without.coef_, atol=tolerance)
+
+
+def test_only_constant_columns(rng):
+    y = rng.normal(size=20)
+    for power in (0, 0.25, 0.5):
+        model = fit(np.ones((20, 2)), y, power=power)
+        assert not model.coef_.any()
+        assert_allclose(model.predict([[1.0, 1.0]]), y.mean())
+
+
+@pytest.mark.parametrize("offset", [1.7e9, -3e12, 100.0])
+def test_float32_keeps_the_digits_of_y(sparse_table, offset):
+    X, y = sparse_table[0].astype(np.float32), sparse_table[1]
+    model = fit(X, y)
+    moved = fit(X, y + offset)
+    assert moved.predict(X).dtype == (np.float64 if abs(offset) > 1e6 else np.float32)
+    tolerance = 1e-3 if abs(offset) < 1e12 else 1e-2
+    assert_allclose(moved.coef_, model.coef_, atol=tolerance)
+    assert_allclose(moved.predict(X) - offset, model.predict(X), atol=2e-2)
+
+
+@pytest.mark.parametrize("offset", [1e4, -3e4, 1e5])
+def test_float32_columns_are_centred_exactly(sparse_table, offset):
+    X, y = (sparse_table[0] + offset).astype(np.float32), sparse_table[1]
+    model, exact = (fit(A, y, alpha=0.01) for A in (X, X.astype(np.float64)))
+    assert_allclose(model.coef_, exact.coef_, atol=1e-5)
+    assert_allclose(model.predict(X), exact.predict(X), atol=0.02)

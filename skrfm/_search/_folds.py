@@ -2,6 +2,7 @@
 
 from math import ceil
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import (
@@ -144,7 +145,7 @@ def _given_folds(pairs, keep):
     return folds
 
 
-def _row_numbers(rows, n):
+def _row_numbers(rows: Any, n):
     """Return one part of a user's split as row numbers of the n rows of X."""
     try:
         rows = np.asarray(rows)

@@ -113,7 +113,7 @@ def make_judging(
     seed : int
         Seed of the splits.
     groups : array of shape (len(keep),) or None
-        Labels of the user's rows for a splitter `cv` that takes them.
+        For a splitter `cv` that takes groups.
     few : bool
         Whether a direct solver is best for so many rows.
     needs_outputs : bool
@@ -121,11 +121,8 @@ def make_judging(
         for the calibration of probabilities.
     """
     validation, cv, solver = params["validation"], params["cv"], params["solver"]
-    if groups is not None and validation in ("loo", "holdout", None):
-        raise ValueError(
-            f"groups are given, but validation={validation!r} does not use them: pass "
-            "validation='cv', or leave groups out."
-        )
+    if groups is not None:
+        _require_folds(validation)
     if validation is None:
         if n_candidates == 1 and not needs_outputs:
             return None
@@ -151,3 +148,12 @@ def make_judging(
     return HoldOut(
         make_folds(cv, strata, keep=keep, seed=seed, groups=groups), params["n_jobs"]
     )
+
+
+def _require_folds(validation):
+    """Raise ValueError for a validation that does not use groups of rows."""
+    if validation in ("loo", "holdout", None):
+        raise ValueError(
+            f"groups are given, but validation={validation!r} does not use them: pass "
+            "validation='cv', or leave groups out."
+        )

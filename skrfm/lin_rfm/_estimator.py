@@ -17,13 +17,20 @@ from .._sklearn import (
     restored_on_error,
     warn,
 )
-from .._tables import DEVICES, HostScoreMixin, outer_placement_of, to_host
+from .._tables import (
+    DEVICES,
+    HostScoreMixin,
+    NumericTargets,
+    outer_placement_of,
+    to_host,
+)
 from ._sparse_search import (
     Regression,
     alpha_grid,
     choose_by_folds,
     choose_by_leave_one_out,
 )
+from ._units import Units
 
 
 class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -38,6 +45,11 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
     where for power = 1/2 the penalty is alpha Σ_j log abs(w_j). At power = 1/4 it is
     that of scikit-learn's Lasso with the same alpha. Above that it is not convex, needs
     fewer rows to find the support, and shrinks large coefficients less.
+
+    X and y may have any units: they are centred in float64, and scaled as a whole, also
+    where X is in float32. Predictions are in float64 where float32 would lose digits of
+    y. A column that varies less, beside the largest, than the precision of X resolves
+    is an error.
 
     Parameters
     ----------
@@ -86,9 +98,10 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Coefficients. Several targets share their support.
+        Coefficients. Several targets share their support. They have the precision of X,
+        or are in float64 where that has not their range.
     intercept_ : float or ndarray of shape (n_targets,)
-        Intercept.
+        Intercept, in float64.
     alpha_ : float
         The alpha that was used.
     n_iter_ : int
@@ -193,21 +206,37 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
                 to_host(sample_weight), X, dtype=X.dtype, ensure_non_negative=True
             )
             keep = weight > 0
+            targets = NumericTargets.fit(y, weight, centred=self.fit_intercept)
+            X, Y, weight = X[keep], y[keep].reshape(int(keep.sum()), -1), weight[keep]
+            units = self._make_units(X, Y, weight)
             regression = self._make_regression(
-                X[keep], y[keep], weight[keep], placement.backend
+                X, Y, weight, units=units, backend=placement.backend
             )
             with own_threads(0):  # the systems are small: more threads only wait
-                solution = self._solve(regression, keep)
+                solution = self._solve(regression, keep, units)
             placement.backend.release()
-            self._set_fitted(regression, solution, single_output=y.ndim == 1)
+            self._set_fitted(units, solution, single_output=y.ndim == 1)
+            self._wide = targets.wide
         return self
 
-    def _make_regression(self, X, y, weight, backend):
+    def _make_units(self, X, Y, weight):
+        """Return the Units of rows of positive weight."""
+        return Units.fit(
+            X,
+            Y,
+            weight,
+            centred=self.fit_intercept,
+            dtype=X.dtype,
+            names=getattr(self, "feature_names_in_", None),
+        )
+
+    def _make_regression(self, X, Y, weight, *, units, backend):
         """Return the Regression of rows of positive weight."""
         return Regression(
-            X=X,
-            Y=y.astype(X.dtype).reshape(len(X), -1),
+            X=units.rows(X, X.dtype),
+            Y=units.targets(Y, X.dtype),
             weight=weight,
+            alpha_unit=units.alpha(2 - 4 * self.power),
             groups=self._group_numbers(X.shape[1]),
             power=self.power,
             fit_intercept=self.fit_intercept,
@@ -216,21 +245,24 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
             backend=backend,
         )
 
-    def _solve(self, regression, keep):
+    def _solve(self, regression, keep, units):
         """Set `alpha_`; return the SparseSolution for it."""
         start = None
         if self.warm_start and hasattr(self, "coef_"):
             start = np.atleast_2d(self.coef_).T
-            if start.shape != (regression.X.shape[1], regression.Y.shape[1]):
+            if start.shape == (regression.X.shape[1], regression.Y.shape[1]):
+                start = units.coef_from(start).astype(regression.X.dtype)
+            else:
                 start = None
         self.alpha_ = self._choose_alpha(regression, keep)
         return regression.solve(regression.problem(), self.alpha_, start=start)
 
-    def _set_fitted(self, regression, solution, *, single_output):
+    def _set_fitted(self, units, solution, *, single_output):
         """Set the fitted attributes of a SparseSolution."""
         self.n_iter_ = solution.n_iter
-        self.coef_ = np.ascontiguousarray(solution.coef.T)
-        self.intercept_ = regression.intercept(solution.coef)
+        coef = units.coef_to(solution.coef)
+        self.coef_ = np.ascontiguousarray(coef.T)
+        self.intercept_ = units.intercept(coef)
         if single_output:
             self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
         metric = solution.metric.astype(np.float64)
@@ -283,4 +315,6 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         placement = outer_placement_of(self.device, X)
         X = placement.read(X)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return placement.to_caller(X @ self.coef_.T + self.intercept_)
+        exact = np.float64(X) @ np.float64(self.coef_).T + self.intercept_
+        dtype = np.float64 if self._wide else np.result_type(X, self.coef_)
+        return placement.to_caller(exact.astype(dtype))

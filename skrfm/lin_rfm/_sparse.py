@@ -156,10 +156,12 @@ class SparseSolution:
 def penalty_scale(problem):
     """Return about the largest penalty at which a coefficient is not zero."""
     X = problem.X
-    inner = np.abs(X.T @ problem.Y).max(axis=1)
-    norms = np.maximum(np.einsum("ij,ij->j", X, X), np.finfo(float).tiny)
-    scale = float((inner * (inner / norms) ** (1 - problem.order)).max())
-    return 1.0 if scale == 0 else scale
+    inner = np.abs(X.T @ problem.Y).max(axis=1).astype(np.float64)
+    norms = np.einsum("ij,ij->j", X, X).astype(np.float64)
+    explains = (inner > 0) & (norms > 0)  # not so a constant column
+    inner, norms = inner[explains], norms[explains]
+    scales = inner * (inner / norms) ** (1 - problem.order)
+    return float(scales.max(initial=0.0)) or 1.0
 
 
 def solve_sparse(problem, penalty, *, max_iter, tol, start=None, rough=False):
@@ -197,7 +199,8 @@ def solve_sparse(problem, penalty, *, max_iter, tol, start=None, rough=False):
         # a group far below ε at its end stays there
         size = np.sqrt(problem.mean_squares(coef))
         active = np.flatnonzero((size > floor) | (eps > floor))
-    coef[np.sqrt(problem.mean_squares(coef)) <= _ZERO * floor] = 0
+    if problem.power > 0:  # ridge regression is not sparse
+        coef[np.sqrt(problem.mean_squares(coef)) <= _ZERO * floor] = 0
     return SparseSolution(
         problem=problem,
         penalty=penalty,
@@ -225,12 +228,27 @@ def _reweighted(problem, metric, active, penalty):
     root = np.sqrt(metric[active])[:, None]
     Z = backend.take(X, active) * backend.asarray(root)
     coef = np.zeros((problem.X.shape[1], problem.Y.shape[1]), dtype=problem.X.dtype)
-    if len(active) < Z.shape[1]:
+    if len(active) < Z.shape[1] and problem.power == 0:
+        v = _solve_scaled(Z @ Z.T, Z @ Y, penalty, backend)
+    elif len(active) < Z.shape[1]:
         v = _solve_ridge(Z @ Z.T, Z @ Y, penalty, backend)
     else:
         v = Z @ _solve_ridge(Z.T @ Z, Y, penalty, backend)
     coef[active] = root * backend.to_numpy(v)
     return coef
+
+
+def _solve_scaled(A, B, penalty, backend):
+    """Return (A + λI)⁻¹ B by a matrix of unit diagonal.
+
+    Otherwise the least ridge, which is relative to the largest diagonal entry, would
+    shrink the coefficients of columns of small range.
+    """
+    xp = backend.xp
+    diagonal = xp.linalg.diagonal(A) + penalty
+    root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))[:, None]
+    A = (A + penalty * xp.eye(A.shape[0], dtype=A.dtype)) / root / root.T
+    return _solve_ridge(A, B / root, 0.0, backend) / root
 
 
 def _solve_ridge(A, B, penalty, backend):

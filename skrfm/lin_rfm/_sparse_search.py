@@ -25,7 +25,10 @@ class Regression:
     ----------
     X : ndarray of shape (n, d)
     Y : ndarray of shape (n, t)
+        Rows and targets in units of order 1.
     weight : ndarray of shape (n,)
+    alpha_unit : float
+        What an alpha of the user is divided by for these units.
     groups : ndarray of int of shape (d,)
         The number of the group of each column.
     power, fit_intercept, max_iter, tol
@@ -37,6 +40,7 @@ class Regression:
     X: FloatArray
     Y: FloatArray
     weight: FloatArray
+    alpha_unit: float
     groups: IntArray
     power: float
     fit_intercept: bool
@@ -72,7 +76,7 @@ class Regression:
         """Return the SparseSolution at an alpha, of the result of `problem`."""
         return solve_sparse(
             problem,
-            alpha * self.weight.sum(),
+            alpha / self.alpha_unit * float(self.weight.sum()),
             max_iter=self.max_iter,
             tol=self.tol,
             start=start,
@@ -89,8 +93,9 @@ def alpha_grid(alphas, regression):
     """Return the values of alpha to try, the largest first."""
     if isinstance(alphas, Integral):
         problem = regression.problem()
-        largest = penalty_scale(problem) / regression.weight.sum()
+        largest = penalty_scale(problem) / float(regression.weight.sum())
         least = _MIN_ALPHA ** (1 - problem.order / 2)
+        largest *= regression.alpha_unit
         return (largest * np.geomspace(1, least, alphas)).tolist()
     values = np.asarray(alphas, dtype=np.float64).ravel()
     if values.size == 0 or not np.all(values >= 0) or not np.isfinite(values).all():

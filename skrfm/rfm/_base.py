@@ -200,9 +200,8 @@ class BaseRFM(
         sample_weight_val : array-like of shape (n_val,), default=None
             Their weights.
         groups : array-like of shape (n_samples,), default=None
-            Labels of the rows for a splitter `cv` that takes them, such as
-            ``GroupKFold()``. With scikit-learn's metadata routing, meta-estimators
-            pass them on.
+            Labels of the rows for a splitter `cv` that takes them, as ``GroupKFold()``.
+            Meta-estimators pass them on with scikit-learn's metadata routing.
 
         Returns
         -------

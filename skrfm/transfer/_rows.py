@@ -7,6 +7,7 @@ values; an array becomes one of numbers where it can.
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Number
+from typing import Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing
@@ -36,8 +37,8 @@ class TableForm:
         That of an array.
     """
 
-    frame_type: type | None
-    labels: list | None
+    frame_type: Any
+    labels: Any
     dtype: np.dtype
 
     @classmethod
@@ -152,7 +153,7 @@ def with_scores(X, scores):
 # -- labels of columns ----------------------------------------------------------------
 
 
-def labels_of(X):
+def labels_of(X) -> Any:
     """Return the labels of the columns of a data frame, None for an array."""
     return list(X.columns) if hasattr(X, "columns") else None
 
