@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._backend import FloatArray, Table, Vector, own_threads
 from .._search import make_folds
@@ -15,6 +15,7 @@ from .._sklearn import (
     StrOptions,
     check_sample_weight,
     restored_on_error,
+    validate_data,
     warn,
 )
 from .._tables import (
@@ -194,7 +195,7 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         """
         with restored_on_error(self):
             placement = outer_placement_of(self.device, X)
-            X, y = validate_data(
+            X, target = validate_data(
                 self,
                 placement.read(X),
                 to_host(y),
@@ -206,8 +207,9 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
                 to_host(sample_weight), X, dtype=X.dtype, ensure_non_negative=True
             )
             keep = weight > 0
-            targets = NumericTargets.fit(y, weight, centred=self.fit_intercept)
-            X, Y, weight = X[keep], y[keep].reshape(int(keep.sum()), -1), weight[keep]
+            targets = NumericTargets.fit(target, weight, centred=self.fit_intercept)
+            Y = target[keep].reshape(int(keep.sum()), -1)
+            X, weight = X[keep], weight[keep]
             units = self._make_units(X, Y, weight)
             regression = self._make_regression(
                 X, Y, weight, units=units, backend=placement.backend
@@ -215,7 +217,7 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
             with own_threads(0):  # the systems are small: more threads only wait
                 solution = self._solve(regression, keep, units)
             placement.backend.release()
-            self._set_fitted(units, solution, single_output=y.ndim == 1)
+            self._set_fitted(units, solution, single_output=target.ndim == 1)
             self._wide = targets.wide
         return self
 
@@ -315,6 +317,7 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         placement = outer_placement_of(self.device, X)
         X = placement.read(X)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        exact = np.float64(X) @ np.float64(self.coef_).T + self.intercept_
+        exact = X.astype(np.float64) @ self.coef_.T.astype(np.float64)
+        exact += self.intercept_
         dtype = np.float64 if self._wide else np.result_type(X, self.coef_)
         return placement.to_caller(exact.astype(dtype))

@@ -96,7 +96,7 @@ class Units:
 
 def _center_and_size(A, weight, *, centred):
     """Return what is subtracted from columns, and the largest absolute results."""
-    A = np.float64(A)
+    A = np.asarray(A, np.float64)
     if not centred:
         return np.zeros(A.shape[1]), np.abs(A).max(axis=0)
     exponent = _exponent(np.abs(A).max(initial=0.0))

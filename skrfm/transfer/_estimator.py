@@ -1,11 +1,12 @@
 """TransferKernel: a model of one task improves a model of another."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
     _fit_context,
-    clone,
     is_classifier,
 )
 from sklearn.utils import check_random_state, get_tags
@@ -18,6 +19,7 @@ from .._sklearn import (
     HasMethods,
     StrOptions,
     check_sample_weight,
+    clone,
     clone_parametrized,
     restored_on_error,
     warn,
@@ -191,7 +193,7 @@ class TransferKernel(
 
     def __sklearn_clone__(self):
         """Return a clone with the same source object if that is fitted."""
-        copy = clone_parametrized(self, safe=False)
+        copy: Any = clone_parametrized(self, safe=False)
         source = self.source_estimator
         if source is not None and is_fitted(source):
             copy.source_estimator = source
@@ -203,7 +205,7 @@ class TransferKernel(
             return self.target_estimator
         source = self.source_estimator
         classifies = source is not None and is_classifier(source)
-        kind = RFMClassifier if classifies else RFMRegressor
+        kind: Any = RFMClassifier if classifies else RFMRegressor
         return kind(scaling=None, random_state=self.random_state)
 
     def _target_on(self, placement):

@@ -1,6 +1,6 @@
 """The models of the methods: the target alone or with scores, or a correction."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -32,7 +32,7 @@ class TransferModel(Protocol):
         Outputs at the training rows by fits that have not seen them.
     """
 
-    unseen: FloatArray | None
+    unseen: Any
 
     def fit(
         self,
@@ -65,7 +65,8 @@ class Direct:
     def __init__(self, method, classes):
         self.method = method
         self.kind = NumericOutputs() if classes is None else ClassOutputs(classes)
-        self.model = self.unseen = None
+        self.model: Any = None
+        self.unseen: Any = None
 
     def fit(self, task, rows, y, weight, *, leave_out):
         """Fit the target model; with `leave_out`, set the outputs `unseen`."""
@@ -113,7 +114,9 @@ class Translation:
 
     def __init__(self, classifies, projection=None):
         self.classifies, self.projection = classifies, projection
-        self.model = self.unseen = self.calibration = None
+        self.model: Any = None
+        self.unseen: Any = None
+        self.calibration: Any = None
 
     def fit(self, task, rows, y, weight, *, leave_out):
         """Fit the correction; with `leave_out`, set the outputs `unseen`.

@@ -7,13 +7,13 @@ target: numbers, or probabilities of its classes.
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import FloatArray, IntArray, Table
-from .._sklearn import warn
+from .._sklearn import clone, warn
 from .._tables import to_host
 from ..exceptions import NumericalWarning
 from ._rows import (
@@ -206,7 +206,7 @@ class SourceFeatures:
 
     def combine(self, X, responses):
         """Return the TransferRows of a table and its SourceResponses, if any."""
-        if responses is None:
+        if responses is None or self.scaling is None:
             return TransferRows(X, np.zeros((len(X), 0)), None)
         scores = self.scaling.transform(responses.scores(self.response))
         outputs = responses.outputs(self.classes, self.n_outputs)

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
 from .._backend import BoolArray, FloatArray
 from .._search import hold_out, make_folds
+from .._sklearn import clone
 from ..rfm import RFMClassifier, RFMRegressor
 from ..rfm._base import BaseRFM
 from ._rows import take_rows
@@ -40,9 +41,9 @@ class Task:
         folds that the user passed refer to all rows.
     """
 
-    estimator: BaseEstimator
+    estimator: Any
     classes: np.ndarray | None
-    cv: object
+    cv: Any
     seed: int
     keep: BoolArray
 
