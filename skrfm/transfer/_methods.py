@@ -130,7 +130,7 @@ class Translation:
             self.unseen = self._probabilities(self.unseen)
         return self
 
-    def _base_of_training_rows(self, task, rows, y, weight):
+    def _base_of_training_rows(self, task, rows, y, weight) -> tuple[Any, np.ndarray]:
         """Return the base outputs (n, c) to correct, and the mask of rows with them."""
         if self.projection is None:
             return rows.source_outputs, np.ones(len(y), dtype=bool)

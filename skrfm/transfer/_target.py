@@ -75,10 +75,10 @@ class Task:
         if n > _MAX_FOLDED_ROWS and self._is_rfm_validated_by("auto"):
             fraction = self.estimator.validation_fraction
             return [hold_out(labels, fraction, self.seed)]
-        cv = n if n <= _MIN_FOLD_ROWS * cv else cv
-        if np.bincount(labels.astype(int)).min() < cv:
+        n_folds = n if n <= _MIN_FOLD_ROWS * int(cv) else int(cv)
+        if np.bincount(labels.astype(int)).min() < n_folds:
             labels = np.zeros(n)
-        return make_folds(cv, labels, keep=keep, seed=self.seed)
+        return make_folds(n_folds, labels, keep=keep, seed=self.seed)
 
     def has_fitted_class(self, y):
         """Return which rows have a class of the training rows of their folds.
