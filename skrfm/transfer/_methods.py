@@ -136,7 +136,7 @@ class Translation:
             return rows.source_outputs, np.ones(len(y), dtype=bool)
         if self.projection.unseen is None:
             self.projection.fit(task, rows, y, weight, leave_out=True)
-        base = self.projection.unseen
+        base: Any = self.projection.unseen
         return base, np.isfinite(base).all(axis=1)
 
     def _fit_correction(self, task, rows, y, weight, *, leave_out):
