@@ -246,7 +246,7 @@ def test_threads_and_pickles_give_the_same_model(table):
 @pytest.fixture(scope="module")
 def cluster():
     """A client of two worker processes of Dask."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with (
         distributed.LocalCluster(**options) as cluster,
         distributed.Client(cluster) as client,
