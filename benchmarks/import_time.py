@@ -3,11 +3,11 @@
     python benchmarks/import_time.py [--repeats 5]
 
 Each import is run in new processes, after one that is not counted and that fills the
-file caches; the imports take turns. Printed are medians of user and system seconds,
-less what an empty process takes, and the differences to what any fit needs.
+file caches; the imports take turns. Printed are medians. The last line imports skrfm in
+a process that holds what a fit needs already: the difference of two processes that
+take seconds would be lost in their noise.
 """
 
-import os
 import subprocess
 import sys
 from statistics import median
@@ -16,37 +16,45 @@ from _experiment import count_flag, make_parser, parse
 from _report import format_table
 
 NEEDED = "import sklearn.linear_model, numba, scipy.linalg"
-STATEMENTS = ("pass", NEEDED, "import skrfm", "from skrfm import RFMRegressor")
+PUBLIC = "from skrfm import RFMRegressor"
+# What is printed: (what the process has imported before, what is measured).
+MEASURED = {
+    NEEDED: ("pass", NEEDED),
+    "import skrfm": ("pass", "import skrfm"),
+    PUBLIC: ("pass", PUBLIC),
+    f"{PUBLIC}, after the first line": (NEEDED, PUBLIC),
+}
+PROGRAM = """
+{before}
+from time import process_time
+start = process_time()
+{statement}
+print(process_time() - start)
+"""
 
 
-def cpu_seconds(statement):
-    """Return the user and system seconds of a new process that runs a statement."""
-    process = subprocess.Popen([sys.executable, "-c", statement])
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{statement!r} failed")
-    return usage.ru_utime + usage.ru_stime
+def cpu_seconds(before, statement):
+    """Return the CPU seconds of a statement in a new process, after another one."""
+    program = PROGRAM.format(before=before, statement=statement)
+    command = [sys.executable, "-c", program]
+    return float(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
 def median_seconds(repeats):
-    """Return ``{statement: median CPU seconds}``."""
-    seconds = {statement: [] for statement in STATEMENTS}
+    """Return ``{name: median CPU seconds}``."""
+    seconds = {name: [] for name in MEASURED}
     for _ in range(repeats + 1):
-        for statement, found in seconds.items():
-            found.append(cpu_seconds(statement))
-    return {statement: median(found[1:]) for statement, found in seconds.items()}
+        for name, found in seconds.items():
+            found.append(cpu_seconds(*MEASURED[name]))
+    return {name: median(found[1:]) for name, found in seconds.items()}
 
 
 def main():
-    """Print the medians and their differences."""
+    """Print the medians."""
     repeats = count_flag("repeats", 5, "processes of each import")
     args = parse(make_parser(__doc__, [repeats]), [repeats])
-    medians = median_seconds(args.repeats)
-    empty, needed = medians.pop("pass"), medians[NEEDED]
-    lines = [[name, value - empty, value - needed] for name, value in medians.items()]
-    print(f"an empty process: {empty:.3f} CPU s\n")
-    print(format_table(["statement", "CPU s", "beyond what a fit needs"], lines))
+    lines = [[name, value] for name, value in median_seconds(args.repeats).items()]
+    print(format_table(["statement", "CPU s"], lines))
 
 
 if __name__ == "__main__":
