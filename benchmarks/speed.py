@@ -9,7 +9,9 @@ pass of exp and the Cholesky factor, and the GEMMs of the AGOP.
 
     python benchmarks/speed.py [--cases main outputs kernels] [--repeats 3]
 
-xRFM's figures appear where the packages ``xrfm`` and ``torch`` are installed.
+xRFM's figures appear where the packages ``xrfm`` and ``torch`` are installed. With
+``--baseline DIR``, skrfm is also measured in another checkout of it, whose figures
+are the rows of the model ``baseline``: what a change costs, measured in one run.
 """
 
 import importlib.util
@@ -51,7 +53,7 @@ CASES = {
     ],
 }
 KEY = ("n", "d", "c", "kernel", "rounds", "model")
-MODELS = ("floor", "skrfm", "xrfm")
+MODELS = ("floor", "skrfm", "xrfm", "baseline")
 
 
 def make_data(n, d, c):
@@ -171,7 +173,7 @@ def measure_memory(model, case):
 
 def prepare(model, case):
     """Return a model's fit and the data, after a first small fit."""
-    fit = {"skrfm": fit_skrfm, "xrfm": fit_xrfm}[model]
+    fit = fit_xrfm if model == "xrfm" else fit_skrfm
     X, Y = make_data(case["n"], case["d"], case["c"])
     # compiles, and has enough rows for threads and their buffers
     fit(case, X[:900], Y[:900])(X[:900])
@@ -195,13 +197,16 @@ def current_memory():
         return peak_memory()
 
 
-def measure(model, case, repeats):
+def measure(model, case, args):
     """Return the figures of one model; costs and memory each from a new process."""
+    package = {"PYTHONPATH": str(args.baseline)} if model == "baseline" else {}
     try:
-        figures = in_new_process(measure_costs, model, case, repeats)
+        figures = in_new_process(
+            measure_costs, model, case, args.repeats, environment=package
+        )
         if model != "floor":
             # freed memory is returned at once, or a peak could hide in it
-            environment = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+            environment = package | {"MALLOC_MMAP_THRESHOLD_": "65536"}
             figures |= in_new_process(
                 measure_memory, model, case, environment=environment
             )
@@ -229,12 +234,13 @@ def first_call():
 
 def run(args, records):
     """Measure each model on each case; processes of one case follow one another."""
-    models = [m for m in args.models if m != "xrfm" or importlib.util.find_spec(m)]
+    there = {"xrfm": importlib.util.find_spec("xrfm"), "baseline": args.baseline}
+    models = [model for model in args.models if there.get(model, True)]
     for case in (case for group in args.cases for case in CASES[group]):
         if args.rows is None or case["n"] in args.rows:
             for model in models:
                 key = case | {"model": model}
-                records.once(key, measure, model, case, args.repeats)
+                records.once(key, measure, model, case, args)
 
 
 def report(rows, args):
@@ -247,6 +253,7 @@ def report(rows, args):
     header = ["n d c kernel rounds", "fit s", "floor s", "xrfm s", "fit CPU s"]
     header += ["fit/floor", "CPU fit/floor", "fit/xrfm", "CPU fit/xrfm"]
     header += ["predict/xrfm", "peak n²", "xrfm peak n²"]
+    header += ["CPU fit/baseline", "CPU predict/baseline"]
     print(format_table(header, lines))
     if not args.report:
         cold, warm = first_call()
@@ -273,6 +280,8 @@ def compare(by_model):
         ratio("predict_seconds", "xrfm"),
         figure("skrfm", "peak_n2_floats"),
         figure("xrfm", "peak_n2_floats"),
+        ratio("fit_cpu_seconds", "baseline"),
+        ratio("predict_cpu_seconds", "baseline"),
     ]
 
 
@@ -286,6 +295,7 @@ EXPERIMENT = Experiment(
     own_flags=[
         flag("rows", nargs="+", help="only the cases of so many training rows"),
         count_flag("repeats", 3, "the least cost of so many"),
+        flag("baseline", metavar="DIR", help="another checkout, to compare with"),
     ],
     out="speed.csv",
     ignored=None,

@@ -6,9 +6,17 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
-from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV, XRFMRegressor
+from skrfm import (
+    LinRFMCompleter,
+    LinRFMRegressor,
+    NTKMatrixCompleter,
+    RFMClassifier,
+    RFMRegressor,
+    RFMRegressorCV,
+    XRFMRegressor,
+)
 
 QUICK = {"kernel": "laplace", "alpha": 0.1, "max_iter": 1, "validation": None}
 MODELS = [
@@ -205,3 +213,49 @@ def test_other_values_in_a_column_of_numbers_are_an_error_that_names_it(value):
     model = RFMRegressor(**QUICK).fit(X[:3].astype({"size": float}), np.arange(3.0))
     with pytest.raises((ValueError, TypeError), match="Column 'size' of X"):
         model.predict(X)
+
+
+# -- estimators that take numbers only ------------------------------------------------
+
+NUMBERS_ONLY = {
+    "linear": lambda X: LinRFMRegressor(max_iter=5).fit(X, np.arange(float(len(X)))),
+    "low rank": lambda X: LinRFMCompleter(max_iter=5).fit_transform(X),
+    "tangent": lambda X: NTKMatrixCompleter().fit_transform(X),
+}
+
+
+@pytest.mark.parametrize("fit", NUMBERS_ONLY.values(), ids=NUMBERS_ONLY)
+@pytest.mark.parametrize(
+    "column, message",
+    [
+        (DATES["datetime"], "holds dates"),
+        (DATES["timedelta"], "holds dates"),
+        (["red"] * N, "could not convert.*Only numbers.*OneHotEncoder"),
+        (pd.Categorical(["a"] * N), "could not convert.*Only numbers"),
+        ([[1, 2]] * N, "Only numbers"),
+        (np.arange(N) * 1j, "Only numbers"),
+    ],
+    ids=["date", "duration", "text", "category", "lists", "complex"],
+)
+def test_columns_without_numbers_are_refused_by_name(fit, column, message):
+    X = pd.DataFrame({"x": np.arange(float(N)), "odd": column})
+    with pytest.raises((TypeError, ValueError), match=f"Column 'odd' of X.*{message}"):
+        fit(X)
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
+def test_completers_take_every_kind_of_missing_value(make):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, 1)) * rng.normal(size=3)
+    columns = [[None if value > 1 else value for value in column] for column in X.T]
+    frame = make({f"c{k}": column for k, column in enumerate(columns)})
+    expected = LinRFMCompleter(random_state=0).fit_transform(np.where(X > 1, np.nan, X))
+    completed = LinRFMCompleter(random_state=0).fit_transform(frame)
+    assert_allclose(completed, expected)
+
+
+def test_text_in_side_features_is_refused_by_name():
+    X = np.where(np.eye(N) > 0, np.nan, np.arange(float(N)))
+    features = pd.DataFrame({"x": np.arange(N), "kind": ["a"] * N})
+    with pytest.raises(ValueError, match="Column 'kind' of row_features.*could not"):
+        NTKMatrixCompleter().fit(X, row_features=features)

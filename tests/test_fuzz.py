@@ -15,10 +15,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import (
+    LinRFMCompleter,
+    LinRFMRegressor,
+    NTKMatrixCompleter,
     RFMClassifier,
     RFMClassifierCV,
     RFMRegressor,
     RFMRegressorCV,
+    TransferKernel,
     XRFMClassifier,
     XRFMRegressor,
 )
@@ -31,7 +35,8 @@ DERANDOMIZE = "SKRFM_FUZZ_EXAMPLES" not in os.environ
 # what an error names: an argument, or rows or classes in the words of scikit-learn
 NAMED = re.compile(
     r"\b(X|y|sample_weight|cv|alphas?|kernel|validation\w*|metric_type|bandwidth"
-    r"|n_components|max_iter|solver|scaling|max_leaf_size|max_candidates)\b"
+    r"|n_components|max_iter|solver|scaling|max_leaf_size|max_candidates|tol|power"
+    r"|max_rank|source_estimator|target_estimator|row_features|col_features)\b"
     r"|sample\(s\)|Sample weights|classes"
 )
 
@@ -182,15 +187,8 @@ def same(a, b):
         assert_array_equal(a, b)
 
 
-@settings(
-    max_examples=EXAMPLES,
-    derandomize=DERANDOMIZE,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-@given(problems())
-def test_a_finite_result_or_a_clear_error(problem):
-    model, X, y, weight = problem
+def check(model, X, y, weight):
+    """Fit; check that the input is as it was, and that predictions are sound."""
     before = copy.deepcopy((X, y, weight))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -211,3 +209,81 @@ def test_a_finite_result_or_a_clear_error(problem):
     dtypes = [X[c].dtype for c in X] if isinstance(X, pd.DataFrame) else [X.dtype]
     tolerance = 2e-6 if "float32" in map(str, dtypes) else 1e-9
     assert_allclose(alone[0], outputs[row], rtol=tolerance, atol=tolerance * size)
+
+
+def fuzz(examples):
+    """Return the settings of a test with so many examples by default."""
+    return settings(
+        max_examples=examples if DERANDOMIZE else EXAMPLES,
+        derandomize=DERANDOMIZE,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@fuzz(EXAMPLES)
+@given(problems())
+def test_a_finite_result_or_a_clear_error(problem):
+    check(*problem)
+
+
+LINEAR_PARAMETERS = st.fixed_dictionaries(
+    {
+        "alpha": st.sampled_from(["auto", 1e-6, 0.1, 10.0]),
+        "power": st.sampled_from([0.25, 0.5]),
+        "max_iter": st.sampled_from([1, 50]),
+        "validation": st.sampled_from(["cv", "loo"]),
+        "fit_intercept": st.booleans(),
+        "random_state": st.just(0),
+    }
+)
+
+
+@fuzz(60)
+@given(tables(), LINEAR_PARAMETERS, st.data())
+def test_linear_regressors_and_transfer(table, parameters, data):
+    X, rng = table
+    y = TARGETS[data.draw(st.sampled_from(sorted(TARGETS)))](rng, len(X))
+    weight = WEIGHTS[data.draw(st.sampled_from(sorted(WEIGHTS)))](rng, len(X))
+    if data.draw(st.booleans()):
+        model = LinRFMRegressor(**parameters)
+    else:
+        kernel = data.draw(st.sampled_from(["laplace", "gaussian"]))
+        source = RFMRegressor(kernel=kernel, max_iter=1, random_state=0)
+        model = TransferKernel(source, RFMRegressor(max_iter=0), random_state=0)
+    check(model, X, y, weight)
+
+
+@fuzz(60)
+@given(tables(), st.data())
+def test_completers(table, data):
+    X, rng = table
+    if data.draw(st.booleans()):
+        model = LinRFMCompleter(
+            solver=data.draw(
+                st.sampled_from(["auto", "exact", "alternating", "two-sided"])
+            ),
+            max_rank=data.draw(st.sampled_from([None, 1, 3])),
+            random_state=0,
+        )
+        features = {}
+    else:
+        given_features = data.draw(st.booleans())
+        features = {"row_features": rng.normal(size=(len(X), 2))}
+        features = features if given_features else {}
+        model = NTKMatrixCompleter(center=data.draw(st.booleans()))
+    before = copy.deepcopy(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            completed = np.asarray(model.fit_transform(X, **features))
+        except (ValueError, TypeError) as error:
+            assert NAMED.search(str(error)), (type(error), str(error))
+            return
+        finally:
+            same(X, before)
+    assert completed.shape == X.shape and np.isfinite(completed).all()
+    observed = ~np.asarray(pd.isna(X))
+    numbers = np.where(observed, X, 0).astype(float)
+    if model.keep_observed:
+        assert_allclose(completed[observed], numbers[observed], rtol=1e-6)

@@ -240,24 +240,7 @@ class ArrayAPIBackend:
         category_sizes: tuple[int, ...] = (),
         powers: Array | None = None,
     ) -> PackedArrayGram:
-        """Return the kernel matrix of the rows of T, to solve with.
-
-        Parameters
-        ----------
-        kernel : Kernel
-        T : array of shape (n, k)
-        bandwidth : float
-        reusable : PackedArrayGram, default=None
-            An earlier one, whose memory may be taken; it is of no use afterwards.
-        category_sizes : tuple of int, default=()
-            Not used.
-        powers : array of shape (n, n), default=None
-            What `distance_powers` returns, if it is computed already.
-
-        Returns
-        -------
-        PackedArrayGram
-        """
+        """Return the kernel matrix of the rows of T; all its columns are numbers."""
         return PackedArrayGram(
             self, kernel, T, bandwidth, reusable=reusable, powers=powers
         )

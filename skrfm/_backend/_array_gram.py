@@ -83,20 +83,7 @@ class ArrayGram:
     def coordinate_gradients(
         self, rows: IntArray, coef: Array
     ) -> Iterator[tuple[slice, Array]]:
-        """Yield (positions, gradients) of blocks of `rows`, of coordinatewise kernels.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (b,)
-            Indices of rows of T.
-        coef : array of shape (n, c)
-
-        Yields
-        ------
-        positions : slice
-            The positions in `rows`.
-        gradients : array of shape (n_positions, c, k)
-        """
+        """Yield (positions, gradients) of blocks of `rows`."""
         n, d = self.T.shape
         size = self._backend.block_rows(n + coef.shape[1] * d, self.T)
         for start in range(0, len(rows), size):
@@ -222,23 +209,7 @@ class StreamedArrayGram(ArrayGram):
     def rows_product(
         self, rows: slice, V: Array, n_kept: int = 0, start: int = 0
     ) -> tuple[Array, Array]:
-        """Return a product with some rows of K, and the first columns of these rows.
-
-        Parameters
-        ----------
-        rows : slice
-        V : array of shape (m, c)
-            Coefficients of the columns from `start` to `start` + m.
-        n_kept : int, default=0
-            Number of columns of K[rows, start:] that are returned.
-        start : int, default=0
-
-        Returns
-        -------
-        product : array of shape (n_rows, c)
-            K[rows, start : start + m] @ V.
-        columns : array of shape (n_rows, n_kept)
-        """
+        """Return K[rows, start:] @ V, and the first `n_kept` columns of these rows."""
         backend, n_rows = self._backend, rows.stop - rows.start
         out = backend.empty((n_rows, V.shape[1]), self.T)
         kept = backend.empty((n_rows, n_kept), self.T)

@@ -74,18 +74,7 @@ class TileGram:
         return out
 
     def level_gradients(self, rows: IntArray, coef: Array) -> FloatArray:
-        """Return the gradients along the columns that are looked up.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (b,)
-            Indices of rows of T.
-        coef : ndarray of shape (n, c)
-
-        Returns
-        -------
-        ndarray of shape (b, c, k - n_dense)
-        """
+        """Return the gradients along the columns that are looked up."""
         coef_rows = np.ascontiguousarray(coef.T)
 
         def gradients(block):
@@ -100,20 +89,7 @@ class TileGram:
     def coordinate_gradients(
         self, rows: IntArray, coef: Array
     ) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield (positions, gradients) of blocks of `rows`, of coordinatewise kernels.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (b,)
-            Indices of rows of T.
-        coef : ndarray of shape (n, c)
-
-        Yields
-        ------
-        positions : slice
-            The positions in `rows`.
-        gradients : ndarray of shape (n_positions, c, k)
-        """
+        """Yield (positions, gradients) of blocks of `rows`."""
         coef_rows = np.ascontiguousarray(coef.T)
         gradients = partial(self._block_gradients, rows, coef_rows)
         blocks = block_ranges(len(rows), _GRADIENT_ROWS)

@@ -110,24 +110,7 @@ class NumpyBackend:
         category_sizes: tuple[int, ...] = (),
         powers: Array | None = None,
     ) -> PackedGram:
-        """Return the kernel matrix of the rows of T, to solve with.
-
-        Parameters
-        ----------
-        kernel : Kernel
-        T : ndarray of shape (n, k)
-        bandwidth : float
-        reusable : PackedGram, default=None
-            An earlier one, whose memory may be taken; it is of no use afterwards.
-        category_sizes : tuple of int, default=()
-            Numbers of levels of the categories in the last columns.
-        powers : ndarray of shape (n, n), default=None
-            What `distance_powers` returns, if it is computed already.
-
-        Returns
-        -------
-        PackedGram
-        """
+        """Return the kernel matrix of the rows of T, to solve with."""
         return PackedGram(
             kernel,
             T,

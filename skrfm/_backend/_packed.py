@@ -338,22 +338,10 @@ class PackedGram(TileGram):
     def coordinate_gradients(
         self, rows: IntArray, coef: Array
     ) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield (positions, gradients) of blocks of `rows`, of coordinatewise kernels.
+        """Yield (positions, gradients) of blocks of `rows`.
 
         The gradients of all rows are computed at once, where they take no more memory
         than the kernel matrix: this visits each pair of rows once, not twice.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (b,)
-            Indices of rows of T.
-        coef : ndarray of shape (n, c)
-
-        Yields
-        ------
-        positions : slice
-            The positions in `rows`.
-        gradients : ndarray of shape (n_positions, c, k)
         """
         n, n_outputs = coef.shape
         fits = _PARTS * n_outputs * self.n_dense <= n

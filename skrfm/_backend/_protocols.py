@@ -103,13 +103,37 @@ class Gram(Protocol):
         ...
 
     def level_gradients(self, rows: IntArray, coef: Array) -> Array:
-        """Return the gradients (b, c, k - n_dense) along looked-up levels."""
+        """Return the gradients along the columns that are looked up.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (b,)
+            Indices of rows of T.
+        coef : array of shape (n, c)
+
+        Returns
+        -------
+        array of shape (b, c, k - n_dense)
+        """
         ...
 
     def coordinate_gradients(
         self, rows: IntArray, coef: Array
     ) -> Iterator[tuple[slice, Array]]:
-        """Yield (positions, gradients) of blocks of rows of coordinatewise kernels."""
+        """Yield (positions, gradients) of blocks of `rows`, of coordinatewise kernels.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (b,)
+            Indices of rows of T.
+        coef : array of shape (n, c)
+
+        Yields
+        ------
+        positions : slice
+            The positions in `rows`.
+        gradients : array of shape (n_positions, c, k)
+        """
         ...
 
 
@@ -156,7 +180,23 @@ class StreamedGram(Gram, Protocol):
     def rows_product(
         self, rows: slice, V: Array, n_kept: int = 0, start: int = 0
     ) -> tuple[Array, Array]:
-        """Return K[rows, start:] @ V, and the first columns of K[rows, start:]."""
+        """Return a product with some rows of K, and the first columns of these rows.
+
+        Parameters
+        ----------
+        rows : slice
+        V : array of shape (m, c)
+            Coefficients of the columns from `start` to `start` + m.
+        n_kept : int, default=0
+            Number of columns of K[rows, start:] that are returned.
+        start : int, default=0
+
+        Returns
+        -------
+        product : array of shape (n_rows, c)
+            K[rows, start : start + m] @ V.
+        columns : array of shape (n_rows, n_kept)
+        """
         ...
 
 
@@ -237,7 +277,20 @@ class Backend(Protocol):
         category_sizes: tuple[int, ...] = (),
         powers: Array | None = None,
     ) -> HeldGram:
-        """Return the Gram of the rows of T, in the memory of a reusable one."""
+        """Return the kernel matrix of the rows of T, to solve with.
+
+        Parameters
+        ----------
+        kernel : Kernel
+        T : array of shape (n, k)
+        bandwidth : float
+        reusable : HeldGram, default=None
+            An earlier one, whose memory may be taken; it is of no use afterwards.
+        category_sizes : tuple of int, default=()
+            Numbers of levels of the categories in the last columns.
+        powers : array of shape (n, n), default=None
+            What `distance_powers` returns, if it is computed already.
+        """
         ...
 
     def streamed_gram(

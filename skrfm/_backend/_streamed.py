@@ -45,23 +45,7 @@ class StreamedTileGram(TileGram):
     def rows_product(
         self, rows: slice, V: Array, n_kept: int = 0, start: int = 0
     ) -> tuple[FloatArray, FloatArray]:
-        """Return a product with some rows of K, and the first columns of these rows.
-
-        Parameters
-        ----------
-        rows : slice
-        V : ndarray of shape (m, c)
-            Coefficients of the columns from `start` to `start` + m.
-        n_kept : int, default=0
-            Number of columns of K[rows, start:] that are returned.
-        start : int, default=0
-
-        Returns
-        -------
-        product : ndarray of shape (n_rows, c)
-            K[rows, start : start + m] @ V.
-        columns : ndarray of shape (n_rows, n_kept)
-        """
+        """Return K[rows, start:] @ V, and the first `n_kept` columns of these rows."""
         first, n_rows = rows.start, rows.stop - rows.start
         out = np.zeros((n_rows, V.shape[1]), dtype=self.T.dtype)
         kept = np.empty((n_rows, n_kept), dtype=self.T.dtype)

@@ -52,18 +52,7 @@ class Runtime:
         return self._cupy.ascontiguousarray(a)
 
     def launch(self, name, grid, block, itemsize, *arguments):
-        """Run a kernel.
-
-        Parameters
-        ----------
-        name : str
-            File and function, such as "pairs.values".
-        grid, block : tuple of int
-            Numbers of blocks, and of threads of a block.
-        itemsize : int
-            Bytes of REAL.
-        *arguments : arrays and NumPy scalars
-        """
+        """Run a kernel, as `CudaBackend.launch`; `itemsize` bytes of REAL."""
         file, name = name.split(".")
         module = _module(self._cupy, file, REALS[itemsize])
         module.get_function(name)(grid, block, tuple(arguments))

@@ -100,6 +100,26 @@ class _PreparedParts:
             self._prepared[scaling] = prepared, X
         return self._prepared[scaling]
 
+    def fit_round(
+        self, candidate, number, metric, workspace, *, with_agop, leave_one_out=False
+    ):
+        """Fit a round; return it and its outputs on the rows to predict, or None."""
+        prepared, X = self.for_candidate(candidate)
+        fitted = fit_round(
+            prepared,
+            candidate,
+            metric,
+            number=number,
+            backend=self._backend,
+            workspace=workspace,
+            with_agop=with_agop,
+            leave_one_out=leave_one_out,
+        )
+        if X is None:
+            return fitted, None
+        outputs = fitted.predict(X, self._backend)
+        return fitted, _to_float64(outputs, self._backend)
+
 
 class HoldOut:
     """Out of fold: each (train, test) pair learns a metric of its own."""
@@ -123,17 +143,13 @@ class HoldOut:
         folds = list(zip(self._parts, metrics, strict=True))
 
         def fit_fold(part, metric, workspace):
-            prepared, X = part.for_candidate(candidate)
-            fitted = fit_round(
-                prepared,
+            fitted, outputs = part.fit_round(
                 candidate,
+                number,
                 metric,
-                number=number,
-                backend=backend,
-                workspace=workspace,
+                workspace,
                 with_agop=number < candidate.max_iter,
             )
-            outputs = _to_float64(fitted.predict(X, backend), backend)
             return outputs, next_metric(fitted, backend)
 
         results = []
@@ -155,15 +171,12 @@ class _OnAllRows:
         self._rows = _PreparedParts(data, unseen, fit_intercept, backend)
         self._workspace = Workspace()
 
-    def _fit(self, candidate, number, metric, backend, *, leave_one_out=False):
-        prepared, _ = self._rows.for_candidate(candidate)
-        return fit_round(
-            prepared,
+    def _fit(self, candidate, number, metric, *, leave_one_out=False):
+        return self._rows.fit_round(
             candidate,
+            number,
             metric,
-            number=number,
-            backend=backend,
-            workspace=self._workspace,
+            self._workspace,
             leave_one_out=leave_one_out,
             # importances come from the AGOP of round 0, even if it is the last round
             with_agop=number == 0 or number < candidate.max_iter,
@@ -189,7 +202,7 @@ class LeaveOneOut(_OnAllRows):
     def fit_round(self, candidate, number, metrics, backend):
         """Return the leave-one-out outputs, the next metric, and the model."""
         scored = not self.last_only or number == candidate.max_iter
-        fitted = self._fit(candidate, number, metrics[0], backend, leave_one_out=scored)
+        fitted, _ = self._fit(candidate, number, metrics[0], leave_one_out=scored)
         outputs = None
         if scored:
             outputs = _to_float64(self._data.Y - fitted.loo_residuals, backend)
@@ -217,21 +230,12 @@ class LastRound(_OnAllRows):
     def fit_round(self, candidate, number, metrics, backend):
         """Return the outputs on the validation rows, the next metric, and the model."""
         (metric,) = metrics
-        fitted = self._fit(candidate, number, metric, backend)
+        fitted, outputs = self._fit(candidate, number, metric)
         next_metrics = [next_metric(fitted, backend)]
-        if number < candidate.max_iter:
-            return None, next_metrics, fitted
-        prepared, X = self._part.for_candidate(candidate)
-        other = fit_round(
-            prepared,
-            candidate,
-            metric,
-            number=number,
-            backend=backend,
-            workspace=self._workspace,
-            with_agop=False,
-        )
-        outputs = _to_float64(other.predict(X, backend), backend)
+        if number == candidate.max_iter:
+            _, outputs = self._part.fit_round(
+                candidate, number, metric, self._workspace, with_agop=False
+            )
         return outputs, next_metrics, fitted
 
 
@@ -248,7 +252,5 @@ class ValidationSet(_OnAllRows):
 
     def fit_round(self, candidate, number, metrics, backend):
         """Return the outputs on the validation rows, the next metric, and the model."""
-        fitted = self._fit(candidate, number, metrics[0], backend)
-        _, X = self._rows.for_candidate(candidate)
-        outputs = _to_float64(fitted.predict(X, backend), backend)
+        fitted, outputs = self._fit(candidate, number, metrics[0])
         return outputs, [next_metric(fitted, backend)], fitted

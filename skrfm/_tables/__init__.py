@@ -13,13 +13,14 @@ from ._device import (
     require_same_placement,
     to_host,
 )
-from ._reader import MAX_LEVELS, TableReader, needs_reading
+from ._reader import MAX_LEVELS, TableReader, needs_reading, read_numbers
 from ._table import SCALINGS, Coding, TableEncoder
 from ._validation import (
     TrainingSet,
     TrainingTable,
     read_rows,
     read_training,
+    validate_numbers,
     validate_rows,
     validate_training,
     validate_validation_set,
@@ -45,10 +46,12 @@ __all__ = [
     "needs_reading",
     "outer_placement_of",
     "placement_of",
+    "read_numbers",
     "read_rows",
     "read_training",
     "require_same_placement",
     "to_host",
+    "validate_numbers",
     "validate_rows",
     "validate_training",
     "validate_validation_set",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._sklearn import is_missing, safe_indexing
+from .._sklearn import check_array, is_missing, safe_indexing
 
 # Beyond so many levels of a category, the rarest are one level: each is a column.
 MAX_LEVELS = 1000
@@ -10,6 +10,15 @@ MAX_LEVELS = 1000
 _NUMBERS = "biuf"
 # how the dtypes of dates and durations begin, in NumPy, pandas, polars and Arrow
 _DATES = ("date", "time", "duration", "period", "interval")
+# what a message advises for a column that holds no numbers
+_CATEGORIES_ADVICE = (
+    "A column of categories must have a categorical dtype (in pandas: "
+    "astype('category')), or be named in categorical_features."
+)
+_NUMBERS_ADVICE = (
+    "Only numbers are taken: drop the column, or encode it, for example by "
+    "sklearn.preprocessing.OneHotEncoder."
+)
 
 
 class TableReader:
@@ -57,7 +66,7 @@ class TableReader:
         columns = [
             self._read_category(X, column)
             if column in self._categories
-            else _read_numbers(X, column)
+            else _read_column(X, column)
             for column in range(X.shape[1])
         ]
         numbers = [c.dtype for j, c in enumerate(columns) if j not in self._categories]
@@ -139,13 +148,35 @@ def _factorize_objects(values, name):
     return list(index_of), inverse
 
 
-def _read_numbers(X, column):
+def read_numbers(X, input_name="X"):
+    """Return a table of numbers as an array; NaN where a number is missing.
+
+    What has a shape but neither columns with names nor objects is returned as it is.
+
+    Parameters
+    ----------
+    X : array-like or data frame of shape (n_samples, n_features)
+    input_name : str, default="X"
+        The argument, as a message names it.
+    """
+    if not hasattr(X, "shape"):
+        X = check_array(X, dtype=None, ensure_all_finite=False, input_name=input_name)
+    if not needs_reading(X) or len(X.shape) != 2:
+        return X
+    columns = [
+        _read_column(X, column, input_name=input_name, advice=_NUMBERS_ADVICE)
+        for column in range(X.shape[1])
+    ]
+    return np.column_stack(columns) if columns else np.empty(X.shape)
+
+
+def _read_column(X, column, *, input_name="X", advice=_CATEGORIES_ADVICE):
     """Return a column of numbers, as float32 if it is that, else as float64."""
     values = safe_indexing(X, column, axis=1)
-    dtype, name = str(values.dtype), name_of(X, column)
+    dtype, name = str(values.dtype), f"{name_of(X, column)} of {input_name}"
     if dtype.lower().startswith(_DATES):
         raise ValueError(
-            f"Column {name} of X holds dates or durations ({dtype}). Encode them as "
+            f"Column {name} holds dates or durations ({dtype}). Encode them as "
             "numbers, for example days since a fixed date, or drop the column."
         )
     array = np.asarray(values)
@@ -157,11 +188,7 @@ def _read_numbers(X, column):
         try:
             numbers[row] = np.nan if is_missing(value) else float(value)
         except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"Column {name} of X: {error}. A column of categories must have a "
-                "categorical dtype (in pandas: astype('category')), or be named in "
-                "categorical_features."
-            ) from error
+            raise type(error)(f"Column {name}: {error}. {advice}") from error
     return numbers
 
 

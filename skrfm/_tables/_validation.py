@@ -23,7 +23,7 @@ from .._sklearn import (
 )
 from ._data import ClassTargets, Data, NumericTargets
 from ._device import Placement, placement_of, require_same_placement, to_host
-from ._reader import TableReader, needs_reading
+from ._reader import TableReader, needs_reading, read_numbers
 from ._table import Coding, TableEncoder
 
 
@@ -176,6 +176,33 @@ def read_rows(estimator, reader, X):
         return validate_data(estimator, X, reset=False, **_float_options(X))
     validate_data(estimator, X, skip_check_array=True, reset=False)
     return check_array(reader.transform(X), ensure_all_finite="allow-nan")
+
+
+def validate_numbers(estimator, X, y="no_validation", *, reset=True, **options):
+    """Check a table of numbers as scikit-learn does, with messages by column.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
+    y : ndarray, default="no_validation"
+    reset : bool, default=True
+        Whether to set `n_features_in_` and `feature_names_in_`, or to check X against
+        them.
+    **options
+        Options of `check_array`, with y those of `check_X_y`.
+
+    Returns
+    -------
+    X, or X and y
+    """
+    if not hasattr(X, "shape") or not needs_reading(X):
+        return validate_data(estimator, X, y, reset=reset, **options)
+    validate_data(estimator, X, y, reset=reset, skip_check_array=True)
+    X, options = read_numbers(X), {"estimator": estimator} | options
+    if isinstance(y, str):
+        return check_array(X, input_name="X", **options)
+    return check_X_y(X, y, **options)
 
 
 def _float_options(X):

@@ -10,7 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import column_or_1d
 
 from .._backend import Array, BoolArray, FloatArray, IntArray, Table
-from .._sklearn import check_array, check_sample_weight, validate_data, warn
+from .._sklearn import check_array, check_sample_weight, warn
+from .._tables import validate_numbers
 from ..exceptions import NumericalWarning
 from ._entries import ObservedEntries, degrees_of_freedom
 from ._observed import ObservedIndices, ObservedMatrix, Triplets
@@ -44,7 +45,7 @@ def triplets_of(estimator: Any, X: Table, *, reset: bool) -> Triplets:
         them.
     """
     nan_is_missing = is_nan(estimator.missing_values)
-    X = validate_data(
+    X = validate_numbers(
         estimator,
         X,
         reset=reset,

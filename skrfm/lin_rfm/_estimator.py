@@ -15,7 +15,6 @@ from .._sklearn import (
     StrOptions,
     check_sample_weight,
     restored_on_error,
-    validate_data,
     warn,
 )
 from .._tables import (
@@ -24,6 +23,7 @@ from .._tables import (
     NumericTargets,
     outer_placement_of,
     to_host,
+    validate_numbers,
 )
 from ._sparse_search import (
     Regression,
@@ -195,7 +195,7 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         """
         with restored_on_error(self):
             placement = outer_placement_of(self.device, X)
-            X, target = validate_data(
+            X, target = validate_numbers(
                 self,
                 placement.read(X),
                 to_host(y),
@@ -316,7 +316,7 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         check_is_fitted(self)
         placement = outer_placement_of(self.device, X)
         X = placement.read(X)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_numbers(self, X, dtype=[np.float64, np.float32], reset=False)
         exact = X.astype(np.float64) @ self.coef_.T.astype(np.float64)
         exact += self.intercept_
         dtype = np.float64 if self._wide else np.result_type(X, self.coef_)

@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from ..._backend import IntArray, Seed, Table, Vector
 from ..._sklearn import check_array
+from ..._tables import read_numbers
 from ._labels import (
     has_missing,
     labels_of,
@@ -218,7 +219,8 @@ def _features_of(names, features, kind):
             f"{argument} has no row {named(unknown)}: its index must have every {kind} "
             "of signatures."
         )
-    return check_array(features.iloc[positions], dtype=np.float64, input_name=argument)
+    numbers = read_numbers(features.iloc[positions], argument)
+    return check_array(numbers, dtype=np.float64, input_name=argument)
 
 
 def within_cell_splits(

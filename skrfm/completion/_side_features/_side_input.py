@@ -7,7 +7,7 @@ import numpy as np
 
 from ..._backend import FloatArray, Table, Vector
 from ..._sklearn import check_array, warn
-from ..._tables import to_host
+from ..._tables import read_numbers, to_host
 from ...exceptions import NumericalWarning
 from ...kernels import NTK
 from .._entries import ObservedEntries
@@ -326,15 +326,21 @@ def check_new_features(
 def _check_features(features, name, *, count):
     """Return features (count, d) as an array."""
     require_distinct_columns(features, name)
-    checked = check_array(features, dtype=np.float64, input_name=name, copy=True)
+    checked = _check_numbers(features, name)
     _check_length(checked, name, count)
     return checked
+
+
+def _check_numbers(table, name):
+    """Return a copy of a table of numbers as an array."""
+    numbers = read_numbers(table, name)
+    return check_array(numbers, dtype=np.float64, input_name=name, copy=True)
 
 
 def _check_kernel(K, name, *, count):
     """Return a kernel (count, count) that is symmetric and positive semidefinite."""
     require_distinct_columns(K, name)
-    checked = check_array(K, dtype=np.float64, input_name=name, copy=True)
+    checked = _check_numbers(K, name)
     _check_length(checked, name, count)
     if checked.shape[0] != checked.shape[1]:
         raise ValueError(
