@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 # The median is that of a subsample of so many rows: half a million distances.
-_MEDIAN_ROWS = 1000
+_MEDIAN_ROWS = 500
 # The most memory that the shared distances of one part of the data may take.
 _MOST_BYTES = 1 << 26
 _MEDIAN = re.compile(r"\s*(?:(?P<multiple>[^*]+?)\s*\*)?\s*median\s*")

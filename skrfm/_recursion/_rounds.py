@@ -85,6 +85,17 @@ class Candidate:
         return 0 if self.diagonal else sum(self.lookup_sizes)
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a recursion begins: the number of its first round, and the metric there.
+
+    A metric that was learned on some of the rows saves the rounds before.
+    """
+
+    number: int = 0
+    metric: FeatureMetric = FeatureMetric()
+
+
 @dataclass(kw_only=True)
 class Round:
     """A fitted kernel machine: everything that prediction needs.
@@ -291,8 +302,10 @@ def next_metric(fitted: Round, backend: Backend) -> FeatureMetric | None:
     return FeatureMetric.from_agop(agop, fitted.candidate.n_components, eps=eps)
 
 
-def run(data: Data, candidate: Candidate, backend: Backend) -> Iterator[Round]:
-    """Yield the rounds 0 … max_iter of a recursion.
+def run(
+    data: Data, candidate: Candidate, backend: Backend, start: Start | None = None
+) -> Iterator[Round]:
+    """Yield the rounds of a recursion, from the first or from a Start to max_iter.
 
     It ends early where the AGOP is zero, which leaves nothing to reweight. All rounds
     but the last have an AGOP, and round 0 has one even if it is the last. A round can
@@ -300,8 +313,9 @@ def run(data: Data, candidate: Candidate, backend: Backend) -> Iterator[Round]:
     """
     data = data.scaled(candidate.scaling, backend)
     prepared = PreparedData.from_data(data, candidate.fit_intercept, backend)
-    metric, workspace = FeatureMetric(), Workspace()
-    for number in range(candidate.max_iter + 1):
+    start, workspace = start or Start(), Workspace()
+    metric = start.metric
+    for number in range(start.number, candidate.max_iter + 1):
         fitted = fit_round(
             prepared,
             candidate,
@@ -359,7 +373,12 @@ def _gram(prepared, candidate, T, bandwidth, *, backend, workspace, leave_one_ou
 
 def _agop(gram, coef, weight, candidate, backend):
     """Return the AGOP of mapped rows, over a seeded subsample if there are many."""
-    rows, n, most = None, gram.T.shape[0], candidate.max_agop_samples
+    rows, (n, d), most = None, gram.T.shape, candidate.max_agop_samples
+    if most is not None:
+        import os
+        B=int(os.environ.get("AGOPN","4000"))
+        c = coef.shape[1]
+        most = min(most, max(500, -(-B // c), -(-10 * d // c)))
     if most is not None and n > most:
         rng = np.random.default_rng(candidate.seed)
         rows = np.sort(rng.choice(n, most, replace=False))

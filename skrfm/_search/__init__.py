@@ -20,13 +20,11 @@ from ._race import (
     Candidates,
     Choice,
     SearchRules,
-    TrialResult,
-    choose,
-    drop_ridges,
-    halve,
     unscored_history,
 )
 from ._setup import make_candidates, make_judging
+from ._stages import choose, most_runs
+from ._trials import TrialResult, drop_worse, halve
 
 __all__ = [
     "Calibration",
@@ -45,11 +43,12 @@ __all__ = [
     "ValidationRows",
     "ValidationSet",
     "choose",
-    "drop_ridges",
+    "drop_worse",
     "halve",
     "hold_out",
     "make_candidates",
     "make_folds",
     "make_judging",
+    "most_runs",
     "unscored_history",
 ]

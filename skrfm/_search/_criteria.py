@@ -17,8 +17,12 @@ class Criterion(Protocol):
 
     def score(
         self, outputs: np.ndarray, targets: np.ndarray, weight: np.ndarray
-    ) -> float:
-        """Return the score of outputs (m, c) against coded targets (m, c)."""
+    ) -> tuple[float, np.ndarray | None]:
+        """Return the score of outputs (m, c) against coded targets (m, c).
+
+        And the losses of the rows, of shape (m,): the larger the score, the smaller
+        their weighted mean. None where there are no such losses.
+        """
         ...
 
 
@@ -45,20 +49,18 @@ class RegressionCriterion:
     name = "r2"
 
     def score(self, outputs, targets, weight):
-        """Return the score of outputs (m, c) against targets (m, c)."""
+        """Return the score of outputs (m, c), and squared errors by the variance."""
         weight = weight[:, None] / weight.sum()
-        error = (weight * (targets - outputs) ** 2).sum(0)
         mean = (weight * targets).sum(0)
         variance = (weight * (targets - mean) ** 2).sum(0)
         constant = variance <= 1e-24 * (1 + mean**2)
-        scores = np.where(
-            constant, -error, 1 - error / np.where(constant, 1.0, variance)
-        )
-        return float(scores.mean())
+        errors = (targets - outputs) ** 2 / np.where(constant, 1.0, variance)
+        scores = np.where(constant, 0.0, 1.0) - (weight * errors).sum(0)
+        return float(scores.mean()), errors.mean(1)
 
     def part_scores(self, outputs, targets, weight, parts):
         """Return the scores of slices of the rows."""
-        return [self.score(outputs[p], targets[p], weight[p]) for p in parts]
+        return [self.score(outputs[p], targets[p], weight[p])[0] for p in parts]
 
 
 class ClassificationCriterion:
@@ -67,9 +69,10 @@ class ClassificationCriterion:
     name = "neg_log_loss"
 
     def score(self, outputs, targets, weight):
-        """Return the score of outputs (m, c) against coded targets (m, c)."""
-        (score,) = self.part_scores(outputs, targets, weight, [slice(None)])
-        return score
+        """Return the score of outputs (m, c), and the log-losses of the rows."""
+        calibration = Calibration.fit(outputs, targets, weight)
+        losses = -calibration.log_likelihood(outputs, targets)
+        return -float(weight @ losses / weight.sum()), losses
 
     def part_scores(self, outputs, targets, weight, parts):
         """Return the scores of slices of the rows, with one calibration of all rows."""

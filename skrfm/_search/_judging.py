@@ -50,6 +50,9 @@ def _to_float64(a, backend):
 class Judging(Protocol):
     """How the rounds of candidates get outputs on validation rows."""
 
+    #: the number of rows that a candidate is fitted to, in the largest part
+    n_rows: int
+
     def prepare(
         self, data: Data, fit_intercept: bool, backend: Backend
     ) -> tuple[ValidationRows, int]:
@@ -126,6 +129,7 @@ class HoldOut:
 
     def __init__(self, folds, n_jobs=None):
         self.folds, self.n_jobs = folds, n_jobs
+        self.n_rows = max(len(train) for train, _ in folds)
 
     def prepare(self, data, fit_intercept, backend):
         """Prepare the folds; return the validation rows and the number of folds."""
@@ -168,6 +172,7 @@ class _OnAllRows:
     """Judging of models that are fitted to all rows, and so can be the final one."""
 
     def _prepare(self, data, fit_intercept, backend, unseen=None):
+        self.n_rows = data.X.shape[0]
         self._rows = _PreparedParts(data, unseen, fit_intercept, backend)
         self._workspace = Workspace()
 

@@ -10,9 +10,10 @@ from ..solvers import DIRECT, ITERATIVE
 from ._folds import hold_out, make_folds
 from ._judging import HoldOut, LastRound, LeaveOneOut
 from ._race import Candidates
+from ._stages import Stages, fold_stages, hold_out_stages
 
-# kernel="auto" chooses among these
-_AUTO_KERNELS = (Laplace(), L1Laplace())
+# kernel="auto" chooses among these, and whether the metric is diagonal
+_AUTO_KERNELS = ((Laplace(), False), (Laplace(), True), (L1Laplace(), True))
 # validation="auto" cross-validates up to this many rows and holds out above
 CV_ROWS = 2500
 
@@ -50,14 +51,14 @@ def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
         Candidate(
             kernel,
             alpha,
-            diagonal=_is_diagonal(kernel, metric_type),
+            diagonal=diagonal,
             scaling=scaling,
             seed=seed,
             category_sizes=category_sizes,
             weight_unit=weight_unit,
             **shared,
         )
-        for kernel in _kernels(params["kernel"], metric_type)
+        for kernel, diagonal in _kernels(params["kernel"], metric_type)
         for scaling in scalings
         for alpha in alphas
     ]
@@ -65,9 +66,12 @@ def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
 
 
 def _kernels(kernel, metric_type):
+    """Return pairs of a kernel and whether its metric is diagonal."""
     if not (isinstance(kernel, str) and kernel == "auto"):
-        return [get_kernel(kernel)]
-    return [k for k in _AUTO_KERNELS if metric_type != "full" or not k.coordinatewise]
+        kernel = get_kernel(kernel)
+        return [(kernel, _is_diagonal(kernel, metric_type))]
+    allowed = {"full": (False,), "diag": (True,)}.get(metric_type, (False, True))
+    return [pair for pair in _AUTO_KERNELS if pair[1] in allowed]
 
 
 def _alphas(alpha, alphas, weight_unit):
@@ -130,6 +134,7 @@ def make_judging(
             return LeaveOneOut(last_only=True)
         return LastRound(hold_out(strata, params["validation_fraction"], seed))
     n = len(strata)
+    staged = validation == "auto"
     if validation == "auto":
         if n_candidates == 1 and params["max_iter"] == 0 and not needs_outputs:
             return None
@@ -144,10 +149,14 @@ def make_judging(
             )
         return LeaveOneOut()
     if validation == "holdout":
-        return HoldOut([hold_out(strata, params["validation_fraction"], seed)])
-    return HoldOut(
-        make_folds(cv, strata, keep=keep, seed=seed, groups=groups), params["n_jobs"]
-    )
+        fold = hold_out(strata, params["validation_fraction"], seed)
+        return Stages(hold_out_stages(fold, seed=seed)) if staged else HoldOut([fold])
+    folds = make_folds(cv, strata, keep=keep, seed=seed, groups=groups)
+    if staged:
+        shuffled = isinstance(cv, Integral | None)
+        stages = fold_stages(folds, seed=seed, shuffled=shuffled)
+        return Stages(stages, params["n_jobs"])
+    return HoldOut(folds, params["n_jobs"])
 
 
 def _require_folds(validation):

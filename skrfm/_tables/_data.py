@@ -41,6 +41,11 @@ class Data:
         arrays = (backend.take(a, rows) for a in (self.X, self.Y, self.weight))
         return Data(*arrays, n_levels=self.n_levels, quantiles=self.quantiles)
 
+    def astype(self, dtype, backend):
+        """Return the data in a precision."""
+        arrays = (backend.xp.astype(a, dtype) for a in (self.X, self.Y, self.weight))
+        return Data(*arrays, n_levels=self.n_levels, quantiles=self.quantiles)
+
     def scaled(self, scaling, backend):
         """Return the data with the columns that a scaling has."""
         if self.quantiles is None or scaling == "quantile":

@@ -23,9 +23,10 @@ from .._search import (
     SearchRules,
     ValidationSet,
     choose,
-    drop_ridges,
+    drop_worse,
     make_candidates,
     make_judging,
+    most_runs,
     unscored_history,
 )
 from .._sklearn import (
@@ -244,7 +245,8 @@ class BaseRFM(
             machine = KernelMachine.from_round(fitted, training)
             return self._make_fit(training, machine).attributes()
 
-        n_runs = self._max_machines + (candidates.count if judging else 0)
+        n_runs = self._max_machines
+        n_runs += most_runs(judging, candidates.count) if judging else 0
         progress = Progress(self, n_runs, attributes_of, given)
         with own_threads(data.X.shape[0] if backend.threads else 0):
             if judging is None:
@@ -300,13 +302,13 @@ class BaseRFM(
 
     def _search_rules(self, training, judging):
         """Return how candidates are scored, and when they end."""
-        return SearchRules(self._criterion, drop_ridges)
+        return SearchRules(self._criterion, drop_worse)
 
     def _fit_choice(self, training, choice, rules, progress):
         """Return the chosen Round, fitted to all rows, and the Fit."""
         fitted = choice.model
         if fitted is None:
-            fitted = self._fit_all(training, choice.candidate, progress)
+            fitted = self._fit_all(training, choice.candidate, progress, choice.start)
         machine = KernelMachine.from_round(fitted, training)
         return fitted, self._make_fit(training, machine, choice=choice)
 
@@ -314,12 +316,13 @@ class BaseRFM(
         """Return the last Round of a candidate that nothing is compared with."""
         fitted = self._fit_all(training, candidate, progress)
         machine = KernelMachine.from_round(fitted, training)
-        history = unscored_history(candidate, fitted.number)
+        rows = training.data.X.shape[0]
+        history = unscored_history(candidate, fitted.number, rows=rows)
         return fitted, self._make_fit(training, machine, history=history)
 
-    def _fit_all(self, training, candidate, progress):
+    def _fit_all(self, training, candidate, progress, start=None):
         """Return the last Round of a candidate, fitted to all rows."""
-        rounds = run(training.data, candidate, training.placement.backend)
+        rounds = run(training.data, candidate, training.placement.backend, start)
         watched = progress.open("fit", candidate.max_iter + 1).watch(rounds)
         return deque(watched, maxlen=1).pop()  # holds one round at a time
 

@@ -43,7 +43,7 @@ class FoldCriterion:
     def score(self, outputs, targets, weight):
         """Return the mean score of the parts, and record all of them in `scores`."""
         self.scores.append(self._part_scores(outputs, targets, weight))
-        return float(np.mean(self.scores[-1]))
+        return float(np.mean(self.scores[-1])), None
 
     def mean(self, outputs, targets, weight):
         """Return the mean score of the parts."""

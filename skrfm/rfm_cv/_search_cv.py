@@ -182,7 +182,8 @@ class SearchCV(BaseRFM):
 
     def _fit_of_trial(self, training, choice, trial, fitted):
         """Return the Fit of a single machine of the average."""
-        history = unscored_history(fitted.candidate, fitted.number)
+        rows = training.data.X.shape[0]
+        history = unscored_history(fitted.candidate, fitted.number, rows=rows)
         choice = replace(choice, outputs=trial.outputs, history=history)
         machine = KernelMachine.from_round(fitted, training)
         return self._make_fit(training, machine, choice=choice)
