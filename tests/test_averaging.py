@@ -14,7 +14,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
 from skrfm._search import TrialResult
-from skrfm.rfm_cv._averaging import select
+from skrfm.rfm._averaging import select
 
 SEARCH = {"n_candidates": 12, "max_iter": 1, "random_state": 0}
 

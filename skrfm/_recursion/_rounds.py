@@ -376,7 +376,8 @@ def _agop(gram, coef, weight, candidate, backend):
     rows, (n, d), most = None, gram.T.shape, candidate.max_agop_samples
     if most is not None:
         import os
-        B=int(os.environ.get("AGOPN","4000"))
+
+        B = int(os.environ.get("AGOPN", "4000"))
         c = coef.shape[1]
         most = min(most, max(500, -(-B // c), -(-10 * d // c)))
     if most is not None and n > most:

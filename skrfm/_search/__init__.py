@@ -24,7 +24,7 @@ from ._race import (
 )
 from ._setup import make_candidates, make_judging
 from ._stages import choose, most_runs
-from ._trials import TrialResult, drop_worse, halve
+from ._trials import TrialResult, by_path, drop_worse, halve
 
 __all__ = [
     "Calibration",
@@ -42,6 +42,7 @@ __all__ = [
     "TrialResult",
     "ValidationRows",
     "ValidationSet",
+    "by_path",
     "choose",
     "drop_worse",
     "halve",

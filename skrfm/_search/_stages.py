@@ -12,7 +12,7 @@ import numpy as np
 from .._recursion import Start
 from ._judging import HoldOut
 from ._race import Race, history_table
-from ._trials import by_path, standard_errors
+from ._trials import by_path, relative_loss, standard_errors
 
 # Rows of the first stages, and the validation rows there at most.
 _SMALL, _MEDIUM, _MOST_UNSEEN = 1000, 2500, 4000
@@ -27,6 +27,7 @@ _LEAST_RIDGE = 1e-4
 # Standard errors by which the best trial of another kernel or metric may lose and go
 # on, and by which another ridge may.
 _KEPT_ERRORS, _KEPT_RIDGE_ERRORS = 3.0, 1.0
+_KEPT_RELATIVE = 1.2
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,10 @@ def _choose_in_stages(data, candidates, stages, rules, *, backend, progress):
         race.prepare(data, candidates.first[0].fit_intercept)
         race.run_batch(entrants)
         history += [entry for _, entry in race.history]
+        import os
+
+        if os.environ.get("DBG") and stage is stages.stages[-1]:
+            _next_entrants(race, 1)
         if race.is_over():
             break
         entrants = _next_entrants(race, stage.n_kept)
@@ -158,10 +163,35 @@ def _next_entrants(race, count):
     and others that are as good but for the noise. They go on to one round more.
     """
     scored, weight = race.scored_trials(), race.validation_rows.weight
+    import os
+
+    if os.environ.get("DBG"):
+        m = weight / weight.sum()
+        b = scored[0]
+        print("  stage rows", race.judging.n_rows, "unseen", len(weight))
+        for t in race.trials:
+            c = t.candidate
+            print(
+                "    ",
+                repr(c.kernel)[:10],
+                "diag" if c.diagonal else "full",
+                c.scaling,
+                c.alpha,
+                "start",
+                t.start.number,
+                "scores",
+                [round(x, 4) for x in t.scores],
+                "z %.1f" % standard_errors(t, b, weight) if t.best else "",
+                "rel %.3f" % ((m @ t.best.losses) / (m @ b.best.losses))
+                if t.best
+                else "",
+            )
     firsts, others = [], []
     for trials in by_path(scored).values():
         leader = trials[0]
-        if standard_errors(leader, scored[0], weight) <= _KEPT_ERRORS:
+        errors = standard_errors(leader, scored[0], weight)
+        relative = relative_loss(leader, scored[0], weight)
+        if errors <= _KEPT_ERRORS or relative <= _KEPT_RELATIVE:
             firsts.append(leader)
             others += [
                 trial
@@ -174,4 +204,4 @@ def _next_entrants(race, count):
 def _entrant(trial):
     found, most = trial.best, trial.candidate.max_iter
     last = min(most, found.candidate.max_iter + 1)
-    return replace(trial.candidate, max_iter=last), found.start
+    return replace(trial.candidate, max_iter=last), found.before

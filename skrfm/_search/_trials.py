@@ -29,8 +29,10 @@ class TrialResult:
     losses : ndarray of shape (m,) or None
         Losses of these rows.
     start : Start
-        Where to begin with other rows: the round before the best one, with the metric
-        it had, if the trial has one part only; else round 0.
+        Where to begin with all rows: the best round, with its metric, if the trial has
+        one part only; else round 0.
+    before : Start
+        Where to begin with more rows, to go on: the round before.
     """
 
     score: float
@@ -38,6 +40,7 @@ class TrialResult:
     outputs: np.ndarray
     losses: np.ndarray | None = None
     start: Start = Start()
+    before: Start = Start()
 
 
 class Trial:
@@ -87,19 +90,27 @@ class Trial:
         self.scores.append(score)
         if self.best is None or score > self.best.score:
             at_round = replace(self.candidate, max_iter=number)
-            before = self._starts.get(number - 1, self._starts.get(number, Start()))
-            self.best = TrialResult(score, at_round, outputs, losses, before)
+            start = self._starts.get(number, Start())
+            before = self._starts.get(number - 1, start)
+            self.best = TrialResult(
+                score, at_round, outputs, losses, start=start, before=before
+            )
         since_best = len(self.scores) - 1 - int(np.argmax(self.scores))
         self.active = self.active and since_best < _PATIENCE
 
-    @property
-    def path(self):
-        """What this trial shares with those that differ in the ridge only."""
-        candidate = self.candidate
-        return candidate.kernel, candidate.diagonal, candidate.scaling
+
+def path_of(candidate):
+    """Return what a candidate shares with those that differ in the ridge only."""
+    return candidate.kernel, candidate.diagonal, candidate.scaling
 
 
 # -- which trials end -----------------------------------------------------------------
+
+
+def relative_loss(trial, best, weight):
+    """Return the mean loss of a trial divided by that of another."""
+    own, other = weight @ trial.best.losses, weight @ best.best.losses
+    return float(own / other) if other > 0 else np.inf
 
 
 def drop_worse(trials, number, weight):
@@ -135,7 +146,7 @@ def by_path(trials):
     """Return ``{path: trials}``: those that differ in the ridge only are together."""
     paths = {}
     for trial in trials:
-        paths.setdefault(trial.path, []).append(trial)
+        paths.setdefault(path_of(trial.candidate), []).append(trial)
     return paths
 
 

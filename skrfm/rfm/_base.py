@@ -1,6 +1,7 @@
 """What the kernel RFM estimators share: the fit, predictions and transform."""
 
 from collections import deque
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -22,6 +23,7 @@ from .._search import (
     RegressionCriterion,
     SearchRules,
     ValidationSet,
+    by_path,
     choose,
     drop_worse,
     make_candidates,
@@ -51,6 +53,7 @@ from .._tables import (
 )
 from ..kernels import Kernel
 from ..solvers import SOLVERS
+from ._averaging import MachineAverage, select, weighted_sum
 from ._fitted import Fit, KernelMachine, warn_of_trouble
 
 # a full metric of more columns, 32 MB in float64, is computed on demand only
@@ -82,6 +85,7 @@ class BaseRFM(
         "validation": [StrOptions({"auto", "cv", "loo", "holdout"}), None],
         "cv": ["cv_object"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_machines": [Interval(Integral, 1, None, closed="left")],
         "fit_intercept": ["boolean"],
         "center_gradients": ["boolean"],
         "max_agop_samples": [Interval(Integral, 1, None, closed="left"), None],
@@ -106,6 +110,7 @@ class BaseRFM(
         validation="auto",
         cv=5,
         validation_fraction=0.2,
+        n_machines=2,
         fit_intercept=True,
         center_gradients=False,
         max_agop_samples=20_000,
@@ -126,6 +131,7 @@ class BaseRFM(
         self.validation = validation
         self.cv = cv
         self.validation_fraction = validation_fraction
+        self.n_machines = n_machines
         self.fit_intercept = fit_intercept
         self.center_gradients = center_gradients
         self.max_agop_samples = max_agop_samples
@@ -152,8 +158,6 @@ class BaseRFM(
     _criterion = RegressionCriterion()
     #: whether outputs on validation rows are needed even where nothing is open
     _needs_outputs = False
-    #: how many machines are fitted to all rows at most
-    _max_machines = 1
     #: whether y may have several columns
     _multi_output = False
 
@@ -245,7 +249,7 @@ class BaseRFM(
             machine = KernelMachine.from_round(fitted, training)
             return self._make_fit(training, machine).attributes()
 
-        n_runs = self._max_machines
+        n_runs = self.n_machines
         n_runs += most_runs(judging, candidates.count) if judging else 0
         progress = Progress(self, n_runs, attributes_of, given)
         with own_threads(data.X.shape[0] if backend.threads else 0):
@@ -305,12 +309,50 @@ class BaseRFM(
         return SearchRules(self._criterion, drop_worse)
 
     def _fit_choice(self, training, choice, rules, progress):
-        """Return the chosen Round, fitted to all rows, and the Fit."""
-        fitted = choice.model
-        if fitted is None:
-            fitted = self._fit_all(training, choice.candidate, progress, choice.start)
+        """Return the best Round, fitted to all rows, and the Fit of the average."""
+        trials, weights = self._select(choice, rules.criterion)
+        rounds = [
+            self._fit_all(training, trial.candidate, progress, trial.start)
+            if choice.model is None or trial is not trials[0]
+            else choice.model
+            for trial in trials
+        ]
+        fits = [
+            self._fit_of_trial(training, choice, trial, fitted)
+            for trial, fitted in zip(trials, rounds, strict=True)
+        ]
+        outputs = weighted_sum(weights, [trial.outputs for trial in trials])
+        choice = replace(choice, outputs=outputs)
+        results = self._search_results(choice, rules.criterion, weights)
+        average = MachineAverage.of(fits, weights)
+        fit = self._make_fit(training, average, choice=choice, results=results)
+        return rounds[0], fit
+
+    def _select(self, choice, criterion):
+        """Return the trials of the best average, the best first, and their weights.
+
+        They differ in the kernel, the kind of metric or the scaling.
+        """
+        trials = [best[0] for best in by_path(choice.best_trials).values()]
+        most = self.n_machines if choice.model is None else 1
+        rows = choice.validation_rows
+        return select(
+            trials,
+            lambda out: criterion.score(out, rows.targets, rows.weight)[0],
+            most,
+        )
+
+    def _search_results(self, choice, criterion, weights):
+        """Return further attributes that describe the search."""
+        return {"machine_weights_": weights}
+
+    def _fit_of_trial(self, training, choice, trial, fitted):
+        """Return the Fit of a single machine of the average."""
+        rows = training.data.X.shape[0]
+        history = unscored_history(fitted.candidate, fitted.number, rows=rows)
+        choice = replace(choice, outputs=trial.outputs, history=history)
         machine = KernelMachine.from_round(fitted, training)
-        return fitted, self._make_fit(training, machine, choice=choice)
+        return self._make_fit(training, machine, choice=choice)
 
     def _fit_candidate(self, training, candidate, progress):
         """Return the last Round of a candidate that nothing is compared with."""

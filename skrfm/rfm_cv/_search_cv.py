@@ -1,6 +1,5 @@
 """The search of the …CV estimators: at random, by rounds and folds, and averaged."""
 
-from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from time import perf_counter
@@ -11,13 +10,12 @@ from scipy.stats import rankdata
 from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_is_fitted
 
-from .._search import HoldOut, SearchRules, halve, make_folds, unscored_history
+from .._search import HoldOut, SearchRules, halve, make_folds
 from .._sklearn import Interval, StrOptions
 from .._tables import check_n_jobs
 from ..kernels import L1Laplace, Laplace
+from ..rfm._averaging import select
 from ..rfm._base import BaseRFM
-from ..rfm._fitted import KernelMachine
-from ._averaging import MachineAverage, select, weighted_sum
 from ._scoring import FoldCriterion, parts_of
 from ._space import RandomCandidates, parameters_of
 
@@ -121,10 +119,6 @@ class SearchCV(BaseRFM):
         )
         return HoldOut(folds, check_n_jobs(self.n_jobs, placement))
 
-    @property
-    def _max_machines(self):
-        return self.n_machines
-
     def _search_rules(self, training, judging):
         budget = self.time_budget
         deadline = None if budget is None else perf_counter() + budget
@@ -137,56 +131,14 @@ class SearchCV(BaseRFM):
         )
         return SearchRules(criterion, halve, deadline)
 
-    def _fit_choice(self, training, choice, rules, progress):
-        """Fit the machines of the best average; return the best Round, and the Fit.
-
-        Each machine is a Fit of its own, with the outputs of its trial.
-        """
-        results = self._search_results(choice, np.array(rules.criterion.scores))
-        trials, weights = self._select(choice, rules.criterion)
-        rounds = [
-            self._fit_all(training, trial.candidate, progress)
-            if trial is not trials[0] or choice.model is None
-            else choice.model
-            for trial in trials
-        ]
-        fits = [
-            self._fit_of_trial(training, choice, trial, fitted)
-            for trial, fitted in zip(trials, rounds, strict=True)
-        ]
-        outputs = weighted_sum(weights, [trial.outputs for trial in trials])
-        rows = choice.validation_rows
-        results["machine_weights_"] = weights
-        results["average_score_"] = rules.criterion.mean(
-            outputs, rows.targets, rows.weight
-        )
-        fit = self._make_fit(
-            training,
-            MachineAverage(tuple(fits), tuple(weights)),
-            choice=replace(choice, outputs=outputs),
-            results=results,
-        )
-        return rounds[0], fit
-
     def _select(self, choice, criterion):
         """Return the trials of the best average, the best first, and their weights."""
-        rows, trials = choice.validation_rows, choice.best_trials
-
-        def score(outputs):
-            return criterion.mean(outputs, rows.targets, rows.weight)
-
-        counts = select(trials, score, self.n_machines)
-        chosen = np.flatnonzero(counts)
-        weights = (counts[chosen] / counts.sum()).tolist()
-        return [trials[k] for k in chosen], weights
-
-    def _fit_of_trial(self, training, choice, trial, fitted):
-        """Return the Fit of a single machine of the average."""
-        rows = training.data.X.shape[0]
-        history = unscored_history(fitted.candidate, fitted.number, rows=rows)
-        choice = replace(choice, outputs=trial.outputs, history=history)
-        machine = KernelMachine.from_round(fitted, training)
-        return self._make_fit(training, machine, choice=choice)
+        rows = choice.validation_rows
+        return select(
+            choice.best_trials,
+            lambda out: criterion.mean(out, rows.targets, rows.weight),
+            self.n_machines,
+        )
 
     @property
     def machines_(self):
@@ -205,12 +157,14 @@ class SearchCV(BaseRFM):
             machines.append(machine._set_fitted(fit))
         return machines
 
-    def _search_results(self, choice, scores):
+    def _search_results(self, choice, criterion, weights):
         """Return the attributes that describe the search.
 
-        `scores` (n_entries, n_parts) are those of the history. There is a row of
-        `cv_results_` for each candidate at its best round.
+        There is a row of `cv_results_` for each candidate at its best round.
         """
+        rows = choice.validation_rows
+        average_score = criterion.mean(choice.outputs, rows.targets, rows.weight)
+        scores = np.array(criterion.scores)  # of the entries of the history, by fold
         means, numbers = scores.mean(axis=1), choice.candidate_numbers
         rows = [
             max(np.flatnonzero(numbers == number), key=lambda i: means[i])
@@ -235,6 +189,8 @@ class SearchCV(BaseRFM):
             "cv_results_": cv_results,
             "best_index_": best,
             "best_score_": float(means[rows][best]),
+            "average_score_": average_score,
+            "machine_weights_": weights,
             "best_params_": best_params | {"max_iter": int(choice.candidate.max_iter)},
         }
 

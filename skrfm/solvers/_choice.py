@@ -18,6 +18,9 @@ SOLVERS: dict[str, Solver] = DIRECT | ITERATIVE
 # Fewer rows than these are factorised whatever solver is named: iterations have nothing
 # to gain there.
 _MIN_ITERATIVE_ROWS = 1000
+# solver="auto" factorises up to so many rows: from there on iterations take fewer CPU
+# seconds (benchmarks/solvers.py).
+_DIRECT_ROWS = 4000
 
 
 def choose_solver(
@@ -53,7 +56,8 @@ def choose_solver(
     """
     n, held = T.shape[0], 0 if reusable is None else reusable.nbytes
     if name == "auto":
-        direct = want_diagonal or n <= backend.direct_rows(T, held)
+        most = min(backend.direct_rows(T, held), _DIRECT_ROWS)
+        direct = want_diagonal or n <= most
         name = "cholesky" if direct else "pcg"
     if name in DIRECT:
         return DIRECT[name], False

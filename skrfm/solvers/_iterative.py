@@ -7,9 +7,9 @@ import numpy as np
 from .._backend import Array, Backend, Gram, for_each
 from ._solution import Solution, require_no_diagonal
 
-# Rows of the preconditioner, at most a quarter of all: more rows save steps, and each
-# step and the eigendecomposition take longer.
-_SUBSAMPLE = 1000
+# Rows of the preconditioner: a share of all, and at most so many. More rows save steps,
+# and each step and the eigendecomposition take longer.
+_SHARE, _SUBSAMPLE = 1 / 25, 1000
 # Eigenvalues below this share of the largest are rounding error; the ridge of the
 # preconditioner is not below it either.
 _NEGLIGIBLE = 1e-6
@@ -87,7 +87,7 @@ def conjugate_gradients(
     require_no_diagonal(want_diagonal, "pcg")
     xp, n = backend.xp, Y.shape[0]
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.choice(n, min(_SUBSAMPLE, n // 4), replace=False))
+    rows = np.sort(rng.choice(n, min(_SUBSAMPLE, int(_SHARE * n) + 1), replace=False))
     precondition = _NystromPreconditioner(gram, ridge, rows, backend)
     coef, R = xp.zeros_like(Y), xp.asarray(Y, copy=True)
     Q = precondition(R)

@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..rfm._fitted import Fit
+from ._fitted import Fit
 
 # An average consists of at most so many shares, which machines may have several of.
 _SHARES = 12
 
 
 def select(trials, score, max_count):
-    """Return how many shares each trial has in the best average on validation rows.
+    """Return the trials of the best average on validation rows, and their weights.
 
     The average starts from the best trial. The trial that improves its score most is
     added to it, whether it is in the average already or not, until none improves it.
@@ -27,7 +27,10 @@ def select(trials, score, max_count):
 
     Returns
     -------
-    ndarray of int of shape (n_trials,)
+    trials : list of TrialResult
+        Those of the average, the best first.
+    weights : list of float
+        Their shares, which sum to 1.
     """
     counts = np.zeros(len(trials), dtype=int)
     counts[0] = 1
@@ -41,7 +44,8 @@ def select(trials, score, max_count):
             break
         best, total = scores[added], total + trials[added].outputs
         counts[added] += 1
-    return counts
+    chosen = np.flatnonzero(counts)
+    return [trials[k] for k in chosen], (counts[chosen] / counts.sum()).tolist()
 
 
 def weighted_sum(weights, arrays):
@@ -63,6 +67,13 @@ class MachineAverage:
 
     fits: tuple[Fit, ...]
     weights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, fits, weights):
+        """Return the average; the machine itself where there is only one."""
+        if len(fits) == 1:
+            return fits[0].predictor
+        return cls(tuple(fits), tuple(weights))
 
     @property
     def first(self):
