@@ -70,6 +70,19 @@ def hold_out(strata, fraction, seed):
     )
 
 
+def split_sample(rows, size, strata, seed):
+    """Return a sample of some rows and the others, both sorted, stratified if it can."""
+    classes = strata[rows]
+    enough = min(size, len(rows) - size) >= len(np.unique(classes))
+    sample, others = train_test_split(
+        rows,
+        train_size=size,
+        stratify=classes if enough and can_stratify(classes) else None,
+        random_state=seed,
+    )
+    return np.sort(sample), np.sort(others)
+
+
 def can_stratify(strata):
     """Return whether each class has two rows."""
     return np.unique(strata, return_counts=True)[1].min() >= 2

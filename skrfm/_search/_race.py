@@ -99,11 +99,13 @@ class Race:
     rules : SearchRules
     backend : Backend
     progress : Progress
+    warm : bool, default=False
+        Whether fits to other rows may go on from the metrics that trials have learned.
     """
 
-    def __init__(self, judging, rules, *, backend, progress):
+    def __init__(self, judging, rules, *, backend, progress, warm=False):
         self.judging, self.rules = judging, rules
-        self.backend, self.progress = backend, progress
+        self.backend, self.progress, self.warm = backend, progress, warm
         self.trials: list[Trial] = []
         self.best: Choice | None = None
         self.best_score = -np.inf
@@ -120,7 +122,8 @@ class Race:
         for candidate, start in entrants:
             n_rounds = candidate.max_iter + 1 - start.number
             progress = self.progress.open("candidate", n_rounds)
-            self.trials.append(Trial(candidate, start, self.n_parts, progress))
+            trial = Trial(candidate, start, self.n_parts, progress, warm=self.warm)
+            self.trials.append(trial)
         batch = self.trials[first:]
         for number in range(max(candidate.max_iter for candidate, _ in entrants) + 1):
             for index, trial in enumerate(batch, first):

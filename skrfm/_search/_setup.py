@@ -10,7 +10,7 @@ from ..solvers import DIRECT, ITERATIVE
 from ._folds import hold_out, make_folds
 from ._judging import HoldOut, LastRound, LeaveOneOut
 from ._race import Candidates
-from ._stages import Stages, fold_stages, hold_out_stages
+from ._stages import Stages, fold_stages, sample_stages
 
 # kernel="auto" chooses among these, and whether the metric is diagonal
 _AUTO_KERNELS = ((Laplace(), False), (Laplace(), True), (L1Laplace(), True))
@@ -149,8 +149,9 @@ def make_judging(
             )
         return LeaveOneOut()
     if validation == "holdout":
-        fold = hold_out(strata, params["validation_fraction"], seed)
-        return Stages(hold_out_stages(fold, seed=seed)) if staged else HoldOut([fold])
+        if staged:
+            return Stages(sample_stages(strata, seed=seed), params["n_jobs"])
+        return HoldOut([hold_out(strata, params["validation_fraction"], seed)])
     folds = make_folds(cv, strata, keep=keep, seed=seed, groups=groups)
     if staged:
         shuffled = isinstance(cv, Integral | None)

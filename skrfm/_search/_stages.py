@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._recursion import Start
+from ._folds import split_sample
 from ._judging import HoldOut
 from ._race import Race, history_table
 from ._trials import by_path, relative_loss, standard_errors
 
 # Rows of the first stages, and the validation rows there at most.
 _SMALL, _MEDIUM, _MOST_UNSEEN = 1000, 2500, 4000
+# The rows of the last stage at most.
+_MOST_ROWS = 10_000
 # A stage is left out where the next one has fewer than so many times its rows.
 _LEAST_GROWTH = 1.5
 # Fewer rows than these are too few to choose among all candidates.
@@ -40,10 +43,13 @@ class Stage:
         Rows that candidates are fitted to, and rows that they are validated on.
     n_kept : int
         The number of trials that go on to the next stage.
+    warm : bool
+        Whether the next stage, or the fit to all rows, may go on from the metrics.
     """
 
     folds: list[tuple[np.ndarray, np.ndarray]]
     n_kept: int = 1
+    warm: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,21 +64,37 @@ def most_runs(judging, n_candidates):
     """Return how many runs of the recursion a search has at most."""
     if not isinstance(judging, Stages):
         return n_candidates
-    return n_candidates + sum(2 * stage.n_kept for stage in judging.stages[:-1])
+    return n_candidates + sum(2 * stage.n_kept + 30 for stage in judging.stages[:-1])
 
 
-def hold_out_stages(fold, *, seed):
-    """Return stages that end with a hold-out of all rows, of a (train, test) pair."""
-    train, test = fold
-    order = np.random.default_rng(seed).permutation(train)
+def sample_stages(strata, *, seed):
+    """Return stages on samples that grow, the last one on all rows in two folds.
+
+    The largest sample is fitted to in both folds, and validated on in none: metrics
+    that it has learned have not seen any validation row.
+    """
+    order = np.arange(len(strata))
     sizes = [(_SMALL, _KEPT_OF_SMALL), (_MEDIUM, _KEPT_OF_MEDIUM)]
-    sizes = [(size, kept) for size, kept in sizes if size * _LEAST_GROWTH <= len(train)]
-    largest = max([size for size, _ in sizes], default=0)
-    unseen = np.concatenate([test, order[largest:]])[:_MOST_UNSEEN]
-    stages = [
-        Stage([(np.sort(order[:size]), np.sort(unseen))], kept) for size, kept in sizes
+    sizes = [(size, k) for size, k in sizes if size * _LEAST_GROWTH <= len(order)]
+    kept, rest = order, None
+    samples = []
+    for size, n_kept in reversed(sizes):
+        kept, others = split_sample(kept, size, strata, seed)
+        rest = others if rest is None else rest
+        samples.append((kept, n_kept))
+    if len(rest) > _MOST_ROWS - sizes[-1][0]:
+        rest, _ = split_sample(rest, _MOST_ROWS - sizes[-1][0], strata, seed)
+    unseen = rest
+    if len(rest) > _MOST_UNSEEN:
+        unseen, _ = split_sample(rest, _MOST_UNSEEN, strata, seed)
+    stages = [Stage([(kept, unseen)], k, warm=True) for kept, k in reversed(samples)]
+    half, other = split_sample(rest, len(rest) // 2, strata, seed)
+    largest = samples[0][0]
+    folds = [
+        (np.sort(np.concatenate([largest, a])), b)
+        for a, b in ((half, other), (other, half))
     ]
-    return [*stages, Stage([fold])]
+    return [*stages, Stage(folds, warm=True)]
 
 
 def fold_stages(folds, *, seed, shuffled):
@@ -135,7 +157,7 @@ def _choose_in_stages(data, candidates, stages, rules, *, backend, progress):
         entrants = [e for e in entrants if e[0].scaling == scalings[0]]
     for stage in stages.stages:
         judging = HoldOut(stage.folds, stages.n_jobs)
-        race = Race(judging, rules, backend=backend, progress=progress)
+        race = Race(judging, rules, backend=backend, progress=progress, warm=stage.warm)
         race.prepare(data, candidates.first[0].fit_intercept)
         race.run_batch(entrants)
         history += [entry for _, entry in race.history]
@@ -152,6 +174,47 @@ def _choose_in_stages(data, candidates, stages, rules, *, backend, progress):
                 for candidate, _ in entrants[:2]
                 for scaling in scalings[1:]
             ]
+            import os
+
+            V = os.environ.get("VARS", "").split(",")
+            from ..kernels import GeneralizedLaplace, LpqLaplace
+
+            new = []
+            for candidate, start in entrants[: int(os.environ.get("TOP", "1"))]:
+                a = candidate.alpha
+                if "bw" in V:
+                    new += [
+                        (replace(candidate, bandwidth="1*median", alpha=a * 3), start),
+                        (replace(candidate, bandwidth="9*median", alpha=a / 3), start),
+                    ]
+                if "bwd" in V:
+                    new += [
+                        (replace(candidate, bandwidth="1*median", alpha=a * 3), start)
+                    ]
+                if "exp" in V:
+                    kk = (
+                        [LpqLaplace(p=1.0, q=0.7)]
+                        if candidate.kernel.coordinatewise
+                        else [GeneralizedLaplace(0.7), GeneralizedLaplace(1.3)]
+                    )
+                    new += [(replace(candidate, kernel=k, alpha=a), start) for k in kk]
+                if "p" in V and candidate.kernel.coordinatewise:
+                    new += [
+                        (
+                            replace(
+                                candidate, kernel=LpqLaplace(p=1.5, q=1.0), alpha=a
+                            ),
+                            start,
+                        )
+                    ]
+                if "ridge" in V and a <= 1.01e-3:
+                    new += [(replace(candidate, alpha=a / 10), start)]
+                if "r3" in V:
+                    new += [
+                        (replace(candidate, alpha=a / 3), start),
+                        (replace(candidate, alpha=a * 3), start),
+                    ]
+            entrants += new
         first = False
     return replace(race.choice(), history=history_table(history))
 

@@ -53,15 +53,17 @@ class Trial:
     n_parts : int
         Number of parts of the data, which have metrics of their own.
     progress : progress of one run
+    warm : bool
+        Whether fits to other rows may go on from its metrics.
     """
 
-    def __init__(self, candidate, start, n_parts, progress):
+    def __init__(self, candidate, start, n_parts, progress, *, warm):
         self.candidate, self.start, self.progress = candidate, start, progress
         self.metrics = [start.metric] * n_parts
         self.scores: list[float] = []
         self.best: TrialResult | None = None
         self.active = True
-        self._starts = {start.number: start}
+        self._starts, self._warm = {}, warm
 
     def fit_round(self, number, judging, backend):
         """Fit the next round; return its outputs, its model and the seconds it took.
@@ -70,7 +72,7 @@ class Trial:
         the last, where only last rounds are scored, is fitted again as such.
         """
         began = perf_counter()
-        if len(self.metrics) == 1:
+        if self._warm:
             self._starts[number] = Start(number, self.metrics[0])
         with self.progress.round() as task:
             outputs, self.metrics, model = judging.fit_round(
@@ -101,7 +103,7 @@ class Trial:
 
 def path_of(candidate):
     """Return what a candidate shares with those that differ in the ridge only."""
-    return candidate.kernel, candidate.diagonal, candidate.scaling
+    return candidate.kernel, candidate.diagonal, candidate.scaling, candidate.bandwidth
 
 
 # -- which trials end -----------------------------------------------------------------
