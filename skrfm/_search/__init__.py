@@ -1,6 +1,7 @@
 """What is chosen on rows that a fit has not seen."""
 
 from ._calibration import Calibration
+from ._choose import choose, most_runs
 from ._criteria import (
     ClassificationCriterion,
     Criterion,
@@ -23,7 +24,6 @@ from ._race import (
     unscored_history,
 )
 from ._setup import make_candidates, make_judging
-from ._stages import choose, most_runs
 from ._trials import TrialResult, by_path, drop_worse, halve
 
 __all__ = [

@@ -71,7 +71,7 @@ def hold_out(strata, fraction, seed):
 
 
 def split_sample(rows, size, strata, seed):
-    """Return a sample of some rows and the others, both sorted, stratified if it can."""
+    """Return a sample of rows and the others, sorted; stratified where possible."""
     classes = strata[rows]
     enough = min(size, len(rows) - size) >= len(np.unique(classes))
     sample, others = train_test_split(

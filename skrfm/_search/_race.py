@@ -33,11 +33,17 @@ class Candidates:
     next_batch : callable
         Maps the candidates so far, the best first, to the next batch; an empty one
         ends the search.
+    neighbours : callable
+        Maps a candidate to others that differ from it in one parameter that is open.
+    most_neighbours : int
+        How many of them there are at most.
     """
 
     first: list[Candidate]
     count: int
     next_batch: Callable[[list[Candidate]], list[Candidate]] = lambda candidates: []
+    neighbours: Callable[[Candidate], list[Candidate]] = lambda candidate: []
+    most_neighbours: int = 0
 
 
 @dataclass
@@ -139,6 +145,11 @@ class Race:
     def scored_trials(self):
         """Return the trials that have a score, the best first."""
         return sorted((trial for trial in self.trials if trial.best), key=_result_order)
+
+    @property
+    def best_trial(self):
+        """The trial of the best score."""
+        return self.scored_trials()[0]
 
     def is_over(self):
         """Return whether the deadline has passed and there is a score."""

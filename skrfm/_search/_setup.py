@@ -1,11 +1,13 @@
 """From an estimator's parameters to candidates, and to how they are judged."""
 
+from dataclasses import replace
+from functools import partial
 from numbers import Integral
 
 import numpy as np
 
 from .._recursion import Candidate, parse_bandwidth
-from ..kernels import L1Laplace, Laplace, get_kernel
+from ..kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace, get_kernel
 from ..solvers import DIRECT, ITERATIVE
 from ._folds import hold_out, make_folds
 from ._judging import HoldOut, LastRound, LeaveOneOut
@@ -14,8 +16,17 @@ from ._stages import Stages, fold_stages, sample_stages
 
 # kernel="auto" chooses among these, and whether the metric is diagonal
 _AUTO_KERNELS = ((Laplace(), False), (Laplace(), True), (L1Laplace(), True))
+# Exponents near the best one, and ridges, differ so much. On the choosing half of the
+# tables they raised the mean R² from .8318 to .8345, and lowered the mean log-loss from
+# .3389 to .3374.
+_EXPONENT_STEP, _RIDGE_STEP = 0.3, 10**0.5
+# the range of exponents; the largest one also for kernels of the L1 distance, or not
+_LEAST_EXPONENT, _MOST_EXPONENT = 0.4, {False: 1.6, True: 1.0}
+_MOST_NEIGHBOURS = 4
+# ridges to choose from where `alphas` is "auto", apart from those near the best
+_ALPHAS = (1e-3, 1e-2, 1e-1, 1.0)
 # validation="auto" cross-validates up to this many rows and holds out above
-CV_ROWS = 2500
+CV_ROWS = 1000
 
 
 def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
@@ -45,7 +56,7 @@ def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
         "solver",
     )
     shared = {name: params[name] for name in names}
-    metric_type = params["metric_type"]
+    kernels = _kernels(params["kernel"], params["metric_type"])
     alphas = _alphas(params["alpha"], params["alphas"], weight_unit)
     candidates = [
         Candidate(
@@ -58,16 +69,55 @@ def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
             weight_unit=weight_unit,
             **shared,
         )
-        for kernel, diagonal in _kernels(params["kernel"], metric_type)
+        for kernel, diagonal in kernels
         for scaling in scalings
         for alpha in alphas
     ]
-    return Candidates(candidates, len(candidates))
+    return Candidates(
+        candidates,
+        len(candidates),
+        neighbours=partial(
+            _neighbours,
+            kernel_is_open=_is_auto(params["kernel"]),
+            ridge_is_open=params["alpha"] == "auto" and _is_auto(params["alphas"]),
+        ),
+        most_neighbours=_MOST_NEIGHBOURS,
+    )
+
+
+def _is_auto(value):
+    return isinstance(value, str) and value == "auto"
+
+
+def _neighbours(candidate, *, kernel_is_open, ridge_is_open):
+    """Return candidates with another exponent of the kernel, or another ridge."""
+    near = []
+    if kernel_is_open:
+        exponent = candidate.kernel.profile(1.0)[2]
+        for step in (-_EXPONENT_STEP, _EXPONENT_STEP):
+            kernel = _kernel_of_exponent(candidate.kernel, round(exponent + step, 2))
+            if kernel is not None:
+                near.append(replace(candidate, kernel=kernel))
+    if ridge_is_open:
+        for factor in (_RIDGE_STEP, 1 / _RIDGE_STEP):
+            ridge = float(f"{candidate.ridge * factor:.2g}")
+            near.append(replace(candidate, alpha=ridge * candidate.weight_unit))
+    return near
+
+
+def _kernel_of_exponent(kernel, exponent):
+    """Return a kernel of the same norm, or None beyond the range of exponents."""
+    most = _MOST_EXPONENT[kernel.coordinatewise]
+    if not _LEAST_EXPONENT <= exponent <= most:
+        return None
+    if kernel.coordinatewise:
+        return L1Laplace() if exponent == 1 else LpqLaplace(p=1.0, q=exponent)
+    return Laplace() if exponent == 1 else GeneralizedLaplace(exponent)
 
 
 def _kernels(kernel, metric_type):
     """Return pairs of a kernel and whether its metric is diagonal."""
-    if not (isinstance(kernel, str) and kernel == "auto"):
+    if not _is_auto(kernel):
         kernel = get_kernel(kernel)
         return [(kernel, _is_diagonal(kernel, metric_type))]
     allowed = {"full": (False,), "diag": (True,)}.get(metric_type, (False, True))
@@ -77,13 +127,15 @@ def _kernels(kernel, metric_type):
 def _alphas(alpha, alphas, weight_unit):
     if alpha != "auto":
         return [float(alpha)]
+    alphas = _ALPHAS if _is_auto(alphas) else alphas
     try:
         values = np.asarray(alphas, dtype=float).ravel()
     except (TypeError, ValueError):
         values = np.array([])
     if values.size == 0 or not (np.isfinite(values) & (values >= 0)).all():
         raise ValueError(
-            f"alphas must be one or more finite numbers >= 0, got {alphas!r}."
+            "alphas must be 'auto', or one or more finite numbers >= 0; got "
+            f"{alphas!r}."
         )
     return [float(value) * weight_unit for value in np.sort(values)[::-1]]
 

@@ -103,7 +103,9 @@ class Trial:
 
 def path_of(candidate):
     """Return what a candidate shares with those that differ in the ridge only."""
-    return candidate.kernel, candidate.diagonal, candidate.scaling, candidate.bandwidth
+    kernel = candidate.kernel
+    norm = repr(kernel) if kernel.of_inner_products else kernel.norm_order
+    return norm, kernel.coordinatewise, candidate.diagonal, candidate.scaling
 
 
 # -- which trials end -----------------------------------------------------------------
@@ -134,11 +136,13 @@ def drop_worse(trials, number, weight):
 
 
 def standard_errors(trial, best, weight):
-    """Return by how many standard errors the losses of a trial exceed others."""
-    excess = trial.best.losses - best.best.losses
-    share = weight / weight.sum()
-    mean = share @ excess
-    error = np.sqrt(share**2 @ (excess - mean) ** 2)
+    """Return by how many standard errors the losses of a trial exceed others.
+
+    A row of weight k counts as k rows.
+    """
+    excess, total = trial.best.losses - best.best.losses, weight.sum()
+    mean = weight @ excess / total
+    error = np.sqrt(weight @ (excess - mean) ** 2) / total
     if mean <= 0:
         return 0.0
     return float(mean / error) if error > 0 else np.inf

@@ -74,7 +74,7 @@ class BaseRFM(
         "kernel": [str, Kernel],
         "bandwidth": [Interval(Real, 0, None, closed="neither"), str],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "alphas": ["array-like"],
+        "alphas": [StrOptions({"auto"}), "array-like"],
         "metric_type": [StrOptions({"auto", "full", "diag"})],
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
@@ -103,7 +103,7 @@ class BaseRFM(
         kernel="auto",
         bandwidth="3*median",
         alpha="auto",
-        alphas=(1e-3, 1e-2, 1e-1, 1.0),
+        alphas="auto",
         metric_type="auto",
         n_components=None,
         max_iter=5,
@@ -250,7 +250,7 @@ class BaseRFM(
             return self._make_fit(training, machine).attributes()
 
         n_runs = self.n_machines
-        n_runs += most_runs(judging, candidates.count) if judging else 0
+        n_runs += most_runs(judging, candidates) if judging else 0
         progress = Progress(self, n_runs, attributes_of, given)
         with own_threads(data.X.shape[0] if backend.threads else 0):
             if judging is None:

@@ -194,7 +194,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         kernel="auto",
         bandwidth="3*median",
         alpha="auto",
-        alphas=(1e-3, 1e-2, 1e-1, 1.0),
+        alphas="auto",
         metric_type="auto",
         n_components=None,
         max_iter=5,
