@@ -87,10 +87,10 @@ class Problem:
         targets, weight = self.data.Y[validation], np.ones(len(validation))
         if not self.is_classification:
             criterion = RegressionCriterion()
-            score = criterion.score(unseen, targets, weight)
+            score, _ = criterion.score(unseen, targets, weight)
             ones = np.ones(len(self.Y_test))
-            return score, criterion.score(predicted, self.Y_test, ones)
-        score = ClassificationCriterion().score(unseen, targets, weight)
+            return score, criterion.score(predicted, self.Y_test, ones)[0]
+        score, _ = ClassificationCriterion().score(unseen, targets, weight)
         calibration = Calibration.fit(unseen, targets, weight)
         likelihood = calibration.log_likelihood(predicted, self.Y_test)
         return score, float(likelihood.mean())

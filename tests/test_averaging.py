@@ -13,8 +13,7 @@ from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
-from skrfm._search import TrialResult
-from skrfm.rfm._averaging import select
+from skrfm._search import TrialResult, select
 
 SEARCH = {"n_candidates": 12, "max_iter": 1, "random_state": 0}
 
@@ -39,12 +38,24 @@ def test_no_further_step_improves_the_average(seed, count, most):
     y = rng.normal(size=40)
     score = negative_error(y)
     trials = trials_of(y + rng.normal(size=(count, 40)), score)
-    counts = select(trials, score, most)
-    assert counts[0] > 0 and np.count_nonzero(counts) <= most and counts.sum() <= 12
+    chosen, weights = select(trials, score, most)
+    assert chosen[0] is trials[0] and len(chosen) <= most
+    assert sum(weights) == pytest.approx(1)
     outputs = np.array([trial.outputs for trial in trials])
-    reached = score(counts @ outputs / counts.sum())
+    shares = np.zeros(count)
+    for trial, weight in zip(chosen, weights, strict=True):
+        shares[trials.index(trial)] = weight
+    reached = score(shares @ outputs)
     assert reached >= trials[0].score
-    if counts.sum() < 12:
+    # the least number of equal shares that gives the weights
+    total = next(
+        n
+        for n in range(1, 13)
+        if np.allclose(shares * n % 1 % 1, 0, atol=1e-9)
+        or np.allclose(np.round(shares * n), shares * n)
+    )
+    counts = np.round(shares * total).astype(int)
+    if total < 12:
         for added in np.eye(count, dtype=int):
             more = counts + added
             if np.count_nonzero(more) <= most:
@@ -55,8 +66,8 @@ def test_two_with_opposite_errors_get_equal_weights():
     y = np.zeros(10)
     error = np.linspace(1, 2, 10)
     trials = trials_of([y + error, y - error, y + 5], negative_error(y))
-    assert_array_equal(select(trials, negative_error(y), 5), [1, 1, 0])
-    assert_array_equal(select(trials, negative_error(y), 1), [1, 0, 0])
+    assert select(trials, negative_error(y), 5) == (trials[:2], [0.5, 0.5])
+    assert select(trials, negative_error(y), 1) == (trials[:1], [1.0])
 
 
 # -- regression -----------------------------------------------------------------------

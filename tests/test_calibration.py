@@ -49,8 +49,9 @@ def test_the_criterion_of_classification_is_the_log_loss(n_classes, weight, rng)
     codes, targets, outputs = classification(n_classes, rng)
     found = Calibration.fit(outputs, targets, weight)
     proba = calibrated(outputs, found.temperature, found.softness)
-    got = ClassificationCriterion().score(outputs, targets, weight)
+    got, losses = ClassificationCriterion().score(outputs, targets, weight)
     assert got == pytest.approx(-log_loss(codes, proba, sample_weight=weight))
+    assert np.average(losses, weights=weight) == pytest.approx(-got)
     parts = [slice(0, 15), slice(15, 40)]
     got = ClassificationCriterion().part_scores(outputs, targets, weight, parts)
     for part, score in zip(parts, got, strict=True):

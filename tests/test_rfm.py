@@ -582,7 +582,17 @@ def test_history_is_a_table(table):
     X, y = table
     machine = RFMRegressor(alphas=(0.1, 1.0), cv=3, max_iter=2).fit(X, y)
     frame = pd.DataFrame(machine.history_)
-    assert set(frame.columns) == {"kernel", "scaling", "alpha", "iter", "score"}
+    assert list(frame.columns) == [
+        "kernel",
+        "metric_type",
+        "scaling",
+        "alpha",
+        "iter",
+        "rows",
+        "seconds",
+        "score",
+    ]
+    assert (frame["seconds"] > 0).all() and set(frame["rows"]) == {32}
     assert set(frame["scaling"]) == {machine.scaling_} == {"clipped"}
     assert frame["score"].notna().all()
     best = frame.loc[frame["score"].idxmax()]
@@ -590,7 +600,8 @@ def test_history_is_a_table(table):
     assert best["iter"] == machine.best_iter_
     assert best["kernel"] == repr(machine.kernel_)
     assert machine.n_iter_ == max(1, frame["iter"].max())
-    assert not frame.duplicated(["kernel", "alpha", "iter"]).any()
+    parameters = ["kernel", "metric_type", "alpha", "iter"]
+    assert not frame.duplicated(parameters).any()
 
 
 def test_history_of_a_fit_without_validation(table):

@@ -14,6 +14,9 @@ from ._distances import Distances
 # A full metric mixes a category of up to so many levels with the other columns; the
 # levels of a larger one, which would make it much larger, get weights only.
 MIXED_LEVELS = 32
+# How many gradients max_agop_samples="auto" averages. On the choosing half of the
+# tables scores were those of all rows, but for the noise.
+_GRADIENTS, _GRADIENTS_OF_A_COLUMN, _LEAST_AGOP_ROWS = 4000, 10, 500
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Candidate:
     n_components : int, float or None
         Truncation of the metric.
     fit_intercept, center_gradients : bool
-    max_agop_samples : int or None
+    max_agop_samples : int, "auto" or None
         Rows in the average of the gradient outer products.
     solver : str
     seed : int
@@ -55,7 +58,7 @@ class Candidate:
     n_components: int | float | None = None
     fit_intercept: bool = True
     center_gradients: bool = False
-    max_agop_samples: int | None = None
+    max_agop_samples: int | str | None = None
     solver: str = "auto"
     seed: int = 0
     category_sizes: tuple[int, ...] = ()
@@ -371,16 +374,21 @@ def _gram(prepared, candidate, T, bandwidth, *, backend, workspace, leave_one_ou
     return workspace.gram, solver
 
 
+def _most_rows(max_agop_samples, n_rows, n_columns, n_outputs):
+    """Return the number of rows that gradients are averaged over at most."""
+    if max_agop_samples is None:
+        return n_rows
+    if max_agop_samples != "auto":
+        return max_agop_samples
+    gradients = max(_GRADIENTS, _GRADIENTS_OF_A_COLUMN * n_columns)
+    return max(_LEAST_AGOP_ROWS, -(-gradients // n_outputs))
+
+
 def _agop(gram, coef, weight, candidate, backend):
     """Return the AGOP of mapped rows, over a seeded subsample if there are many."""
-    rows, (n, d), most = None, gram.T.shape, candidate.max_agop_samples
-    if most is not None:
-        import os
-
-        B = int(os.environ.get("AGOPN", "4000"))
-        c = coef.shape[1]
-        most = min(most, max(500, -(-B // c), -(-10 * d // c)))
-    if most is not None and n > most:
+    rows, n = None, gram.T.shape[0]
+    most = _most_rows(candidate.max_agop_samples, *gram.T.shape, coef.shape[1])
+    if n > most:
         rng = np.random.default_rng(candidate.seed)
         rows = np.sort(rng.choice(n, most, replace=False))
     options = AgopOptions(

@@ -1,30 +1,33 @@
 """What is chosen on rows that a fit has not seen."""
 
 from ._calibration import Calibration
-from ._choose import choose, most_runs
-from ._criteria import (
-    ClassificationCriterion,
-    Criterion,
-    PartCriterion,
-    RegressionCriterion,
-)
 from ._folds import hold_out, make_folds
 from ._judging import (
+    ClassificationCriterion,
+    Criterion,
     HoldOut,
     Judging,
     LastRound,
     LeaveOneOut,
+    PartCriterion,
+    RegressionCriterion,
     ValidationRows,
     ValidationSet,
+    select,
+    weighted_sum,
 )
 from ._race import (
     Candidates,
     Choice,
     SearchRules,
+    TrialResult,
+    by_path,
+    drop_worse,
+    halve,
     unscored_history,
 )
+from ._search import Search, most_runs
 from ._setup import make_candidates, make_judging
-from ._trials import TrialResult, by_path, drop_worse, halve
 
 __all__ = [
     "Calibration",
@@ -38,12 +41,12 @@ __all__ = [
     "LeaveOneOut",
     "PartCriterion",
     "RegressionCriterion",
+    "Search",
     "SearchRules",
     "TrialResult",
     "ValidationRows",
     "ValidationSet",
     "by_path",
-    "choose",
     "drop_worse",
     "halve",
     "hold_out",
@@ -51,5 +54,7 @@ __all__ = [
     "make_folds",
     "make_judging",
     "most_runs",
+    "select",
     "unscored_history",
+    "weighted_sum",
 ]

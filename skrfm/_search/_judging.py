@@ -22,6 +22,7 @@ from .._recursion import (
 )
 from .._tables import Data
 from ..agop import FeatureMetric
+from ._calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,23 @@ class _PreparedParts:
         return self._prepared[scaling]
 
     def fit_round(
-        self, candidate, number, metric, workspace, *, with_agop, leave_one_out=False
+        self,
+        candidate,
+        number,
+        metric,
+        workspace,
+        *,
+        kept=False,
+        leave_one_out=False,
     ):
-        """Fit a round; return it and its outputs on the rows to predict, or None."""
+        """Fit a round; return it, its outputs or None, and the next metric or None.
+
+        Outputs are those on the rows to predict. `kept` says whether the Round may be
+        the final model; if not, None is returned in its place.
+        """
         prepared, X = self.for_candidate(candidate)
+        # importances come from the AGOP of round 0, even if it is the last round
+        first_and_kept = kept and number == 0
         fitted = fit_round(
             prepared,
             candidate,
@@ -115,13 +129,14 @@ class _PreparedParts:
             number=number,
             backend=self._backend,
             workspace=workspace,
-            with_agop=with_agop,
+            with_agop=first_and_kept or number < candidate.max_iter,
             leave_one_out=leave_one_out,
         )
-        if X is None:
-            return fitted, None
-        outputs = fitted.predict(X, self._backend)
-        return fitted, _to_float64(outputs, self._backend)
+        outputs = None
+        if X is not None:
+            outputs = _to_float64(fitted.predict(X, self._backend), self._backend)
+        following = next_metric(fitted, self._backend)
+        return fitted if kept else None, outputs, following
 
 
 class HoldOut:
@@ -144,27 +159,18 @@ class HoldOut:
 
     def fit_round(self, candidate, number, metrics, backend):
         """Return the pooled outputs of a round, the next metrics, and no model."""
-        folds = list(zip(self._parts, metrics, strict=True))
-
-        def fit_fold(part, metric, workspace):
-            fitted, outputs = part.fit_round(
-                candidate,
-                number,
-                metric,
-                workspace,
-                with_agop=number < candidate.max_iter,
-            )
-            return outputs, next_metric(fitted, backend)
-
-        results = []
+        parts = list(zip(self._parts, metrics, strict=True))
         if self.n_jobs in (None, 1):
-            for part, metric in folds:
-                results.append(fit_fold(part, metric, self._workspace))
+            results = []
+            for part, metric in parts:
+                fitted = part.fit_round(candidate, number, metric, self._workspace)
+                results.append(fitted)
         else:
             results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(fit_fold)(part, metric, Workspace()) for part, metric in folds
+                delayed(part.fit_round)(candidate, number, metric, Workspace())
+                for part, metric in parts
             )
-        outputs, next_metrics = zip(*results, strict=True)
+        _, outputs, next_metrics = zip(*results, strict=True)
         return np.concatenate(outputs), list(next_metrics), None
 
 
@@ -182,9 +188,8 @@ class _OnAllRows:
             number,
             metric,
             self._workspace,
+            kept=True,
             leave_one_out=leave_one_out,
-            # importances come from the AGOP of round 0, even if it is the last round
-            with_agop=number == 0 or number < candidate.max_iter,
         )
 
 
@@ -207,11 +212,13 @@ class LeaveOneOut(_OnAllRows):
     def fit_round(self, candidate, number, metrics, backend):
         """Return the leave-one-out outputs, the next metric, and the model."""
         scored = not self.last_only or number == candidate.max_iter
-        fitted, _ = self._fit(candidate, number, metrics[0], leave_one_out=scored)
-        outputs = None
+        fitted, outputs, following = self._fit(
+            candidate, number, metrics[0], leave_one_out=scored
+        )
         if scored:
+            assert fitted is not None
             outputs = _to_float64(self._data.Y - fitted.loo_residuals, backend)
-        return outputs, [next_metric(fitted, backend)], fitted
+        return outputs, [following], fitted
 
 
 class LastRound(_OnAllRows):
@@ -235,13 +242,12 @@ class LastRound(_OnAllRows):
     def fit_round(self, candidate, number, metrics, backend):
         """Return the outputs on the validation rows, the next metric, and the model."""
         (metric,) = metrics
-        fitted, outputs = self._fit(candidate, number, metric)
-        next_metrics = [next_metric(fitted, backend)]
+        fitted, outputs, following = self._fit(candidate, number, metric)
         if number == candidate.max_iter:
-            _, outputs = self._part.fit_round(
-                candidate, number, metric, self._workspace, with_agop=False
+            _, outputs, _ = self._part.fit_round(
+                candidate, number, metric, self._workspace
             )
-        return outputs, next_metrics, fitted
+        return outputs, [following], fitted
 
 
 class ValidationSet(_OnAllRows):
@@ -257,5 +263,124 @@ class ValidationSet(_OnAllRows):
 
     def fit_round(self, candidate, number, metrics, backend):
         """Return the outputs on the validation rows, the next metric, and the model."""
-        fitted, outputs = self._fit(candidate, number, metrics[0])
-        return outputs, [next_metric(fitted, backend)], fitted
+        fitted, outputs, following = self._fit(candidate, number, metrics[0])
+        return outputs, [following], fitted
+
+
+# -- scores ---------------------------------------------------------------------------
+
+
+class Criterion(Protocol):
+    """Scores of outputs on validation rows; larger is better."""
+
+    def score(
+        self, outputs: np.ndarray, targets: np.ndarray, weight: np.ndarray
+    ) -> tuple[float, np.ndarray | None]:
+        """Return the score of outputs (m, c) against coded targets (m, c).
+
+        And the losses of the rows, of shape (m,): the larger the score, the smaller
+        their weighted mean. None where there are no such losses.
+        """
+        ...
+
+
+class PartCriterion(Criterion, Protocol):
+    """A criterion that scores parts of the validation rows, such as folds, as well."""
+
+    def part_scores(
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        weight: np.ndarray,
+        parts: list[slice],
+    ) -> list[float]:
+        """Return the scores of slices of the rows."""
+        ...
+
+
+class RegressionCriterion:
+    """The weighted R², averaged over the outputs.
+
+    An output that is constant on the rows scores minus its mean squared error.
+    """
+
+    name = "r2"
+
+    def score(self, outputs, targets, weight):
+        """Return the score of outputs (m, c), and squared errors by the variance."""
+        weight = weight[:, None] / weight.sum()
+        mean = (weight * targets).sum(0)
+        variance = (weight * (targets - mean) ** 2).sum(0)
+        constant = variance <= 1e-24 * (1 + mean**2)
+        errors = (targets - outputs) ** 2 / np.where(constant, 1.0, variance)
+        scores = np.where(constant, 0.0, 1.0) - (weight * errors).sum(0)
+        return float(scores.mean()), errors.mean(1)
+
+    def part_scores(self, outputs, targets, weight, parts):
+        """Return the scores of slices of the rows."""
+        return [self.score(outputs[p], targets[p], weight[p])[0] for p in parts]
+
+
+class ClassificationCriterion:
+    """Minus the weighted log-loss of the best calibrated probabilities."""
+
+    name = "neg_log_loss"
+
+    def score(self, outputs, targets, weight):
+        """Return the score of outputs (m, c), and the log-losses of the rows."""
+        calibration = Calibration.fit(outputs, targets, weight)
+        losses = -calibration.log_likelihood(outputs, targets)
+        return -float(weight @ losses / weight.sum()), losses
+
+    def part_scores(self, outputs, targets, weight, parts):
+        """Return the scores of slices of the rows, with one calibration of all rows."""
+        calibration = Calibration.fit(outputs, targets, weight)
+        likelihood = calibration.log_likelihood(outputs, targets)
+        return [float(weight[p] @ likelihood[p] / weight[p].sum()) for p in parts]
+
+
+# An average consists of at most so many shares, which machines may have several of.
+_SHARES = 12
+
+
+def select(trials, score, max_count):
+    """Return the trials of the best average on validation rows, and their weights.
+
+    The average starts from the best trial. The trial that improves its score most is
+    added to it, whether it is in the average already or not, until none improves it.
+
+    Parameters
+    ----------
+    trials : list of TrialResult
+        The best first.
+    score : callable
+        Maps outputs on the validation rows to a score; larger is better.
+    max_count : int
+        The largest number of different trials.
+
+    Returns
+    -------
+    trials : list of TrialResult
+        Those of the average, the best first.
+    weights : list of float
+        Their shares, which sum to 1.
+    """
+    counts = np.zeros(len(trials), dtype=int)
+    counts[0] = 1
+    total, best = trials[0].outputs, trials[0].score
+    for number in range(2, _SHARES + 1):
+        full = np.count_nonzero(counts) >= max_count
+        allowed = np.flatnonzero(counts) if full else range(len(trials))
+        scores = {k: score((total + trials[k].outputs) / number) for k in allowed}
+        added = max(scores, key=lambda k: scores[k])
+        if not scores[added] > best:
+            break
+        best, total = scores[added], total + trials[added].outputs
+        counts[added] += 1
+    chosen = np.flatnonzero(counts)
+    return [trials[k] for k in chosen], (counts[chosen] / counts.sum()).tolist()
+
+
+def weighted_sum(weights, arrays):
+    """Return the sum of arrays times their weights."""
+    return sum(weight * a for weight, a in zip(weights, arrays, strict=True))

@@ -12,10 +12,15 @@ from time import perf_counter
 import numpy as np
 
 from .._recursion import Candidate, Round, Start
-from ._criteria import Criterion
-from ._judging import ValidationRows
-from ._trials import Trial, TrialResult
+from ._judging import Criterion, ValidationRows
 
+# rounds without a better score after which a candidate ends
+_PATIENCE = 2
+# `halve` leaves at least so many candidates
+_LEAST_HALVED = 4
+# Standard errors of the paired difference by which a candidate must lose to end: to
+# one that differs in the ridge, and to any other, which a learned metric may overtake.
+_RIDGE_ERRORS, _OTHER_ERRORS = 2.0, 4.0
 # how many of the best trials keep their outputs, for an average of models
 _KEPT_TRIALS = 12
 
@@ -44,6 +49,33 @@ class Candidates:
     next_batch: Callable[[list[Candidate]], list[Candidate]] = lambda candidates: []
     neighbours: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     most_neighbours: int = 0
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A candidate at its best round, which is its `max_iter`.
+
+    Attributes
+    ----------
+    score : float
+    candidate : Candidate
+    outputs : ndarray of shape (m, c)
+        Outputs on the validation rows.
+    losses : ndarray of shape (m,) or None
+        Losses of these rows.
+    start : Start
+        Where to begin with all rows: the best round, with its metric, if fits to other
+        rows may go on from it; else round 0.
+    before : Start
+        Where to begin with more rows, to go on: the round before.
+    """
+
+    score: float
+    candidate: Candidate
+    outputs: np.ndarray
+    losses: np.ndarray | None = None
+    start: Start = Start()
+    before: Start = Start()
 
 
 @dataclass
@@ -96,6 +128,45 @@ class Choice:
         return total / count[:, None]
 
 
+class Trial:
+    """One candidate on its way through the rounds.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    start : Start
+    n_parts : int
+        Number of parts of the data, which have metrics of their own.
+    progress : progress of one run
+
+    Attributes
+    ----------
+    starts : dict of Start
+        By round, where fits to other rows may go on.
+    """
+
+    def __init__(self, candidate, start, n_parts, progress):
+        self.candidate, self.start, self.progress = candidate, start, progress
+        self.metrics = [start.metric] * n_parts
+        self.scores: list[float] = []
+        self.best: TrialResult | None = None
+        self.active = True
+        self.starts: dict[int, Start] = {}
+
+    def record(self, score, losses, number, outputs):
+        """Record a score; end after rounds without a better one."""
+        self.scores.append(score)
+        if self.best is None or score > self.best.score:
+            at_round = replace(self.candidate, max_iter=number)
+            start = self.starts.get(number, Start())
+            before = self.starts.get(number - 1, start)
+            self.best = TrialResult(
+                score, at_round, outputs, losses, start=start, before=before
+            )
+        since_best = len(self.scores) - 1 - int(np.argmax(self.scores))
+        self.active = self.active and since_best < _PATIENCE
+
+
 class Race:
     """Trials fitted side by side in one or more batches, and the best so far.
 
@@ -128,8 +199,7 @@ class Race:
         for candidate, start in entrants:
             n_rounds = candidate.max_iter + 1 - start.number
             progress = self.progress.open("candidate", n_rounds)
-            trial = Trial(candidate, start, self.n_parts, progress, warm=self.warm)
-            self.trials.append(trial)
+            self.trials.append(Trial(candidate, start, self.n_parts, progress))
         batch = self.trials[first:]
         for number in range(max(candidate.max_iter for candidate, _ in entrants) + 1):
             for index, trial in enumerate(batch, first):
@@ -139,8 +209,11 @@ class Race:
             self.rules.prune(batch, number, self.validation_rows.weight)
         for trial in batch:
             trial.progress.close()
-        for trial in self.scored_trials()[_KEPT_TRIALS:]:
-            trial.best = None  # frees its outputs, as large as the validation rows
+        scored = self.scored_trials()
+        kept = scored[:_KEPT_TRIALS] + [best[0] for best in by_path(scored).values()]
+        for trial in scored:
+            if trial not in kept:
+                trial.best = None  # frees its outputs, as large as the validation rows
 
     def scored_trials(self):
         """Return the trials that have a score, the best first."""
@@ -158,11 +231,34 @@ class Race:
         return late and self.best is not None
 
     def _fit_round(self, index, number):
-        """Fit the next round of the trial with some index, and record its score."""
+        """Fit the next round of the trial with some index, and record its score.
+
+        A round that turns out to be the last, where only last rounds are scored, is
+        fitted again as such.
+        """
+        began, trial = perf_counter(), self.trials[index]
+        candidate = trial.candidate
+        if self.warm:
+            trial.starts[number] = Start(number, trial.metrics[0])
+        with trial.progress.round() as task:
+            outputs, trial.metrics, model = self.judging.fit_round(
+                candidate, number, trial.metrics, self.backend
+            )
+            task.result = model
+        ended = number == candidate.max_iter or None in trial.metrics
+        trial.active = not (ended or task.stop)
+        if outputs is None and not trial.active:
+            last = replace(candidate, max_iter=number)
+            metrics = [model.metric]
+            outputs, _, model = self.judging.fit_round(
+                last, number, metrics, self.backend
+            )
+        if outputs is not None:
+            self._score(index, number, outputs, model, seconds=perf_counter() - began)
+
+    def _score(self, index, number, outputs, model, *, seconds):
+        """Score a round of the trial with some index, and record it."""
         trial, rows = self.trials[index], self.validation_rows
-        outputs, model, seconds = trial.fit_round(number, self.judging, self.backend)
-        if outputs is None:
-            return
         score, losses = self.rules.criterion.score(outputs, rows.targets, rows.weight)
         trial.record(score, losses, number, outputs)
         entry = history_entry(
@@ -255,3 +351,75 @@ def history_table(entries):
     """Return entries as a dict of columns."""
     columns = zip(*entries, strict=True)
     return {name: np.array(c) for name, c in zip(_COLUMNS, columns, strict=True)}
+
+
+# -- what is compared, and which trials end -----------------------------------------
+
+
+def path_of(candidate):
+    """Return what a candidate shares with those that differ in the ridge only."""
+    kernel = candidate.kernel
+    norm = repr(kernel) if kernel.of_inner_products else kernel.norm_order
+    return norm, kernel.coordinatewise, candidate.diagonal, candidate.scaling
+
+
+def relative_loss(trial, best, weight):
+    """Return the mean loss of a trial divided by that of another."""
+    own, other = weight @ trial.best.losses, weight @ best.best.losses
+    return float(own / other) if other > 0 else np.inf
+
+
+def drop_worse(trials, number, weight):
+    """End trials that lose clearly, by the paired differences of their losses.
+
+    Round 0 ends none: its scores, before any metric, say little about later rounds.
+    """
+    scored = [trial for trial in trials if trial.best is not None]
+    if number == 0 or not scored:
+        return
+    best = max(scored, key=_best_score)
+    for trials_of_path in by_path(scored).values():
+        best_of_path = max(trials_of_path, key=_best_score)
+        for trial in trials_of_path:
+            errors = standard_errors(trial, best_of_path, weight)
+            lost = errors > _RIDGE_ERRORS
+            lost = lost or standard_errors(trial, best, weight) > _OTHER_ERRORS
+            trial.active = trial.active and not lost
+
+
+def standard_errors(trial, best, weight):
+    """Return by how many standard errors the losses of a trial exceed others.
+
+    A row of weight k counts as k rows.
+    """
+    excess, total = trial.best.losses - best.best.losses, weight.sum()
+    mean = weight @ excess / total
+    error = np.sqrt(weight @ (excess - mean) ** 2) / total
+    if mean <= 0:
+        return 0.0
+    return float(mean / error) if error > 0 else np.inf
+
+
+def by_path(trials):
+    """Return ``{path: trials}``: those that differ in the ridge only are together."""
+    paths = {}
+    for trial in trials:
+        paths.setdefault(path_of(trial.candidate), []).append(trial)
+    return paths
+
+
+def halve(trials, number, weight=None):
+    """End the worse half of the trials that are still active, down to a few.
+
+    Round 0 ends none: its scores, before any metric, say little about later rounds.
+    """
+    if number == 0:
+        return
+    active = [trial for trial in trials if trial.active and trial.scores]
+    count = max(_LEAST_HALVED, (len(active) + 1) // 2)
+    for trial in sorted(active, key=_best_score, reverse=True)[count:]:
+        trial.active = False
+
+
+def _best_score(trial):
+    return max(trial.scores)

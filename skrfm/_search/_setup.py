@@ -9,10 +9,9 @@ import numpy as np
 from .._recursion import Candidate, parse_bandwidth
 from ..kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace, get_kernel
 from ..solvers import DIRECT, ITERATIVE
-from ._folds import hold_out, make_folds
+from ._folds import Stages, fold_stages, hold_out, make_folds, sample_stages
 from ._judging import HoldOut, LastRound, LeaveOneOut
 from ._race import Candidates
-from ._stages import Stages, fold_stages, sample_stages
 
 # kernel="auto" chooses among these, and whether the metric is diagonal
 _AUTO_KERNELS = ((Laplace(), False), (Laplace(), True), (L1Laplace(), True))

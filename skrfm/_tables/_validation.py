@@ -178,7 +178,7 @@ def read_rows(estimator, reader, X):
     return check_array(reader.transform(X), ensure_all_finite="allow-nan")
 
 
-def validate_numbers(estimator, X, y="no_validation", *, reset=True, **options):
+def validate_numbers(estimator, X, y: Any = "no_validation", *, reset=True, **options):
     """Check a table of numbers as scikit-learn does, with messages by column.
 
     Parameters

@@ -3,33 +3,31 @@
 from collections import deque
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 from sklearn.base import (
     BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
     _fit_context,
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
-from .._backend import Array, FloatArray, Table, Vector, own_threads
+from .._backend import Table, Vector, own_threads
 from .._recursion import run
 from .._search import (
     Calibration,
     RegressionCriterion,
+    Search,
     SearchRules,
     ValidationSet,
     by_path,
-    choose,
     drop_worse,
     make_candidates,
     make_judging,
     most_runs,
+    select,
     unscored_history,
+    weighted_sum,
 )
 from .._sklearn import (
     Interval,
@@ -44,26 +42,19 @@ from .._tables import (
     SCALINGS,
     NumericTargets,
     check_n_jobs,
-    from_gpu,
-    placement_of,
     to_host,
-    validate_rows,
     validate_training,
     validate_validation_set,
 )
 from ..kernels import Kernel
 from ..solvers import SOLVERS
-from ._averaging import MachineAverage, select, weighted_sum
-from ._fitted import Fit, KernelMachine, warn_of_trouble
-
-# a full metric of more columns, 32 MB in float64, is computed on demand only
-_MAX_LISTED_COLUMNS = 2000
+from ._fitted import Fit, KernelMachine, MachineAverage, warn_of_trouble
+from ._fitted_mixin import FittedMixin
 
 
 class BaseRFM(
+    FittedMixin,
     CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
     BaseEstimator,
 ):
     """The recursion as an estimator; a subclass codes the targets."""
@@ -88,7 +79,11 @@ class BaseRFM(
         "n_machines": [Interval(Integral, 1, None, closed="left")],
         "fit_intercept": ["boolean"],
         "center_gradients": ["boolean"],
-        "max_agop_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "max_agop_samples": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            None,
+        ],
         "solver": [StrOptions({"auto", *SOLVERS})],
         "device": [StrOptions(set(DEVICES)), None],
         "n_jobs": [Integral, None],
@@ -113,7 +108,7 @@ class BaseRFM(
         n_machines=2,
         fit_intercept=True,
         center_gradients=False,
-        max_agop_samples=20_000,
+        max_agop_samples="auto",
         solver="auto",
         device=None,
         n_jobs=None,
@@ -147,10 +142,6 @@ class BaseRFM(
         tags.target_tags.multi_output = self._multi_output
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    # set by `fit`
-    X_fit_: Array
-    _fitted: Fit
 
     # -- what a subclass defines --------------------------------------------------
 
@@ -258,14 +249,10 @@ class BaseRFM(
                 fitted, fit = self._fit_candidate(training, candidate, progress)
             else:
                 rules = self._search_rules(training, judging)
-                choice = choose(
-                    data,
-                    candidates,
-                    judging,
-                    rules,
-                    backend=backend,
-                    progress=progress,
+                search = Search(
+                    candidates, judging, rules, backend=backend, progress=progress
                 )
+                choice = search.run(data)
                 fitted, fit = self._fit_choice(training, choice, rules, progress)
         self._set_fitted(fit)
         warn_of_trouble(fitted, data)
@@ -360,7 +347,10 @@ class BaseRFM(
         machine = KernelMachine.from_round(fitted, training)
         rows = training.data.X.shape[0]
         history = unscored_history(candidate, fitted.number, rows=rows)
-        return fitted, self._make_fit(training, machine, history=history)
+        results = {"machine_weights_": [1.0]}
+        return fitted, self._make_fit(
+            training, machine, history=history, results=results
+        )
 
     def _fit_all(self, training, candidate, progress, start=None):
         """Return the last Round of a candidate, fitted to all rows."""
@@ -394,99 +384,3 @@ class BaseRFM(
             unseen_outputs=unseen,
             results=results or {},
         )
-
-    # -- after fit ----------------------------------------------------------------
-
-    @property
-    def components_(self) -> FloatArray:
-        """A square root of the metric."""
-        check_is_fitted(self)
-        return self._fitted.predictor.first.components
-
-    @property
-    def metric_(self) -> FloatArray:
-        """The metric between the columns of `X_fit_`, computed from `components_`."""
-        components = self.components_
-        return components**2 if components.ndim == 1 else components.T @ components
-
-    def __dir__(self):
-        """Return the names of attributes; an HTML representation reads all of them."""
-        names = list(super().__dir__())
-        shape = self.components_.shape if "_fitted" in vars(self) else (0,)
-        if len(shape) == 2 and shape[1] > _MAX_LISTED_COLUMNS:
-            names.remove("metric_")
-        return names
-
-    def _read_rows(self, X, method):
-        """Return new rows, not encoded, and their Placement, after the usual checks."""
-        check_is_fitted(self)
-        return validate_rows(self, self._fitted.coding.reader, X, method)
-
-    def _outputs(self, X, method):
-        """Return the outputs (m, c) at new rows, and their Placement."""
-        X, placement = self._read_rows(X, method)
-        with self._threads(placement):
-            return self._fitted.predictor.outputs(X, placement), placement
-
-    def _squeezed(self, outputs):
-        """Return outputs (m, c), or (m,) where there is one."""
-        return outputs[:, 0] if self._fitted.targets.single_output else outputs
-
-    def _threads(self, placement):
-        """Return the context that predictions are computed in."""
-        return own_threads(self.X_fit_.shape[0] if placement.backend.threads else 0)
-
-    def transform(self, X: Table) -> FloatArray:
-        """Map rows by the square root of the metric.
-
-        Rows are encoded as in `X_fit_` and multiplied by ``components_.T``, or by the
-        diagonal that `components_` is. Columns that `n_components` leaves out of a
-        diagonal metric are dropped. Euclidean distances of the mapped rows are
-        distances in the learned metric.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_components)
-        """
-        X, placement = self._read_rows(X, "transform")
-        return placement.to_caller(self._fitted.predictor.first.transform(X, placement))
-
-    def to_device(self, device):
-        """Move a fitted model.
-
-        Predictions are computed on that device from then on. Pickles hold NumPy arrays,
-        so an unpickled model is on the CPU.
-
-        Parameters
-        ----------
-        device : {"cpu", "cuda"}
-            The new value of the parameter `device`. With ``"cuda"`` fitted arrays
-            become CuPy arrays and stay on the GPU between calls; NumPy input still
-            gives NumPy output.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        check_is_fitted(self)
-        if device not in DEVICES:
-            names = ", ".join(map(repr, DEVICES))
-            raise ValueError(f"device must be one of {names}, got {device!r}.")
-        placement = placement_of(device, None)
-        fit = self._fitted.map_arrays(lambda a: placement.to_backend(to_host(a)))
-        return self._set_fitted(fit).set_params(device=device)
-
-    def __getstate__(self):
-        """Pickle NumPy arrays, wherever they are."""
-        # a copy: scikit-learn returns the dictionary of the estimator itself
-        state: Any = super().__getstate__()
-        state = dict(state)
-        if "_fitted" in state:
-            on_host = self._fitted.map_arrays(from_gpu).attributes()
-            state |= {name: on_host[name] for name in on_host if name in state}
-        return state

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._backend import Array
 from .._recursion import Candidate
-from .._search import Calibration
+from .._search import Calibration, weighted_sum
 from .._sklearn import warn
 from .._tables import (
     ClassTargets,
@@ -338,6 +338,53 @@ class Fit:
             predictor=self.predictor.map_arrays(function),
             unseen_outputs=None if unseen is None else function(unseen),
         )
+
+
+@dataclass(frozen=True)
+class MachineAverage:
+    """Kernel machines whose outputs are averaged.
+
+    Attributes
+    ----------
+    fits : tuple of Fit
+        The machines, each with a fit of its own, the best first.
+    weights : tuple of float
+        Their shares, which sum to 1.
+    """
+
+    fits: tuple[Fit, ...]
+    weights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, fits, weights):
+        """Return the average; the machine itself where there is only one."""
+        if len(fits) == 1:
+            return fits[0].predictor
+        return cls(tuple(fits), tuple(weights))
+
+    @property
+    def first(self):
+        """The best machine, whose attributes the estimator shows."""
+        return self.fits[0].predictor.first
+
+    def outputs(self, X, placement):
+        """Return the outputs (m, c) at rows that were read, not yet encoded."""
+        outputs = (fit.predictor.outputs(X, placement) for fit in self.fits)
+        return weighted_sum(self.weights, outputs)
+
+    def deviation(self, X, placement):
+        """Return the standard deviation of a mixture of Gaussian processes."""
+        means = [fit.predictor.outputs(X, placement) for fit in self.fits]
+        mean = weighted_sum(self.weights, means)
+        variances = (
+            fit.predictor.deviation(X, placement) ** 2 + (own_mean - mean) ** 2
+            for fit, own_mean in zip(self.fits, means, strict=True)
+        )
+        return weighted_sum(self.weights, variances) ** 0.5
+
+    def map_arrays(self, function):
+        """Return the same with a function applied to every fitted array."""
+        return replace(self, fits=tuple(fit.map_arrays(function) for fit in self.fits))
 
 
 def warn_of_trouble(fitted, data):

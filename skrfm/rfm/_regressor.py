@@ -41,7 +41,8 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
     kernel : str or Kernel, default="auto"
         ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
         ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
-        ``"auto"`` chooses between ``"laplace"`` and ``"l1_laplace"``. A search over
+        ``"auto"`` chooses between ``"laplace"`` and ``"l1_laplace"``, and with
+        ``validation="auto"`` among exponents near 1. A search over
         ``kernel__exponent`` needs the object. scikit-learn's ``"laplacian"`` is
         ``"l1_laplace"`` here.
     bandwidth : float or str, default="3*median"
@@ -51,12 +52,14 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
     alpha : float or "auto", default="auto"
         The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
         ``"auto"`` chooses from `alphas`.
-    alphas : array-like of float, default=(1e-3, 1e-2, 1e-1, 1.0)
-        Ridges to choose from.
+    alphas : array-like of float or "auto", default="auto"
+        Ridges to choose from. ``"auto"`` is 0.001, 0.01, 0.1 and 1, and with
+        ``validation="auto"`` ridges near the best of them, beyond these as well.
     metric_type : {"auto", "full", "diag"}, default="auto"
         Whether the metric is a full matrix or a diagonal one, which weights features.
-        ``"auto"`` is full for kernels of the Euclidean distance and diagonal for those
-        of the L1 and Lp distances, which work with diagonal metrics only.
+        ``"auto"`` chooses with ``kernel="auto"``. For a given kernel it is full if that
+        is of the Euclidean distance, and diagonal if it is of the L1 or Lp distances,
+        which work with diagonal metrics only.
     n_components : int, float or None, default=None
         Truncates the metric to that many leading eigenvectors, or to as many as make
         up that share of its trace.
@@ -67,7 +70,10 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         predictions of folds that learn a metric of their own, ``"holdout"`` sets rows
         aside once; both then fit to all rows. ``"loo"`` uses leave-one-out residuals in
         closed form; it is fast, but optimistic about later rounds, whose metric has
-        seen the row. ``"auto"`` is ``"cv"`` up to 2500 rows and ``"holdout"`` above.
+        seen the row. ``"auto"`` searches in stages: all candidates are fitted to 1000
+        rows, those that lose clearly end, candidates near the best are added, and the
+        best go on to more rows; the last stage is cross-validation up to 1000 rows, and
+        above two folds of at most 10 000 rows, with what was learned on 2500 of them.
         None keeps the last round; a ridge or kernel to choose is chosen in that round
         by leave-one-out, or by a hold-out where the rows are too many for a direct
         solver.
@@ -75,15 +81,20 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         Number of shuffled folds (at most one per row), a splitter, or pairs of train
         and test row numbers.
     validation_fraction : float, default=0.2
-        Share of the rows that a hold-out sets aside.
+        Share of the rows that ``validation="holdout"`` sets aside.
+    n_machines : int, default=2
+        The largest number of kernel machines whose outputs are averaged: the best with
+        different kernels, kinds of metric or scalings, if their average has a better
+        score. With 1 the model is a single machine.
     fit_intercept : bool, default=True
         Whether the weighted mean of the targets is subtracted before the fit and added
         to the predictions. The published algorithm has no intercept.
     center_gradients : bool, default=False
         Whether the mean gradient is subtracted before the average of outer products.
-    max_agop_samples : int or None, default=20_000
+    max_agop_samples : int, "auto" or None, default="auto"
         The largest number of rows, drawn at random, over which outer products are
-        averaged.
+        averaged. ``"auto"`` is as many as give 4000 gradients of outputs, at least ten
+        gradients for each column, and at least 500 rows. None takes all rows.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         ``"cholesky"`` is exact; where the matrix is not positive definite it adds a
         multiple of the identity, with a warning. ``"eigh"`` is slower and leaves out
@@ -91,7 +102,7 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         conjugate gradients, to a relative residual of 0.001; ``"eigenpro"`` is
         preconditioned stochastic gradient descent that stops early, which regularises.
         Both recompute the kernel matrix where it does not fit in memory. ``"auto"`` is
-        ``"cholesky"`` up to 10 000 rows and ``"pcg"`` above.
+        ``"cholesky"`` up to 4000 rows and ``"pcg"`` above.
     device : {"cpu", "cuda", None}, default=None
         Where to compute. ``"cuda"`` moves NumPy arrays and data frames to a GPU, with
         CuPy, and returns NumPy arrays. ``"cpu"`` always computes with NumPy. None
@@ -137,10 +148,14 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         The chosen ridge.
     best_iter_ : int
         The round that was kept; 0 is before any metric was learned.
+    machine_weights_ : list of float
+        The shares of the machines in the average. The attributes above are those of the
+        first machine, the best alone.
     n_iter_ : int
         Number of rounds that were fitted, at least 1.
     history_ : dict of ndarrays
-        Columns ``kernel``, ``scaling``, ``alpha``, ``iter`` and ``score`` (R²) of
+        Columns ``kernel``, ``metric_type``, ``scaling``, ``alpha``, ``iter``, ``rows``
+        (how many the machine was fitted to), ``seconds`` and ``score`` (R²) of
         everything that was compared; without validation scores are NaN.
     is_categorical_ : ndarray of bool of shape (n_features,) or None
         Which features are categories; None without categories.

@@ -54,9 +54,10 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
         to the predictions.
     center_gradients : bool, default=False
         Whether the mean gradient is subtracted before the average of outer products.
-    max_agop_samples : int or None, default=20_000
+    max_agop_samples : int, "auto" or None, default="auto"
         The largest number of rows, drawn at random, over which outer products are
-        averaged.
+        averaged. ``"auto"`` is as many as give 4000 gradients of outputs, at least ten
+        gradients for each column, and at least 500 rows. None takes all rows.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         As in `RFMRegressor`.
     device : {"cpu", "cuda", None}, default=None
@@ -154,9 +155,10 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         Factors on the sample weights of each class.
     center_gradients : bool, default=False
         Whether the mean gradient is subtracted before the average of outer products.
-    max_agop_samples : int or None, default=20_000
+    max_agop_samples : int, "auto" or None, default="auto"
         The largest number of rows, drawn at random, over which outer products are
-        averaged.
+        averaged. ``"auto"`` is as many as give 4000 gradients of outputs, at least ten
+        gradients for each column, and at least 500 rows. None takes all rows.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         As in `RFMClassifier`.
     device : {"cpu", "cuda", None}, default=None
@@ -228,7 +230,7 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         fit_intercept=True,
         class_weight=None,
         center_gradients=False,
-        max_agop_samples=20_000,
+        max_agop_samples="auto",
         solver="auto",
         device=None,
         n_jobs=None,

@@ -1,5 +1,6 @@
 """The search of the …CV estimators: at random, by rounds and folds, and averaged."""
 
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from time import perf_counter
@@ -10,12 +11,12 @@ from scipy.stats import rankdata
 from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_is_fitted
 
-from .._search import HoldOut, SearchRules, halve, make_folds
+from .._search import HoldOut, SearchRules, halve, make_folds, select
 from .._sklearn import Interval, StrOptions
 from .._tables import check_n_jobs
 from ..kernels import L1Laplace, Laplace
-from ..rfm._averaging import select
 from ..rfm._base import BaseRFM
+from ..rfm._fitted import MachineAverage
 from ._scoring import FoldCriterion, parts_of
 from ._space import RandomCandidates, parameters_of
 
@@ -73,7 +74,7 @@ class SearchCV(BaseRFM):
         max_iter=5,
         fit_intercept=True,
         center_gradients=False,
-        max_agop_samples=20_000,
+        max_agop_samples="auto",
         solver="auto",
         device=None,
         n_jobs=None,
@@ -146,8 +147,12 @@ class SearchCV(BaseRFM):
         check_is_fitted(self)
         own = self.get_params(deep=False)
         machines = []
-        average: Any = self._fitted.predictor
-        for fit in average.fits:
+        predictor: Any = self._fitted.predictor
+        if isinstance(predictor, MachineAverage):
+            fits = predictor.fits
+        else:
+            fits = [replace(self._fitted, results={})]
+        for fit in fits:
             machine = self._machine_class().set_params(validation=None)
             names = (own.keys() & machine.get_params(deep=False).keys()) - {"cv"}
             candidate = fit.predictor.candidate

@@ -156,7 +156,7 @@ class TransferKernel(
     >>> round(model.score(X_new[20:], y_new[20:]), 2)
     0.98
     >>> round(alone.score(X_new[20:], y_new[20:]), 2)
-    0.80
+    0.91
     """
 
     _parameter_constraints = {

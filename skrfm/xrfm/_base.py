@@ -11,7 +11,6 @@ from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
     _fit_context,
-    is_classifier,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -35,14 +34,9 @@ from ._tree import Leaf, Node, grow, route
 
 # The ridge of the machines that find directions, where no search has chosen one.
 _SPLIT_ALPHA = 0.1
-# The search at the root fits machines to this share of the rows of the largest leaf. It
-# took a sixth of the time of the search before, and the scores of ten tables changed by
-# .0004 in the mean; with a quarter one table lost .011.
-_SEARCH_SHARE = 0.375
-# The least rows of that search, for tables with at least twice as many.
-_SEARCH_ROWS = 500
-# The validation rows of that search, as a multiple of the rows of the largest leaf.
-_VALIDATION_LEAVES = 2
+# The rows of the search at the root, as a multiple of those of the largest leaf: its
+# last stage then fits to about as many rows as a leaf has.
+_SEARCH_LEAVES = 1.6
 # A memory budget for fewer rows in a leaf than this is an error.
 _MIN_LEAF_ROWS = 10
 
@@ -245,28 +239,16 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
     def _search_root(self, leaf, data, max_rows, *, seed):
         """Return the fitted estimator that chooses kernel, ridge and round for leaves.
 
-        It is fitted to fewer rows than a leaf has, with many other rows for validation.
-        None where that is not possible, because no validation row has a class that the
-        estimator is fitted to, or because all targets are equal.
+        It is fitted to more rows than a leaf has where it searches in stages: the last
+        stage holds rows out, and fits to about as many as a leaf has. None where all
+        targets are equal.
         """
-        order = np.random.default_rng(seed).permutation(len(data))
-        if leaf.validation != "auto":
-            sample, validation_data = np.sort(order[:max_rows]), None
-        else:
-            least = min(_SEARCH_ROWS, len(data) // 2)
-            n_rows = max(int(_SEARCH_SHARE * max_rows), least)
-            n_used = n_rows + _VALIDATION_LEAVES * max_rows
-            sample, validation = np.split(order[:n_used], [n_rows])
-            if is_classifier(self):
-                seen = np.isin(data.y[validation], data.y[sample])
-                validation = validation[seen]
-            if len(validation) == 0:
-                return None
-            sample = np.sort(sample)
-            validation_data = data.subset(np.sort(validation))
-        model = fit_leaf(
-            leaf, data.subset(sample), seed=seed, validation_data=validation_data
-        )
+        n_rows = max_rows
+        if leaf.validation == "auto":
+            n_rows = int(_SEARCH_LEAVES * max_rows)
+        rows = np.random.default_rng(seed).permutation(len(data))[:n_rows]
+        searcher = clone(leaf).set_params(n_machines=1)
+        model = fit_leaf(searcher, data.subset(np.sort(rows)), seed=seed)
         return None if isinstance(model, ConstantModel) else model
 
     def _fit_tree(self, leaf, splitter, data, max_rows, *, n_jobs, seed):
@@ -348,8 +330,10 @@ def _with_positive_weight(table):
 
 def _choice_of(model):
     """Return the parameters of leaves that were chosen with a fitted model."""
+    candidate = model._fitted.predictor.first.candidate
     return {
         "kernel": model.kernel_,
+        "metric_type": "diag" if candidate.diagonal else "full",
         "alpha": model.alpha_,
         "max_iter": model.best_iter_,
         "validation": None,

@@ -37,10 +37,10 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         time may take. Leaves are made smaller than `max_leaf_size` where necessary.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
-        leaves, with machines that are fitted to fewer rows than a leaf has and scored
-        on other rows; an estimator whose ``validation`` is not ``"auto"`` is fitted to
-        as many rows as a leaf has instead, and chooses by its own rule. ``"leaves"``
-        chooses in each leaf, which takes three or four times as long.
+        leaves, by the search of the estimator on a sample of the rows, whose last stage
+        fits to about as many rows as a leaf has; an estimator whose ``validation`` is
+        not ``"auto"`` is fitted to as many rows as a leaf has, and chooses by its own
+        rule. ``"leaves"`` chooses in each leaf, which takes several times as long.
     temperature : float, default=0.1
         How far leaves contribute to predictions beyond their thresholds. At a node the
         weight of a side is a logistic function of the distance to the threshold,
@@ -173,10 +173,10 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         time may take. Leaves are made smaller than `max_leaf_size` where necessary.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
-        leaves, with machines that are fitted to fewer rows than a leaf has and scored
-        on other rows; an estimator whose ``validation`` is not ``"auto"`` is fitted to
-        as many rows as a leaf has instead, and chooses by its own rule. ``"leaves"``
-        chooses in each leaf, which takes three or four times as long.
+        leaves, by the search of the estimator on a sample of the rows, whose last stage
+        fits to about as many rows as a leaf has; an estimator whose ``validation`` is
+        not ``"auto"`` is fitted to as many rows as a leaf has, and chooses by its own
+        rule. ``"leaves"`` chooses in each leaf, which takes several times as long.
     temperature : float, default=0.1
         How far leaves contribute to predictions beyond their thresholds. At a node the
         weight of a side is a logistic function of the distance to the threshold,
@@ -238,9 +238,9 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     >>> y = np.where(X[:, 0] > 0, X[:, 1] > 0, X[:, 2] > 0)
     >>> model = XRFMClassifier(max_leaf_size=400, random_state=0)
     >>> model.fit(X[:1200], y[:1200]).predict_proba(X[1200:1203]).round(1)
-    array([[1. , 0. ],
-           [0.8, 0.2],
-           [0. , 1. ]])
+    array([[1., 0.],
+           [1., 0.],
+           [0., 1.]])
     >>> round(model.score(X[1200:], y[1200:]), 2)
     0.98
     """

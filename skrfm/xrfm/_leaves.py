@@ -102,7 +102,7 @@ class ConstantModel:
         self.feature_importances_ = np.zeros(n_columns)
 
 
-def fit_leaf(estimator, data, *, seed, validation_data=None):
+def fit_leaf(estimator, data, *, seed):
     """Return the model of a leaf.
 
     Parameters
@@ -111,22 +111,11 @@ def fit_leaf(estimator, data, *, seed, validation_data=None):
     data : LeafData
     seed : int
         The random state of the model.
-    validation_data : LeafData or None, default=None
-        Validation rows, in place of those that the estimator would set aside.
     """
     if (data.y == data.y[0]).all():
         return ConstantModel(data.y[0], data.X.shape[1])
     model = clone(estimator).set_params(random_state=seed)
-    if validation_data is None:
-        return model.fit(data.X, data.y, data.weight)
-    return model.fit(
-        data.X,
-        data.y,
-        data.weight,
-        X_val=validation_data.X,
-        y_val=validation_data.y,
-        sample_weight_val=validation_data.weight,
-    )
+    return model.fit(data.X, data.y, data.weight)
 
 
 def find_directions(splitter, data, *, seed):

@@ -1,12 +1,11 @@
-"""The choice among candidates: one race, or a search in stages."""
+"""The search for the best candidate: one race, or races in stages."""
 
 from dataclasses import replace
 
 from .._recursion import Start
+from ._folds import Stages
 from ._judging import HoldOut
-from ._race import Race, history_table
-from ._stages import Stages
-from ._trials import by_path, relative_loss, standard_errors
+from ._race import Race, by_path, history_table, relative_loss, standard_errors
 
 # A smaller ridge needs float64.
 _LEAST_RIDGE = 1e-4
@@ -19,35 +18,6 @@ _KEPT_RIDGE_ERRORS = 1.0
 _RESCALED = 2
 # how many times candidates near the best are added
 _STEPS = 2
-
-
-def choose(data, candidates, judging, rules, *, backend, progress):
-    """Return the Choice with the best score over candidates and rounds.
-
-    Of equal scores the earlier round, and then the earlier candidate, wins. All
-    candidates have the same intercept and the same number of rounds.
-
-    Parameters
-    ----------
-    data : Data
-    candidates : Candidates or RandomCandidates
-    judging : Judging or Stages
-    rules : SearchRules
-    backend : Backend
-    progress : Progress
-    """
-    if isinstance(judging, Stages):
-        search = _StagedSearch(
-            candidates, judging, rules, backend=backend, progress=progress
-        )
-        return search.run(_in_single_precision(data, candidates.first, backend))
-    batch = candidates.first
-    race = Race(judging, rules, backend=backend, progress=progress)
-    race.prepare(data, batch[0].fit_intercept)
-    while batch and not race.is_over():
-        race.run_batch([(candidate, Start()) for candidate in batch])
-        batch = candidates.next_batch(race.ranked_candidates())
-    return race.choice()
 
 
 def most_runs(judging, candidates):
@@ -73,54 +43,76 @@ def _scalings(candidates):
     return list(dict.fromkeys(candidate.scaling for candidate in candidates.first))
 
 
-class _StagedSearch:
-    """A race for each stage, with what the stage before has left.
+class Search:
+    """The search for the best candidate and round: one race, or one for each stage.
+
+    Of equal scores the earlier round, and then the earlier candidate, wins. All
+    candidates have the same intercept and the same number of rounds.
 
     Parameters
     ----------
-    candidates : Candidates
-    stages : Stages
+    candidates : Candidates or RandomCandidates
+    judging : Judging or Stages
     rules : SearchRules
     backend : Backend
     progress : Progress
     """
 
-    def __init__(self, candidates, stages, rules, *, backend, progress):
-        self._candidates, self._rules = candidates, rules
-        self._stages, self._n_jobs = stages.stages, stages.n_jobs
+    def __init__(self, candidates, judging, rules, *, backend, progress):
+        self._candidates, self._judging, self._rules = candidates, judging, rules
         self._backend, self._progress = backend, progress
 
     def run(self, data):
         """Return the Choice of the last stage, with the history of all."""
-        entrants, history = self._first_entrants(), []
-        for number, stage in enumerate(self._stages):
+        if not isinstance(self._judging, Stages):
+            return self._run_batches(data)
+        stages = self._judging.stages
+        if len(stages) > 1:
+            data = _in_single_precision(data, self._candidates.first, self._backend)
+        entrants, history = self._first_entrants(len(stages) > 1), []
+        for number, stage in enumerate(stages):
             race = self._run_stage(data, stage, entrants)
             history += [entry for _, entry in race.history]
-            if race.is_over() or number == len(self._stages) - 1:
+            if race.is_over() or number == len(stages) - 1:
                 break
             entrants = _next_entrants(race, stage.n_kept)
             if number == 0:
                 entrants += self._rescaled(entrants)
         return replace(race.choice(), history=history_table(history))
 
-    def _first_entrants(self):
+    def _run_batches(self, data):
+        """Return the Choice of one race, in which all candidates are compared."""
+        race = self._race(data, self._judging)
+        batch = self._candidates.first
+        while batch and not race.is_over():
+            race.run_batch([(candidate, Start()) for candidate in batch])
+            batch = self._candidates.next_batch(race.ranked_candidates())
+        return race.choice()
+
+    def _race(self, data, judging, *, warm=False):
+        """Return a Race whose rows are prepared."""
+        race = Race(
+            judging,
+            self._rules,
+            backend=self._backend,
+            progress=self._progress,
+            warm=warm,
+        )
+        race.prepare(data, self._candidates.first[0].fit_intercept)
+        return race
+
+    def _first_entrants(self, several):
         """Return all candidates; of several stages, those of the simplest scaling."""
         candidates = self._candidates.first
-        if len(self._stages) > 1:
+        if several:
             simplest = candidates[0].scaling
             candidates = [c for c in candidates if c.scaling == simplest]
         return [(candidate, Start()) for candidate in candidates]
 
     def _run_stage(self, data, stage, entrants):
         """Return the Race of a stage, with candidates near the best where it climbs."""
-        race = Race(
-            HoldOut(stage.folds, self._n_jobs),
-            self._rules,
-            backend=self._backend,
-            progress=self._progress,
-            warm=stage.warm,
-        )
-        race.prepare(data, self._candidates.first[0].fit_intercept)
+        judging = HoldOut(stage.folds, self._judging.n_jobs)
+        race = self._race(data, judging, warm=stage.warm)
         race.run_batch(entrants)
         for _ in range(_STEPS if stage.climbs else 0):
             best, entrants = race.best_trial, self._near(race)
