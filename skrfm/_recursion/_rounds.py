@@ -386,8 +386,8 @@ def _most_rows(max_agop_samples, n_rows, n_columns, n_outputs):
 
 def _agop(gram, coef, weight, candidate, backend):
     """Return the AGOP of mapped rows, over a seeded subsample if there are many."""
-    rows, n = None, gram.T.shape[0]
-    most = _most_rows(candidate.max_agop_samples, *gram.T.shape, coef.shape[1])
+    rows, (n, d) = None, gram.T.shape
+    most = _most_rows(candidate.max_agop_samples, n, d, coef.shape[1])
     if n > most:
         rng = np.random.default_rng(candidate.seed)
         rows = np.sort(rng.choice(n, most, replace=False))

@@ -101,7 +101,7 @@ class BaseRFM(
         alphas="auto",
         metric_type="auto",
         n_components=None,
-        max_iter=5,
+        max_iter=10,
         validation="auto",
         cv=5,
         validation_fraction=0.2,

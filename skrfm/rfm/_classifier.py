@@ -64,8 +64,9 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     n_components : int, float or None, default=None
         Truncates the metric to that many leading eigenvectors, or to as many as make
         up that share of its trace.
-    max_iter : int, default=5
-        Number of updates of the metric. With 0 the model is kernel ridge regression.
+    max_iter : int, default=10
+        Number of updates of the metric, at most where the round is chosen. With 0 the
+        model is kernel ridge regression.
     validation : {"auto", "cv", "loo", "holdout"} or None, default="auto"
         How the round, the ridge and the kernel are chosen. ``"cv"`` pools out-of-fold
         predictions of folds that learn a metric of their own, ``"holdout"`` sets rows
@@ -212,7 +213,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         alphas="auto",
         metric_type="auto",
         n_components=None,
-        max_iter=5,
+        max_iter=10,
         validation="auto",
         cv=5,
         validation_fraction=0.2,

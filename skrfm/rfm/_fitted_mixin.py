@@ -20,6 +20,7 @@ class FittedMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     X_fit_: Array
     _fitted: Fit
     set_params: Any
+    _set_fitted: Any
 
     @property
     def components_(self) -> FloatArray:

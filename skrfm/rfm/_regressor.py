@@ -63,8 +63,9 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
     n_components : int, float or None, default=None
         Truncates the metric to that many leading eigenvectors, or to as many as make
         up that share of its trace.
-    max_iter : int, default=5
-        Number of updates of the metric. With 0 the model is kernel ridge regression.
+    max_iter : int, default=10
+        Number of updates of the metric, at most where the round is chosen. With 0 the
+        model is kernel ridge regression.
     validation : {"auto", "cv", "loo", "holdout"} or None, default="auto"
         How the round, the ridge and the kernel are chosen. ``"cv"`` pools out-of-fold
         predictions of folds that learn a metric of their own, ``"holdout"`` sets rows

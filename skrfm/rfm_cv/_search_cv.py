@@ -155,7 +155,7 @@ class SearchCV(BaseRFM):
         for fit in fits:
             machine = self._machine_class().set_params(validation=None)
             names = (own.keys() & machine.get_params(deep=False).keys()) - {"cv"}
-            candidate = fit.predictor.candidate
+            candidate = fit.predictor.first.candidate
             parameters = {name: own[name] for name in names}
             parameters |= self._parameters_of(candidate)
             machine.set_params(**parameters | {"max_iter": candidate.max_iter})

@@ -242,7 +242,7 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
            [1., 0.],
            [0., 1.]])
     >>> round(model.score(X[1200:], y[1200:]), 2)
-    0.98
+    0.99
     """
 
     _parameter_constraints = {

@@ -1,0 +1,256 @@
+"""The search in stages: which rows, which candidates go on, and what it finds."""
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import make_friedman1
+from sklearn.model_selection import GroupKFold, KFold
+
+from skrfm import RFMClassifier, RFMRegressor
+from skrfm._recursion import Candidate, Start
+from skrfm._search import Trial, by_path, drop_worse
+from skrfm._search._folds import fold_stages, sample_stages
+from skrfm._search._race import relative_loss, standard_errors
+from skrfm.exceptions import NumericalWarning
+from skrfm.kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
+
+
+def columns(history, *names):
+    return list(zip(*(history[name] for name in names), strict=True))
+
+
+# -- rows -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1001, 1600, 2900, 4000, 9000, 30_000])
+@pytest.mark.parametrize("n_classes", [1, 3])
+def test_samples_grow_and_are_never_validated_on(n, n_classes, rng):
+    strata = rng.integers(0, n_classes, n)
+    *samples, last = sample_stages(strata, seed=1)
+    fitted = [stage.folds[0][0] for stage in samples]
+    for smaller, larger in zip(fitted, [*fitted[1:], last.folds[0][0]], strict=True):
+        assert len(smaller) < len(larger) and np.isin(smaller, larger).all()
+    for stage in samples:
+        ((train, test),) = stage.folds
+        assert not np.isin(train, test).any() and stage.warm and stage.climbs
+    # what was learned on the largest sample has seen no row that is validated on
+    for train, test in last.folds:
+        assert np.isin(fitted[-1], train).all()
+        assert not np.isin(test, train).any() and not np.isin(test, fitted[-1]).any()
+    rows = np.unique(np.concatenate([*last.folds[0]]))
+    assert len(rows) == min(n, 10_000)
+    first, second = (set(test) for _, test in last.folds)
+    assert not first & second and len(first | second) + len(fitted[-1]) == len(rows)
+    if n_classes > 1:
+        for train, _ in last.folds:
+            shares = np.bincount(strata[train]) / len(train)
+            assert_allclose(shares, np.bincount(strata) / n, atol=0.01)
+
+
+def test_few_rows_have_one_stage_and_more_have_two():
+    folds = list(KFold(5).split(np.zeros((120, 1))))
+    (only,) = fold_stages(folds, seed=0, shuffled=True)
+    assert only.folds is folds and only.climbs and not only.warm
+    folds = list(KFold(5).split(np.zeros((900, 1))))
+    first, last = fold_stages(folds, seed=0, shuffled=True)
+    ((train, test),) = first.folds
+    assert len(train) == 450 and len(test) == 450 and not np.isin(train, test).any()
+    assert last.folds is folds and not first.warm
+
+
+def test_rows_of_one_group_stay_together(rng):
+    """With a splitter, the first stage stays within its first fold."""
+    groups = rng.integers(0, 30, 900)
+    folds = list(GroupKFold(3).split(np.zeros((900, 1)), groups=groups))
+    first, _ = fold_stages(folds, seed=0, shuffled=False)
+    ((train, test),) = first.folds
+    assert not np.isin(groups[train], groups[test]).any()
+
+
+# -- which candidates go on -----------------------------------------------------------
+
+
+def trial_of(losses, kernel=None, **parameters):
+    candidate = Candidate(kernel or Laplace(), **({"alpha": 0.1} | parameters))
+    trial = Trial(candidate, Start(), 1, None)
+    trial.record(-float(np.mean(losses)), np.asarray(losses), 0, losses)
+    return trial
+
+
+def test_standard_errors_are_those_of_paired_differences(rng):
+    base, excess = rng.exponential(size=400), rng.normal(0.1, 1, size=400)
+    weight = np.ones(400)
+    best, other = trial_of(base), trial_of(base + excess)
+    expected = excess.mean() / (excess.std() / 20)
+    assert standard_errors(other, best, weight) == pytest.approx(expected)
+    assert standard_errors(best, other, weight) == 0
+    # a row of weight 2 counts as two rows
+    counts = rng.integers(1, 4, 400)
+    repeated = (
+        trial_of(np.repeat(base, counts)),
+        trial_of(np.repeat(base + excess, counts)),
+    )
+    assert standard_errors(other, best, counts) == pytest.approx(
+        standard_errors(repeated[1], repeated[0], np.ones(counts.sum()))
+    )
+    assert relative_loss(other, best, weight) == pytest.approx(
+        (base + excess).mean() / base.mean()
+    )
+
+
+def test_trials_that_lose_clearly_end_but_not_in_round_0(rng):
+    base = rng.exponential(size=1000)
+    trials = [
+        trial_of(base, alpha=0.1),
+        trial_of(
+            base + rng.normal(0.01, 1, 1000), alpha=0.01
+        ),  # as good, but for noise
+        trial_of(base + rng.normal(0.1, 1, 1000), alpha=1.0),  # 3 standard errors
+        trial_of(base + rng.normal(0.1, 1, 1000), L1Laplace(), diagonal=True),
+        trial_of(base + 0.5, diagonal=True),
+    ]
+    drop_worse(trials, 0, np.ones(1000))
+    assert all(trial.active for trial in trials)
+    drop_worse(trials, 1, np.ones(1000))
+    assert [trial.active for trial in trials] == [True, True, False, True, False]
+    assert len(by_path(trials)) == 3
+
+
+# -- what is searched -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def friedman():
+    X, y = make_friedman1(2600, n_features=6, noise=0.5, random_state=0)
+    return X[:1600], y[:1600], X[1600:], y[1600:]
+
+
+@pytest.fixture(scope="module")
+def searched(friedman):
+    X, y, _, _ = friedman
+    return RFMRegressor(random_state=0).fit(X, y)
+
+
+def test_every_stage_is_in_the_history(searched):
+    history = searched.history_
+    assert sorted(set(history["rows"])) == [800, 1200]
+    few = history["rows"] == 800
+    kinds = set(columns(history, "kernel", "metric_type"))
+    assert {("Laplace()", "full"), ("Laplace()", "diag")} < kinds
+    assert {("L1Laplace()", "diag")} < kinds
+    # few candidates on more rows
+    names = "kernel", "metric_type", "alpha"
+    on_few = set(columns({k: v[few] for k, v in history.items()}, *names))
+    on_more = set(columns({k: v[~few] for k, v in history.items()}, *names))
+    assert len(on_more) <= 4 < len(on_few) and on_more < on_few
+    assert (history["seconds"] > 0).all()
+
+
+def test_candidates_near_the_best_are_tried(searched):
+    kernels = set(searched.history_["kernel"])
+    assert any("exponent=" in kernel or "q=" in kernel for kernel in kernels)
+    alphas = set(searched.history_["alpha"].tolist())
+    assert alphas > {0.001, 0.01, 0.1, 1.0}
+
+
+@pytest.mark.parametrize(
+    "parameters, kernels, alphas",
+    [
+        (
+            {"kernel": GeneralizedLaplace(0.8)},
+            {"GeneralizedLaplace(exponent=0.8)"},
+            None,
+        ),
+        ({"alphas": (0.1, 2.0)}, None, {0.1, 2.0}),
+        ({"alpha": 0.3}, None, {0.3}),
+    ],
+)
+def test_what_the_user_gives_is_not_searched(parameters, kernels, alphas, friedman):
+    X, y, _, _ = friedman
+    model = RFMRegressor(**parameters, max_iter=1, random_state=0).fit(X[:500], y[:500])
+    if kernels is not None:
+        assert set(model.history_["kernel"]) == kernels
+    if alphas is not None:
+        assert set(model.history_["alpha"]) == alphas
+
+
+def test_the_ridge_may_leave_the_grid():
+    X, y = make_friedman1(700, n_features=5, noise=0.0, random_state=0)
+    model = RFMRegressor(kernel="laplace", random_state=0).fit(X, y)
+    assert model.alpha_ < 0.001
+
+
+def test_the_average_is_no_worse_on_validation_rows_and_can_be_left_out(friedman):
+    X, y, X_new, y_new = friedman
+    both = RFMRegressor(random_state=0).fit(X, y)
+    one = RFMRegressor(n_machines=1, random_state=0).fit(X, y)
+    assert one.machine_weights_ == [1.0]
+    assert sum(both.machine_weights_) == pytest.approx(1)
+    assert repr(one.kernel_) == repr(both.kernel_) and one.alpha_ == both.alpha_
+    assert_array_equal(one.dual_coef_, both.dual_coef_)
+    assert both.score(X_new, y_new) > 0.93
+    mean, std = both.predict(X_new, return_std=True)
+    assert np.isfinite(std).all() and (std > 0).all()
+
+
+def test_the_search_is_deterministic_and_scores_do_not_depend_on_units(friedman):
+    X, y, X_new, _ = friedman
+    fits = [
+        RFMRegressor(random_state=3).fit(scale * X[:700], scale * y[:700])
+        for scale in (1.0, 1.0, 1024.0)
+    ]
+    same, again, scaled = (fit.history_["score"] for fit in fits)
+    assert_array_equal(same, again)
+    assert_allclose(scaled, same, rtol=1e-4)
+    assert_allclose(fits[2].predict(1024 * X_new), 1024 * fits[0].predict(X_new), 1e-3)
+
+
+def test_a_rare_class_can_be_absent_from_a_sample():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1500, 3))
+    y = (X[:, 0] > 0).astype(int)
+    y[:2] = 2
+    model = RFMClassifier(max_iter=1, random_state=0).fit(X, y)
+    proba = model.predict_proba(X)
+    assert proba.shape == (1500, 3) and np.isfinite(proba).all()
+    assert model.score(X, y) > 0.95
+
+
+# -- what it finds --------------------------------------------------------------------
+
+
+def few_of_many_columns(n, seed):
+    """32 columns, four of which matter, through a product of a sine and a product."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-1, 1, size=(n, 32))
+    f = np.sin(2 * np.pi * X[:, 0]) * X[:, 1] + X[:, 2] * X[:, 3]
+    return X, f + 0.1 * rng.normal(size=n)
+
+
+@pytest.mark.slow  # eight fits of 2000 rows for the best single setting
+def test_the_search_is_near_the_best_single_setting():
+    X, y = few_of_many_columns(2000, 0)
+    X_new, y_new = few_of_many_columns(4000, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumericalWarning)
+        found = RFMRegressor(random_state=0).fit(X, y).score(X_new, y_new)
+        settings = [
+            {
+                "kernel": kernel,
+                "metric_type": "diag",
+                "alpha": alpha,
+                "max_iter": rounds,
+            }
+            for kernel in ("laplace", LpqLaplace(p=1.0, q=1.0))
+            for alpha in (0.01, 0.1)
+            for rounds in (3, 6)
+        ]
+        singles = [
+            RFMRegressor(**setting, validation=None, random_state=0)
+            .fit(X, y)
+            .score(X_new, y_new)
+            for setting in settings
+        ]
+    assert found > max(singles) - 0.01
