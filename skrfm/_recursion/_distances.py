@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-# The median is that of a subsample of so many rows: half a million distances.
+# The median is that of a subsample of so many rows: an eighth of a million distances.
 _MEDIAN_ROWS = 500
 # The most memory that the shared distances of one part of the data may take.
 _MOST_BYTES = 1 << 26
@@ -103,8 +103,8 @@ def parse_bandwidth(bandwidth):
 def median_distance(kernel, T, weight, backend, *, seed, category_sizes=()):
     """Return the weighted median distance of the rows of T, in the kernel's norm.
 
-    Pairs have weight w_i w_j; zero distances are left out. Beyond 1000 rows, a
-    seeded subsample of 1000 is taken. 1 if all rows are equal. The last columns of T
+    Pairs have weight w_i w_j; zero distances are left out. Beyond 500 rows, a
+    seeded subsample of 500 is taken. 1 if all rows are equal. The last columns of T
     are categories of so many levels as `category_sizes` says.
     """
     if T.shape[0] > _MEDIAN_ROWS:

@@ -19,7 +19,8 @@ _PATIENCE = 2
 # `halve` leaves at least so many candidates
 _LEAST_HALVED = 4
 # Standard errors of the paired difference by which a candidate must lose to end: to
-# one that differs in the ridge, and to any other, which a learned metric may overtake.
+# one of another ridge or exponent, and to any other, which a learned metric may
+# overtake.
 _RIDGE_ERRORS, _OTHER_ERRORS = 2.0, 4.0
 # how many of the best trials keep their outputs, for an average of models
 _KEPT_TRIALS = 12
@@ -96,9 +97,10 @@ class Choice:
     history : dict of ndarrays
         One entry per score.
     candidates : list of Candidate
-        All candidates.
+        All candidates; of a search in stages, those of the last stage.
     candidate_numbers : ndarray of int
-        For each entry of the history, the index of its candidate.
+        For each entry of the history, the index of its candidate; of a search in
+        stages, for those of the last stage.
     best_trials : list of TrialResult
         The best trials, the chosen one first.
     """
@@ -357,7 +359,7 @@ def history_table(entries):
 
 
 def path_of(candidate):
-    """Return what a candidate shares with those that differ in the ridge only."""
+    """Return what a candidate shares with those of other ridges and exponents."""
     kernel = candidate.kernel
     norm = repr(kernel) if kernel.of_inner_products else kernel.norm_order
     return norm, kernel.coordinatewise, candidate.diagonal, candidate.scaling
@@ -401,7 +403,7 @@ def standard_errors(trial, best, weight):
 
 
 def by_path(trials):
-    """Return ``{path: trials}``: those that differ in the ridge only are together."""
+    """Return ``{path: trials}``: other ridges and exponents are together."""
     paths = {}
     for trial in trials:
         paths.setdefault(path_of(trial.candidate), []).append(trial)
