@@ -123,6 +123,7 @@ def of_orders(rng, n=400):
 def test_the_scaling_is_chosen(validation, rng):
     X, y = of_orders(rng)
     settings = {"max_iter": 2, "random_state": 0, "validation": validation}
+    settings |= {"kernel": "laplace", "alphas": (0.01, 1.0)}
     auto = RFMClassifier(**settings).fit(X, y)
     assert auto.scaling_ == "quantile" and auto.X_fit_.shape == (400, 4)
     assert auto.feature_importances_.shape == (2,)

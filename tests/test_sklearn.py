@@ -17,7 +17,7 @@ CONFIGURATIONS = [
     {},
     {"kernel": "ntk", "validation": "loo", "max_iter": 2},
     {"kernel": "l1_laplace", "validation": "holdout", "max_iter": 2},
-    {"kernel": "laplace", "validation": None, "max_iter": 2},
+    {"kernel": "laplace", "validation": None, "max_iter": 2, "alphas": (0.01, 1.0)},
 ]
 ESTIMATORS = [
     estimator(**parameters)
@@ -42,10 +42,11 @@ def test_estimator_checks(estimator, check):
     check(estimator)
 
 
-# the set_output checks themselves pass arrays to estimators fitted on data frames
+# What they check does not depend on the search, so estimators without one are enough.
+# The set_output checks themselves pass arrays to estimators fitted on data frames
 @pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names")
 @pytest.mark.parametrize("name", EXTRA_CHECKS)
-@pytest.mark.parametrize("estimator", ESTIMATORS[:2], ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS[-2:], ids=repr)
 def test_extra_checks(estimator, name):
     getattr(estimator_checks, name)(type(estimator).__name__, estimator)
 

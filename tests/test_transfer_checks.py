@@ -28,7 +28,9 @@ class MeanOfColumns(Ridge):
     [
         TransferKernel(),
         TransferKernel(
-            target_estimator=RFMClassifier(validation="loo", random_state=0)
+            target_estimator=RFMClassifier(
+                kernel="laplace", max_iter=1, validation="loo", random_state=0
+            )
         ),
         TransferKernel(target_estimator=LogisticRegression()),
         TransferKernel(FrozenEstimator(MeanOfColumns()), Ridge()),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -64,6 +65,11 @@ class Candidate:
     category_sizes: tuple[int, ...] = ()
     scaling: str | None = None
     weight_unit: float = 1.0
+
+    @cached_property
+    def kernel_name(self):
+        """The kernel as it is shown, a string that takes long to make."""
+        return repr(self.kernel)
 
     @property
     def ridge(self):

@@ -27,8 +27,8 @@ from ._race import (
     halve,
     unscored_history,
 )
-from ._search import Search, most_runs
-from ._setup import make_candidates, make_judging
+from ._search import Search, Stage, most_runs
+from ._setup import make_candidates, make_stages
 
 __all__ = [
     "Calibration",
@@ -44,6 +44,7 @@ __all__ = [
     "RegressionCriterion",
     "Search",
     "SearchRules",
+    "Stage",
     "Trial",
     "TrialResult",
     "ValidationRows",
@@ -54,7 +55,7 @@ __all__ = [
     "hold_out",
     "make_candidates",
     "make_folds",
-    "make_judging",
+    "make_stages",
     "most_runs",
     "select",
     "unscored_history",

@@ -22,6 +22,8 @@ _LEAST_HALVED = 4
 # one of another ridge or exponent, and to any other, which a learned metric may
 # overtake.
 _RIDGE_ERRORS, _OTHER_ERRORS = 2.0, 4.0
+# how many candidates of different kernels or metrics get the other scalings, too
+RESCALED = 2
 # how many of the best trials keep their outputs, for an average of models
 _KEPT_TRIALS = 12
 
@@ -35,10 +37,12 @@ class Candidates:
     first : list of Candidate
         The first batch.
     count : int
-        The number of candidates in all batches.
+        The number of candidates in all batches, and of the other scalings.
     next_batch : callable
-        Maps the candidates so far, the best first, to the next batch; an empty one
-        ends the search.
+        Maps the candidates so far, the best first, to the next batch; after an empty
+        one there are no more.
+    rescaled : callable
+        Maps a candidate to those of the other scalings.
     neighbours : callable
         Maps a candidate to others that differ from it in one parameter that is open.
     most_neighbours : int
@@ -48,6 +52,7 @@ class Candidates:
     first: list[Candidate]
     count: int
     next_batch: Callable[[list[Candidate]], list[Candidate]] = lambda candidates: []
+    rescaled: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     neighbours: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     most_neighbours: int = 0
 
@@ -203,12 +208,13 @@ class Race:
             progress = self.progress.open("candidate", n_rounds)
             self.trials.append(Trial(candidate, start, self.n_parts, progress))
         batch = self.trials[first:]
-        for number in range(max(candidate.max_iter for candidate, _ in entrants) + 1):
+        last = max((candidate.max_iter for candidate, _ in entrants), default=-1)
+        for number in range(last + 1):
             for index, trial in enumerate(batch, first):
                 begun = number >= trial.start.number
                 if begun and trial.active and not self.is_over():
                     self._fit_round(index, number)
-            self.rules.prune(batch, number, self.validation_rows.weight)
+            self.rules.prune(self.trials, number, self.validation_rows.weight)
         for trial in batch:
             trial.progress.close()
         scored = self.scored_trials()
@@ -344,9 +350,8 @@ def unscored_history(candidate, last, *, rows):
 def history_entry(candidate, number, score, *, rows, seconds):
     """Return one entry of a history, in the order of its columns."""
     kind = "diag" if candidate.diagonal else "full"
-    kernel = repr(candidate.kernel)
-    scaling, alpha = candidate.scaling, candidate.alpha
-    return kernel, kind, scaling, alpha, number, rows, seconds, score
+    settings = candidate.kernel_name, kind, candidate.scaling, candidate.alpha
+    return *settings, number, rows, seconds, score
 
 
 def history_table(entries):
@@ -361,7 +366,8 @@ def history_table(entries):
 def path_of(candidate):
     """Return what a candidate shares with those of other ridges and exponents."""
     kernel = candidate.kernel
-    norm = repr(kernel) if kernel.of_inner_products else kernel.norm_order
+    own_name = kernel.of_inner_products
+    norm = candidate.kernel_name if own_name else kernel.norm_order
     return norm, kernel.coordinatewise, candidate.diagonal, candidate.scaling
 
 

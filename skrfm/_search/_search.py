@@ -1,11 +1,25 @@
-"""The search for the best candidate: one race, or races in stages."""
+"""The search for the best candidate: a race, or races in stages.
 
-from dataclasses import replace
+A search in stages is successive halving over rows: few rows for many candidates, many
+rows for few. Each stage is a race of the candidates that the stage before has left; on
+few rows there is one.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from .._recursion import Start
-from ._folds import Stages
-from ._judging import HoldOut
-from ._race import Race, by_path, history_table, relative_loss, standard_errors
+from ._folds import split_sample
+from ._judging import HoldOut, Judging
+from ._race import (
+    RESCALED,
+    Race,
+    by_path,
+    history_table,
+    relative_loss,
+    standard_errors,
+)
 
 # A smaller ridge needs float64.
 _LEAST_RIDGE = 1e-4
@@ -14,21 +28,18 @@ _LEAST_RIDGE = 1e-4
 _KEPT_ERRORS, _KEPT_LOSS = 3.0, 1.2
 # standard errors by which the loss of another ridge may be larger
 _KEPT_RIDGE_ERRORS = 1.0
-# how many of the trials that go on are tried with the other scalings, too
-_RESCALED = 2
 # how many times candidates near the best are added
 _STEPS = 2
 
 
-def most_runs(judging, candidates):
+def most_runs(stages, candidates):
     """Return how many runs of the recursion a search has at most."""
-    if not isinstance(judging, Stages):
-        return candidates.count
+    if not stages:
+        return 0
     near = _STEPS * candidates.most_neighbours
-    rescaled = _RESCALED * len(_scalings(candidates))
     count = candidates.count
-    for stage in judging.stages:
-        count += near * stage.climbs + stage.n_kept + rescaled
+    for stage in stages:
+        count += near * stage.climbs + stage.n_kept
     return count
 
 
@@ -38,13 +49,8 @@ def _in_single_precision(data, candidates, backend):
     return data if exact else data.astype(backend.xp.float32, backend)
 
 
-def _scalings(candidates):
-    """Return the scalings of candidates, the simplest first."""
-    return list(dict.fromkeys(candidate.scaling for candidate in candidates.first))
-
-
 class Search:
-    """The search for the best candidate and round: one race, or one for each stage.
+    """The search for the best candidate and round, in stages.
 
     Of equal scores the earlier round, and then the earlier candidate, wins. All
     candidates have the same intercept and the same number of rounds.
@@ -52,83 +58,79 @@ class Search:
     Parameters
     ----------
     candidates : Candidates or RandomCandidates
-    judging : Judging or Stages
+    stages : list of Stage
     rules : SearchRules
     backend : Backend
     progress : Progress
     """
 
-    def __init__(self, candidates, judging, rules, *, backend, progress):
-        self._candidates, self._judging, self._rules = candidates, judging, rules
+    def __init__(self, candidates, stages, rules, *, backend, progress):
+        self._candidates, self._stages, self._rules = candidates, stages, rules
         self._backend, self._progress = backend, progress
 
     def run(self, data):
         """Return the Choice of the last stage, with the history of all."""
-        if not isinstance(self._judging, Stages):
-            return self._run_batches(data)
-        stages = self._judging.stages
-        if len(stages) > 1:
+        first, *others = self._stages
+        if others:
             data = _in_single_precision(data, self._candidates.first, self._backend)
-        entrants, history = self._first_entrants(len(stages) > 1), []
-        for number, stage in enumerate(stages):
-            race = self._run_stage(data, stage, entrants)
-            history += [entry for _, entry in race.history]
-            if race.is_over() or number == len(stages) - 1:
+        race = self._race(data, first)
+        race.run_batch([(candidate, Start()) for candidate in self._candidates.first])
+        if not others:
+            race.run_batch(self._rescaled(_bests_of_paths(race)))
+        self._run_next_batches(race)
+        if first.climbs:
+            self._climb(race)
+        entrants = _next_entrants(race, first.n_kept) if others else []
+        entrants += self._rescaled(entrants)
+        history = race.history
+        for stage in others:
+            if race.is_over():
                 break
+            race = self._race(data, stage)
+            race.run_batch(entrants)
+            if stage.climbs:
+                self._climb(race)
             entrants = _next_entrants(race, stage.n_kept)
-            if number == 0:
-                entrants += self._rescaled(entrants)
-        return replace(race.choice(), history=history_table(history))
+            history = history + race.history
+        table = history_table([entry for _, entry in history])
+        return replace(race.choice(), history=table)
 
-    def _run_batches(self, data):
-        """Return the Choice of one race, in which all candidates are compared."""
-        race = self._race(data, self._judging)
-        batch = self._candidates.first
-        while batch and not race.is_over():
-            race.run_batch([(candidate, Start()) for candidate in batch])
-            batch = self._candidates.next_batch(race.ranked_candidates())
-        return race.choice()
-
-    def _race(self, data, judging, *, warm=False):
-        """Return a Race whose rows are prepared."""
+    def _race(self, data, stage):
+        """Return the Race of a stage, whose rows are prepared."""
         race = Race(
-            judging,
+            stage.judging,
             self._rules,
             backend=self._backend,
             progress=self._progress,
-            warm=warm,
+            warm=stage.warm,
         )
         race.prepare(data, self._candidates.first[0].fit_intercept)
         return race
 
-    def _first_entrants(self, several):
-        """Return all candidates; of several stages, those of the simplest scaling."""
-        candidates = self._candidates.first
-        if several:
-            simplest = candidates[0].scaling
-            candidates = [c for c in candidates if c.scaling == simplest]
-        return [(candidate, Start()) for candidate in candidates]
+    def _run_next_batches(self, race):
+        """Run what the candidates add to a race, batch after batch."""
+        while not race.is_over():
+            batch = self._candidates.next_batch(race.ranked_candidates())
+            if not batch:
+                return
+            race.run_batch([(candidate, Start()) for candidate in batch])
 
-    def _run_stage(self, data, stage, entrants):
-        """Return the Race of a stage, with candidates near the best where it climbs."""
-        judging = HoldOut(stage.folds, self._judging.n_jobs)
-        race = self._race(data, judging, warm=stage.warm)
-        race.run_batch(entrants)
-        for _ in range(_STEPS if stage.climbs else 0):
+    def _climb(self, race):
+        """Add candidates near the best to a race, while they are better."""
+        for _ in range(_STEPS):
             best, entrants = race.best_trial, self._near(race)
             if not entrants or race.is_over():
-                break
+                return
             race.run_batch(entrants)
             if race.best_trial is best:
-                break
-        return race
+                return
 
     def _near(self, race):
         """Return candidates near the best, and where they begin."""
         best = race.best_trial
         tried = {_parameters(trial.candidate) for trial in race.trials}
         return [
-            (_one_round_more(candidate, best.best), best.best.before)
+            (_shortened(candidate, best.best, race), best.best.before)
             for candidate in self._candidates.neighbours(best.candidate)
             if _parameters(candidate) not in tried
         ]
@@ -136,10 +138,16 @@ class Search:
     def _rescaled(self, entrants):
         """Return the first entrants with the other scalings."""
         return [
-            (replace(candidate, scaling=scaling), Start())
-            for candidate, _ in entrants[:_RESCALED]
-            for scaling in _scalings(self._candidates)[1:]
+            (other, Start())
+            for candidate, _ in entrants[:RESCALED]
+            for other in self._candidates.rescaled(candidate)
         ]
+
+
+def _bests_of_paths(race):
+    """Return the best candidate of each kernel, metric and scaling."""
+    paths = by_path(race.scored_trials()).values()
+    return [(trials[0].candidate, Start()) for trials in paths]
 
 
 def _next_entrants(race, count):
@@ -161,18 +169,129 @@ def _next_entrants(race, count):
                 if standard_errors(trial, trials[0], weight) <= _KEPT_RIDGE_ERRORS
             ]
     return [
-        (_one_round_more(trial.candidate, trial.best), trial.best.before)
+        (_shortened(trial.candidate, trial.best, race), trial.best.before)
         for trial in [*firsts, *others][:count]
     ]
 
 
 def _parameters(candidate):
     """Return what distinguishes the candidates of a search."""
-    kernel = repr(candidate.kernel)
-    return kernel, candidate.diagonal, candidate.scaling, candidate.alpha
+    return (
+        candidate.kernel_name,
+        candidate.diagonal,
+        candidate.scaling,
+        candidate.alpha,
+    )
 
 
-def _one_round_more(candidate, result):
-    """Return a candidate that ends a round after the best one of a TrialResult."""
+def _shortened(candidate, result, race):
+    """Return a candidate that ends a round after the best one of a TrialResult.
+
+    Where only the last round is scored it stays as it is.
+    """
+    if race.judging.last_only:
+        return candidate
     last = min(candidate.max_iter, result.candidate.max_iter + 1)
     return replace(candidate, max_iter=last)
+
+
+# -- the stages -----------------------------------------------------------------------
+
+# Rows of the first stages, and rows that candidates are validated on there at most.
+# With 1000 rows in place of 2500 as the last sample, small tables lost log-loss.
+_SMALL, _MEDIUM, _MOST_UNSEEN = 1000, 2500, 4000
+# Rows of the last stage at most.
+_MOST_ROWS = 10_000
+# A stage is left out where the next one has fewer than so many times its rows.
+_LEAST_GROWTH = 1.5
+# Fewer rows than these are too few to choose among all candidates.
+_LEAST_SMALL = 200
+# Trials that go on from a small sample, and from a larger one.
+_KEPT_OF_SMALL, _KEPT_OF_MEDIUM = 4, 2
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One race of a search.
+
+    Attributes
+    ----------
+    judging : Judging
+        How its candidates are judged.
+    n_kept : int
+        The number of trials that go on to the next stage.
+    warm : bool
+        Whether the next stage, or the fit to all rows, may go on from the metrics of
+        this one: its rows are never validated on.
+    climbs : bool
+        Whether candidates near the best are added.
+    """
+
+    judging: Judging
+    n_kept: int = 1
+    warm: bool = False
+    climbs: bool = False
+
+
+def sample_stages(strata, *, seed, n_jobs=None):
+    """Return stages on samples that grow, the last one in two folds of all rows.
+
+    The largest sample is fitted to in both folds and validated on in none, so that
+    metrics which were learned on it have seen no validation row.
+
+    Parameters
+    ----------
+    strata : ndarray of shape (n,)
+        Classes to stratify by; all equal for a regressor.
+    seed : int
+    n_jobs : int or None, default=None
+        The number of folds that are fitted at the same time.
+    """
+    n = len(strata)
+    sizes = [(min(_SMALL, n // 2), _KEPT_OF_SMALL), (_MEDIUM, _KEPT_OF_MEDIUM)]
+    sizes = [(size, kept) for size, kept in sizes if size * _LEAST_GROWTH <= n]
+    sample, rest = split_sample(np.arange(n), sizes[-1][0], strata, seed)
+    samples = [sample]
+    for size, _ in sizes[-2::-1]:
+        samples.append(split_sample(samples[-1], size, strata, seed)[0])
+    rest = _at_most(rest, _MOST_ROWS - len(sample), strata, seed)
+    unseen = _at_most(rest, _MOST_UNSEEN, strata, seed)
+    stages = [
+        Stage(HoldOut([(rows, unseen)]), kept, warm=True, climbs=True)
+        for rows, (_, kept) in zip(samples[::-1], sizes, strict=True)
+    ]
+    first, second = split_sample(rest, len(rest) // 2, strata, seed)
+    folds = [
+        (np.sort(np.concatenate([sample, fitted])), test)
+        for fitted, test in ((first, second), (second, first))
+    ]
+    return [*stages, Stage(HoldOut(folds, n_jobs), warm=True)]
+
+
+def fold_stages(folds, *, seed, shuffled, n_jobs=None):
+    """Return stages that end with all folds of a cross-validation.
+
+    Parameters
+    ----------
+    folds : list of (ndarray of int, ndarray of int)
+    seed : int
+    shuffled : bool
+        Whether any row may be validated on, whatever rows are fitted to; if not, the
+        first stage takes parts of the first fold.
+    n_jobs : int or None, default=None
+        The number of folds that are fitted at the same time.
+    """
+    (train, test), *_ = folds
+    size = min(_SMALL, (len(train) + len(test)) // 2)
+    if size < _LEAST_SMALL or size * _LEAST_GROWTH > len(train):
+        return [Stage(HoldOut(folds, n_jobs), climbs=True)]
+    order = np.random.default_rng(seed).permutation(train)
+    unseen = np.concatenate([test, order[size:]]) if shuffled else test
+    few = np.sort(order[:size]), np.sort(unseen[:_MOST_UNSEEN])
+    first = Stage(HoldOut([few]), _KEPT_OF_SMALL, climbs=True)
+    return [first, Stage(HoldOut(folds, n_jobs))]
+
+
+def _at_most(rows, size, strata, seed):
+    """Return the rows, or a sample of them where they are more than `size`."""
+    return rows if len(rows) <= size else split_sample(rows, size, strata, seed)[0]

@@ -9,9 +9,10 @@ import numpy as np
 from .._recursion import Candidate, parse_bandwidth
 from ..kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace, get_kernel
 from ..solvers import DIRECT, ITERATIVE
-from ._folds import Stages, fold_stages, hold_out, make_folds, sample_stages
+from ._folds import hold_out, make_folds
 from ._judging import HoldOut, LastRound, LeaveOneOut
-from ._race import Candidates
+from ._race import RESCALED, Candidates
+from ._search import Stage, fold_stages, sample_stages
 
 # kernel="auto" chooses among these, and whether the metric is diagonal
 _AUTO_KERNELS = ((Laplace(), False), (Laplace(), True), (L1Laplace(), True))
@@ -22,8 +23,11 @@ _EXPONENT_STEP, _RIDGE_STEP = 0.3, 10**0.5
 # the range of exponents; the largest one also for kernels of the L1 distance, or not
 _LEAST_EXPONENT, _MOST_EXPONENT = 0.4, {False: 1.6, True: 1.0}
 _MOST_NEIGHBOURS = 4
-# ridges to choose from where `alphas` is "auto", apart from those near the best
-_ALPHAS = (1e-3, 1e-2, 1e-1, 1.0)
+# The least ridge that is tried near another: stages compute in single precision.
+_LEAST_NEAR = 1e-4
+# Ridges to choose from where `alphas` is "auto", apart from those near the best. A
+# fourth gained nothing on the choosing half of the tables.
+_ALPHAS = (1e-3, 3e-2, 1.0)
 # validation="auto" cross-validates up to this many rows and holds out above
 CV_ROWS = 1000
 
@@ -62,19 +66,20 @@ def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
             kernel,
             alpha,
             diagonal=diagonal,
-            scaling=scaling,
+            scaling=scalings[0],
             seed=seed,
             category_sizes=category_sizes,
             weight_unit=weight_unit,
             **shared,
         )
         for kernel, diagonal in kernels
-        for scaling in scalings
         for alpha in alphas
     ]
+    others = scalings[1:]
     return Candidates(
         candidates,
-        len(candidates),
+        len(candidates) + RESCALED * len(others),
+        rescaled=lambda candidate: [replace(candidate, scaling=s) for s in others],
         neighbours=partial(
             _neighbours,
             kernel_is_open=_is_auto(params["kernel"]),
@@ -100,7 +105,8 @@ def _neighbours(candidate, *, kernel_is_open, ridge_is_open):
     if ridge_is_open:
         for factor in (_RIDGE_STEP, 1 / _RIDGE_STEP):
             ridge = float(f"{candidate.ridge * factor:.2g}")
-            near.append(replace(candidate, alpha=ridge * candidate.weight_unit))
+            if ridge >= _LEAST_NEAR:
+                near.append(replace(candidate, alpha=ridge * candidate.weight_unit))
     return near
 
 
@@ -150,10 +156,10 @@ def _is_diagonal(kernel, metric_type):
     return metric_type == "diag" or (metric_type == "auto" and kernel.coordinatewise)
 
 
-def make_judging(
+def make_stages(
     params, *, n_candidates, strata, keep, seed, groups, few, needs_outputs
 ):
-    """Return the Judging of candidates and rounds, or None where nothing is open.
+    """Return the stages of the search: none where nothing is open.
 
     Parameters
     ----------
@@ -175,40 +181,47 @@ def make_judging(
         Whether outputs on validation rows are needed even where nothing is open, as
         for the calibration of probabilities.
     """
-    validation, cv, solver = params["validation"], params["cv"], params["solver"]
+    validation, cv, n_jobs = params["validation"], params["cv"], params["n_jobs"]
     if groups is not None:
         _require_folds(validation)
+    nothing_open = n_candidates == 1 and not needs_outputs
     if validation is None:
-        if n_candidates == 1 and not needs_outputs:
-            return None
-        if solver in DIRECT or (solver == "auto" and few):
-            return LeaveOneOut(last_only=True)
-        return LastRound(hold_out(strata, params["validation_fraction"], seed))
-    n = len(strata)
-    staged = validation == "auto"
+        if nothing_open:
+            return []
+        return [Stage(_last_round(params, strata, seed, few=few), climbs=True)]
     if validation == "auto":
-        if n_candidates == 1 and params["max_iter"] == 0 and not needs_outputs:
-            return None
-        folds = n <= CV_ROWS or not isinstance(cv, Integral | None)
-        validation = "cv" if folds else "holdout"
+        if nothing_open and params["max_iter"] == 0:
+            return []
+        if len(strata) > CV_ROWS and isinstance(cv, Integral | None):
+            return sample_stages(strata, seed=seed, n_jobs=n_jobs)
     if validation == "loo":
-        if solver in ITERATIVE:
-            raise ValueError(
-                f"solver={solver!r} does not give leave-one-out residuals, which "
-                "validation='loo' takes. Pass validation='cv' or 'holdout', or "
-                "solver='cholesky'."
-            )
-        return LeaveOneOut()
+        _require_direct(params["solver"])
+        return [Stage(LeaveOneOut(), climbs=True)]
     if validation == "holdout":
-        if staged:
-            return Stages(sample_stages(strata, seed=seed), params["n_jobs"])
-        return HoldOut([hold_out(strata, params["validation_fraction"], seed)])
+        fold = hold_out(strata, params["validation_fraction"], seed)
+        return [Stage(HoldOut([fold]), climbs=True)]
     folds = make_folds(cv, strata, keep=keep, seed=seed, groups=groups)
-    if staged:
+    if validation == "auto":
         shuffled = isinstance(cv, Integral | None)
-        stages = fold_stages(folds, seed=seed, shuffled=shuffled)
-        return Stages(stages, params["n_jobs"])
-    return HoldOut(folds, params["n_jobs"])
+        return fold_stages(folds, seed=seed, shuffled=shuffled, n_jobs=n_jobs)
+    return [Stage(HoldOut(folds, n_jobs), climbs=True)]
+
+
+def _last_round(params, strata, seed, *, few):
+    """Return the Judging of candidates by their last round."""
+    if params["solver"] in DIRECT or (params["solver"] == "auto" and few):
+        return LeaveOneOut(last_only=True)
+    return LastRound(hold_out(strata, params["validation_fraction"], seed))
+
+
+def _require_direct(solver):
+    """Raise ValueError for a solver without leave-one-out residuals."""
+    if solver in ITERATIVE:
+        raise ValueError(
+            f"solver={solver!r} does not give leave-one-out residuals, which "
+            "validation='loo' takes. Pass validation='cv' or 'holdout', or "
+            "solver='cholesky'."
+        )
 
 
 def _require_folds(validation):

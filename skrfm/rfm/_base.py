@@ -19,11 +19,12 @@ from .._search import (
     RegressionCriterion,
     Search,
     SearchRules,
+    Stage,
     ValidationSet,
     by_path,
     drop_worse,
     make_candidates,
-    make_judging,
+    make_stages,
     most_runs,
     select,
     unscored_history,
@@ -230,27 +231,24 @@ class BaseRFM(
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         candidates = self._candidates(training, seed)
         if validation_data is None:
-            judging = self._judging(
-                training, candidates.count, seed=seed, groups=groups
-            )
+            stages = self._stages(training, candidates.count, seed=seed, groups=groups)
         else:
-            judging = ValidationSet(validation_data)
+            stages = [Stage(ValidationSet(validation_data), climbs=True)]
 
         def attributes_of(fitted):
             machine = KernelMachine.from_round(fitted, training)
             return self._make_fit(training, machine).attributes()
 
-        n_runs = self.n_machines
-        n_runs += most_runs(judging, candidates) if judging else 0
+        n_runs = self.n_machines + most_runs(stages, candidates)
         progress = Progress(self, n_runs, attributes_of, given)
         with own_threads(data.X.shape[0] if backend.threads else 0):
-            if judging is None:
+            if not stages:
                 candidate = candidates.first[0]
                 fitted, fit = self._fit_candidate(training, candidate, progress)
             else:
-                rules = self._search_rules(training, judging)
+                rules = self._search_rules(training, stages)
                 search = Search(
-                    candidates, judging, rules, backend=backend, progress=progress
+                    candidates, stages, rules, backend=backend, progress=progress
                 )
                 choice = search.run(data)
                 fitted, fit = self._fit_choice(training, choice, rules, progress)
@@ -276,11 +274,11 @@ class BaseRFM(
             weight_unit=training.weight_unit,
         )
 
-    def _judging(self, training, n_candidates, *, seed, groups):
-        """Return how candidates are judged, or None where nothing is open."""
+    def _stages(self, training, n_candidates, *, seed, groups):
+        """Return the stages of the search, none where nothing is open."""
         placement, data = training.placement, training.data
         n_jobs = check_n_jobs(self.n_jobs, placement)
-        return make_judging(
+        return make_stages(
             self.get_params(deep=False) | {"n_jobs": n_jobs},
             n_candidates=n_candidates,
             strata=training.targets.strata(placement.backend.to_numpy(data.Y)),
@@ -291,7 +289,7 @@ class BaseRFM(
             needs_outputs=self._needs_outputs,
         )
 
-    def _search_rules(self, training, judging):
+    def _search_rules(self, training, stages):
         """Return how candidates are scored, and when they end."""
         return SearchRules(self._criterion, drop_worse)
 

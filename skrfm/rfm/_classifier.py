@@ -54,8 +54,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         The ridge on the diagonal of the kernel matrix, whose entries are at most 1;
         ``"auto"`` chooses from `alphas`.
     alphas : array-like of float or "auto", default="auto"
-        Ridges to choose from. ``"auto"`` is 0.001, 0.01, 0.1 and 1, and with
-        ``validation="auto"`` ridges near the best of them, beyond these as well.
+        Ridges to choose from. ``"auto"`` is 0.001, 0.03 and 1, and ridges near the
+        best of them, beyond these as well.
     metric_type : {"auto", "full", "diag"}, default="auto"
         Whether the metric is a full matrix or a diagonal one, which weights features.
         ``"auto"`` chooses with ``kernel="auto"``. For a given kernel it is full if that

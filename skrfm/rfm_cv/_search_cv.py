@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_is_fitted
 
-from .._search import HoldOut, SearchRules, halve, make_folds, select
+from .._search import HoldOut, SearchRules, Stage, halve, make_folds, select
 from .._sklearn import Interval, StrOptions
 from .._tables import check_n_jobs
 from ..kernels import L1Laplace, Laplace
@@ -112,19 +112,19 @@ class SearchCV(BaseRFM):
             scalings=encoder.scalings,
         )
 
-    def _judging(self, training, n_candidates, *, seed, groups):
+    def _stages(self, training, n_candidates, *, seed, groups):
         placement = training.placement
         strata = training.targets.strata(placement.backend.to_numpy(training.data.Y))
         folds = make_folds(
             self.cv, strata, keep=training.keep, seed=seed, groups=groups
         )
-        return HoldOut(folds, check_n_jobs(self.n_jobs, placement))
+        return [Stage(HoldOut(folds, check_n_jobs(self.n_jobs, placement)))]
 
-    def _search_rules(self, training, judging):
+    def _search_rules(self, training, stages):
         budget = self.time_budget
         deadline = None if budget is None else perf_counter() + budget
         criterion = FoldCriterion(
-            parts_of(judging),
+            parts_of(stages[0].judging),
             criterion=self._criterion,
             scoring=self.scoring,
             estimator_of=partial(self._unseen_estimator, coding=training.targets),

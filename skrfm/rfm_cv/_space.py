@@ -50,7 +50,11 @@ class RandomCandidates:
     ----------
     first : list of Candidate
         The first batch.
+    most_neighbours : int
+        None are added but those of `next_batch`.
     """
+
+    most_neighbours = 0
 
     def __init__(self, count, *, seed, first_kernels, shared, scalings=(None,)):
         self.count, self._rng = count, np.random.default_rng(seed)
@@ -82,6 +86,14 @@ class RandomCandidates:
         best = candidates[:_PARENTS]
         parents = [best[number % len(best)] for number in range(size)]
         return sorted((_near(self._rng, parent) for parent in parents), key=_distance)
+
+    def rescaled(self, candidate):
+        """Return no candidates: the scaling is drawn as well."""
+        return []
+
+    def neighbours(self, candidate):
+        """Return no candidates: the batches are near the best."""
+        return []
 
 
 def _distance(candidate):
