@@ -18,8 +18,9 @@ from ._backend import Array, Backend, FloatArray, Gram, IntArray
 # Eigenvalues below this share of the largest are rounding error, not features.
 _NEGLIGIBLE = 1e-10
 # Columns of one product with the slopes, which bound its memory: outputs are taken
-# together up to about so many columns, and features are split where they have more.
-_PRODUCT_COLUMNS = 128
+# together up to about so many columns, and features are split where they have more. Of
+# few rows there may be more columns, up to so many numbers: calls cost more than sums.
+_PRODUCT_COLUMNS, _PRODUCT_SIZE = 128, 2**18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,33 +386,29 @@ def _radial_blocks(gram, coef, rows, backend):
     """Yield gradients of kernels of the Euclidean distance or of inner products.
 
     They are J_i = U_i t_i − Σ_j W_ij α_j t_j, with U = Wα for a distance and U = Dα for
-    inner products. A block has all rows and some of the outputs.
-
-    Yields
-    ------
-    positions : slice
-        Positions in `rows`.
-    outputs : slice
-    J : array of shape (b, o, k)
+    inner products. A block (positions in `rows`, outputs, J of shape (b, o, k)) has all
+    rows and some of the outputs.
     """
     all_rows = len(rows) == gram.T.shape[0]
     T_rows = gram.T if all_rows else backend.take(gram.T, rows)
     slope_product = gram.slope_product
     if not all_rows:
         slope_product = partial(gram.slope_rows_product, rows)
-    step = max(1, _PRODUCT_COLUMNS // T_rows.shape[1])
+    columns = max(_PRODUCT_COLUMNS, _PRODUCT_SIZE // gram.T.shape[0])
+    step = max(1, columns // T_rows.shape[1])
     for start in range(0, coef.shape[1], step):
         outputs = slice(start, min(start + step, coef.shape[1]))
         alpha, U = coef[:, outputs], None
         if gram.kernel.of_inner_products:
             U = gram.radial_product(rows, alpha)
-        J = _gradients(gram, alpha, T_rows, U, backend, slope_product=slope_product)
+        width = max(1, columns // alpha.shape[1])
+        J = _gradients(gram, alpha, T_rows, U, backend, slope_product, width=width)
         if gram.n_dense < gram.T.shape[1]:
             J[:, :, gram.n_dense :] = gram.level_gradients(rows, alpha)
         yield slice(None), outputs, J
 
 
-def _gradients(gram, alpha, T_rows, U, backend, *, slope_product):
+def _gradients(gram, alpha, T_rows, U, backend, slope_product, *, width):
     """Return the gradients of some outputs at some rows.
 
     Columns of levels that are looked up stay uninitialised.
@@ -428,6 +425,8 @@ def _gradients(gram, alpha, T_rows, U, backend, *, slope_product):
     backend : Backend
     slope_product : callable
         Maps V of shape (n, v) to W[rows] @ V.
+    width : int
+        The number of features that are computed at once.
 
     Returns
     -------
@@ -436,7 +435,6 @@ def _gradients(gram, alpha, T_rows, U, backend, *, slope_product):
     xp, T = backend.xp, gram.T
     (n, k), (m, c) = T.shape, (T_rows.shape[0], alpha.shape[1])
     J = xp.empty((m, c, k), dtype=T.dtype, device=backend.device)
-    width = max(1, _PRODUCT_COLUMNS // c)
     for start in range(0, gram.n_dense, width):
         features = slice(start, min(start + width, gram.n_dense))
         V = xp.reshape(alpha[:, :, None] * T[:, None, features], (n, -1))

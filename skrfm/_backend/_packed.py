@@ -323,7 +323,7 @@ class PackedGram(TileGram):
         out = np.empty_like(V)
         # the parts do not depend on the number of threads, so neither do the results
         n_columns = V.shape[1]
-        n_parts = 2 * max(1, n_columns // 64)
+        n_parts = 2 * max(1, min(n_columns, len(V) // 4) // 64)
         edges = [n_columns * part // n_parts for part in range(n_parts + 1)]
         write_columns = partial(matrix.symmetric_product, V, out, upper)
         for_each(write_columns, list(pairwise(edges)))
