@@ -84,19 +84,17 @@ def trial_of(losses, kernel=None, **parameters):
 def test_standard_errors_are_those_of_paired_differences(rng):
     base, excess = rng.exponential(size=400), rng.normal(0.1, 1, size=400)
     weight = np.ones(400)
-    best, other = trial_of(base), trial_of(base + excess)
+    losses = base + excess
     expected = excess.mean() / (excess.std() / 20)
-    assert standard_errors(other, best, weight) == pytest.approx(expected)
-    assert standard_errors(best, other, weight) == 0
+    assert standard_errors(losses, base, weight) == pytest.approx(expected)
+    assert standard_errors(base, losses, weight) == 0
     # a row of weight 2 counts as two rows
     counts = rng.integers(1, 4, 400)
-    repeated = (
-        trial_of(np.repeat(base, counts)),
-        trial_of(np.repeat(base + excess, counts)),
+    repeated = np.repeat(losses, counts), np.repeat(base, counts)
+    assert standard_errors(losses, base, counts) == pytest.approx(
+        standard_errors(*repeated, np.ones(counts.sum()))
     )
-    assert standard_errors(other, best, counts) == pytest.approx(
-        standard_errors(repeated[1], repeated[0], np.ones(counts.sum()))
-    )
+    best, other = trial_of(base), trial_of(losses)
     assert relative_loss(other, best, weight) == pytest.approx(
         (base + excess).mean() / base.mean()
     )
@@ -255,3 +253,45 @@ def test_the_search_is_near_the_best_single_setting():
             for setting in settings
         ]
     assert found > max(singles) - 0.01
+
+
+# -- the edge of a grid ---------------------------------------------------------------
+
+
+EDGE = "The best ridge"
+
+
+@pytest.mark.parametrize("validation", ["auto", "cv", "loo", "holdout", None])
+@pytest.mark.parametrize(
+    "alphas, edge, further",
+    [((1.0, 100.0), "smallest", "smaller"), ((1e-4, 1e-2), "largest", "larger")],
+)
+def test_warning_at_the_edge_of_a_given_grid(alphas, edge, further, validation, rng):
+    X = rng.normal(size=(150, 2))
+    y = np.sin(2 * X[:, 0]) + 0.5 * rng.normal(size=150)
+    settings = {"kernel": "laplace", "max_iter": 1, "random_state": 0}
+    settings["validation"] = validation
+    message = f"{EDGE}, .* is the {edge} of alphas, .* a {further} one may be"
+    with pytest.warns(UserWarning, match=message):
+        RFMRegressor(alphas=alphas, **settings).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"alphas": (1e-6, 0.1, 100.0)},  # the best is inside
+        {"alphas": (0.1, 0.11)},  # the best is as good as the next
+        {"alphas": (0.1,)},
+        {"alphas": (0.0, 100.0)},  # there is no smaller one
+        {"alpha": 1e-6},
+        {},
+    ],
+)
+def test_no_warning_without_a_clear_edge(parameters, rng):
+    X = rng.normal(size=(150, 2))
+    y = np.sin(2 * X[:, 0]) + 0.1 * rng.normal(size=150)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=EDGE)
+        RFMRegressor(kernel="laplace", max_iter=1, random_state=0, **parameters).fit(
+            X, y
+        )

@@ -27,7 +27,7 @@ from ._race import (
     halve,
     unscored_history,
 )
-from ._search import Search, Stage, most_runs
+from ._search import Search, Stage, most_runs, warn_of_edge
 from ._setup import make_candidates, make_stages
 
 __all__ = [
@@ -59,5 +59,6 @@ __all__ = [
     "most_runs",
     "select",
     "unscored_history",
+    "warn_of_edge",
     "weighted_sum",
 ]

@@ -21,7 +21,7 @@ _LEAST_HALVED = 4
 # Standard errors of the paired difference by which a candidate must lose to end: to
 # one of another ridge or exponent, and to any other, which a learned metric may
 # overtake.
-_RIDGE_ERRORS, _OTHER_ERRORS = 2.0, 4.0
+RIDGE_ERRORS, _OTHER_ERRORS = 2.0, 4.0
 # how many candidates of different kernels or metrics get the other scalings, too
 RESCALED = 2
 # how many of the best trials keep their outputs, for an average of models
@@ -47,6 +47,8 @@ class Candidates:
         Maps a candidate to others that differ from it in one parameter that is open.
     most_neighbours : int
         How many of them there are at most.
+    given_alphas : list of float
+        Ridges that the user gave to choose from, in increasing order.
     """
 
     first: list[Candidate]
@@ -55,6 +57,7 @@ class Candidates:
     rescaled: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     neighbours: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     most_neighbours: int = 0
+    given_alphas: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -389,18 +392,20 @@ def drop_worse(trials, number, weight):
     for trials_of_path in by_path(scored).values():
         best_of_path = max(trials_of_path, key=_best_score)
         for trial in trials_of_path:
-            errors = standard_errors(trial, best_of_path, weight)
-            lost = errors > _RIDGE_ERRORS
-            lost = lost or standard_errors(trial, best, weight) > _OTHER_ERRORS
+            losses = trial.best.losses
+            errors = standard_errors(losses, best_of_path.best.losses, weight)
+            lost = errors > RIDGE_ERRORS
+            errors = standard_errors(losses, best.best.losses, weight)
+            lost = lost or errors > _OTHER_ERRORS
             trial.active = trial.active and not lost
 
 
-def standard_errors(trial, best, weight):
+def standard_errors(losses, others, weight):
     """Return by how many standard errors the losses of a trial exceed others.
 
     A row of weight k counts as k rows.
     """
-    excess, total = trial.best.losses - best.best.losses, weight.sum()
+    excess, total = losses - others, weight.sum()
     mean = weight @ excess / total
     error = np.sqrt(weight @ (excess - mean) ** 2) / total
     if mean <= 0:

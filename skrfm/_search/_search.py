@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._recursion import Start
+from .._sklearn import warn
 from ._folds import split_sample
 from ._judging import HoldOut, Judging
 from ._race import (
     RESCALED,
+    RIDGE_ERRORS,
     Race,
     by_path,
     history_table,
@@ -28,6 +30,9 @@ _LEAST_RIDGE = 1e-4
 _KEPT_ERRORS, _KEPT_LOSS = 3.0, 1.2
 # standard errors by which the loss of another ridge may be larger
 _KEPT_RIDGE_ERRORS = 1.0
+# A ridge at the edge of a grid is clearly better if the next has so many times its
+# loss: of nearly equal models even small differences are many standard errors.
+_LOSS_AT_EDGE = 1.05
 # how many times candidates near the best are added
 _STEPS = 2
 
@@ -159,14 +164,16 @@ def _next_entrants(race, count):
     scored, weight = race.scored_trials(), race.validation_rows.weight
     firsts, others = [], []
     for trials in by_path(scored).values():
-        errors = standard_errors(trials[0], scored[0], weight)
+        losses = trials[0].best.losses
+        errors = standard_errors(losses, scored[0].best.losses, weight)
         relative = relative_loss(trials[0], scored[0], weight)
         if errors <= _KEPT_ERRORS or relative <= _KEPT_LOSS:
             firsts.append(trials[0])
             others += [
                 trial
                 for trial in trials[1:]
-                if standard_errors(trial, trials[0], weight) <= _KEPT_RIDGE_ERRORS
+                if standard_errors(trial.best.losses, losses, weight)
+                <= _KEPT_RIDGE_ERRORS
             ]
     return [
         (_shortened(trial.candidate, trial.best, race), trial.best.before)
@@ -193,6 +200,35 @@ def _shortened(candidate, result, race):
         return candidate
     last = min(candidate.max_iter, result.candidate.max_iter + 1)
     return replace(candidate, max_iter=last)
+
+
+def warn_of_edge(choice, alphas):
+    """Warn where the best of the ridges that a user gave is at an edge, and clearly.
+
+    Parameters
+    ----------
+    choice : Choice
+    alphas : list of float
+        The ridges, in increasing order.
+    """
+    best, weight = choice.best_trials[0], choice.validation_rows.weight
+    alpha, unit = best.candidate.alpha, best.candidate.weight_unit
+    if len(alphas) < 2 or alpha not in (alphas[0], alphas[-1]) or alpha == 0:
+        return
+    is_least = alpha == alphas[0]
+    inner = replace(best.candidate, alpha=alphas[1] if is_least else alphas[-2])
+    for trial in choice.best_trials:
+        if _parameters(trial.candidate) == _parameters(inner):
+            errors = standard_errors(trial.losses, best.losses, weight)
+            relative = weight @ trial.losses / (weight @ best.losses or 1.0)
+            if errors <= RIDGE_ERRORS or relative <= _LOSS_AT_EDGE:
+                return
+    edge, further = ("smallest", "smaller") if is_least else ("largest", "larger")
+    warn(
+        f"The best ridge, {alpha / unit:g}, is the {edge} of alphas, and clearly "
+        f"better than the next: a {further} one may be better still. Extend alphas, or "
+        "pass alphas='auto'."
+    )
 
 
 # -- the stages -----------------------------------------------------------------------

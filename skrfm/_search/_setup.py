@@ -86,6 +86,7 @@ def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
             ridge_is_open=params["alpha"] == "auto" and _is_auto(params["alphas"]),
         ),
         most_neighbours=_MOST_NEIGHBOURS,
+        given_alphas=[] if _is_auto(params["alphas"]) else sorted(set(alphas)),
     )
 
 

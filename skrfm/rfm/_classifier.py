@@ -55,7 +55,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         ``"auto"`` chooses from `alphas`.
     alphas : array-like of float or "auto", default="auto"
         Ridges to choose from. ``"auto"`` is 0.001, 0.03 and 1, and ridges near the
-        best of them, beyond these as well.
+        best of them, beyond these as well. A warning tells where the best of given
+        ridges is at an edge and clearly better than the next.
     metric_type : {"auto", "full", "diag"}, default="auto"
         Whether the metric is a full matrix or a diagonal one, which weights features.
         ``"auto"`` chooses with ``kernel="auto"``. For a given kernel it is full if that

@@ -52,9 +52,12 @@ class RandomCandidates:
         The first batch.
     most_neighbours : int
         None are added but those of `next_batch`.
+    given_alphas : tuple
+        None are given.
     """
 
     most_neighbours = 0
+    given_alphas = ()
 
     def __init__(self, count, *, seed, first_kernels, shared, scalings=(None,)):
         self.count, self._rng = count, np.random.default_rng(seed)
