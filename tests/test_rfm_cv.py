@@ -156,6 +156,7 @@ def test_a_budget_ends_the_search(table):
     X, y = table
     model = RFMRegressorCV(time_budget=1e-9, random_state=0).fit(X, y)
     assert len(model.cv_results_["params"]) == 1  # the first has begun
+    assert model.machine_weights_ == [1.0]
     assert model.best_iter_ == 0 and model.score(X, y) > 0.5
 
 

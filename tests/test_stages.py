@@ -10,8 +10,8 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm._recursion import Candidate, Start
-from skrfm._search import Trial, by_path, drop_worse
-from skrfm._search._race import relative_loss, standard_errors
+from skrfm._search import Budget, Trial, _budget, _race, by_path, drop_worse
+from skrfm._search._race import Race, relative_loss, standard_errors
 from skrfm._search._search import fold_stages, sample_stages
 from skrfm.exceptions import NumericalWarning
 from skrfm.kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
@@ -295,3 +295,89 @@ def test_no_warning_without_a_clear_edge(parameters, rng):
         RFMRegressor(kernel="laplace", max_iter=1, random_state=0, **parameters).fit(
             X, y
         )
+
+
+# -- seconds --------------------------------------------------------------------------
+
+
+def budget_of(monkeypatch, seconds, n_rows):
+    """A budget, and the list that holds the time it is now."""
+    now = [100.0]
+    monkeypatch.setattr(_budget, "perf_counter", lambda: now[0])
+    return Budget(seconds, n_rows), now
+
+
+def test_a_budget_forecasts_from_the_rounds_on_most_rows(monkeypatch):
+    budget, now = budget_of(monkeypatch, 60.0, 4000)
+    candidate = Candidate(Laplace(), 0.1, max_iter=3)
+    budget.record(candidate, rows=1000, seconds=9.0, n_parts=1)
+    assert budget.seconds_of_fit(candidate, Start()) == 0  # it prepared the rows
+    budget.record(candidate, rows=1000, seconds=1.0, n_parts=1)
+    # four rounds on four times the rows
+    assert budget.seconds_of_fit(candidate, Start()) == 4 * 16
+    budget.record(candidate, rows=2000, seconds=6.0, n_parts=2)
+    assert budget.seconds_of_fit(candidate, Start()) == 4 * 4 * 3
+    # a metric that is known saves rounds; other kernels have seconds of their own
+    assert budget.seconds_of_fit(candidate, Start(2, None)) == 2 * 4 * 3
+    assert budget.allows(48.0, rows=2000) and not budget.allows(48.0, rows=4000)
+    now[0] += 50
+    assert budget.allows(10.0) and not budget.allows(10.1)
+
+
+@pytest.mark.parametrize("estimator", [RFMRegressor, RFMClassifier])
+@pytest.mark.parametrize("validation", ["auto", "cv", "loo", "holdout"])
+def test_the_first_round_is_fitted_whatever_the_budget(estimator, validation, friedman):
+    X, y, _, _ = friedman
+    y = y if estimator is RFMRegressor else y > y.mean()
+    settings = {"validation": validation, "time_budget": 1e-9, "random_state": 0}
+    model = estimator(**settings).fit(X, y)
+    assert len(model.history_["score"]) == 1
+    assert model.best_iter_ == 0 and model.machine_weights_ == [1.0]
+    assert model.score(X, y) > 0.5
+
+
+def test_a_large_budget_changes_nothing(searched, friedman):
+    X, y, _, _ = friedman
+    model = RFMRegressor(random_state=0, time_budget=1e6).fit(X, y)
+    assert_array_equal(model.predict(X), searched.predict(X))
+
+
+def test_a_budget_ends_the_search_in_time_for_the_fit(friedman, monkeypatch):
+    """By a clock on which each round takes a second."""
+    X, y, _, _ = friedman
+    now = [0.0]
+    fit_round = Race._fit_round
+
+    def timed_fit_round(self, index, number):
+        before = len(self.history)
+        fit_round(self, index, number)
+        now[0] += 1.0
+        assert len(self.history) == before + 1
+
+    monkeypatch.setattr(Race, "_fit_round", timed_fit_round)
+    monkeypatch.setattr(_race, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(_budget, "perf_counter", lambda: now[0])
+    record = Budget.record
+
+    def record_a_second(self, candidate, *, rows, seconds, n_parts):
+        record(self, candidate, rows=rows, seconds=1.0, n_parts=1)
+
+    monkeypatch.setattr(Budget, "record", record_a_second)
+    searched, fit_all = [], RFMRegressor._fit_all
+
+    def timed_fit_all(self, training, candidate, progress, start):
+        searched.append(now[0])
+        rows = max(race.judging.n_rows for race in races)
+        now[0] += (candidate.max_iter + 1 - start.number) * (len(X) / rows) ** 2
+        return fit_all(self, training, candidate, progress, start)
+
+    races, prepare = [], Race.prepare
+
+    def kept_prepare(self, *args):
+        races.append(self)
+        prepare(self, *args)
+
+    monkeypatch.setattr(Race, "prepare", kept_prepare)
+    monkeypatch.setattr(RFMRegressor, "_fit_all", timed_fit_all)
+    RFMRegressor(random_state=0, time_budget=40.0).fit(X, y)
+    assert 20 < searched[0] < now[0] <= 40

@@ -72,6 +72,13 @@ class Candidate:
         return repr(self.kernel)
 
     @property
+    def path(self):
+        """What a candidate shares with those of other ridges and exponents."""
+        kernel = self.kernel
+        norm = self.kernel_name if kernel.of_inner_products else kernel.norm_order
+        return norm, kernel.coordinatewise, self.diagonal, self.scaling
+
+    @property
     def ridge(self):
         """The ridge of a row of weight 1."""
         return self.alpha / self.weight_unit

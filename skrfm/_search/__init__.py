@@ -1,5 +1,6 @@
 """What is chosen on rows that a fit has not seen."""
 
+from ._budget import Budget
 from ._calibration import Calibration
 from ._folds import hold_out, make_folds
 from ._judging import (
@@ -31,6 +32,7 @@ from ._search import Search, Stage, most_runs, warn_of_edge
 from ._setup import make_candidates, make_stages
 
 __all__ = [
+    "Budget",
     "Calibration",
     "Candidates",
     "Choice",

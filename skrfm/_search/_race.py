@@ -12,6 +12,7 @@ from time import perf_counter
 import numpy as np
 
 from .._recursion import Candidate, Round, Start
+from ._budget import Budget
 from ._judging import Criterion, ValidationRows
 
 # rounds without a better score after which a candidate ends
@@ -236,10 +237,18 @@ class Race:
         return self.scored_trials()[0]
 
     def is_over(self):
-        """Return whether the deadline has passed and there is a score."""
-        deadline = self.rules.deadline
-        late = deadline is not None and perf_counter() > deadline
-        return late and self.best is not None
+        """Return whether there is a score, and no time for another round."""
+        return self.best is not None and not self.allows(self.judging.n_rows)
+
+    def allows(self, rows):
+        """Return whether there is time for a round on so many rows, then the fit."""
+        budget, best = self.rules.budget, self.best
+        if budget is None or best is None:
+            return True
+        seconds = 0.0
+        if best.model is None:
+            seconds = budget.seconds_of_fit(best.candidate, best.start)
+        return budget.allows(seconds, rows=rows)
 
     def _fit_round(self, index, number):
         """Fit the next round of the trial with some index, and record its score.
@@ -272,13 +281,14 @@ class Race:
         trial, rows = self.trials[index], self.validation_rows
         score, losses = self.rules.criterion.score(outputs, rows.targets, rows.weight)
         trial.record(score, losses, number, outputs)
+        n_rows = self.judging.n_rows
         entry = history_entry(
-            trial.candidate,
-            number,
-            score,
-            rows=self.judging.n_rows,
-            seconds=seconds,
+            trial.candidate, number, score, rows=n_rows, seconds=seconds
         )
+        if self.rules.budget is not None:
+            self.rules.budget.record(
+                trial.candidate, rows=n_rows, seconds=seconds, n_parts=self.n_parts
+            )
         self.history.append((index, entry))
         if self.best is None or score > self.best_score:
             self.best_score, found = score, trial.best
@@ -315,13 +325,13 @@ class SearchRules:
     prune : callable
         Called with the trials of a batch, the number of a round and the weights of the
         validation rows; it ends trials that have no chance.
-    deadline : float or None
-        When to stop, by ``time.perf_counter``, once there is a score.
+    budget : Budget or None
+        The seconds of the search and of the fit that follows it.
     """
 
     criterion: Criterion
     prune: Callable[[list, int, np.ndarray], None]
-    deadline: float | None = None
+    budget: Budget | None = None
 
 
 def _result_order(trial):
@@ -364,14 +374,6 @@ def history_table(entries):
 
 
 # -- what is compared, and which trials end -----------------------------------------
-
-
-def path_of(candidate):
-    """Return what a candidate shares with those of other ridges and exponents."""
-    kernel = candidate.kernel
-    own_name = kernel.of_inner_products
-    norm = candidate.kernel_name if own_name else kernel.norm_order
-    return norm, kernel.coordinatewise, candidate.diagonal, candidate.scaling
 
 
 def relative_loss(trial, best, weight):
@@ -417,7 +419,7 @@ def by_path(trials):
     """Return ``{path: trials}``: other ridges and exponents are together."""
     paths = {}
     for trial in trials:
-        paths.setdefault(path_of(trial.candidate), []).append(trial)
+        paths.setdefault(trial.candidate.path, []).append(trial)
     return paths
 
 

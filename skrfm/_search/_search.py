@@ -89,7 +89,7 @@ class Search:
         entrants += self._rescaled(entrants)
         history = race.history
         for stage in others:
-            if race.is_over():
+            if not race.allows(stage.judging.n_rows):
                 break
             race = self._race(data, stage)
             race.run_batch(entrants)

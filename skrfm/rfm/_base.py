@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from .._backend import Table, Vector, own_threads
 from .._recursion import run
 from .._search import (
+    Budget,
     Calibration,
     RegressionCriterion,
     Search,
@@ -86,6 +87,7 @@ class BaseRFM(
             Interval(Integral, 1, None, closed="left"),
             None,
         ],
+        "time_budget": [Interval(Real, 0, None, closed="neither"), None],
         "solver": [StrOptions({"auto", *SOLVERS})],
         "device": [StrOptions(set(DEVICES)), None],
         "n_jobs": [Integral, None],
@@ -108,6 +110,7 @@ class BaseRFM(
         cv=5,
         validation_fraction=0.2,
         n_machines=2,
+        time_budget=None,
         fit_intercept=True,
         center_gradients=False,
         max_agop_samples="auto",
@@ -129,6 +132,7 @@ class BaseRFM(
         self.cv = cv
         self.validation_fraction = validation_fraction
         self.n_machines = n_machines
+        self.time_budget = time_budget
         self.fit_intercept = fit_intercept
         self.center_gradients = center_gradients
         self.max_agop_samples = max_agop_samples
@@ -293,17 +297,20 @@ class BaseRFM(
 
     def _search_rules(self, training, stages):
         """Return how candidates are scored, and when they end."""
-        return SearchRules(self._criterion, drop_worse)
+        return SearchRules(self._criterion, drop_worse, self._budget(training))
+
+    def _budget(self, training):
+        """Return the Budget of seconds from now on, or None."""
+        if self.time_budget is None:
+            return None
+        return Budget(self.time_budget, training.data.X.shape[0])
 
     def _fit_choice(self, training, choice, rules, progress):
         """Return the best Round, fitted to all rows, and the Fit of the average."""
         trials, weights = self._select(choice, rules.criterion)
-        rounds = [
-            self._fit_all(training, trial.candidate, progress, trial.start)
-            if choice.model is None or trial is not trials[0]
-            else choice.model
-            for trial in trials
-        ]
+        rounds = self._fit_trials(training, choice, trials, rules.budget, progress)
+        trials, weights = trials[: len(rounds)], weights[: len(rounds)]
+        weights = [weight / sum(weights) for weight in weights]
         fits = [
             self._fit_of_trial(training, choice, trial, fitted)
             for trial, fitted in zip(trials, rounds, strict=True)
@@ -314,6 +321,21 @@ class BaseRFM(
         average = MachineAverage.of(fits, weights)
         fit = self._make_fit(training, average, choice=choice, results=results)
         return rounds[0], fit
+
+    def _fit_trials(self, training, choice, trials, budget, progress):
+        """Return Rounds on all rows: of the best trial, of others if time is left."""
+        rounds = []
+        for trial in trials:
+            if rounds and budget is not None:
+                seconds = budget.seconds_of_fit(trial.candidate, trial.start)
+                if not budget.allows(seconds):
+                    break
+            if not rounds and choice.model is not None:
+                rounds.append(choice.model)
+            else:
+                candidate, start = trial.candidate, trial.start
+                rounds.append(self._fit_all(training, candidate, progress, start))
+        return rounds
 
     def _select(self, choice, criterion):
         """Return the trials of the best average, the best first, and their weights.

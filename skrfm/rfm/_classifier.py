@@ -89,6 +89,11 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         The largest number of kernel machines whose outputs are averaged: the best with
         different kernels, kinds of metric or scalings, if their average has a better
         score. With 1 the model is a single machine.
+    time_budget : float, default=None
+        Seconds for the search and the fit to all rows, which a forecast from the rounds
+        so far leaves time for. The best model so far is taken; it then depends on the
+        speed of the computer. A fit without a search, and the first round of one, take
+        the time they need.
     fit_intercept : bool, default=True
         Whether the weighted mean of the targets is subtracted before the fit and added
         to the predictions. The published algorithm has no intercept.
@@ -219,6 +224,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         cv=5,
         validation_fraction=0.2,
         n_machines=2,
+        time_budget=None,
         fit_intercept=True,
         class_weight=None,
         center_gradients=False,
@@ -242,6 +248,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
             cv=cv,
             validation_fraction=validation_fraction,
             n_machines=n_machines,
+            time_budget=time_budget,
             fit_intercept=fit_intercept,
             center_gradients=center_gradients,
             max_agop_samples=max_agop_samples,

@@ -88,6 +88,11 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         The largest number of kernel machines whose outputs are averaged: the best with
         different kernels, kinds of metric or scalings, if their average has a better
         score. With 1 the model is a single machine.
+    time_budget : float, default=None
+        Seconds for the search and the fit to all rows, which a forecast from the rounds
+        so far leaves time for. The best model so far is taken; it then depends on the
+        speed of the computer. A fit without a search, and the first round of one, take
+        the time they need.
     fit_intercept : bool, default=True
         Whether the weighted mean of the targets is subtracted before the fit and added
         to the predictions. The published algorithm has no intercept.

@@ -39,8 +39,9 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
         Number of shuffled folds (at most one per row), a splitter, or pairs of train
         and test row numbers.
     time_budget : float, default=None
-        Seconds after which the search begins no further round; the fit to all rows
-        follows. The model then depends on the speed of the computer.
+        Seconds for the search and the fits to all rows, which a forecast from the
+        rounds so far leaves time for. The best model so far is taken; it then depends
+        on the speed of the computer.
     categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
             default="from_dtype"
         As in `RFMRegressor`.
@@ -139,8 +140,9 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         Number of shuffled stratified folds (at most one per row of a class), a
         splitter, or pairs of train and test row numbers.
     time_budget : float, default=None
-        Seconds after which the search begins no further round; the fit to all rows
-        follows. The model then depends on the speed of the computer.
+        Seconds for the search and the fits to all rows, which a forecast from the
+        rounds so far leaves time for. The best model so far is taken; it then depends
+        on the speed of the computer.
     categorical_features : array-like of {bool, int, str}, "from_dtype" or None, \
             default="from_dtype"
         As in `RFMClassifier`.

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from numbers import Integral, Real
-from time import perf_counter
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ class SearchCV(BaseRFM):
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "n_machines": [Interval(Integral, 1, None, closed="left")],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
-        "time_budget": [Interval(Real, 0, None, closed="neither"), None],
+        "time_budget": BaseRFM._parameter_constraints["time_budget"],
         **{name: BaseRFM._parameter_constraints[name] for name in (*_SHARED, *_COMMON)},
         "cv": BaseRFM._parameter_constraints["cv"],
     }
@@ -121,8 +120,6 @@ class SearchCV(BaseRFM):
         return [Stage(HoldOut(folds, check_n_jobs(self.n_jobs, placement)))]
 
     def _search_rules(self, training, stages):
-        budget = self.time_budget
-        deadline = None if budget is None else perf_counter() + budget
         criterion = FoldCriterion(
             parts_of(stages[0].judging),
             criterion=self._criterion,
@@ -130,7 +127,7 @@ class SearchCV(BaseRFM):
             estimator_of=partial(self._unseen_estimator, coding=training.targets),
             name=type(self).__name__,
         )
-        return SearchRules(criterion, halve, deadline)
+        return SearchRules(criterion, halve, self._budget(training))
 
     def _select(self, choice, criterion):
         """Return the trials of the best average, the best first, and their weights."""
