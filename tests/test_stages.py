@@ -28,7 +28,7 @@ def columns(history, *names):
 @pytest.mark.parametrize("n_classes", [1, 3])
 def test_samples_grow_and_are_never_validated_on(n, n_classes, rng):
     strata = rng.integers(0, n_classes, n)
-    *samples, last = sample_stages(strata, seed=1)
+    *samples, last = sample_stages(strata, seed=1, n_folds=2)
     fitted = [stage.judging.folds[0][0] for stage in samples]
     for smaller, larger in zip(
         fitted, [*fitted[1:], last.judging.folds[0][0]], strict=True

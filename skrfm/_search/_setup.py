@@ -194,7 +194,9 @@ def make_stages(
         if nothing_open and params["max_iter"] == 0:
             return []
         if len(strata) > CV_ROWS and isinstance(cv, Integral | None):
-            return sample_stages(strata, seed=seed, n_jobs=n_jobs)
+            # probabilities are calibrated on the validation rows: many are better
+            n_folds = 2 if needs_outputs else 1
+            return sample_stages(strata, seed=seed, n_folds=n_folds, n_jobs=n_jobs)
     if validation == "loo":
         _require_direct(params["solver"])
         return [Stage(LeaveOneOut(), climbs=True)]
