@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm._recursion import Candidate, Start
-from skrfm._search import Budget, Trial, _budget, _race, by_path, drop_worse
+from skrfm._search import Budget, Trial, _budget, _race, _search, by_path, drop_worse
 from skrfm._search._race import Race, relative_loss, standard_errors
 from skrfm._search._search import fold_stages, sample_stages
 from skrfm.exceptions import NumericalWarning
@@ -49,6 +49,21 @@ def test_samples_grow_and_are_never_validated_on(n, n_classes, rng):
         for train, _ in last.judging.folds:
             shares = np.bincount(strata[train]) / len(train)
             assert_allclose(shares, np.bincount(strata) / n, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "n, n_folds, anew",
+    [
+        (1600, 1, [False]),  # 800 rows, then 1200
+        (4000, 1, [True, False]),  # 1000, 2500, 3250
+        (9000, 1, [True, True]),  # 1000, 2500, 5750
+        (9000, 2, [False, False]),
+    ],
+)
+def test_metrics_are_learned_anew_on_many_more_rows(n, n_folds, anew):
+    *samples, last = sample_stages(np.zeros(n), seed=0, n_folds=n_folds)
+    assert [stage.anew for stage in samples] == anew
+    assert len(last.judging.folds) == n_folds
 
 
 def test_few_rows_have_one_stage_and_more_have_two():
@@ -381,3 +396,13 @@ def test_a_budget_ends_the_search_in_time_for_the_fit(friedman, monkeypatch):
     monkeypatch.setattr(RFMRegressor, "_fit_all", timed_fit_all)
     RFMRegressor(random_state=0, time_budget=40.0).fit(X, y)
     assert 20 < searched[0] < now[0] <= 40
+
+
+def test_a_stage_that_starts_anew_scores_round_0_again(friedman, monkeypatch):
+    X, y, _, _ = friedman
+    found = {}
+    for growth in (1.0, 100.0):
+        monkeypatch.setattr(_search, "_MOST_GROWTH", growth)
+        history = RFMRegressor(random_state=0).fit(X, y).history_
+        found[growth] = set(history["iter"][history["rows"] > 800].tolist())
+    assert 0 in found[1.0] and 0 not in found[100.0]
