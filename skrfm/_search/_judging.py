@@ -53,8 +53,6 @@ class Judging(Protocol):
 
     #: the number of rows that a candidate is fitted to, in the largest part
     n_rows: int
-    #: whether only the last round of a candidate is scored
-    last_only: bool
 
     def prepare(
         self, data: Data, fit_intercept: bool, backend: Backend
@@ -144,8 +142,6 @@ class _PreparedParts:
 class HoldOut:
     """Out of fold: each (train, test) pair learns a metric of its own."""
 
-    last_only = False
-
     def __init__(self, folds, n_jobs=None):
         self.folds, self.n_jobs = folds, n_jobs
         self.n_rows = max(len(train) for train, _ in folds)
@@ -180,8 +176,6 @@ class HoldOut:
 
 class _OnAllRows:
     """Judging of models that are fitted to all rows, and so can be the final one."""
-
-    last_only = False
 
     def _prepare(self, data, fit_intercept, backend, unseen=None):
         self.n_rows = data.X.shape[0]
@@ -232,8 +226,6 @@ class LastRound(_OnAllRows):
 
     The metric has seen all rows. No matrix is factorised, as leave-one-out needs.
     """
-
-    last_only = True
 
     def __init__(self, fold):
         self.fold = fold

@@ -15,8 +15,9 @@ from .._recursion import Candidate, Round, Start
 from ._budget import Budget
 from ._judging import Criterion, ValidationRows
 
-# rounds without a better score after which a candidate ends
-_PATIENCE = 2
+# Rounds without a better score after which a candidate ends: one that begins with
+# round 0, and one that goes on from its best rounds on other rows.
+_PATIENCE, _PATIENCE_WARM = 2, 1
 # `halve` leaves at least so many candidates
 _LEAST_HALVED = 4
 # Standard errors of the paired difference by which a candidate must lose to end: to
@@ -175,7 +176,8 @@ class Trial:
                 score, at_round, outputs, losses, start=start, before=before
             )
         since_best = len(self.scores) - 1 - int(np.argmax(self.scores))
-        self.active = self.active and since_best < _PATIENCE
+        patience = _PATIENCE if self.start.number == 0 else _PATIENCE_WARM
+        self.active = self.active and since_best < patience
 
 
 class Race:

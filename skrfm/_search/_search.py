@@ -135,7 +135,7 @@ class Search:
         best = race.best_trial
         tried = {_parameters(trial.candidate) for trial in race.trials}
         return [
-            (_shortened(candidate, best.best, race), best.best.before)
+            (candidate, best.best.before)
             for candidate in self._candidates.neighbours(best.candidate)
             if _parameters(candidate) not in tried
         ]
@@ -176,10 +176,7 @@ def _next_entrants(race, stage):
                 <= _KEPT_RIDGE_ERRORS
             ]
     return [
-        (
-            _shortened(trial.candidate, trial.best, race),
-            Start() if stage.anew else trial.best.before,
-        )
+        (trial.candidate, Start() if stage.anew else trial.best.before)
         for trial in [*firsts, *others][: stage.n_kept]
     ]
 
@@ -192,17 +189,6 @@ def _parameters(candidate):
         candidate.scaling,
         candidate.alpha,
     )
-
-
-def _shortened(candidate, result, race):
-    """Return a candidate that ends a round after the best one of a TrialResult.
-
-    Where only the last round is scored it stays as it is.
-    """
-    if race.judging.last_only:
-        return candidate
-    last = min(candidate.max_iter, result.candidate.max_iter + 1)
-    return replace(candidate, max_iter=last)
 
 
 def warn_of_edge(choice, alphas):
