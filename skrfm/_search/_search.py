@@ -135,7 +135,7 @@ class Search:
         best = race.best_trial
         tried = {_parameters(trial.candidate) for trial in race.trials}
         return [
-            (candidate, best.best.before)
+            _entrant(candidate, best.best, best.best.before)
             for candidate in self._candidates.neighbours(best.candidate)
             if _parameters(candidate) not in tried
         ]
@@ -176,7 +176,9 @@ def _next_entrants(race, stage):
                 <= _KEPT_RIDGE_ERRORS
             ]
     return [
-        (trial.candidate, Start() if stage.anew else trial.best.before)
+        _entrant(
+            trial.candidate, trial.best, Start() if stage.anew else trial.best.before
+        )
         for trial in [*firsts, *others][: stage.n_kept]
     ]
 
@@ -189,6 +191,18 @@ def _parameters(candidate):
         candidate.scaling,
         candidate.alpha,
     )
+
+
+def _entrant(candidate, result, start):
+    """Return a candidate near a TrialResult and where it begins.
+
+    From round 0 it goes to the round after the best one; from a later round it may go
+    on for as long as it improves.
+    """
+    if start.number == 0:
+        last = min(candidate.max_iter, result.candidate.max_iter + 1)
+        candidate = replace(candidate, max_iter=last)
+    return candidate, start
 
 
 def warn_of_edge(choice, alphas):
