@@ -176,9 +176,7 @@ def _next_entrants(race, stage):
                 <= _KEPT_RIDGE_ERRORS
             ]
     return [
-        _entrant(
-            trial.candidate, trial.best, Start() if stage.anew else trial.best.before
-        )
+        (trial.candidate, Start() if stage.anew else trial.best.before)
         for trial in [*firsts, *others][: stage.n_kept]
     ]
 
