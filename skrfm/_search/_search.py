@@ -245,7 +245,7 @@ _LEAST_GROWTH = 1.5
 # regression, where one fold at the end is as good as two, that took the R² of kin40k
 # from .980 to .988 and that of houses from .849 to .852, while metrics from half of the
 # rows were as good. In classification, with two folds, it cost 1.4 times the seconds
-# and gained nothing.
+# and gained nothing (benchmarks/variants.py).
 _MOST_GROWTH = 2.2
 # Fewer rows than these are too few to choose among all candidates.
 _LEAST_SMALL = 200

@@ -26,7 +26,7 @@ _MOST_NEIGHBOURS = 4
 # The least ridge that is tried near another: stages compute in single precision.
 _LEAST_NEAR = 1e-4
 # Ridges to choose from where `alphas` is "auto", apart from those near the best. A
-# fourth gained nothing on the choosing half of the tables.
+# fourth gained nothing on the choosing half of the tables (benchmarks/variants.py).
 _ALPHAS = (1e-3, 3e-2, 1.0)
 # validation="auto" cross-validates up to this many rows and holds out above
 CV_ROWS = 1000
