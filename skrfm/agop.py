@@ -13,7 +13,7 @@ from numbers import Integral
 import numpy as np
 from scipy.linalg import block_diag, eigh
 
-from ._backend import Array, Backend, FloatArray, Gram, IntArray
+from ._backend import Array, Backend, FloatArray, Gram, IntArray, agop_factor
 
 # Eigenvalues below this share of the largest are rounding error, not features.
 _NEGLIGIBLE = 1e-10
@@ -278,6 +278,13 @@ def average_gradient_outer_product(
         rows = np.arange(coef.shape[0])
     else:
         weight = backend.take(weight, rows)
+    if _in_span_of_rows(gram, len(rows), coef.shape[1]):
+        factor = scale * agop_factor(
+            gram, coef, rows, weight, centered=options.centered, backend=backend
+        )
+        if options.diagonal:
+            return Agop(squares=(factor**2).sum(axis=0))
+        return Agop(factor=factor)
     sums = _GradientSums(len(rows), coef.shape[1], gram, options, backend)
     if gram.kernel.coordinatewise:
         all_outputs, found = slice(None), gram.coordinate_gradients(rows, coef)
@@ -382,6 +389,13 @@ def _compress(coef, backend):
     return backend.asarray(host @ vectors[:, c - kept :], dtype=coef.dtype)
 
 
+def _in_span_of_rows(gram, n_rows, n_outputs):
+    """Whether an AGOP is a matrix of n by n rows, smaller than its gradients."""
+    n, k = gram.T.shape
+    of_sums = not gram.kernel.coordinatewise and gram.n_dense == k
+    return of_sums and n < k and n_rows * n_outputs > n
+
+
 def _radial_blocks(gram, coef, rows, backend):
     """Yield gradients of kernels of the Euclidean distance or of inner products.
 
@@ -409,28 +423,12 @@ def _radial_blocks(gram, coef, rows, backend):
 
 
 def _gradients(gram, alpha, T_rows, U, backend, slope_product, *, width):
-    """Return the gradients of some outputs at some rows.
+    """Return the gradients (m, o, k) of some outputs at some rows.
 
-    Columns of levels that are looked up stay uninitialised.
-
-    Parameters
-    ----------
-    gram : Gram
-    alpha : array of shape (n, o)
-        Coefficients of the outputs.
-    T_rows : array of shape (m, k)
-        The rows.
-    U : array of shape (m, o) or None
-        Factors of the rows themselves; None computes Wα.
-    backend : Backend
-    slope_product : callable
-        Maps V of shape (n, v) to W[rows] @ V.
-    width : int
-        The number of features that are computed at once.
-
-    Returns
-    -------
-    array of shape (m, o, k)
+    Columns of levels that are looked up stay uninitialised. `alpha` has shape (n, o),
+    `T_rows` (m, k), and `U` (m, o), the factors of the rows themselves; None computes
+    Wα. `slope_product` maps V of shape (n, v) to W[rows] @ V, and `width` is the number
+    of features that are computed at once.
     """
     xp, T = backend.xp, gram.T
     (n, k), (m, c) = T.shape, (T_rows.shape[0], alpha.shape[1])

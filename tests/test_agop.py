@@ -373,7 +373,10 @@ def test_factor_of_a_wide_agop(kernel, centered, some, backend, wide):
     found = find_agop(backend, kernel, T, coef, weight, centered=centered, rows=rows)
     assert found.products is None
     assert found.factor.dtype == np.float64
-    assert found.factor.shape == ((4 if some else 8) * C, WIDE)
+    if kernel.coordinatewise:
+        assert found.factor.shape == ((4 if some else 8) * C, WIDE)
+    else:  # in the span of the rows, of which two are equal
+        assert found.factor.shape[0] <= 8
     kept = slice(None) if rows is None else rows
     J = gradients(kernel, T, coef, BANDWIDTH)[kept]
     expected = agop(J, weight[kept], centered=centered)
@@ -386,10 +389,27 @@ def test_factor_of_a_wide_agop(kernel, centered, some, backend, wide):
 def test_factors_are_used_below_as_many_gradients_as_columns(outputs, backend, rng):
     for k, factored in ((6 * outputs, False), (6 * outputs + 1, True)):
         T, coef = rng.normal(size=(6, k)), rng.normal(size=(6, outputs))
-        found = find_agop(backend, Laplace(), T, coef, np.ones(6))
-        assert (found.factor is not None) is factored
-        J = gradients(Laplace(), T, coef, BANDWIDTH)
+        found = find_agop(backend, L1Laplace(), T, coef, np.ones(6))
+        assert (found.factor is not None) is (factored and not found.squares.size)
+        J = gradients(L1Laplace(), T, coef, BANDWIDTH)
         assert_allclose(as_array(found), agop(J), rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("outputs", [2, 4])
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_a_factor_has_at_most_as_many_rows_as_the_table(
+    outputs, diagonal, backend, rng
+):
+    for k, factored in ((6, False), (7, True)):
+        T, coef = rng.normal(size=(6, k)), rng.normal(size=(6, outputs))
+        found = find_agop(backend, Laplace(), T, coef, np.ones(6), diagonal=diagonal)
+        expected = agop(gradients(Laplace(), T, coef, BANDWIDTH))
+        if diagonal:
+            assert_allclose(found.squares, np.diag(expected), rtol=1e-9, atol=1e-13)
+            continue
+        assert (found.factor is not None) is factored
+        assert not factored or len(found.factor) < 6  # gradients have no mean row
+        assert_allclose(as_array(found), expected, rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.parametrize("n_components", [None, 1, 3, 0.5, 0.99])

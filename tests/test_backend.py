@@ -293,6 +293,20 @@ def test_coordinate_gradients(n, order, threads):
     assert_allclose(J, expected[rows], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 199, 200, 201])
+@pytest.mark.parametrize("d", [200, 513])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_coordinate_gradients_of_wide_tables(n, d, dtype, rng):
+    T, coef = rng.normal(size=(n, d)).astype(dtype), rng.normal(size=(n, 3))
+    T[:, :5], T[n // 2] = np.round(T[:, :5]), T[0]
+    rows, gram = np.arange(n)[::2], NumpyBackend().gram(L1Laplace(), T, 100.0)
+    blocks = gram.coordinate_gradients(rows, coef.astype(dtype))
+    J = np.concatenate([block for _, block in blocks])
+    expected = gradients(L1Laplace(), T.astype(float), coef, 100.0)[rows]
+    tolerance = 100 * np.finfo(dtype).eps * np.abs(expected).max()
+    assert_allclose(J, expected, rtol=0, atol=tolerance)
+
+
 @pytest.mark.parametrize("p", [1.25, 1.3, 1.5, 1.75, 2.0])
 @pytest.mark.parametrize("n", [20, 120])
 def test_coordinate_gradients_of_other_norms(n, p, backend):

@@ -15,6 +15,7 @@ whose columns come last. These have at most one nonzero in a row and category, s
 backend may replace them by lookups. `Backend`, `Gram` and `Kernel` are the interfaces.
 """
 
+from ._agop_factor import agop_factor
 from ._array_api import ArrayAPIBackend, get_backend
 from ._cuda import CudaBackend
 from ._numpy import NumpyBackend, is_numpy
@@ -56,6 +57,7 @@ __all__ = [
     "StreamedGram",
     "Table",
     "Vector",
+    "agop_factor",
     "for_each",
     "get_backend",
     "is_numpy",

@@ -16,6 +16,9 @@ _COLUMNS = 1024
 # Rows of a block of gradients, and blocks that threads share before the first is
 # yielded: a bound on memory.
 _GRADIENT_ROWS, _GRADIENT_BLOCKS = 64, 16
+# Rows that are few: gradients of the L1 distance by columns took a quarter of the time
+# of those by rows at 20 rows, and three quarters at 200.
+_FEW_ROWS = 200
 
 
 class TileGram:
@@ -103,10 +106,13 @@ class TileGram:
         n, d = tiles.T.shape
         gradients = np.zeros((len(rows), len(coef_rows), d), dtype=self.T.dtype)
         t, slopes = tiles.T[rows], self._slopes_of_rows(rows)
-        for j0, j1 in block_ranges(n):
-            _jit.coordinate_gradients(
-                t, tiles.columns, j0, slopes(j0, j1), coef_rows, tiles.p, gradients
-            )
+        if tiles.p == 1 and n <= min(_FEW_ROWS, d):
+            _jit.wide_sign_gradients(t, tiles.T, slopes(0, n), coef_rows, gradients)
+        else:
+            for j0, j1 in block_ranges(n):
+                _jit.coordinate_gradients(
+                    t, tiles.columns, j0, slopes(j0, j1), coef_rows, tiles.p, gradients
+                )
         if tiles.t_levels is not None:
             along_levels = self._level_gradients(rows, coef_rows)
             gradients = np.concatenate([gradients, along_levels], axis=2)

@@ -27,6 +27,7 @@ from ._pairs import (
     triangle_product,
     unpack_slopes,
     values_of_powers,
+    wide_sign_gradients,
 )
 
 __all__ = [
@@ -50,4 +51,5 @@ __all__ = [
     "triangle_product",
     "unpack_slopes",
     "values_of_powers",
+    "wide_sign_gradients",
 ]

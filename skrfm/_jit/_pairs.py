@@ -351,6 +351,42 @@ def coordinate_gradients(t, z_columns, j0, slope, coef, p, gradients):
 
 
 @jit
+def _sign_row(a, b, out):
+    """out_j = sign(a_j - b_j)."""
+    one, zero = out.dtype.type(1), out.dtype.type(0)
+    for j in range(a.size):
+        positive = one if a[j] > b[j] else zero
+        negative = one if a[j] < b[j] else zero
+        out[j] = positive - negative
+
+
+@jit
+def wide_sign_gradients(t, z, slope, coef, gradients):
+    """Do the same for p = 1 and all rows `z` (n, d), where these are few and long.
+
+    Loops run over columns: sums over few rows are too short to be fast.
+    """
+    outputs, n = coef.shape
+    weighted = np.zeros((outputs, n + 1), dtype=t.dtype)
+    first = np.empty(_GRADIENT_COLUMNS, dtype=t.dtype)
+    second = np.empty(_GRADIENT_COLUMNS, dtype=t.dtype)
+    for c0 in range(0, t.shape[1], _GRADIENT_COLUMNS):
+        c1 = min(c0 + _GRADIENT_COLUMNS, t.shape[1])
+        for i in range(t.shape[0]):
+            for o in range(outputs):
+                for j in range(n):
+                    weighted[o, j] = slope[i, j] * coef[o, j]
+            for j in range(0, n, 2):  # two rows share the loads of a sum
+                _sign_row(t[i, c0:c1], z[j, c0:c1], first)
+                _sign_row(t[i, c0:c1], z[min(j + 1, n - 1), c0:c1], second)
+                for o in range(outputs):
+                    w0, w1 = weighted[o, j], weighted[o, j + 1]
+                    row = gradients[i, o, c0:c1]
+                    for c in range(row.size):
+                        row[c] += w0 * first[c] + w1 * second[c]
+
+
+@jit
 def pair_gradients(packed, z_columns, i0, i1, coef, p, gradients):
     """Add the shares of the pairs (i, j), i0 <= i < i1 and j > i, at both rows.
 

@@ -23,6 +23,9 @@ from ._race import (
     standard_errors,
 )
 
+# Numbers in a table that is small: in double precision, too, a fit takes a second, and
+# weights of two are repeated rows but for less rounding.
+_SMALL_SIZE = 200_000
 # A smaller ridge needs float64.
 _LEAST_RIDGE = 1e-4
 # The best trial of another kernel, metric or scaling goes on if it loses by at most so
@@ -46,6 +49,12 @@ def most_runs(stages, candidates):
     for stage in stages:
         count += near * stage.climbs + stage.n_kept
     return count
+
+
+def _is_large(data, stage):
+    """Whether one stage is a search on a large table, and not also the final fit."""
+    n, d = data.X.shape
+    return isinstance(stage.judging, HoldOut) and n * d > _SMALL_SIZE
 
 
 def _in_single_precision(data, candidates, backend):
@@ -76,7 +85,7 @@ class Search:
     def run(self, data):
         """Return the Choice of the last stage, with the history of all."""
         first, *others = self._stages
-        if others:
+        if others or _is_large(data, first):
             data = _in_single_precision(data, self._candidates.first, self._backend)
         race = self._race(data, first)
         race.run_batch([(candidate, Start()) for candidate in self._candidates.first])
