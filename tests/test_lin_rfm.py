@@ -1,5 +1,7 @@
 """LinRFMRegressor against the Lasso, ridge regression and closed forms."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -176,6 +178,27 @@ def test_error_messages_and_warnings(sparse_table):
         LinRFMRegressor().fit(X, y, np.zeros(len(y)))
     with pytest.warns(ConvergenceWarning, match="raise max_iter"):
         LinRFMRegressor(alpha=0.01, max_iter=2).fit(X, y)
+
+
+@pytest.mark.parametrize("validation", ["cv", "loo"])
+@pytest.mark.parametrize(
+    ("alphas", "edge", "further"),
+    [((0.3, 1.0, 3.0), "smallest", "smaller"), ((1e-5, 0.1), "largest", "larger")],
+)
+def test_warning_at_the_edge_of_given_alphas(
+    sparse_table, alphas, edge, further, validation
+):
+    regressor = LinRFMRegressor(alphas=alphas, validation=validation, random_state=0)
+    message = f"best ridge, .* is the {edge} of alphas, .* a {further} one may"
+    with pytest.warns(UserWarning, match=message):
+        regressor.fit(*sparse_table)
+
+
+@pytest.mark.parametrize("alphas", [20, (1e-3, 0.1, 3.0), (0.1,)])
+def test_no_warning_where_the_best_alpha_is_inside(sparse_table, alphas):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LinRFMRegressor(alphas=alphas, random_state=0).fit(*sparse_table)
 
 
 # -- units --------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """NTKMatrixCompleter against naive solves and scikit-learn."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -176,6 +178,31 @@ def test_ridge_has_the_smallest_leave_one_out_error(center):
     expected = [leave_one_out_error(K, X, alpha, center) for alpha in alphas]
     assert_allclose(completer.alpha_errors_, expected, rtol=1e-9)
     assert completer.alpha_ == alphas[int(np.argmin(expected))]
+
+
+@pytest.mark.parametrize(
+    ("alphas", "edge", "further"),
+    [((10.0, 100.0), "smallest", "smaller"), ((0.01, 0.1), "largest", "larger")],
+)
+@pytest.mark.parametrize("both_sides", [False, True])
+def test_warning_at_the_edge_of_the_ridges(alphas, edge, further, both_sides):
+    features, _, X = problem(n=30, missing=0.1)
+    sides = {"row_features": features}
+    if both_sides:
+        sides["col_features"] = np.eye(5)
+    noise = 0.5 * np.random.default_rng(1).normal(size=X.shape)
+    completer = NTKMatrixCompleter(alphas=alphas, random_state=0)
+    message = f"best ridge, .* is the {edge} of alphas, .* a {further} one may"
+    with pytest.warns(UserWarning, match=message):
+        completer.fit(X + noise, **sides)
+
+
+def test_no_warning_where_the_best_ridge_is_inside_or_given():
+    features, _, X = problem(n=30, missing=0.1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The best ridge")
+        for parameters in ({}, {"alpha": 1e-3}, {"alphas": [1e-3]}):
+            NTKMatrixCompleter(**parameters).fit(X, row_features=features)
 
 
 def kernel_with_norms(left, right):

@@ -28,7 +28,7 @@ from ._race import (
     halve,
     unscored_history,
 )
-from ._search import Search, Stage, most_runs, warn_of_edge
+from ._search import Search, Stage, most_runs, warn_of_ridge
 from ._setup import make_candidates, make_stages
 
 __all__ = [
@@ -61,6 +61,6 @@ __all__ = [
     "most_runs",
     "select",
     "unscored_history",
-    "warn_of_edge",
+    "warn_of_ridge",
     "weighted_sum",
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._recursion import Start
-from .._sklearn import warn
+from .._sklearn import warn_of_edge
 from ._folds import split_sample
 from ._judging import HoldOut, Judging
 from ._race import (
@@ -33,9 +33,6 @@ _LEAST_RIDGE = 1e-4
 _KEPT_ERRORS, _KEPT_LOSS = 3.0, 1.2
 # standard errors by which the loss of another ridge may be larger
 _KEPT_RIDGE_ERRORS = 1.0
-# A ridge at the edge of a grid is clearly better if the next has so many times its
-# loss: of nearly equal models even small differences are many standard errors.
-_LOSS_AT_EDGE = 1.05
 # how many times candidates near the best are added
 _STEPS = 2
 
@@ -212,7 +209,7 @@ def _entrant(candidate, result, start):
     return candidate, start
 
 
-def warn_of_edge(choice, alphas):
+def warn_of_ridge(choice, alphas):
     """Warn where the best of the ridges that a user gave is at an edge, and clearly.
 
     Parameters
@@ -222,23 +219,18 @@ def warn_of_edge(choice, alphas):
         The ridges, in increasing order.
     """
     best, weight = choice.best_trials[0], choice.validation_rows.weight
-    alpha, unit = best.candidate.alpha, best.candidate.weight_unit
-    if len(alphas) < 2 or alpha not in (alphas[0], alphas[-1]) or alpha == 0:
-        return
-    is_least = alpha == alphas[0]
-    inner = replace(best.candidate, alpha=alphas[1] if is_least else alphas[-2])
+    unit = best.candidate.weight_unit
+    losses = np.full(len(alphas), np.inf)
     for trial in choice.best_trials:
-        if _parameters(trial.candidate) == _parameters(inner):
-            errors = standard_errors(trial.losses, best.losses, weight)
-            relative = weight @ trial.losses / (weight @ best.losses or 1.0)
-            if errors <= RIDGE_ERRORS or relative <= _LOSS_AT_EDGE:
-                return
-    edge, further = ("smallest", "smaller") if is_least else ("largest", "larger")
-    warn(
-        f"The best ridge, {alpha / unit:g}, is the {edge} of alphas, and clearly "
-        f"better than the next: a {further} one may be better still. Extend alphas, or "
-        "pass alphas='auto'."
-    )
+        for index, alpha in enumerate(alphas):
+            same = replace(best.candidate, alpha=alpha)
+            if _parameters(trial.candidate) == _parameters(same):
+                errors = standard_errors(trial.losses, best.losses, weight)
+                near = trial is not best and errors <= RIDGE_ERRORS
+                losses[index] = weight @ (best if near else trial).losses
+    if best.candidate.alpha in alphas:
+        advice = "Extend alphas, or pass alphas='auto'."
+        warn_of_edge([alpha / unit for alpha in alphas], losses, advice)
 
 
 # -- the stages -----------------------------------------------------------------------

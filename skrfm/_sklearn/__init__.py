@@ -26,7 +26,7 @@ from ._compat import (
 from ._fitting import Progress, restored_on_error
 from ._public import set_public_module
 from ._routing import splitter_router
-from ._warnings import warn
+from ._warnings import warn, warn_of_edge
 
 __all__ = [
     "check_X_y",
@@ -55,4 +55,5 @@ __all__ = [
     "set_public_module",
     "splitter_router",
     "warn",
+    "warn_of_edge",
 ]

@@ -16,6 +16,7 @@ from .._sklearn import (
     check_sample_weight,
     restored_on_error,
     warn,
+    warn_of_edge,
 )
 from .._tables import (
     DEVICES,
@@ -62,7 +63,8 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         from `alphas`.
     alphas : int or array-like, default=20
         The values that ``"auto"`` chooses from, or their number on a logarithmic grid,
-        whose largest value leaves almost no coefficients.
+        whose largest value leaves almost no coefficients. A warning tells where the
+        best of given values is at an edge and clearly better than the next.
     validation : {"cv", "loo"}, default="cv"
         How ``"auto"`` chooses: by the squared error on the test rows of folds, or by
         leave-one-out errors of the objective's second-order expansion at the solution
@@ -285,10 +287,14 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         if len(alphas) == 1 or n == 1:
             return alphas[0]
         if self.validation == "loo":
-            return choose_by_leave_one_out(alphas, regression)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        folds = make_folds(self.cv, np.zeros(n), keep=keep, seed=seed)
-        return choose_by_folds(alphas, regression, folds)
+            alpha, errors = choose_by_leave_one_out(alphas, regression)
+        else:
+            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            folds = make_folds(self.cv, np.zeros(n), keep=keep, seed=seed)
+            alpha, errors = choose_by_folds(alphas, regression, folds)
+        if not isinstance(self.alphas, Integral):
+            warn_of_edge(alphas[::-1], errors[::-1], "Extend alphas, or pass a number.")
+        return alpha
 
     def _group_numbers(self, n_features):
         """Return the number of the group of each column."""

@@ -107,15 +107,18 @@ def alpha_grid(alphas, regression):
 
 
 def choose_by_folds(alphas, regression, folds):
-    """Return the alpha with the least squared error on the test rows of the folds."""
+    """Return the alpha with the least squared error on test rows, and all errors.
+
+    Errors of alphas after the end of the search are NaN.
+    """
     folds = [_Fold(regression, train, test) for train, test in folds]
-    errors = []
-    for alpha in alphas:
-        errors.append(sum(fold.error(alpha) for fold in folds))
-        n_since_best = len(errors) - 1 - int(np.argmin(errors))
+    errors = np.full(len(alphas), np.nan)
+    for index, alpha in enumerate(alphas):
+        errors[index] = sum(fold.error(alpha) for fold in folds)
+        n_since_best = index - int(np.nanargmin(errors))
         if n_since_best >= _PATIENCE and all(fold.is_saturated for fold in folds):
             break
-    return alphas[int(np.argmin(errors))]
+    return alphas[int(np.nanargmin(errors))], errors
 
 
 class _Fold:
@@ -141,17 +144,17 @@ class _Fold:
 
 
 def choose_by_leave_one_out(alphas, regression):
-    """Return the largest alpha within one standard error of the best.
+    """Return the largest alpha within one standard error of the best, and all errors.
 
     Leave-one-out errors are optimistic at small alphas, because the support is chosen
-    on all rows.
+    on all rows. Errors of alphas after the end of the search are NaN.
     """
-    problem, errors = regression.problem(), []
-    for alpha in alphas:
+    problem = regression.problem()
+    mean, deviation = np.full((2, len(alphas)), np.nan)
+    for index, alpha in enumerate(alphas):
         solution = regression.solve(problem, alpha, rough=True)
-        errors.append(solution.leave_one_out(regression.weight))
-        if not np.isfinite(errors[-1][0]) and len(errors) > 1:
+        mean[index], deviation[index] = solution.leave_one_out(regression.weight)
+        if not np.isfinite(mean[index]) and index > 0:
             break
-    mean, deviation = np.array(errors).T
-    best = int(np.argmin(mean))
-    return alphas[int(np.argmax(mean <= mean[best] + deviation[best]))]
+    best = int(np.nanargmin(mean))
+    return alphas[int(np.argmax(mean <= mean[best] + deviation[best]))], mean

@@ -29,7 +29,7 @@ from .._search import (
     most_runs,
     select,
     unscored_history,
-    warn_of_edge,
+    warn_of_ridge,
     weighted_sum,
 )
 from .._sklearn import (
@@ -256,7 +256,7 @@ class BaseRFM(
                     candidates, stages, rules, backend=backend, progress=progress
                 )
                 choice = search.run(data)
-                warn_of_edge(choice, candidates.given_alphas)
+                warn_of_ridge(choice, candidates.given_alphas)
                 fitted, fit = self._fit_choice(training, choice, rules, progress)
         self._set_fitted(fit)
         warn_of_trouble(fitted, data)

@@ -15,7 +15,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ..._backend import Array, Table
-from ..._sklearn import HasMethods, Interval, StrOptions, restored_on_error
+from ..._sklearn import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    restored_on_error,
+    warn_of_edge,
+)
 from ..._tables import DEVICES, outer_placement_of, to_host
 from .._frames import as_given
 from .._input import entries_of, is_nan, require_entries
@@ -71,7 +77,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         smallest leave-one-out error, computed in closed form; with a kernel of columns,
         the one with the smallest error on hidden entries.
     alphas : array-like of float, default=(0.001, 0.003, 0.01, ..., 100.0)
-        Ridges that "auto" compares.
+        Ridges that "auto" compares. A warning tells where the best of them is at an
+        edge and clearly better than the next.
     col_features, col_kernel : array-like, default=None
         As in `fit`. Pass them here for searches by cross-validation, which split
         arguments of `fit` that are as long as X.
@@ -304,6 +311,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.mean_ = model.mean.astype(entries.values.dtype)
             self.dual_coef_, self.alpha_ = model.coef, model.alpha
             self.alpha_errors_ = model.alpha_errors
+            if self.alpha == "auto":
+                warn_of_edge(check_alphas(self.alphas), model.alpha_errors)
             self.n_iter_, self.converged_ = model.n_iter, model.converged
         return self
 
