@@ -100,7 +100,7 @@ class FeatureMetric:
         components = backend.asarray(self.components, dtype=X.dtype)
         if components.ndim == 1:
             return X * components
-        return backend.rows(X @ components.T)
+        return backend.map_rows(X, components.T)
 
     def to_array(self) -> FloatArray:
         """Return Aᵀ of shape (k, d), or the diagonal (d,) of a diagonal A."""

@@ -138,7 +138,9 @@ def tables(draw):
         )
     )
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    columns = {f"c{k}": COLUMNS[kind](rng, n) for k, kind in enumerate(kinds)}
+    with warnings.catch_warnings():  # pandas warns of levels that are tuples
+        warnings.simplefilter("ignore")
+        columns = {f"c{k}": COLUMNS[kind](rng, n) for k, kind in enumerate(kinds)}
     X = pd.DataFrame(columns) if frame else np.column_stack(list(columns.values()))
     return X, rng
 

@@ -286,6 +286,15 @@ def test_constant_columns_have_no_coefficient(sparse_table, value, parameters, d
     assert_allclose(np.delete(model.coef_, 4), without.coef_, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("power", [0.25, 0.5])
+def test_a_penalty_beyond_the_range_of_a_precision_leaves_nothing(power, dtype, rng):
+    X, y = rng.normal(size=(20, 3)).astype(dtype), 1e-190 * rng.normal(size=20)
+    model = fit(X, y, power=power, alpha=1e-6)
+    assert not model.coef_.any()
+    assert_allclose(model.predict(X), y.mean(), rtol=1e-12)
+
+
 def test_only_constant_columns(rng):
     y = rng.normal(size=20)
     for power in (0, 0.25, 0.5):

@@ -11,8 +11,8 @@ from _oracles import dense_slopes, dense_values, norm_order
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist
 
-from skrfm import RFMClassifier, RFMRegressor
-from skrfm.kernels import L1Laplace, Laplace
+from skrfm import LinRFMRegressor, RFMClassifier, RFMRegressor
+from skrfm.kernels import GeneralizedLaplace, L1Laplace, Laplace
 
 
 def duplicated(rng):
@@ -137,3 +137,39 @@ def test_float32_attributes_and_outputs(classes):
     assert model.predict_proba(X).dtype == np.float32
     assert model.decision_function(X).dtype == np.float32
     assert model.transform(X.astype(np.float32)).dtype == np.float32
+
+
+# -- batches ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exponent", [0.4, 0.7, 1.0])
+@pytest.mark.parametrize("d", [3, 20, 100])
+@pytest.mark.parametrize(("dtype", "eps"), [(np.float32, 2e-5), (np.float64, 1e-12)])
+def test_a_sharp_kernel_knows_its_training_rows_in_any_batch(
+    exponent, d, dtype, eps, rng
+):
+    """A row of the training table is at distance 0 of itself, whatever is beside it.
+
+    At the other rows, squared distances have five digits in float32.
+    """
+    X, y = rng.normal(size=(70, d)).astype(dtype), rng.normal(size=70)
+    kernel = GeneralizedLaplace(exponent=exponent)
+    model = RFMRegressor(
+        kernel=kernel, alpha=0.01, max_iter=2, validation=None, random_state=0
+    ).fit(X, y)
+    expected = model.predict(X)
+    size = eps * np.abs(expected).max()
+    for rows in ([5], [69], [0, 64], np.arange(63, 3, -1), np.arange(1, 66)):
+        assert_allclose(model.predict(X[rows]), expected[rows], rtol=0, atol=size)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e9, -3e12])
+def test_linear_predictions_do_not_depend_on_the_batch(offset, rng):
+    X = rng.normal(size=(70, 3)) + offset * np.array([0, 1, 0])
+    model = LinRFMRegressor(alpha=1e-3).fit(X, X[:, 1] - offset + X[:, 2])
+    expected = model.predict(X)
+    for rows in ([5], [69], [0, 64], np.arange(63, 3, -1)):
+        assert_allclose(model.predict(X[rows]), expected[rows], rtol=0, atol=1e-13)
+    by_hand = X @ model.coef_ + model.intercept_
+    rounding = 1e-15 * abs(offset) * np.abs(model.coef_).max()
+    assert_allclose(by_hand, expected, rtol=0, atol=1e-13 + rounding)

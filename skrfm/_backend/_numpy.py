@@ -16,6 +16,9 @@ from ._threads import for_each
 from ._tiles import PairTiles, block_ranges, lower_triangle_ranges, pair_tiles
 from ._types import Array, FloatArray, IntArray, Namespace
 
+# Rows that are mapped at a time, and how many times these one thread takes.
+_MAPPED_ROWS, _MAPPED_BLOCKS = 64, 16
+
 
 def is_numpy(xp: Namespace) -> bool:
     """Return whether a namespace is NumPy or one that wraps it."""
@@ -49,6 +52,25 @@ class NumpyBackend:
     def rows(self, a: Array) -> np.ndarray:
         """Return `a` in the layout that the other methods read fastest."""
         return np.ascontiguousarray(a)
+
+    def map_rows(self, X: Array, A: Array) -> np.ndarray:
+        """Return X @ A; a row does not depend on the others of X, nor on its place.
+
+        BLAS rounds a row differently in matrices of different shapes, and a sharp
+        kernel would see two rows there. So rows are multiplied in blocks of one shape.
+        """
+        n, out = len(X), np.empty((len(X), A.shape[1]), dtype=X.dtype)
+
+        def fill(part):
+            for start, stop in block_ranges(part[1], _MAPPED_ROWS, part[0]):
+                block = X[start:stop]
+                if len(block) < _MAPPED_ROWS:
+                    block = np.zeros((_MAPPED_ROWS, X.shape[1]), dtype=X.dtype)
+                    block[: stop - start] = X[start:stop]
+                out[start:stop] = (block @ A)[: stop - start]
+
+        for_each(fill, block_ranges(n, _MAPPED_BLOCKS * _MAPPED_ROWS))
+        return out
 
     def fits_in_memory(self, T: Array, reusable_bytes: int = 0) -> bool:
         """Return whether the kernel matrix of the rows of T fits in memory.

@@ -235,6 +235,10 @@ class Backend(Protocol):
         """Return an array in the layout that is read fastest."""
         ...
 
+    def map_rows(self, X: Array, A: Array) -> Array:
+        """Return X @ A; if possible, no row depends on the others of X."""
+        ...
+
     def fits_in_memory(self, T: Array, reusable_bytes: int = 0) -> bool:
         """Return whether the kernel matrix of the rows of T fits in memory."""
         ...

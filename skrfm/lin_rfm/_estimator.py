@@ -220,7 +220,7 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
                 solution = self._solve(regression, keep, units)
             placement.backend.release()
             self._set_fitted(units, solution, single_output=target.ndim == 1)
-            self._wide = targets.wide
+            self._wide, self._center = targets.wide, units.x_center
         return self
 
     def _make_units(self, X, Y, weight):
@@ -323,7 +323,8 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         placement = outer_placement_of(self.device, X)
         X = placement.read(X)
         X = validate_numbers(self, X, dtype=[np.float64, np.float32], reset=False)
-        exact = X.astype(np.float64) @ self.coef_.T.astype(np.float64)
-        exact += self.intercept_
+        coef = self.coef_.T.astype(np.float64)
+        # products of columns far from zero would be rounded differently in each batch
+        exact = (X - self._center) @ coef + (self._center @ coef + self.intercept_)
         dtype = np.float64 if self._wide else np.result_type(X, self.coef_)
         return placement.to_caller(exact.astype(dtype))

@@ -15,6 +15,9 @@ _MIN_ALPHA = 1e-6
 # coefficients as this share of the rows (or columns, if fewer) are not zero.
 _PATIENCE = 4
 _SATURATED = 0.5
+# In units of order 1 a penalty so large leaves nothing of any coefficient; one in the
+# units of tiny targets may leave the range of float32.
+_MOST_PENALTY = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +77,10 @@ class Regression:
 
     def solve(self, problem, alpha, *, start=None, rough=False):
         """Return the SparseSolution at an alpha, of the result of `problem`."""
+        penalty = alpha / self.alpha_unit * float(self.weight.sum())
         return solve_sparse(
             problem,
-            alpha / self.alpha_unit * float(self.weight.sum()),
+            min(penalty, _MOST_PENALTY),
             max_iter=self.max_iter,
             tol=self.tol,
             start=start,
