@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 from skrfm import RFMRegressor
 from skrfm._backend import NumpyBackend
 from skrfm.exceptions import NotPositiveDefiniteError, NumericalWarning
-from skrfm.kernels import Gaussian, L1Laplace, Laplace
+from skrfm.kernels import NTK, Gaussian, L1Laplace, Laplace
 from skrfm.solvers import (
     DIRECT,
     ITERATIVE,
@@ -22,7 +22,7 @@ from skrfm.solvers import (
     predictive_variance,
     solve,
 )
-from skrfm.solvers._direct import factorize
+from skrfm.solvers._direct import cholesky, factorize
 
 BANDWIDTH, ALPHA = 1.5, 0.2
 
@@ -141,6 +141,20 @@ def test_fit_warns_of_the_jitter(dtype, rng):
     with pytest.warns(NumericalWarning, match=message) as caught:
         model.fit(X, X[:, 0])
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize("size", [1e6, 1e9, 1e12])
+def test_the_jitter_follows_the_diagonal_of_the_kernel(size, backend, rng):
+    """Rows of very different lengths, whose inner products leave no digit to others."""
+    T = rng.normal(size=(30, 1))
+    T[:3] *= size
+    gram = backend.gram(NTK(), backend.asarray(T), 1.0)
+    ridge = backend.asarray(np.full(30, 1e-3))
+    targets = backend.asarray(np.ones((30, 1)))
+    solution = cholesky(gram, targets, ridge, backend)
+    assert np.isfinite(backend.to_numpy(solution.coef)).all()
+    diagonal = backend.to_numpy(backend.gram(NTK(), backend.asarray(T), 1.0).diagonal)
+    assert solution.jitter <= 1e5 * 30 * np.finfo(float).eps * diagonal.max()
 
 
 def test_error_where_no_jitter_suffices(backend, rng):

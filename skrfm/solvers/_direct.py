@@ -14,6 +14,9 @@ _ATTEMPTS = 6
 def factorize(gram: HeldGram, ridge: Array, xp: Namespace) -> float:
     """Factorise K + diag(ridge) in place, with a jitter if it is not positive definite.
 
+    A jitter is relative to the diagonal of K, as the rounding errors of its rows are:
+    kernels of inner products have diagonal entries of any size.
+
     Parameters
     ----------
     gram : HeldGram
@@ -24,18 +27,18 @@ def factorize(gram: HeldGram, ridge: Array, xp: Namespace) -> float:
     Returns
     -------
     float
-        What was added to the diagonal, mostly 0.
+        The most that was added to an entry of the diagonal, mostly 0.
     """
     rounding = float(xp.finfo(gram.T.dtype).eps) * gram.T.shape[0]
     for attempt in range(_ATTEMPTS):
         # from 10 times the rounding error of the factor's pivots upwards
-        jitter = 10.0**attempt * rounding if attempt else 0.0
+        jitter = (10.0**attempt * rounding if attempt else 0.0) * gram.diagonal
         try:
             gram.factorize(ridge + jitter)
         except NotPositiveDefiniteError:
             gram.refill()
             continue
-        return jitter
+        return float(xp.max(jitter))
     raise NotPositiveDefiniteError(0)
 
 
