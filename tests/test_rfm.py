@@ -586,6 +586,7 @@ def test_history_is_a_table(table):
         "kernel",
         "metric_type",
         "scaling",
+        "level_statistics",
         "alpha",
         "iter",
         "rows",

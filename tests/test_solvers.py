@@ -157,6 +157,11 @@ def test_the_jitter_follows_the_diagonal_of_the_kernel(size, backend, rng):
     assert solution.jitter <= 1e5 * 30 * np.finfo(float).eps * diagonal.max()
 
 
+def test_a_jitter_where_the_kernel_is_zero(backend):
+    gram = backend.gram(NTK(), backend.asarray(np.zeros((3, 2))), 1.0)
+    assert factorize(gram, backend.asarray(np.zeros(3)), backend.xp) > 0
+
+
 def test_error_where_no_jitter_suffices(backend, rng):
     problem = Problem(backend, rng)
     ridge = backend.asarray(np.full(25, -5.0))

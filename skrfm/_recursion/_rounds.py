@@ -49,6 +49,8 @@ class Candidate:
         The scaling of the numbers, which decides what columns the rows have.
     weight_unit : float
         What the weights of the user were divided by, and so `alpha` is.
+    level_statistics : {"targets", "targets+numbers"} or None
+        Statistics of the levels of large categories, in columns before the levels.
     """
 
     kernel: Kernel
@@ -65,6 +67,7 @@ class Candidate:
     category_sizes: tuple[int, ...] = ()
     scaling: str | None = None
     weight_unit: float = 1.0
+    level_statistics: str | None = None
 
     @cached_property
     def kernel_name(self):
@@ -76,7 +79,8 @@ class Candidate:
         """What a candidate shares with those of other ridges and exponents."""
         kernel = self.kernel
         norm = self.kernel_name if kernel.of_inner_products else kernel.norm_order
-        return norm, kernel.coordinatewise, self.diagonal, self.scaling
+        kind = kernel.coordinatewise, self.diagonal
+        return norm, *kind, self.scaling, self.level_statistics
 
     @property
     def ridge(self):
@@ -327,7 +331,7 @@ def run(
     but the last have an AGOP, and round 0 has one even if it is the last. A round can
     predict until the next one is asked for.
     """
-    data = data.scaled(candidate.scaling, backend)
+    data, _ = data.represented(candidate, backend)
     prepared = PreparedData.from_data(data, candidate.fit_intercept, backend)
     start, workspace = start or Start(), Workspace()
     metric = start.metric

@@ -85,24 +85,27 @@ class Judging(Protocol):
 
 
 class _PreparedParts:
-    """Rows to fit to and rows to predict, prepared once for each scaling."""
+    """Rows to fit to and rows to predict, prepared once for each representation."""
 
     def __init__(self, data, unseen, fit_intercept, backend):
         self._data, self._unseen, self._fit_intercept = data, unseen, fit_intercept
         self._backend = backend
-        self._prepared: dict[str | None, tuple] = {}
+        self._prepared: dict[tuple, tuple] = {}
 
     def for_candidate(self, candidate):
         """Return the PreparedData for a candidate, and the rows to predict or None."""
-        scaling, backend = candidate.scaling, self._backend
-        if scaling not in self._prepared:
-            data, unseen = self._data.scaled(scaling, backend), self._unseen
+        scaling, backend, unseen = candidate.scaling, self._backend, self._unseen
+        key = scaling, candidate.level_statistics
+        if key not in self._prepared:
+            data, statistics = self._data.represented(candidate, backend)
             prepared = PreparedData.from_data(
                 data, self._fit_intercept, backend, shared=True
             )
             X = None if unseen is None else unseen.scaled(scaling, backend).X
-            self._prepared[scaling] = prepared, X
-        return self._prepared[scaling]
+            if X is not None and statistics is not None:
+                X = backend.asarray(statistics.append(backend.to_numpy(X)))
+            self._prepared[key] = prepared, X
+        return self._prepared[key]
 
     def fit_round(
         self,

@@ -345,6 +345,7 @@ _COLUMNS = (
     "kernel",
     "metric_type",
     "scaling",
+    "level_statistics",
     "alpha",
     "iter",
     "rows",
@@ -365,7 +366,8 @@ def unscored_history(candidate, last, *, rows):
 def history_entry(candidate, number, score, *, rows, seconds):
     """Return one entry of a history, in the order of its columns."""
     kind = "diag" if candidate.diagonal else "full"
-    settings = candidate.kernel_name, kind, candidate.scaling, candidate.alpha
+    columns = candidate.scaling, candidate.level_statistics
+    settings = candidate.kernel_name, kind, *columns, candidate.alpha
     return *settings, number, rows, seconds, score
 
 

@@ -193,6 +193,7 @@ def _parameters(candidate):
         candidate.kernel_name,
         candidate.diagonal,
         candidate.scaling,
+        candidate.level_statistics,
         candidate.alpha,
     )
 

@@ -32,7 +32,7 @@ _ALPHAS = (1e-3, 3e-2, 1.0)
 CV_ROWS = 1000
 
 
-def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
+def make_candidates(params, *, seed, category_sizes, scalings, statistics, weight_unit):
     """Return the Candidates: what the parameters leave open, the simplest first.
 
     Parameters
@@ -45,6 +45,8 @@ def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
         Numbers of levels of the categories.
     scalings : tuple
         The scalings of the numbers.
+    statistics : tuple
+        The kinds of level statistics, the first of all candidates.
     weight_unit : float
         What weights were divided by; ridges to choose from are multiplied by it.
     """
@@ -67,6 +69,7 @@ def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
             alpha,
             diagonal=diagonal,
             scaling=scalings[0],
+            level_statistics=statistics[0],
             seed=seed,
             category_sizes=category_sizes,
             weight_unit=weight_unit,
@@ -75,11 +78,12 @@ def make_candidates(params, *, seed, category_sizes, scalings, weight_unit):
         for kernel, diagonal in kernels
         for alpha in alphas
     ]
-    others = scalings[1:]
+    others = [{"scaling": scaling} for scaling in scalings[1:]]
+    others += [{"level_statistics": kind} for kind in statistics[1:]]
     return Candidates(
         candidates,
         len(candidates) + RESCALED * len(others),
-        rescaled=lambda candidate: [replace(candidate, scaling=s) for s in others],
+        rescaled=lambda candidate: [replace(candidate, **other) for other in others],
         neighbours=partial(
             _neighbours,
             kernel_is_open=_is_auto(params["kernel"]),

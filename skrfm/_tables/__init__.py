@@ -13,6 +13,7 @@ from ._device import (
     require_same_placement,
     to_host,
 )
+from ._level_statistics import LEVEL_STATISTICS, LevelStatistics, kinds_of_statistics
 from ._reader import MAX_LEVELS, TableReader, needs_reading, read_numbers
 from ._table import SCALINGS, Coding, TableEncoder
 from ._validation import (
@@ -28,6 +29,7 @@ from ._validation import (
 
 __all__ = [
     "DEVICES",
+    "LEVEL_STATISTICS",
     "MAX_LEVELS",
     "SCALINGS",
     "ClassTargets",
@@ -35,6 +37,7 @@ __all__ = [
     "Data",
     "HostScoreMixin",
     "InnerDeviceMixin",
+    "LevelStatistics",
     "NumericTargets",
     "Placement",
     "TableEncoder",
@@ -43,6 +46,7 @@ __all__ = [
     "TrainingTable",
     "check_n_jobs",
     "from_gpu",
+    "kinds_of_statistics",
     "needs_reading",
     "outer_placement_of",
     "placement_of",

@@ -9,6 +9,7 @@ from sklearn.utils.validation import column_or_1d
 
 from .._backend import Array, FloatArray
 from .._sklearn import check_array
+from ._level_statistics import with_level_statistics
 
 # predictions are in float64 where float32 would round y by more than this share of its
 # standard deviation
@@ -53,6 +54,22 @@ class Data:
         start, stop = self.quantiles
         X = backend.xp.concat([self.X[:, :start], self.X[:, stop:]], axis=1)
         return replace(self, X=backend.rows(X), quantiles=None)
+
+    def represented(self, candidate, backend):
+        """Return training rows as a candidate takes them, and LevelStatistics or None.
+
+        Rows to predict take `scaled`, and the columns that the statistics append.
+        """
+        data = self.scaled(candidate.scaling, backend)
+        if candidate.level_statistics is None:
+            return data, None
+        return with_level_statistics(
+            data,
+            candidate.level_statistics,
+            candidate.category_sizes,
+            seed=candidate.seed,
+            backend=backend,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,9 +42,11 @@ from .._sklearn import (
 )
 from .._tables import (
     DEVICES,
+    LEVEL_STATISTICS,
     SCALINGS,
     NumericTargets,
     check_n_jobs,
+    kinds_of_statistics,
     to_host,
     validate_training,
     validate_validation_set,
@@ -65,6 +67,7 @@ class BaseRFM(
     _parameter_constraints = {
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "scaling": [StrOptions(set(SCALINGS)), None],
+        "level_statistics": [StrOptions({"auto", *LEVEL_STATISTICS}), None],
         "kernel": [str, Kernel],
         "bandwidth": [Interval(Real, 0, None, closed="neither"), str],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
@@ -99,6 +102,7 @@ class BaseRFM(
         *,
         categorical_features="from_dtype",
         scaling="clipped",
+        level_statistics="auto",
         kernel="auto",
         bandwidth="3*median",
         alpha="auto",
@@ -121,6 +125,7 @@ class BaseRFM(
     ):
         self.categorical_features = categorical_features
         self.scaling = scaling
+        self.level_statistics = level_statistics
         self.kernel = kernel
         self.bandwidth = bandwidth
         self.alpha = alpha
@@ -277,8 +282,26 @@ class BaseRFM(
             seed=seed,
             category_sizes=encoder.category_sizes,
             scalings=encoder.scalings,
+            statistics=self._statistics(training),
             weight_unit=training.weight_unit,
         )
+
+    def _statistics(self, training):
+        """Return the kinds of level statistics, the first of all candidates."""
+        encoder, given = training.coding.encoder, self.level_statistics
+        if given is None or not encoder.category_sizes:
+            return (None,)
+        first = len(encoder.number_origins) - (
+            len(encoder.numbers) if encoder.scaling == "auto" else 0
+        )
+        kinds = kinds_of_statistics(
+            encoder.category_sizes, first, training.data.Y.shape[1]
+        )
+        if given != "auto":
+            return (given if given in kinds else None,)
+        # a row's target is in the statistics of others, which leave-one-out residuals
+        # in closed form do not take into account
+        return (None,) if self.validation in ("loo", None) else (None, *kinds)
 
     def _stages(self, training, n_candidates, *, seed, groups):
         """Return the stages of the search, none where nothing is open."""

@@ -39,6 +39,15 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         between the last two as `validation` says. None takes numbers as they are.
         Missing numbers are set to the mean, with an indicator column for each feature
         that has missing values in `fit`. Categories are one-hot encoded.
+    level_statistics : {"auto", "targets", "targets+numbers"} or None, default="auto"
+        Columns that describe the levels of categories of more than 32 levels, beside
+        their one-hot encoding: ``"targets"`` are the means of the targets over the rows
+        of a level, shrunken to the mean of all the more, the fewer rows there are;
+        ``"targets+numbers"`` are these and the numbers minus their means within the
+        level. Training rows take the means of the other rows, so that no column holds
+        the target of its own row. ``"auto"`` chooses as `validation` says, and takes
+        None for ``"loo"`` and None. Tables whose statistics have more than 100 columns
+        have none.
     kernel : str or Kernel, default="auto"
         ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
         ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
@@ -130,8 +139,9 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     ----------
     X_fit_ : ndarray of shape (n_samples, n_columns)
         Encoded training rows of positive weight: the scaled numbers, their quantiles
-        if `scaling_` is ``"quantile"``, missing-value indicators, and one-hot encoded
-        categories. Numbers without missing values are one column each.
+        if `scaling_` is ``"quantile"``, missing-value indicators, statistics of levels,
+        and one-hot encoded categories. Numbers without missing values are one column
+        each.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_classes)
         Coefficients of the kernel machine.
     intercept_ : float or ndarray of shape (n_classes,)
@@ -152,6 +162,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         The chosen kernel.
     scaling_ : {"clipped", "quantile", "standard"} or None
         The chosen scaling of the numbers.
+    level_statistics_ : {"targets", "targets+numbers"} or None
+        The chosen statistics of levels.
     bandwidth_ : float
         The bandwidth of the kernel in the kept round.
     alpha_ : float
@@ -164,10 +176,10 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     n_iter_ : int
         Number of rounds that were fitted, at least 1.
     history_ : dict of ndarrays
-        Columns ``kernel``, ``metric_type``, ``scaling``, ``alpha``, ``iter``, ``rows``
-        (how many the machine was fitted to), ``seconds`` and ``score`` (minus the
-        log-loss at the best calibration) of everything that was compared; without
-        validation scores are NaN.
+        Columns ``kernel``, ``metric_type``, ``scaling``, ``level_statistics``,
+        ``alpha``, ``iter``, ``rows`` (how many the machine was fitted to), ``seconds``
+        and ``score`` (minus the log-loss at the best calibration) of everything that
+        was compared; without validation scores are NaN.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     is_categorical_ : ndarray of bool of shape (n_features,) or None
@@ -213,6 +225,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         *,
         categorical_features="from_dtype",
         scaling="auto",
+        level_statistics="auto",
         kernel="auto",
         bandwidth="3*median",
         alpha="auto",
@@ -237,6 +250,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         super().__init__(
             categorical_features=categorical_features,
             scaling=scaling,
+            level_statistics=level_statistics,
             kernel=kernel,
             bandwidth=bandwidth,
             alpha=alpha,

@@ -14,6 +14,7 @@ from .._sklearn import warn
 from .._tables import (
     ClassTargets,
     Coding,
+    LevelStatistics,
     NumericTargets,
     Placement,
     TableEncoder,
@@ -64,6 +65,8 @@ class KernelMachine:
     bandwidth : float
         The bandwidth of the round.
     encoder : TableEncoder
+    statistics : LevelStatistics or None
+        What the encoded rows have of the levels of large categories.
     X_fit : array of shape (n, d)
         The encoded training rows.
     mapped_fit : array of shape (n, k)
@@ -89,6 +92,7 @@ class KernelMachine:
     best_iter: int
     bandwidth: float
     encoder: TableEncoder
+    statistics: LevelStatistics | None
     X_fit: Array
     mapped_fit: Array
     weight: Array
@@ -105,14 +109,18 @@ class KernelMachine:
     def from_round(cls, fitted, training):
         """Return the machine of a Round that was fitted to a TrainingSet."""
         placement, candidate = training.placement, fitted.candidate
-        backend, scaling = placement.backend, candidate.scaling
-        data = training.data.scaled(scaling, backend)
-        encoder = training.coding.encoder.scaled(scaling)
+        backend = placement.backend
+        data, statistics = training.data.represented(candidate, backend)
+        encoder = training.coding.encoder.scaled(candidate.scaling)
         metric = fitted.metric
         if metric.components is None:
             metric = FeatureMetric(components=np.ones(data.X.shape[1]))
-        importances = np.bincount(encoder.origins, _importances(fitted, metric))
-
+        origins = encoder.origins
+        if statistics is not None:
+            numbers = encoder.number_origins
+            found = statistics.origins(numbers, encoder.categories)
+            origins = np.insert(origins, len(numbers), found)
+        importances = np.bincount(origins, _importances(fitted, metric))
         targets, coef = training.targets, fitted.solution.coef
         dual_coef = targets.rescale(coef, backend)
         constant = targets.decode(fitted.intercept[None, :], backend)
@@ -125,6 +133,7 @@ class KernelMachine:
             best_iter=fitted.number,
             bandwidth=fitted.bandwidth,
             encoder=encoder,
+            statistics=statistics,
             X_fit=array(backend.rows(data.X)),
             mapped_fit=array(fitted.T),
             weight=array(data.weight),
@@ -174,6 +183,8 @@ class KernelMachine:
     def encode(self, X, placement):
         """Return encoded rows, as arrays of the computing backend."""
         rows = self.encoder.transform(X, placement.input_backend.xp)
+        if self.statistics is not None:
+            rows = self.statistics.append(rows)
         return placement.to_backend(rows)
 
     def outputs(self, X, placement):
@@ -273,6 +284,7 @@ class KernelMachine:
             "alpha_": self.candidate.alpha,
             "kernel_": self.candidate.kernel,
             "scaling_": self.candidate.scaling,
+            "level_statistics_": self.candidate.level_statistics,
             "best_iter_": self.best_iter,
             "feature_importances_": self.importances,
             "_n_features_out": self.n_mapped,

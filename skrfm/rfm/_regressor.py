@@ -38,6 +38,15 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         between the last two as `validation` says. None takes numbers as they are.
         Missing numbers are set to the mean, with an indicator column for each feature
         that has missing values in `fit`. Categories are one-hot encoded.
+    level_statistics : {"auto", "targets", "targets+numbers"} or None, default="auto"
+        Columns that describe the levels of categories of more than 32 levels, beside
+        their one-hot encoding: ``"targets"`` are the means of the targets over the rows
+        of a level, shrunken to the mean of all the more, the fewer rows there are;
+        ``"targets+numbers"`` are these and the numbers minus their means within the
+        level. Training rows take the means of the other rows, so that no column holds
+        the target of its own row. ``"auto"`` chooses as `validation` says, and takes
+        None for ``"loo"`` and None. Tables whose statistics have more than 100 columns
+        have none.
     kernel : str or Kernel, default="auto"
         ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
         ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;
@@ -127,8 +136,9 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
     ----------
     X_fit_ : ndarray of shape (n_samples, n_columns)
         Encoded training rows of positive weight: the scaled numbers, their quantiles
-        if `scaling_` is ``"quantile"``, missing-value indicators, and one-hot encoded
-        categories. Numbers without missing values are one column each.
+        if `scaling_` is ``"quantile"``, missing-value indicators, statistics of levels,
+        and one-hot encoded categories. Numbers without missing values are one column
+        each.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Coefficients of the kernel machine.
     intercept_ : float or ndarray of shape (n_outputs,)
@@ -149,6 +159,8 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         The chosen kernel.
     scaling_ : {"clipped", "quantile", "standard"} or None
         The chosen scaling of the numbers.
+    level_statistics_ : {"targets", "targets+numbers"} or None
+        The chosen statistics of levels.
     bandwidth_ : float
         The bandwidth of the kernel in the kept round.
     alpha_ : float
@@ -161,9 +173,10 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
     n_iter_ : int
         Number of rounds that were fitted, at least 1.
     history_ : dict of ndarrays
-        Columns ``kernel``, ``metric_type``, ``scaling``, ``alpha``, ``iter``, ``rows``
-        (how many the machine was fitted to), ``seconds`` and ``score`` (R²) of
-        everything that was compared; without validation scores are NaN.
+        Columns ``kernel``, ``metric_type``, ``scaling``, ``level_statistics``,
+        ``alpha``, ``iter``, ``rows`` (how many the machine was fitted to), ``seconds``
+        and ``score`` (R²) of everything that was compared; without validation scores
+        are NaN.
     is_categorical_ : ndarray of bool of shape (n_features,) or None
         Which features are categories; None without categories.
     n_features_in_ : int

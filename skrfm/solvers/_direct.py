@@ -30,9 +30,10 @@ def factorize(gram: HeldGram, ridge: Array, xp: Namespace) -> float:
         The most that was added to an entry of the diagonal, mostly 0.
     """
     rounding = float(xp.finfo(gram.T.dtype).eps) * gram.T.shape[0]
+    size = xp.where(gram.diagonal > 0, gram.diagonal, xp.ones_like(gram.diagonal))
     for attempt in range(_ATTEMPTS):
         # from 10 times the rounding error of the factor's pivots upwards
-        jitter = (10.0**attempt * rounding if attempt else 0.0) * gram.diagonal
+        jitter = (10.0**attempt * rounding if attempt else 0.0) * size
         try:
             gram.factorize(ridge + jitter)
         except NotPositiveDefiniteError:

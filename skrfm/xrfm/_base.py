@@ -336,6 +336,7 @@ def _choice_of(model):
         "metric_type": "diag" if candidate.diagonal else "full",
         "alpha": model.alpha_,
         "max_iter": model.best_iter_,
+        "level_statistics": model.level_statistics_,
         "validation": None,
     }
 
@@ -348,6 +349,7 @@ def _make_splitter(leaf, alpha):
         max_iter=1,
         validation=None,
         metric_type="full",
+        level_statistics=None,  # directions are of the encoded columns
     )
 
 
