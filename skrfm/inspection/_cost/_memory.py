@@ -1,0 +1,42 @@
+"""The memory of a fit: kernel matrices, and the arrays beside them."""
+
+from ..._recursion import shares_distances
+
+# Arrays of the size of the encoded rows that a fit holds at the same time: the rows as
+# they are read, encoded, centred, mapped and sorted.
+_ROW_ARRAYS = 5
+# gradients, and what they are computed from
+_GRADIENT_ARRAYS = 3
+# outputs of trials on the validation rows that are held, in float64
+_TRIALS = 30
+
+
+def memory_of_rows(n_rows, costs):
+    """Return the bytes of the arrays that have all rows and columns.
+
+    Parameters
+    ----------
+    n_rows : int
+    costs : SearchCosts
+    """
+    columns = costs.columns + 2 * costs.n_outputs
+    return _ROW_ARRAYS * costs.itemsize(True) * n_rows * columns
+
+
+def memory_of_work(work, costs):
+    """Return the bytes that the rounds of a Work hold at most.
+
+    Parameters
+    ----------
+    work : Work
+    costs : SearchCosts
+    """
+    itemsize, n_parallel = costs.itemsize(work.final), min(work.n_jobs, len(work.parts))
+    n = max(n for n, _ in work.parts)
+    matrix = itemsize * n**2
+    solver = costs.solver(work.final)
+    held = solver.memory(n, leave_one_out=work.leave_one_out)
+    shared = matrix if not work.final and costs.shares_distances(n, itemsize) else 0
+    gradients = _GRADIENT_ARRAYS * itemsize * costs.gradient_numbers(n)
+    outputs = _TRIALS * 8 * costs.n_outputs * sum(m for _, m in work.parts)
+    return n_parallel * (held + gradients) + len(work.parts) * shared + outputs
