@@ -11,7 +11,7 @@ from ..._backend import own_threads
 from ..._tables import check_n_jobs, outer_placement_of, to_host, validate_training
 from ...xrfm._base import SEARCH_LEAVES
 from ...xrfm._tree import DIRECTIONS
-from ._memory import memory_of_rows, memory_of_work
+from ._memory import memory_of_fit, memory_of_rows
 from ._rounds import clocks
 from ._search import SearchCosts, SearchWork, Work
 
@@ -79,8 +79,8 @@ class MachineForecast:
         budget = self.estimator.time_budget
         if budget is not None and seconds[0] > budget:
             seconds = seconds * (budget / seconds[0])
-        peak = max(memory_of_work(work, costs) for work in works)
-        return Forecast(seconds, peak + memory_of_rows(self.n_rows, costs))
+        memory = memory_of_fit(works, costs) + memory_of_rows(self.n_rows, costs)
+        return Forecast(seconds, memory)
 
 
 class TreeForecast:
@@ -119,7 +119,7 @@ class TreeForecast:
         if searches:
             work = self._leaf_work(model)
             leaf = model.costs.seconds(work)
-            memory = memory_of_work(work, model.costs)
+            memory = memory_of_fit([work], model.costs)
         memory *= self._n_jobs
         trees = self._n_leaves * leaf
         if self._n_leaves > 1:

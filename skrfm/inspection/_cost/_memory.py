@@ -9,6 +9,24 @@ _ROW_ARRAYS = 5
 _GRADIENT_ARRAYS = 3
 # outputs of trials on the validation rows that are held, in float64
 _TRIALS = 30
+# What objects and small arrays take, whatever the table.
+_LEAST = 1.5e6
+# Freed matrices up to so many bytes stay with the process: the C library keeps them.
+_KEPT = 1 << 25
+
+
+def memory_of_fit(works, costs):
+    """Return the bytes that a fit holds at most, without arrays of all rows.
+
+    The largest Work, and what is left of the one before it in size.
+
+    Parameters
+    ----------
+    works : list of Work
+    costs : SearchCosts
+    """
+    found = sorted((memory_of_work(work, costs) for work in works), reverse=True)
+    return _LEAST + found[0] + min(sum(found[1:2]), _KEPT)
 
 
 def memory_of_rows(n_rows, costs):

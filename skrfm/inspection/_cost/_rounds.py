@@ -1,5 +1,6 @@
 """What a round of the recursion takes: measured on few rows, scaled to many."""
 
+from dataclasses import replace
 from time import perf_counter, process_time
 
 import numpy as np
@@ -7,7 +8,10 @@ import numpy as np
 from ..._recursion import (
     Distances,
     PreparedData,
+    Workspace,
+    fit_round,
     most_gradient_rows,
+    next_metric,
     round_agop,
 )
 from ...agop import FeatureMetric
@@ -17,6 +21,8 @@ from ...solvers import DIRECT, choose_solver
 # rows times columns take a fraction of a second, and enough for the blocks that threads
 # share.
 _PAIR_COLUMNS, _LEAST_ROWS, _MOST_ROWS = 5e7, 400, 1200
+# Rows so few that a round takes the time of its calls of functions.
+_FEW_ROWS = 20
 # The rows that solvers are measured on. Factorisations of fewer rows run at a lower
 # speed; the steps of conjugate gradients grow little from here on.
 _DIRECT_ROWS, _ITERATIVE_ROWS = 2000, 3000
@@ -96,6 +102,7 @@ class RoundCosts:
         n, d = self._data.X.shape
         most = np.clip((_PAIR_COLUMNS / d) ** 0.5, _LEAST_ROWS, _MOST_ROWS)
         self._n_rows, self._watch = min(n, int(most)), Stopwatch()
+        self._few = _prepared(self._data, candidate, min(n, _FEW_ROWS), backend)
         prepared, gram = None, None
         for _ in range(_REPETITIONS):
             prepared = self._watch.time("prepare", self._prepare)
@@ -107,6 +114,7 @@ class RoundCosts:
     def _run(self, prepared, reusable):
         """Run the parts of a round once; return the kernel matrix."""
         time, candidate, backend = self._watch.time, self._candidate, self._backend
+        time("calls", self._round_of_few_rows)
         bandwidth = time("bandwidth", _bandwidth, prepared, candidate, backend)
         gram = time("gram", _gram, prepared, candidate, bandwidth, backend, reusable)
         ridge = _RIDGE * backend.xp.ones_like(prepared.weight)
@@ -131,6 +139,19 @@ class RoundCosts:
         time("score", self._criterion.score, outputs, targets, weight)
         return gram
 
+    def _round_of_few_rows(self):
+        """Fit a round that takes hardly more than its calls of functions."""
+        fitted = fit_round(
+            self._few,
+            replace(self._candidate, alpha=_RIDGE, solver="cholesky"),
+            FeatureMetric(),
+            number=0,
+            backend=self._backend,
+            workspace=Workspace(),
+            with_agop=True,
+        )
+        next_metric(fitted, self._backend)
+
     @staticmethod
     def _targets(prepared):
         return prepared.Y + prepared.intercept
@@ -147,7 +168,8 @@ class RoundCosts:
     def fit(self, n, *, with_agop):
         """Return the seconds of a round on n rows, but for the solver."""
         watch, size = self._watch, self._n_rows
-        seconds = watch["bandwidth"] + watch["gram"] * (n / size) ** 2
+        seconds = watch["calls"] + watch["bandwidth"]
+        seconds = seconds + watch["gram"] * (n / size) ** 2
         if with_agop:
             pairs = n * self._gradient_rows(n)
             measured = size * self._gradient_rows(size)
