@@ -96,9 +96,7 @@ class Search:
     def run(self, data):
         """Return the Choice of the last stage, with the history of all."""
         first, *others = self._stages
-        data = data_of_search(
-            data, self._candidates.first, self._stages, self._backend
-        )
+        data = data_of_search(data, self._candidates.first, self._stages, self._backend)
         race = self._race(data, first)
         race.run_batch([(candidate, Start()) for candidate in self._candidates.first])
         if not others:

@@ -95,8 +95,7 @@ XRFMRegressor or XRFMClassifier
     if not isinstance(estimator, (*_MACHINES, *_TREES)):
         *names, last = (one.__name__ for one in (*_MACHINES, *_TREES))
         raise TypeError(
-            f"estimate_cost supports {', '.join(names)} and {last}; got "
-            f"{estimator!r}."
+            f"estimate_cost supports {', '.join(names)} and {last}; got {estimator!r}."
         )
     forecast_class = TreeForecast if isinstance(estimator, _TREES) else MachineForecast
     found = forecast_class(clone(estimator), X, y).forecast()

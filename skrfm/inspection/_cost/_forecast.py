@@ -100,11 +100,13 @@ class TreeForecast:
         self._X, self._y, self._n_rows = X, to_host(y), len(X)
         self._estimator = estimator
         self._leaf = estimator._make_leaf(placement)
+        if self._leaf.scaling == "auto":
+            self._leaf.set_params(scaling="clipped")  # as the trees do
         n_jobs = check_n_jobs(estimator.n_jobs, placement)
         dtype = getattr(X, "dtype", np.dtype(np.float64))
         max_rows = estimator._max_leaf_rows(dtype, n_jobs)
         self._n_leaves = ceil(self._n_rows / max_rows)
-        self._n_jobs = min(effective_n_jobs(n_jobs), self._n_leaves)
+        self._n_jobs = min(effective_n_jobs(n_jobs or 1), self._n_leaves)
         self._max_rows = max_rows
 
     def forecast(self):
@@ -118,7 +120,8 @@ class TreeForecast:
         leaf, memory = found.seconds, found.memory
         if searches:
             work = self._leaf_work(model)
-            leaf = model.costs.seconds(work)
+            with own_threads(self._rows_of_leaf()):
+                leaf = model.costs.seconds(work)
             memory = memory_of_fit([work], model.costs)
         memory *= self._n_jobs
         trees = self._n_leaves * leaf

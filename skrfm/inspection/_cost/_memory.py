@@ -1,7 +1,5 @@
 """The memory of a fit: kernel matrices, and the arrays beside them."""
 
-from ..._recursion import shares_distances
-
 # Arrays of the size of the encoded rows that a fit holds at the same time: the rows as
 # they are read, encoded, centred, mapped and sorted.
 _ROW_ARRAYS = 5
@@ -51,10 +49,9 @@ def memory_of_work(work, costs):
     """
     itemsize, n_parallel = costs.itemsize(work.final), min(work.n_jobs, len(work.parts))
     n = max(n for n, _ in work.parts)
-    matrix = itemsize * n**2
-    solver = costs.solver(work.final)
-    held = solver.memory(n, leave_one_out=work.leave_one_out)
-    shared = matrix if not work.final and costs.shares_distances(n, itemsize) else 0
+    held = costs.solver(work.final).memory(n, leave_one_out=work.leave_one_out)
+    shares = not work.final and costs.shares_distances(n, itemsize)
+    shared = itemsize * n**2 if shares else 0
     gradients = _GRADIENT_ARRAYS * itemsize * costs.gradient_numbers(n)
     outputs = _TRIALS * 8 * costs.n_outputs * sum(m for _, m in work.parts)
     return n_parallel * (held + gradients) + len(work.parts) * shared + outputs

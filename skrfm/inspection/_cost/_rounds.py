@@ -119,9 +119,7 @@ class RoundCosts:
         gram = time("gram", _gram, prepared, candidate, bandwidth, backend, reusable)
         ridge = _RIDGE * backend.xp.ones_like(prepared.weight)
         coef = DIRECT["cholesky"](gram, prepared.Y, ridge, backend).coef
-        agop = time(
-            "agop", round_agop, gram, coef, prepared.weight, candidate, backend
-        )
+        agop = time("agop", round_agop, gram, coef, prepared.weight, candidate, backend)
         time("metric", FeatureMetric.from_agop, agop, candidate.n_components)
         outputs = time(
             "predict",

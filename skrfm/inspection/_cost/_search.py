@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
+from joblib import effective_n_jobs
 
 from ..._recursion import most_gradient_rows, shares_distances
 from ..._search import (
@@ -20,8 +21,9 @@ from ._rounds import RoundCosts, SolverCosts
 # differ from them by a quarter at most (benchmarks/cost.py). Rounds of the best
 # candidate of a batch, which goes on while it improves, and of the others.
 _ROUNDS_OF_BEST, _ROUNDS_OF_OTHERS = 5.0, 2.75
-# Rounds of a candidate near the best, which begins beside its best round.
-_ROUNDS_OF_NEIGHBOUR = 1.8
+# Rounds of a candidate near the best, which begins beside its best round where metrics
+# are kept, and otherwise with round 0.
+_ROUNDS_OF_NEIGHBOUR = {True: 1.8, False: 3.0}
 # The rounds of a final fit that does not go on from the metric of the search.
 _ROUNDS_OF_FIT = 3.0
 # Machines in an average that may have more: the best trials are often alike.
@@ -97,7 +99,7 @@ class SearchWork:
     n_rows : int
     """
 
-    def __init__(self, estimator, candidates, stages, n_rows):
+    def __init__(self, estimator, candidates, stages, n_rows: int):
         self._by_halving = isinstance(estimator, RFMRegressorCV | RFMClassifierCV)
         self._n_machines, self._n_rows = estimator.n_machines, n_rows
         self._candidates, self._stages = candidates, stages
@@ -148,7 +150,7 @@ class SearchWork:
             return self._on_all_rows(stage, rounds, shares)
         count = candidates.count if self._by_halving else total
         rounds = rounds_of_batch(count, max_iter, by_halving=self._by_halving)
-        rounds += near * min(max_iter + 1, _ROUNDS_OF_NEIGHBOUR)
+        rounds += near * min(max_iter + 1, _ROUNDS_OF_NEIGHBOUR[stage.warm])
         if not isinstance(stage.judging, HoldOut):
             return self._on_all_rows(stage, rounds, shares)
         return self._work(stage, rounds, shares)
@@ -192,7 +194,8 @@ class SearchWork:
         count += min(rescaled, RESCALED * max(map(len, self._rescaled_paths())))
         rounds = rounds_of_batch(count, self._max_iter)
         if stage.climbs:
-            rounds += near * min(self._max_iter + 1, _ROUNDS_OF_NEIGHBOUR)
+            of_one = _ROUNDS_OF_NEIGHBOUR[stage.warm]
+            rounds += near * min(self._max_iter + 1, of_one)
         return self._work(stage, rounds, {})
 
     @staticmethod
@@ -200,7 +203,7 @@ class SearchWork:
         """Return the Work of a stage that holds rows out."""
         judging = stage.judging
         parts = [(len(train), len(test)) for train, test in judging.folds]
-        n_jobs = judging.n_jobs or 1
+        n_jobs = effective_n_jobs(judging.n_jobs or 1)
         return Work(rounds, parts, shares=shares, n_jobs=n_jobs)
 
 
@@ -217,7 +220,7 @@ class SearchCosts:
     """
 
     def __init__(self, training, paths, criterion, stages):
-        self._backend, self._paths = training.placement.backend, paths
+        self._backend, self.paths = training.placement.backend, paths
         self._criterion = criterion
         self._data = {True: training.data, False: training.data}
         if stages:
@@ -243,12 +246,12 @@ class SearchCosts:
 
     def shares_distances(self, n, itemsize):
         """Return whether candidates share the distances of n rows."""
-        kernels = (candidate.kernel for candidate in self._paths.values())
+        kernels = (candidate.kernel for candidate in self.paths.values())
         return any(shares_distances(kernel, n, itemsize) for kernel in kernels)
 
     def gradient_numbers(self, n):
         """Return the size of the gradients that are averaged on n rows at most."""
-        candidate, d, c = next(iter(self._paths.values())), self.columns, self.n_outputs
+        candidate, d, c = next(iter(self.paths.values())), self.columns, self.n_outputs
         most = most_gradient_rows(candidate.max_agop_samples, n, d, c)
         return min(n, most) * d * c
 
@@ -256,7 +259,7 @@ class SearchCosts:
         """Return the RoundCosts of a kind of candidate."""
         key = path, self.itemsize(final)
         if key not in self._rounds:
-            candidate = self._paths[path]
+            candidate = self.paths[path]
             self._rounds[key] = RoundCosts(
                 self._data[final], candidate, self._backend, self._criterion
             )
@@ -266,14 +269,14 @@ class SearchCosts:
         """Return the SolverCosts, measured with a kernel that is cheap to compute."""
         key = self.itemsize(final)
         if key not in self._solvers:
-            candidates = list(self._paths.values())
+            candidates = list(self.paths.values())
             cheap = min(candidates, key=lambda c: c.kernel.coordinatewise)
             self._solvers[key] = SolverCosts(self._data[final], cheap, self._backend)
         return self._solvers[key]
 
     def seconds(self, work):
         """Return the seconds of a Work, on the clock and of the processors."""
-        even = dict.fromkeys(self._paths, 1 / len(self._paths))
+        even = dict.fromkeys(self.paths, 1 / len(self.paths))
         shares = work.shares or even
         of_parts = np.zeros(2)
         for part in work.parts:
@@ -315,6 +318,6 @@ class SearchCosts:
 
     def seconds_of_average(self, n_scored):
         """Return the seconds of choosing the average of machines."""
-        path = next(iter(self._paths))
-        count = _SCORES_OF_AVERAGE * min(len(self._paths), _MACHINES)
+        path = next(iter(self.paths))
+        count = _SCORES_OF_AVERAGE * min(len(self.paths), _MACHINES)
         return count * self.rounds(path, False).score(n_scored)
