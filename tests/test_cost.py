@@ -1,6 +1,6 @@
 """Forecasts of the costs of fits."""
 
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 import pytest
@@ -163,7 +163,7 @@ def test_each_tree_takes_as_long(ticking):
     X, y = table(1000)
     tree = XRFMRegressor(RFMRegressor(**ONE), max_leaf_size=400)
     costs = [estimate_cost(tree.set_params(n_trees=k), X, y) for k in (1, 2, 3)]
-    first, second = (b.seconds - a.seconds for a, b in zip(costs, costs[1:]))
+    first, second = (b.seconds - a.seconds for a, b in pairwise(costs))
     assert second == pytest.approx(first) and first > 0
 
 

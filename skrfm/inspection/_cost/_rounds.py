@@ -30,8 +30,9 @@ _DIRECT_ROWS, _ITERATIVE_ROWS = 2000, 3000
 _REPETITIONS = 3
 # Rows of a preconditioner at most, and matrices of such a number of columns.
 _LANDMARKS, _PRECONDITIONER = 1000, 2
-# a ridge that a factorisation takes in any precision
-_RIDGE = 0.1
+# A ridge that a factorisation takes in any precision. With one below the second, it may
+# fail, and be tried again with a larger one.
+_RIDGE, _LEAST_RIDGE = 0.1, 1e-3
 
 
 def clocks():
@@ -131,7 +132,7 @@ class RoundCosts:
             coef,
             category_sizes=candidate.lookup_sizes,
         )
-        arrays = (outputs + prepared.intercept, self._targets(prepared))
+        arrays = (a + prepared.intercept for a in (outputs, prepared.Y))
         outputs, targets = (backend.to_numpy(a).astype(np.float64) for a in arrays)
         weight = backend.to_numpy(prepared.weight).astype(np.float64)
         time("score", self._criterion.score, outputs, targets, weight)
@@ -149,10 +150,6 @@ class RoundCosts:
             with_agop=True,
         )
         next_metric(fitted, self._backend)
-
-    @staticmethod
-    def _targets(prepared):
-        return prepared.Y + prepared.intercept
 
     def _gradient_rows(self, n):
         """Return the number of rows that gradients are averaged over."""
@@ -243,7 +240,7 @@ class SolverCosts:
         candidate, backend, watch = self._candidate, self._backend, Stopwatch()
         prepared = _prepared(self._data, candidate, size, backend)
         bandwidth = _bandwidth(prepared, candidate, backend)
-        ridge = max(candidate.ridge, _NEAR_ZERO) / prepared.weight
+        ridge = max(candidate.ridge, _LEAST_RIDGE) / prepared.weight
         options = {"want_diagonal": leave_one_out, "seed": candidate.seed}
         gram = None
         for _ in range(1 if size > _MOST_ROWS else _REPETITIONS):
@@ -258,7 +255,3 @@ class SolverCosts:
                 gram = _gram(prepared, candidate, bandwidth, backend, gram)
             watch.time("solve", solver, gram, prepared.Y, ridge, backend, **options)
         return watch["solve"]
-
-
-# a ridge below this may make a factorisation fail, and be tried again with a larger one
-_NEAR_ZERO = 1e-3

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -113,16 +114,13 @@ class SearchWork:
         if not self._stages:
             return [self._fit(self._max_iter + 1.0)]
         found = [self._first(self._stages[0])]
-        found += [self._later(s, t) for s, t in self._pairs()]
+        found += [self._later(s, t) for s, t in pairwise(self._stages)]
         last = self._stages[-1]
         if isinstance(last.judging, HoldOut):
             rounds = 1.0 if last.warm else min(_ROUNDS_OF_FIT, self._max_iter + 1)
             count = min(self._n_machines, _MACHINES, self._most_machines())
             found.append(self._fit(rounds * count, rounds))
         return found
-
-    def _pairs(self):
-        return zip(self._stages[:-1], self._stages[1:], strict=True)
 
     def _most_machines(self):
         """Return how many trials an average can have."""
@@ -140,8 +138,8 @@ class SearchWork:
         """Return the Work of the first stage, which has all candidates."""
         candidates, max_iter = self._candidates, self._max_iter
         counts = Counter(candidate.path for candidate in candidates.first)
-        for others in self._rescaled_paths()[:RESCALED] if self._is_only() else []:
-            counts.update(others)
+        if len(self._stages) == 1:
+            counts.update(chain.from_iterable(self._rescaled_paths()[:RESCALED]))
         total = sum(counts.values())
         shares = {path: count / total for path, count in counts.items()}
         near = candidates.most_neighbours * CLIMBS if stage.climbs else 0
@@ -154,9 +152,6 @@ class SearchWork:
         if not isinstance(stage.judging, HoldOut):
             return self._on_all_rows(stage, rounds, shares)
         return self._work(stage, rounds, shares)
-
-    def _is_only(self):
-        return len(self._stages) == 1
 
     def _rescaled_paths(self):
         """Return the paths of the other scalings, for each path."""
@@ -186,12 +181,10 @@ class SearchWork:
 
     def _later(self, before, stage):
         """Return the Work of a stage whose candidates come from the one before."""
-        rescaled = 0
-        if before is self._stages[0]:
-            rescaled = sum(map(len, self._rescaled_paths()[:RESCALED]))
         near = self._candidates.most_neighbours * CLIMBS
         count = min(before.n_kept, self._candidates.count + near)
-        count += min(rescaled, RESCALED * max(map(len, self._rescaled_paths())))
+        if before is self._stages[0]:
+            count += sum(map(len, self._rescaled_paths()[:RESCALED]))
         rounds = rounds_of_batch(count, self._max_iter)
         if stage.climbs:
             of_one = _ROUNDS_OF_NEIGHBOUR[stage.warm]
