@@ -1,6 +1,6 @@
 """The recursion: fit, average the gradient outer products, reweight, repeat."""
 
-from ._distances import Distances, parse_bandwidth
+from ._distances import Distances, parse_bandwidth, shares_distances
 from ._rounds import (
     Candidate,
     PreparedData,
@@ -8,7 +8,9 @@ from ._rounds import (
     Start,
     Workspace,
     fit_round,
+    most_gradient_rows,
     next_metric,
+    round_agop,
     run,
 )
 
@@ -20,7 +22,10 @@ __all__ = [
     "Start",
     "Workspace",
     "fit_round",
+    "most_gradient_rows",
     "next_metric",
     "parse_bandwidth",
+    "round_agop",
     "run",
+    "shares_distances",
 ]

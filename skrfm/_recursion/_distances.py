@@ -58,7 +58,9 @@ class Distances:
         Those of one norm are held at a time: candidates that have it follow each
         other.
         """
-        if mapped or not self._shared or not _pays(candidate.kernel, T, backend):
+        itemsize = backend.xp.finfo(T.dtype).bits // 8
+        shares = shares_distances(candidate.kernel, T.shape[0], itemsize)
+        if mapped or not self._shared or not shares:
             return None
         norm = _norm(candidate)
         if norm != self._norm:
@@ -75,11 +77,10 @@ def _norm(candidate):
     return kernel.norm_order, kernel.coordinatewise, candidate.lookup_sizes
 
 
-def _pays(kernel, T, backend):
+def shares_distances(kernel, n_rows, itemsize):
     """Return whether distances are slow to compute, with powers, and not too many."""
     rooted = kernel.coordinatewise and kernel.norm_order not in (1, 2)
-    size = T.shape[0] ** 2 * backend.xp.finfo(T.dtype).bits // 8
-    return rooted and size <= _MOST_BYTES
+    return rooted and n_rows**2 * itemsize <= _MOST_BYTES
 
 
 def parse_bandwidth(bandwidth):

@@ -293,7 +293,7 @@ def fit_round(
     )
     agop = None
     if with_agop:
-        agop = _agop(gram, solution.coef, prepared.weight, candidate, backend)
+        agop = round_agop(gram, solution.coef, prepared.weight, candidate, backend)
         agop = metric.pull_back(agop)
     return Round(
         number=number,
@@ -391,7 +391,7 @@ def _gram(prepared, candidate, T, bandwidth, *, backend, workspace, leave_one_ou
     return workspace.gram, solver
 
 
-def _most_rows(max_agop_samples, n_rows, n_columns, n_outputs):
+def most_gradient_rows(max_agop_samples, n_rows, n_columns, n_outputs):
     """Return the number of rows that gradients are averaged over at most."""
     if max_agop_samples is None:
         return n_rows
@@ -401,10 +401,10 @@ def _most_rows(max_agop_samples, n_rows, n_columns, n_outputs):
     return max(_LEAST_AGOP_ROWS, -(-gradients // n_outputs))
 
 
-def _agop(gram, coef, weight, candidate, backend):
+def round_agop(gram, coef, weight, candidate, backend):
     """Return the AGOP of mapped rows, over a seeded subsample if there are many."""
     rows, (n, d) = None, gram.T.shape
-    most = _most_rows(candidate.max_agop_samples, n, d, coef.shape[1])
+    most = most_gradient_rows(candidate.max_agop_samples, n, d, coef.shape[1])
     if n > most:
         rng = np.random.default_rng(candidate.seed)
         rows = np.sort(rng.choice(n, most, replace=False))

@@ -18,6 +18,7 @@ from ._judging import (
     weighted_sum,
 )
 from ._race import (
+    RESCALED,
     Candidates,
     Choice,
     SearchRules,
@@ -28,10 +29,12 @@ from ._race import (
     halve,
     unscored_history,
 )
-from ._search import Search, Stage, most_runs, warn_of_ridge
+from ._search import CLIMBS, Search, Stage, data_of_search, most_runs, warn_of_ridge
 from ._setup import make_candidates, make_stages
 
 __all__ = [
+    "CLIMBS",
+    "RESCALED",
     "Budget",
     "Calibration",
     "Candidates",
@@ -52,6 +55,7 @@ __all__ = [
     "ValidationRows",
     "ValidationSet",
     "by_path",
+    "data_of_search",
     "drop_worse",
     "halve",
     "hold_out",

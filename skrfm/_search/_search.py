@@ -34,14 +34,14 @@ _KEPT_ERRORS, _KEPT_LOSS = 3.0, 1.2
 # standard errors by which the loss of another ridge may be larger
 _KEPT_RIDGE_ERRORS = 1.0
 # how many times candidates near the best are added
-_STEPS = 2
+CLIMBS = 2
 
 
 def most_runs(stages, candidates):
     """Return how many runs of the recursion a search has at most."""
     if not stages:
         return 0
-    near = _STEPS * candidates.most_neighbours
+    near = CLIMBS * candidates.most_neighbours
     count = candidates.count
     for stage in stages:
         count += near * stage.climbs + stage.n_kept
@@ -54,8 +54,22 @@ def _is_large(data, stage):
     return isinstance(stage.judging, HoldOut) and n * d > _SMALL_SIZE
 
 
-def _in_single_precision(data, candidates, backend):
-    """Return data in float32, where the numbers are scaled and no ridge is tiny."""
+def data_of_search(data, candidates, stages, backend):
+    """Return the data as a search in stages computes with it.
+
+    In float32 on a large table or in several stages, where the numbers are scaled and
+    no ridge is tiny.
+
+    Parameters
+    ----------
+    data : Data
+    candidates : list of Candidate
+    stages : list of Stage
+    backend : Backend
+    """
+    first, *others = stages
+    if not (others or _is_large(data, first)):
+        return data
     exact = any(c.scaling is None or c.ridge < _LEAST_RIDGE for c in candidates)
     return data if exact else data.astype(backend.xp.float32, backend)
 
@@ -82,8 +96,7 @@ class Search:
     def run(self, data):
         """Return the Choice of the last stage, with the history of all."""
         first, *others = self._stages
-        if others or _is_large(data, first):
-            data = _in_single_precision(data, self._candidates.first, self._backend)
+        data = data_of_search(data, self._candidates.first, self._stages, self._backend)
         race = self._race(data, first)
         race.run_batch([(candidate, Start()) for candidate in self._candidates.first])
         if not others:
@@ -128,7 +141,7 @@ class Search:
 
     def _climb(self, race):
         """Add candidates near the best to a race, while they are better."""
-        for _ in range(_STEPS):
+        for _ in range(CLIMBS):
             best, entrants = race.best_trial, self._near(race)
             if not entrants or race.is_over():
                 return

@@ -238,12 +238,7 @@ class BaseRFM(
     def _fit(self, training, validation_data, given, *, groups):
         """Choose, fit, and set the fitted attributes."""
         data, backend = training.data, training.placement.backend
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        candidates = self._candidates(training, seed)
-        if validation_data is None:
-            stages = self._stages(training, candidates.count, seed=seed, groups=groups)
-        else:
-            stages = [Stage(ValidationSet(validation_data), climbs=True)]
+        candidates, stages = self._plan(training, validation_data, groups)
 
         def attributes_of(fitted):
             machine = KernelMachine.from_round(fitted, training)
@@ -267,6 +262,15 @@ class BaseRFM(
         warn_of_trouble(fitted, data)
         progress.end(fit.attributes())
         backend.release()
+
+    def _plan(self, training, validation_data=None, groups=None):
+        """Return the Candidates of the search and its stages."""
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        candidates = self._candidates(training, seed)
+        if validation_data is not None:
+            return candidates, [Stage(ValidationSet(validation_data), climbs=True)]
+        stages = self._stages(training, candidates.count, seed=seed, groups=groups)
+        return candidates, stages
 
     def _set_fitted(self, fit):
         """Set the attributes of a Fit; return the estimator."""

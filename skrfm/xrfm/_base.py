@@ -36,7 +36,7 @@ from ._tree import Leaf, Node, grow, route
 _SPLIT_ALPHA = 0.1
 # The rows of the search at the root, as a multiple of those of the largest leaf: its
 # last stage then fits to about as many rows as a leaf has.
-_SEARCH_LEAVES = 1.6
+SEARCH_LEAVES = 1.6
 # A memory budget for fewer rows in a leaf than this is an error.
 _MIN_LEAF_ROWS = 10
 
@@ -245,7 +245,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         """
         n_rows = max_rows
         if leaf.validation == "auto":
-            n_rows = int(_SEARCH_LEAVES * max_rows)
+            n_rows = int(SEARCH_LEAVES * max_rows)
         rows = np.random.default_rng(seed).permutation(len(data))[:n_rows]
         searcher = clone(leaf).set_params(n_machines=1)
         model = fit_leaf(searcher, data.subset(np.sort(rows)), seed=seed)
