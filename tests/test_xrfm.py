@@ -291,16 +291,16 @@ def test_cancelled_jobs_are_run_again(n_cancelled):
             raise CancelledError
         return 10 * number
 
-    results = run_jobs([delayed(job)(number) for number in range(5)], None)
+    results = list(run_jobs(delayed(job), 5, None))
     assert results == [0, 10, 20, 30, 40] and len(cancelled) == n_cancelled
 
 
 def test_jobs_that_are_always_cancelled_raise():
-    def job():
+    def job(number):
         raise CancelledError
 
     with pytest.raises(CancelledError):
-        run_jobs([delayed(job)()], None)
+        list(run_jobs(delayed(job), 1, None))
 
 
 def test_grid_search(table):

@@ -23,7 +23,7 @@ from ._compat import (
     safe_indexing,
     validate_data,
 )
-from ._fitting import Progress, restored_on_error
+from ._fitting import FitTasks, Progress, restored_on_error
 from ._public import set_public_module
 from ._routing import splitter_router
 from ._warnings import warn, warn_of_edge
@@ -34,6 +34,7 @@ __all__ = [
     "validate_data",
     "HasMethods",
     "Interval",
+    "FitTasks",
     "Progress",
     "RealNotInt",
     "StrOptions",

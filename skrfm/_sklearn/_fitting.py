@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from itertools import count
+from time import perf_counter
 from typing import Any
 
 
@@ -93,16 +94,75 @@ class _Run:
             estimator=progress.estimator, **arguments
         )
 
-    def watch(self, rounds):
-        """Yield rounds, each reported, until the last or until a callback stops."""
+    def watch(self, rounds, budget=None):
+        """Yield rounds, each reported, until the last or until a callback stops.
+
+        With a Budget also until there is no time for another round like the last.
+        """
         while True:
+            begin = perf_counter()
             with self.round() as task:
                 task.result = next(rounds)
+            seconds = perf_counter() - begin
             yield task.result
             if task.stop or task.result.last:
+                break
+            if budget is not None and not budget.allows(seconds):
                 break
         self.close()
 
     def close(self):
         """End the run."""
         self._context.call_on_fit_task_end(estimator=self._progress.estimator)
+
+
+class FitTasks:
+    """Tasks of a fit that fits other estimators, for scikit-learn's callbacks.
+
+    Attributes
+    ----------
+    stop : bool
+        Whether a callback asked to stop, at the end of the task.
+    """
+
+    def __init__(self, estimator, context):
+        self._estimator, self._context = estimator, context
+        self._data, self.stop = {}, False
+
+    @classmethod
+    def of_fit(cls, estimator, **data):
+        """Begin the task of a fit to data, as the hooks get them."""
+        task = cls(estimator, estimator._init_callback_context(max_subtasks=None))
+        task._data = data
+        task._context.call_on_fit_task_begin(estimator=estimator, **data)
+        return task
+
+    def end(self, attributes):
+        """End the task of the fit, with the attributes of the fitted estimator."""
+        self._context.call_on_fit_task_end(
+            estimator=self._estimator,
+            reconstruction_attributes=attributes,
+            **self._data,
+        )
+
+    @contextmanager
+    def open(self, name, n_subtasks=0):
+        """Report the block as a subtask, which has subtasks itself."""
+        context = self._context.subcontext(name, max_subtasks=n_subtasks)
+        context.call_on_fit_task_begin(estimator=self._estimator)
+        task = FitTasks(self._estimator, context)
+        yield task
+        task.stop = context.call_on_fit_task_end(estimator=self._estimator)
+
+    def fit_of(self, model, name):
+        """Return the method `fit` of another estimator as a subtask."""
+
+        def fit(*args):
+            context = self._context.subcontext(name)
+            with context.propagate_callback_context(model):
+                context.call_on_fit_task_begin(estimator=self._estimator)
+                model.fit(*args)
+                context.call_on_fit_task_end(estimator=self._estimator)
+            return model
+
+        return fit

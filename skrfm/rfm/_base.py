@@ -361,7 +361,8 @@ class BaseRFM(
                 rounds.append(choice.model)
             else:
                 candidate, start = trial.candidate, trial.start
-                rounds.append(self._fit_all(training, candidate, progress, start))
+                fitted = self._fit_all(training, candidate, progress, start, budget)
+                rounds.append(fitted)
         return rounds
 
     def _select(self, choice, criterion):
@@ -392,7 +393,8 @@ class BaseRFM(
 
     def _fit_candidate(self, training, candidate, progress):
         """Return the last Round of a candidate that nothing is compared with."""
-        fitted = self._fit_all(training, candidate, progress)
+        budget = self._budget(training)
+        fitted = self._fit_all(training, candidate, progress, budget=budget)
         machine = KernelMachine.from_round(fitted, training)
         rows = training.data.X.shape[0]
         history = unscored_history(candidate, fitted.number, rows=rows)
@@ -401,10 +403,10 @@ class BaseRFM(
             training, machine, history=history, results=results
         )
 
-    def _fit_all(self, training, candidate, progress, start=None):
-        """Return the last Round of a candidate, fitted to all rows."""
+    def _fit_all(self, training, candidate, progress, start=None, budget=None):
+        """Return the last Round, fitted to all rows, that a Budget has time for."""
         rounds = run(training.data, candidate, training.placement.backend, start)
-        watched = progress.open("fit", candidate.max_iter + 1).watch(rounds)
+        watched = progress.open("fit", candidate.max_iter + 1).watch(rounds, budget)
         return deque(watched, maxlen=1).pop()  # holds one round at a time
 
     def _make_fit(

@@ -101,8 +101,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
     time_budget : float, default=None
         Seconds for the search and the fit to all rows, which a forecast from the rounds
         so far leaves time for. The best model so far is taken; it then depends on the
-        speed of the computer. A fit without a search, and the first round of one, take
-        the time they need.
+        speed of the computer. The first round of the search, and the first on all rows,
+        take the time they need.
     fit_intercept : bool, default=True
         Whether the weighted mean of the targets is subtracted before the fit and added
         to the predictions. The published algorithm has no intercept.

@@ -6,17 +6,18 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from joblib import delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
     _fit_context,
 )
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import FloatArray, Table, Vector
-from .._sklearn import Interval, StrOptions, clone, restored_on_error
+from .._sklearn import FitTasks, Interval, StrOptions, clone, restored_on_error
 from .._tables import (
     DEVICES,
     ClassTargets,
@@ -28,35 +29,12 @@ from .._tables import (
     read_training,
     to_host,
 )
-from ._leaves import ConstantModel, LeafCoding, LeafData, find_directions, fit_leaf
-from ._parallel import run_jobs
-from ._tree import Leaf, Node, grow, route
+from ._fitting import Deadline, FittedTree, Forester, draw_seeds
+from ._leaves import LeafCoding, LeafData
+from ._tree import route
 
-# The ridge of the machines that find directions, where no search has chosen one.
-_SPLIT_ALPHA = 0.1
-# The rows of the search at the root, as a multiple of those of the largest leaf: its
-# last stage then fits to about as many rows as a leaf has.
-SEARCH_LEAVES = 1.6
 # A memory budget for fewer rows in a leaf than this is an error.
 _MIN_LEAF_ROWS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class FittedTree:
-    """A tree with the models of its leaves.
-
-    Attributes
-    ----------
-    root : Node or Leaf
-    models : list of RFMRegressor, RFMClassifier or ConstantModel
-        The model of each leaf.
-    n_rows : list of int
-        The number of training rows of each leaf.
-    """
-
-    root: Node | Leaf | None
-    models: list
-    n_rows: list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +73,9 @@ class Forest:
         return total / (total.sum() or 1.0)
 
 
-class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
+class BaseXRFM(
+    InnerDeviceMixin, CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator
+):
     """The trees; a subclass codes the targets, and reads the outputs of leaves."""
 
     _parameter_constraints = {
@@ -105,6 +85,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         "temperature": [Interval(Real, 0, None, closed="left")],
         "max_split_samples": [Interval(Integral, 2, None, closed="left")],
         "n_trees": [Interval(Integral, 1, None, closed="left")],
+        "time_budget": [Interval(Real, 0, None, closed="neither"), None],
         "device": [StrOptions(set(DEVICES)), None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -129,6 +110,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         temperature=0.1,
         max_split_samples=2000,
         n_trees=1,
+        time_budget=None,
         device=None,
         n_jobs=None,
         random_state=None,
@@ -140,6 +122,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         self.temperature = temperature
         self.max_split_samples = max_split_samples
         self.n_trees = n_trees
+        self.time_budget = time_budget
         self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -160,6 +143,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
 
     # -- fit ----------------------------------------------------------------------
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Table, y: Vector, sample_weight: Vector | None = None):
         """Grow the trees, and fit their leaves.
@@ -178,6 +162,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         self : object
             The fitted estimator.
         """
+        deadline = Deadline.after(self.time_budget)
         with restored_on_error(self):
             placement = outer_placement_of(self.device, X)
             leaf = self._make_leaf(placement)
@@ -189,7 +174,11 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
                 categorical_features=leaf.categorical_features,
                 multi_output=self._multi_output,
             )
-            self._fit(leaf, table, check_n_jobs(self.n_jobs, placement))
+            n_jobs = check_n_jobs(self.n_jobs, placement)
+            metadata = {"sample_weight": sample_weight}
+            tasks = FitTasks.of_fit(self, X=X, y=y, metadata=metadata)
+            self._fit(leaf, table, n_jobs, deadline, tasks)
+            tasks.end(vars(self))
         return self
 
     def _make_leaf(self, placement):
@@ -199,7 +188,7 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
             leaf.set_params(device="cuda" if placement.on_gpu else "cpu")
         return leaf
 
-    def _fit(self, leaf, table, n_jobs):
+    def _fit(self, leaf, table, n_jobs, deadline, tasks):
         """Fit the trees to a TrainingTable, and set the fitted attributes."""
         table = _with_positive_weight(table)
         # quantiles of the whole table do not help leaves, which are parts of it
@@ -209,20 +198,23 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         y = self._leaf_targets(targets, table.y)
         data = LeafData(coding.encode(table.X), y, table.weight)
         leaf.set_params(scaling=None, categorical_features=coding.categorical_columns)
-        max_rows = self._max_leaf_rows(data.X.dtype, n_jobs)
         random_state = check_random_state(self.random_state)
-        search_seed, *tree_seeds = _draw_seeds(random_state, self.n_trees + 1)
+        search_seed, *tree_seeds = draw_seeds(random_state, self.n_trees + 1)
+        max_rows = self._max_leaf_rows(data.X.dtype, n_jobs)
+        forester = Forester(
+            leaf,
+            data,
+            max_rows=max_rows,
+            max_split_samples=self.max_split_samples,
+            n_trees=self.n_trees,
+            n_jobs=n_jobs,
+            deadline=deadline,
+            tasks=tasks,
+        )
         root_estimator = None
         if self.search == "root" and len(data) > max_rows:
-            root_estimator = self._search_root(leaf, data, max_rows, seed=search_seed)
-        if root_estimator is not None:
-            leaf.set_params(**_choice_of(root_estimator))
-        alpha = _SPLIT_ALPHA if root_estimator is None else root_estimator.alpha_
-        splitter = _make_splitter(leaf, alpha)
-        trees = [
-            self._fit_tree(leaf, splitter, data, max_rows, n_jobs=n_jobs, seed=seed)
-            for seed in tree_seeds
-        ]
+            root_estimator = forester.search_root(search_seed)
+        trees = [forester.fit_tree(k, seed) for k, seed in enumerate(tree_seeds)]
         self.root_estimator_ = root_estimator
         self._set_fitted(Forest(coding=coding, targets=targets, trees=trees))
 
@@ -235,54 +227,6 @@ class BaseXRFM(InnerDeviceMixin, MetaEstimatorMixin, BaseEstimator):
         self.estimators_ = [tree.models for tree in forest.trees]
         self.n_leaves_ = sum(map(len, self.estimators_))
         self.feature_importances_ = forest.feature_importances
-
-    def _search_root(self, leaf, data, max_rows, *, seed):
-        """Return the fitted estimator that chooses kernel, ridge and round for leaves.
-
-        It is fitted to more rows than a leaf has where it searches in stages: the last
-        stage holds rows out, and fits to about as many as a leaf has. None where all
-        targets are equal.
-        """
-        n_rows = max_rows
-        if leaf.validation == "auto":
-            n_rows = int(SEARCH_LEAVES * max_rows)
-        rows = np.random.default_rng(seed).permutation(len(data))[:n_rows]
-        searcher = clone(leaf).set_params(n_machines=1)
-        model = fit_leaf(searcher, data.subset(np.sort(rows)), seed=seed)
-        return None if isinstance(model, ConstantModel) else model
-
-    def _fit_tree(self, leaf, splitter, data, max_rows, *, n_jobs, seed):
-        """Return a FittedTree, whose nodes are split by a machine `splitter`."""
-        rng = np.random.RandomState(seed)
-
-        def directions_of_nodes(nodes):
-            seeds = _draw_seeds(rng, len(nodes))
-            jobs = [
-                delayed(find_directions)(
-                    splitter,
-                    data.subset(_subsample(rows, self.max_split_samples, seed=seed)),
-                    seed=seed,
-                )
-                for rows, seed in zip(nodes, seeds, strict=True)
-            ]
-            return run_jobs(jobs, n_jobs)
-
-        root, rows_of_leaves = grow(
-            data.X,
-            data.weight,
-            max_rows=max_rows,
-            find_directions=directions_of_nodes,
-        )
-        seeds = _draw_seeds(rng, len(rows_of_leaves))
-        jobs = [
-            delayed(fit_leaf)(leaf, data.subset(rows), seed=seed)
-            for rows, seed in zip(rows_of_leaves, seeds, strict=True)
-        ]
-        return FittedTree(
-            root=root,
-            models=run_jobs(jobs, n_jobs),
-            n_rows=[len(rows) for rows in rows_of_leaves],
-        )
 
     def _max_leaf_rows(self, dtype, n_jobs):
         """Return the largest number of rows of a leaf."""
@@ -326,41 +270,3 @@ def _with_positive_weight(table):
     if keep.all():
         return table
     return replace(table, X=table.X[keep], y=table.y[keep], weight=table.weight[keep])
-
-
-def _choice_of(model):
-    """Return the parameters of leaves that were chosen with a fitted model."""
-    candidate = model._fitted.predictor.first.candidate
-    return {
-        "kernel": model.kernel_,
-        "metric_type": "diag" if candidate.diagonal else "full",
-        "alpha": model.alpha_,
-        "max_iter": model.best_iter_,
-        "level_statistics": model.level_statistics_,
-        "validation": None,
-    }
-
-
-def _make_splitter(leaf, alpha):
-    """Return the unfitted machine that finds the directions of nodes."""
-    return clone(leaf).set_params(
-        kernel="laplace",
-        alpha=alpha,
-        max_iter=1,
-        validation=None,
-        metric_type="full",
-        level_statistics=None,  # directions are of the encoded columns
-    )
-
-
-def _subsample(rows, size, *, seed):
-    """Return at most `size` of the row indices, sorted."""
-    if len(rows) <= size:
-        return rows
-    rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(rows, size, replace=False))
-
-
-def _draw_seeds(random_state, count):
-    """Return random seeds, as a list of int."""
-    return random_state.randint(np.iinfo(np.int32).max, size=count).tolist()

@@ -102,7 +102,7 @@ class ConstantModel:
         self.feature_importances_ = np.zeros(n_columns)
 
 
-def fit_leaf(estimator, data, *, seed):
+def fit_leaf(estimator, data, *, seed, deadline=None, share=1.0, tasks=None):
     """Return the model of a leaf.
 
     Parameters
@@ -111,11 +111,19 @@ def fit_leaf(estimator, data, *, seed):
     data : LeafData
     seed : int
         The random state of the model.
+    deadline : Deadline or None
+    share : float, default=1.0
+        The share of the seconds until the deadline that the model may take.
+    tasks : FitTasks or None
+        The fit that this fit is a task of.
     """
     if (data.y == data.y[0]).all():
         return ConstantModel(data.y[0], data.X.shape[1])
     model = clone(estimator).set_params(random_state=seed)
-    return model.fit(data.X, data.y, data.weight)
+    if deadline is not None:
+        deadline.limit(model, share)
+    fit = model.fit if tasks is None else tasks.fit_of(model, "search")
+    return fit(data.X, data.y, data.weight)
 
 
 def find_directions(splitter, data, *, seed):

@@ -9,7 +9,7 @@ from sklearn.utils import _safe_indexing
 
 from ..._backend import own_threads
 from ..._tables import check_n_jobs, outer_placement_of, to_host, validate_training
-from ...xrfm._base import SEARCH_LEAVES
+from ...xrfm._fitting import SEARCH_LEAVES
 from ...xrfm._tree import DIRECTIONS
 from ._memory import memory_of_fit, memory_of_rows
 from ._rounds import clocks
@@ -76,9 +76,7 @@ class MachineForecast:
                 n_scored = sum(m for _, m in works[-2].parts)
                 seconds = seconds + costs.seconds_of_average(n_scored)
         seconds = seconds + self.seconds_of_validation
-        budget = self.estimator.time_budget
-        if budget is not None and seconds[0] > budget:
-            seconds = seconds * (budget / seconds[0])
+        seconds = _within(self.estimator.time_budget, seconds)
         memory = memory_of_fit(works, costs) + memory_of_rows(self.n_rows, costs)
         return Forecast(seconds, memory)
 
@@ -132,7 +130,8 @@ class TreeForecast:
             trees, memory = trees + found.seconds, max(memory, found.memory)
         reading = model.seconds_of_validation * self._n_rows / size
         memory += memory_of_rows(self._n_rows, model.costs)
-        return Forecast(trees + reading, memory)
+        seconds = _within(self._estimator.time_budget, trees + reading)
+        return Forecast(seconds, memory)
 
     def _rows_of_search(self):
         """Return the number of rows that the search at the root is fitted to."""
@@ -186,3 +185,10 @@ class TreeForecast:
             leave_one_out=True,
             final=True,
         )
+
+
+def _within(budget, seconds):
+    """Return elapsed and CPU seconds, which a budget limits."""
+    if budget is None or seconds[0] <= budget:
+        return seconds
+    return seconds * (budget / seconds[0])
