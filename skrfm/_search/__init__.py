@@ -2,7 +2,7 @@
 
 from ._budget import Budget
 from ._calibration import Calibration
-from ._folds import hold_out, make_folds
+from ._folds import hold_out, make_folds, split_sample
 from ._judging import (
     ClassificationCriterion,
     Criterion,
@@ -27,6 +27,7 @@ from ._race import (
     by_path,
     drop_worse,
     halve,
+    standard_errors,
     unscored_history,
 )
 from ._search import CLIMBS, Search, Stage, data_of_search, most_runs, warn_of_ridge
@@ -64,6 +65,8 @@ __all__ = [
     "make_stages",
     "most_runs",
     "select",
+    "split_sample",
+    "standard_errors",
     "unscored_history",
     "warn_of_ridge",
     "weighted_sum",

@@ -113,6 +113,9 @@ class Choice:
         stages, for those of the last stage.
     best_trials : list of TrialResult
         The best trials, the chosen one first.
+    rivals : list of Candidate
+        Candidates of other kernels or kinds of metric that were nearly as good in the
+        last race they were in, the best first.
     """
 
     candidate: Candidate
@@ -124,6 +127,7 @@ class Choice:
     candidates: list[Candidate] = field(default_factory=list)
     candidate_numbers: np.ndarray | None = None
     best_trials: list[TrialResult] = field(default_factory=list)
+    rivals: list[Candidate] = field(default_factory=list)
 
     def outputs_of_rows(self, n):
         """Return the outputs (n, c) of all rows: NaN for those not validated on.

@@ -33,6 +33,8 @@ _LEAST_RIDGE = 1e-4
 _KEPT_ERRORS, _KEPT_LOSS = 3.0, 1.2
 # standard errors by which the loss of another ridge may be larger
 _KEPT_RIDGE_ERRORS = 1.0
+# A rival's loss is at most so many times that of the chosen candidate.
+_RIVAL_LOSS = 1.08
 # how many times candidates near the best are added
 CLIMBS = 2
 
@@ -106,7 +108,7 @@ class Search:
             self._climb(race)
         entrants = _next_entrants(race, first) if others else []
         entrants += self._rescaled(entrants)
-        history = race.history
+        history, races = race.history, [_bests_of_machines(race)]
         for stage in others:
             if not race.allows(stage.judging.n_rows):
                 break
@@ -116,8 +118,9 @@ class Search:
                 self._climb(race)
             entrants = _next_entrants(race, stage)
             history = history + race.history
+            races.append(_bests_of_machines(race))
         table = history_table([entry for _, entry in history])
-        return replace(race.choice(), history=table)
+        return replace(race.choice(), history=table, rivals=_rivals(races))
 
     def _race(self, data, stage):
         """Return the Race of a stage, whose rows are prepared."""
@@ -172,6 +175,38 @@ def _bests_of_paths(race):
     """Return the best candidate of each kernel, metric and scaling."""
     paths = by_path(race.scored_trials()).values()
     return [(trials[0].candidate, Start()) for trials in paths]
+
+
+def _machine(candidate):
+    """Return the name of the kernel of a candidate, and the kind of its metric."""
+    return candidate.kernel_name, candidate.diagonal
+
+
+def _bests_of_machines(race):
+    """Return the best trial of each kernel and kind of metric, and the weights."""
+    bests = {}
+    for trial in race.scored_trials():
+        bests.setdefault(_machine(trial.candidate), trial)
+    return bests, race.validation_rows.weight
+
+
+def _rivals(races):
+    """Return candidates of other kernels or kinds of metric that lose by little.
+
+    By the last of the races, the bests of which are given, that each was in.
+    """
+    best_of_last, *_ = races[-1][0].values()
+    chosen, losses = _machine(best_of_last.candidate), {}
+    for bests, weight in reversed(races):
+        best = bests.get(chosen)
+        if best is None or best.best.losses is None:
+            continue
+        for machine, trial in bests.items():
+            if machine != chosen and machine not in losses:
+                loss = relative_loss(trial, best, weight)
+                losses[machine] = loss, trial.best.candidate
+    near = [found for found in losses.values() if found[0] <= _RIVAL_LOSS]
+    return [candidate for _, candidate in sorted(near, key=lambda found: found[0])]
 
 
 def _next_entrants(race, stage):

@@ -416,9 +416,9 @@ class BaseRFM(
 
         `results` are further attributes of the estimator, by name.
         """
-        calibration, unseen = Calibration(), None
+        calibration, unseen, rivals = Calibration(), None, ()
         if choice is not None:
-            history = choice.history
+            history, rivals = choice.history, tuple(choice.rivals)
             calibration = self._calibrate(choice.outputs, choice.validation_rows)
             unseen = choice.outputs_of_rows(training.data.X.shape[0])
         if unseen is not None:
@@ -434,4 +434,5 @@ class BaseRFM(
             calibration=calibration,
             unseen_outputs=unseen,
             results=results or {},
+            rivals=rivals,
         )

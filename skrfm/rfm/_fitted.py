@@ -319,6 +319,8 @@ class Fit:
         Outputs at training rows by fits that have not seen them.
     results : dict
         Further attributes of the estimator, by name.
+    rivals : tuple of Candidate
+        What was nearly as good as the chosen candidate.
     """
 
     predictor: Predictor
@@ -328,6 +330,7 @@ class Fit:
     calibration: Calibration
     unseen_outputs: Array | None
     results: dict = field(default_factory=dict)
+    rivals: tuple[Candidate, ...] = ()
 
     def attributes(self):
         """Return the attributes of an estimator that was fitted so, by name."""

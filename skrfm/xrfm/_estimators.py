@@ -38,9 +38,11 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
         leaves, by the search of the estimator on a sample of the rows, whose last stage
-        fits to about as many rows as a leaf has; an estimator whose ``validation`` is
-        not ``"auto"`` is fitted to as many rows as a leaf has, and chooses by its own
-        rule. ``"leaves"`` chooses in each leaf, which takes several times as long.
+        fits to about as many rows as a leaf has; other kernels and metrics that are
+        nearly as good there, and half of the rounds, are tried in three leaves. An
+        estimator whose ``validation`` is not ``"auto"`` is fitted to as many rows as a
+        leaf has, and chooses by its own rule. ``"leaves"`` chooses in each leaf, which
+        takes several times as long.
     temperature : float, default=0.1
         How far leaves contribute to predictions beyond their thresholds. At a node the
         weight of a side is a logistic function of the distance to the threshold,
@@ -74,8 +76,8 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         The models of the leaves of each tree; a model of a constant where all targets
         of a leaf are equal.
     root_estimator_ : RFMRegressor or None
-        The model that kernel, ridge and round of all leaves were chosen with; None
-        without a search at the root.
+        The model whose search at the root has chosen kernel, ridge and round of all
+        leaves, or what was compared in leaves; None without such a search.
     n_leaves_ : int
         Number of leaves of all trees.
     feature_importances_ : ndarray of shape (n_features,)
@@ -180,9 +182,11 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
         leaves, by the search of the estimator on a sample of the rows, whose last stage
-        fits to about as many rows as a leaf has; an estimator whose ``validation`` is
-        not ``"auto"`` is fitted to as many rows as a leaf has, and chooses by its own
-        rule. ``"leaves"`` chooses in each leaf, which takes several times as long.
+        fits to about as many rows as a leaf has; other kernels and metrics that are
+        nearly as good there, and half of the rounds, are tried in three leaves. An
+        estimator whose ``validation`` is not ``"auto"`` is fitted to as many rows as a
+        leaf has, and chooses by its own rule. ``"leaves"`` chooses in each leaf, which
+        takes several times as long.
     temperature : float, default=0.1
         How far leaves contribute to predictions beyond their thresholds. At a node the
         weight of a side is a logistic function of the distance to the threshold,
@@ -218,8 +222,8 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         The models of the leaves of each tree, fitted to the numbers of the classes; a
         model of a constant where all rows of a leaf have the same class.
     root_estimator_ : RFMClassifier or None
-        The model that kernel, ridge and round of all leaves were chosen with; None
-        without a search at the root.
+        The model whose search at the root has chosen kernel, ridge and round of all
+        leaves, or what was compared in leaves; None without such a search.
     n_leaves_ : int
         Number of leaves of all trees.
     feature_importances_ : ndarray of shape (n_features,)

@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 from joblib import delayed, effective_n_jobs
 
+from .._search import standard_errors
 from .._sklearn import FitTasks, clone
-from ._leaves import ConstantModel, LeafData, find_directions, fit_leaf
+from ._leaves import (
+    ConstantModel,
+    LeafData,
+    find_directions,
+    fit_leaf,
+    held_out_losses,
+)
 from ._parallel import run_jobs
 from ._tree import Leaf, Node, grow
 
@@ -17,6 +24,13 @@ _SPLIT_ALPHA = 0.1
 # The rows of the search at the root, as a multiple of those of the largest leaf: its
 # last stage then fits to about as many rows as a leaf has.
 SEARCH_LEAVES = 1.6
+# Finalists of the search at the root that are compared in leaves, and in how many: on
+# the table of benchmarks/scale.py that took R² from .669 to .730 (10 000 rows), from
+# .738 to .788 (20 000) and from .756 to .810 (30 000), where two leaves left .756; on
+# protein from .724 to .736.
+_MOST_FINALISTS, COMPARED_LEAVES = 3, 3
+# Fewer rounds than these are not halved where finalists are compared.
+_FEW_ROUNDS = 4
 # The seconds of the search at the root, as a multiple of those of a leaf: 1.5 to 3 on
 # the table of benchmarks/scale.py.
 _SEARCH_COST = 3.0
@@ -95,6 +109,7 @@ class Forester:
         self._max_split_samples, self._n_jobs = max_split_samples, n_jobs
         self._n_trees, self._deadline, self._tasks = n_trees, deadline, tasks
         self._split_alpha, self._stopped = _SPLIT_ALPHA, False
+        self._finalists: list[Any] = []
 
     def search_root(self, seed):
         """Return the fitted estimator that chooses kernel, ridge and round for leaves.
@@ -115,8 +130,16 @@ class Forester:
         )
         if isinstance(model, ConstantModel):
             return None
-        self._leaf = clone(self._leaf).set_params(**_choice_of(model))
-        self._split_alpha = model.alpha_
+        chosen, fit = model._fitted.predictor.first.candidate, model._fitted
+        settings = [_settings_of(chosen, max_iter=model.best_iter_)]
+        settings += [
+            _settings_of(rival, max_iter=rival.max_iter) for rival in fit.rivals
+        ]
+        self._finalists = [
+            clone(self._leaf).set_params(**setting)
+            for setting in settings[:_MOST_FINALISTS]
+        ]
+        self._leaf, self._split_alpha = self._finalists[0], model.alpha_
         return model
 
     def fit_tree(self, number, seed):
@@ -129,6 +152,9 @@ class Forester:
                 max_rows=self._max_rows,
                 find_directions=lambda nodes: self._directions(nodes, rng),
             )
+        if len(self._finalists) > 1:
+            self._leaf = self._best_finalist(rows_of_leaves, seed)
+            self._finalists = []
         return FittedTree(
             root=root,
             models=self._fit_leaves(rows_of_leaves, rng, number),
@@ -146,6 +172,52 @@ class Forester:
             return delayed(find_directions)(splitter, data.subset(rows), seed=seeds[k])
 
         return list(run_jobs(make_job, len(nodes), self._n_jobs))
+
+    def _best_finalist(self, rows_of_leaves, seed):
+        """Return the finalist of the search at the root that is best in leaves.
+
+        What is best for the whole table may be second for its parts. Finalists are
+        compared after half of their rounds: the first one is the best, unless another
+        is better by a standard error of the differences. Then with all of its rounds,
+        which have to be better than half of them.
+        """
+        finalists = [(each, _with_half_of_the_rounds(each)) for each in self._finalists]
+        losses = self._losses_in_leaves(
+            [half for _, half in finalists], rows_of_leaves, seed
+        )
+        excess = [_excess(losses[0], others) for others in losses]
+        best = int(np.argmax(excess))
+        if excess[best] <= 1:
+            best = 0
+        full, half = finalists[best]
+        if half is full:
+            return full
+        (of_full,) = self._losses_in_leaves([full], rows_of_leaves, seed)
+        return full if _excess(losses[best], of_full) > 0 else half
+
+    def _losses_in_leaves(self, estimators, rows_of_leaves, seed):
+        """Return the losses of estimators in some leaves, and weights: (2, m) each."""
+        rng = np.random.default_rng(seed)
+        leaves = rng.permutation(len(rows_of_leaves))[:COMPARED_LEAVES]
+        pairs = [(each, rows_of_leaves[k]) for each in estimators for k in leaves]
+        share = effective_n_jobs(self._n_jobs) / (len(pairs) + len(rows_of_leaves))
+
+        def make_job(k):
+            estimator, rows = pairs[k]
+            return delayed(held_out_losses)(
+                estimator,
+                self._data.subset(rows),
+                seed=seed,
+                deadline=self._deadline,
+                share=min(1.0, share),
+            )
+
+        with self._tasks.open("comparison"):
+            losses: list[Any] = [*run_jobs(make_job, len(pairs), self._n_jobs)]
+        return [
+            np.concatenate(losses[k : k + len(leaves)], axis=1)
+            for k in range(0, len(losses), len(leaves))
+        ]
 
     def _fit_leaves(self, rows_of_leaves, rng, number):
         """Return the models of the leaves of a tree.
@@ -176,15 +248,29 @@ class Forester:
         return models
 
 
-def _choice_of(model):
-    """Return the parameters of leaves that were chosen with a fitted model."""
-    candidate = model._fitted.predictor.first.candidate
+def _with_half_of_the_rounds(estimator):
+    """Return an estimator with half of the rounds, or itself if they are few."""
+    if estimator.max_iter < _FEW_ROUNDS:
+        return estimator
+    return clone(estimator).set_params(max_iter=estimator.max_iter // 2)
+
+
+def _excess(losses, others):
+    """Return by how many standard errors losses exceed others, of the same rows.
+
+    Each is given with the weights of the rows, as an array of shape (2, m).
+    """
+    return standard_errors(losses[0], others[0], losses[1])
+
+
+def _settings_of(candidate, *, max_iter):
+    """Return the parameters of leaves that a Candidate gives."""
     return {
-        "kernel": model.kernel_,
+        "kernel": candidate.kernel,
         "metric_type": "diag" if candidate.diagonal else "full",
-        "alpha": model.alpha_,
-        "max_iter": model.best_iter_,
-        "level_statistics": model.level_statistics_,
+        "alpha": candidate.alpha,
+        "max_iter": max_iter,
+        "level_statistics": candidate.level_statistics,
         "validation": None,
     }
 

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 
 from .._backend import Array, FloatArray, IntArray, own_threads
 from .._recursion import Candidate, PreparedData, Workspace, fit_round
+from .._search import split_sample
 from .._sklearn import clone
 from .._tables import Coding, Data, TableEncoder, TableReader, placement_of, to_host
 from ..agop import FeatureMetric
@@ -14,6 +16,10 @@ from ._tree import DIRECTIONS, Direction, principal_directions, split_rows
 
 # Sides of fewer rows than this have no useful leave-one-out error.
 _MIN_SIDE_ROWS = 10
+# The share of the rows of a leaf that estimators are fitted to where they are compared.
+_FITTED_SHARE = 0.75
+# of a class that the fitted rows do not have
+_LEAST_PROBABILITY = 1e-6
 # Splits that send a smaller share of the rows to one side come last: they make too many
 # leaves.
 _MIN_SIDE_SHARE = 0.25
@@ -124,6 +130,37 @@ def fit_leaf(estimator, data, *, seed, deadline=None, share=1.0, tasks=None):
         deadline.limit(model, share)
     fit = model.fit if tasks is None else tasks.fit_of(model, "search")
     return fit(data.X, data.y, data.weight)
+
+
+def held_out_losses(estimator, data, *, seed, deadline, share):
+    """Return the losses of held-out rows of a leaf, and their weights: (2, m).
+
+    Squared errors, or log-losses of the probabilities.
+    """
+    strata = data.y if is_classifier(estimator) else np.zeros(len(data))
+    size = int(_FITTED_SHARE * len(data))
+    fitted, others = split_sample(np.arange(len(data)), size, strata, seed)
+    model = fit_leaf(
+        estimator, data.subset(fitted), seed=seed, deadline=deadline, share=share
+    )
+    unseen = data.subset(others)
+    return np.stack([_losses(model, unseen), unseen.weight])
+
+
+def _losses(model, data):
+    """Return the losses of a model on rows."""
+    if isinstance(model, ConstantModel):
+        return np.zeros(len(data))  # so for all estimators
+    if not is_classifier(model):
+        errors = (to_host(model.predict(data.X)) - data.y).reshape(len(data), -1)
+        spread = data.y.reshape(len(data), -1).std(axis=0)
+        return ((errors / np.where(spread > 0, spread, 1.0)) ** 2).mean(axis=1)
+    proba: Any = to_host(model.predict_proba(data.X))
+    classes = model.classes_
+    of_class = np.searchsorted(classes, data.y).clip(max=len(classes) - 1)
+    likelihood = proba[np.arange(len(data)), of_class]
+    likelihood = np.where(classes[of_class] == data.y, likelihood, 0.0)
+    return -np.log(likelihood.clip(min=_LEAST_PROBABILITY))
 
 
 def find_directions(splitter, data, *, seed):

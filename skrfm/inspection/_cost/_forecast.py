@@ -9,7 +9,7 @@ from sklearn.utils import _safe_indexing
 
 from ..._backend import own_threads
 from ..._tables import check_n_jobs, outer_placement_of, to_host, validate_training
-from ...xrfm._fitting import SEARCH_LEAVES
+from ...xrfm._fitting import COMPARED_LEAVES, SEARCH_LEAVES
 from ...xrfm._tree import DIRECTIONS
 from ._memory import memory_of_fit, memory_of_rows
 from ._rounds import clocks
@@ -122,7 +122,8 @@ class TreeForecast:
                 leaf = model.costs.seconds(work)
             memory = memory_of_fit([work], model.costs)
         memory *= self._n_jobs
-        trees = self._n_leaves * leaf
+        compared = min(COMPARED_LEAVES, self._n_leaves) if searches else 0
+        trees = self._n_leaves * leaf + compared * leaf / self._estimator.n_trees
         if self._n_leaves > 1:
             trees = trees + (self._n_leaves - 1) * self._seconds_of_node(model)
         trees = self._estimator.n_trees * trees / np.array([self._n_jobs, 1])
