@@ -17,6 +17,9 @@ from ._backend import Array, Backend, FloatArray, Gram, IntArray, agop_factor
 
 # Eigenvalues below this share of the largest are rounding error, not features.
 _NEGLIGIBLE = 1e-10
+# A diagonal metric has no smaller entries but zeros. They do not change any distance,
+# and denormal products with them took matrices of 300 columns ten times as long.
+_LEAST_SQUARE = 1e-32
 # Columns of one product with the slopes, which bound its memory: outputs are taken
 # together up to about so many columns, and features are split where they have more. Of
 # few rows there may be more columns, up to so many numbers: calls cost more than sums.
@@ -171,8 +174,9 @@ class FeatureMetric:
         largest = agop.diagonal().max()
         if not (largest > 0 and np.isfinite(largest)):
             return None
-        # centred gradients may leave a diagonal entry just below zero
-        squares = np.maximum(agop.squares / largest, 0)
+        # also those just below zero, which centred gradients may leave
+        squares = agop.squares / largest
+        squares[squares < _LEAST_SQUARE] = 0
         negligible = max(_NEGLIGIBLE, 10 * eps)
         if agop.products is None and agop.factor is None:
             if n_components is not None:

@@ -18,6 +18,7 @@ from _oracles import (
 )
 from numpy.testing import assert_allclose, assert_array_equal
 
+from skrfm import RFMRegressor
 from skrfm._backend import NumpyBackend
 from skrfm.agop import (
     Agop,
@@ -465,3 +466,20 @@ def test_two_rounds_by_both_routes(kernel, backend, wide):
         A = np.eye(WIDE) if dense.components is None else dense.components
         dense = FeatureMetric.from_agop(Agop(products=A.T @ G @ A))
         assert_same_metric(by_factor, dense)
+
+
+def test_negligible_entries_of_a_diagonal_metric_are_zero():
+    squares = np.array([2.0, 1e-31, 1e-33, -1e-20])
+    metric = FeatureMetric.from_agop(Agop(squares=squares))
+    assert_allclose(metric.components, [1, np.sqrt(5e-32), 0, 0])
+
+
+def test_columns_without_influence_become_no_denormal_numbers(rng):
+    X = rng.normal(size=(120, 30)).astype(np.float32)
+    y = np.sin(2 * X[:, 0])
+    machine = RFMRegressor(
+        kernel="gaussian", metric_type="diag", alpha=0.01, max_iter=12, validation=None
+    ).fit(X, y)
+    mapped = np.abs(machine.transform(X))
+    assert mapped[mapped > 0].min() > 1e-30
+    assert (machine.components_ == 0).sum() > 20
