@@ -1,5 +1,6 @@
 """Solvers of (K + diag(ridge)) α = Y: functions from a Gram to coefficients."""
 
+from ._centers import CenterWhitening, solve_centers
 from ._choice import DIRECT, ITERATIVE, SOLVERS, choose_solver, solve
 from ._direct import (
     cholesky,
@@ -15,6 +16,7 @@ __all__ = [
     "DIRECT",
     "ITERATIVE",
     "SOLVERS",
+    "CenterWhitening",
     "Solution",
     "Solver",
     "cholesky",
@@ -25,4 +27,5 @@ __all__ = [
     "leave_one_out_residuals",
     "predictive_variance",
     "solve",
+    "solve_centers",
 ]
