@@ -17,7 +17,7 @@ from sklearn.datasets import make_friedman1
 
 from skrfm import RFMRegressorCV
 from skrfm._backend import NumpyBackend
-from skrfm._recursion import _distances, _rounds
+from skrfm._recursion import _prepared, _rounds
 from skrfm.kernels import L1Laplace, Laplace, LpqLaplace
 
 TURNS = 3
@@ -33,7 +33,7 @@ def least_costs(functions):
     return {name: least(found) for name, found in costs.items()}
 
 
-class UnsharedDistances(_distances.Distances):
+class UnsharedDistances(_prepared.Distances):
     """Nothing is held: each kernel matrix and each median computes its distances."""
 
     def median(self, candidate, T, weight, backend, *, mapped):

@@ -38,7 +38,6 @@ def test_products_are_those_of_the_matrix(kernel, problem, rng):
     assert_allclose(
         gram.normal_product(weight, V), K.T @ (weight[:, None] * (K @ V)), rtol=1e-9
     )
-    assert_allclose(gram.normal_matrix(weight), K.T @ (weight[:, None] * K), rtol=1e-9)
 
 
 def test_sums_of_single_precision_are_in_double(rng):

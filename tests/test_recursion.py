@@ -20,7 +20,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_friedman1
 from sklearn.kernel_ridge import KernelRidge
 
-import skrfm._recursion._distances as distances
+import skrfm._recursion._prepared as distances
 from skrfm import RFMRegressor
 from skrfm._backend import NumpyBackend
 from skrfm._recursion import (

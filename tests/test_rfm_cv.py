@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.preprocessing import scale
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-import skrfm._recursion._distances as distances
+import skrfm._recursion._prepared as distances
 from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
 from skrfm._backend import NumpyBackend
 from skrfm._recursion import Candidate

@@ -13,7 +13,7 @@ import numpy as np
 from .._sklearn import move_to
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
-from ._array_gram import PackedArrayGram, StreamedArrayGram
+from ._array_gram import CrossArrayGram, PackedArrayGram, StreamedArrayGram
 from ._blocked import Factor
 from ._memory import DIRECT_ROWS, fits_in_memory, require_memory
 from ._numpy import NumpyBackend, is_numpy
@@ -145,6 +145,15 @@ class ArrayAPIBackend:
     def invert_lower(self, factor: Array) -> Array:
         """Return the inverse of a lower triangular matrix."""
         return self.xp.tril(self.xp.linalg.inv(factor))
+
+    def lower_solver(self, factor: Array) -> Callable[..., Array]:
+        """Return (B, transposed=False) → L⁻¹ B or L⁻ᵀ B, for a lower triangular L."""
+        inverse = self.invert_lower(factor)
+        return lambda B, transposed=False: (inverse.T if transposed else inverse) @ B
+
+    def lower_product(self, factor: Array) -> Array:
+        """Return Lᵀ L of a lower triangular L."""
+        return factor.T @ factor
 
     def leading_eigenvectors(self, A: Array, count: int) -> tuple[Array, Array]:
         """Return the largest eigenvalues, in falling order, and their eigenvectors."""
@@ -308,6 +317,18 @@ class ArrayAPIBackend:
 
         self.for_each_block(fill, T.shape[0], self.block_rows(Z.shape[0], T))
         return out
+
+    def cross_gram(
+        self,
+        kernel: Kernel,
+        T: Array,
+        Z: Array,
+        bandwidth: float,
+        *,
+        category_sizes: tuple[int, ...] = (),
+    ) -> CrossArrayGram:
+        """Return the kernel matrix between rows and centres, for least squares."""
+        return CrossArrayGram(self, kernel, T, Z, bandwidth, category_sizes)
 
     def self_values(self, kernel: Kernel, T: Array, bandwidth: float) -> Array:
         """Return the kernel of each row of T with itself."""

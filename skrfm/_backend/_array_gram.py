@@ -1,6 +1,7 @@
 """The kernel matrix of the training rows in array code, in memory or streamed."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from . import _blocked
@@ -229,3 +230,49 @@ class StreamedArrayGram(ArrayGram):
         """Return W @ V."""
         slopes, n = self._pairs.slopes, self.T.shape[0]
         return self._by_blocks(lambda i, j: slopes(i, j) @ V, n, V.shape[1])
+
+
+class CrossArrayGram:
+    """K between n rows and p centres, and the products that least squares need.
+
+    Parameters
+    ----------
+    backend : ArrayAPIBackend
+    kernel : Kernel
+    T : array of shape (n, k)
+        The rows.
+    Z : array of shape (p, k)
+        The centres.
+    bandwidth : float
+    category_sizes : tuple of int, default=()
+        Numbers of levels of the categories in the last columns.
+    """
+
+    def __init__(self, backend, kernel, T, Z, bandwidth, category_sizes=()):
+        self._backend, self.T, self.Z = backend, T, Z
+        self.kernel, self._bandwidth, self._sizes = kernel, bandwidth, category_sizes
+
+    def _rows(self, i, j):
+        """Return the kernel values of rows i to j."""
+        T = self.T[i:j, :]
+        return self._backend.cross(
+            self.kernel, T, self.Z, self._bandwidth, category_sizes=self._sizes
+        )
+
+    def normal_product(self, weight, V, Y=None):
+        """Return Kᵀ diag(weight) (K V − Y), of shape (p, c), in float64.
+
+        One pass over the rows. V has shape (p, c), Y (n, c); what is None is zero.
+        """
+        backend, xp, n = self._backend, self._backend.xp, self.T.shape[0]
+        c = (Y if V is None else V).shape[1]
+        shape = self.Z.shape[0], c
+        total = xp.zeros(shape, dtype=xp.float64, device=backend.device)
+        step = backend.block_rows(self.Z.shape[0], self.T)
+        for i, j in pairwise([*range(0, n, step), n]):
+            K = self._rows(i, j)
+            R = -Y[i:j, :] if V is None else K @ V
+            if V is not None and Y is not None:
+                R = R - Y[i:j, :]
+            total += xp.astype(K.T @ (weight[i:j, None] * R), xp.float64)
+        return total

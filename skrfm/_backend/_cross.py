@@ -6,7 +6,7 @@ import numpy as np
 
 from ._threads import for_each
 from ._tiles import block_ranges, pair_tiles
-from ._types import Array, FloatArray
+from ._types import Array
 
 # Rows of a strip: its kernel values stay in the cache between the two products.
 _STRIP = 128
@@ -62,20 +62,3 @@ class CrossTileGram:
         for j0, j1 in block_ranges(len(self.Z)):
             out[:, j0:j1] = self._tiles.values(i0, i1, j0, j1)
         return out
-
-    def normal_matrix(self, weight: Array) -> FloatArray:
-        """Return Kᵀ diag(weight) K, of shape (p, p), in float64."""
-        n, p = self.T.shape[0], len(self.Z)
-        total = np.zeros((p, p))
-        for i0, i1 in block_ranges(n, _STRIP * _PARTS):
-            K = np.empty((i1 - i0, p), dtype=self.T.dtype)
-            for_each(
-                lambda strip, K=K, i0=i0: self._fill(
-                    K[strip[0] - i0 : strip[1] - i0], *strip
-                ),
-                block_ranges(i1, _STRIP, i0),
-            )
-            # float32 sums made the matrix indefinite, with errors that explode
-            K = K.astype(np.float64) * np.sqrt(weight[i0:i1, None])
-            total += K.T @ K
-        return total

@@ -200,6 +200,28 @@ class StreamedGram(Gram, Protocol):
         ...
 
 
+class CrossGram(Protocol):
+    """The kernel matrix K between rows and centres, computed for each product."""
+
+    def normal_product(
+        self, weight: Array, V: Array | None, Y: Array | None = None
+    ) -> Array:
+        """Return Kᵀ diag(weight) (K V − Y), in float64.
+
+        Parameters
+        ----------
+        weight : array of shape (n,)
+        V : array of shape (p, c) or None
+        Y : array of shape (n, c) or None
+            What is None is zero.
+
+        Returns
+        -------
+        array of shape (p, c)
+        """
+        ...
+
+
 class Backend(Protocol):
     """Arrays of one library, and what is computed from them.
 
@@ -265,6 +287,14 @@ class Backend(Protocol):
 
     def invert_lower(self, factor: Array) -> Array:
         """Return the inverse of a lower triangular matrix."""
+        ...
+
+    def lower_solver(self, factor: Array) -> Callable[..., Array]:
+        """Return (B, transposed=False) → L⁻¹ B or L⁻ᵀ B, for a lower triangular L."""
+        ...
+
+    def lower_product(self, factor: Array) -> Array:
+        """Return Lᵀ L of a lower triangular L."""
         ...
 
     def leading_eigenvectors(self, A: Array, count: int) -> tuple[Array, Array]:
@@ -337,6 +367,18 @@ class Backend(Protocol):
         category_sizes: tuple[int, ...] = (),
     ) -> Array:
         """Return cross(T, Z) @ A, computed in blocks."""
+        ...
+
+    def cross_gram(
+        self,
+        kernel: Any,
+        T: Array,
+        Z: Array,
+        bandwidth: float,
+        *,
+        category_sizes: tuple[int, ...] = (),
+    ) -> CrossGram:
+        """Return the kernel matrix between the rows of T and centres Z."""
         ...
 
     def self_values(self, kernel: Any, T: Array, bandwidth: float) -> Array:

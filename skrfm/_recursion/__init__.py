@@ -1,9 +1,8 @@
 """The recursion: fit, average the gradient outer products, reweight, repeat."""
 
-from ._distances import Distances, parse_bandwidth, shares_distances
+from ._prepared import Distances, PreparedData, parse_bandwidth, shares_distances
 from ._rounds import (
     Candidate,
-    PreparedData,
     Round,
     Start,
     Workspace,

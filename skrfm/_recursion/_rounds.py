@@ -10,7 +10,8 @@ from .._backend import Array, Backend, HeldGram, Kernel
 from .._tables import Data
 from ..agop import Agop, AgopOptions, FeatureMetric, average_gradient_outer_product
 from ..solvers import Solution, choose_solver, leave_one_out_residuals
-from ._distances import Distances
+from ._centers import fit_centers
+from ._prepared import PreparedData
 
 # A full metric mixes a category of up to so many levels with the other columns; the
 # levels of a larger one, which would make it much larger, get weights only.
@@ -51,6 +52,8 @@ class Candidate:
         What the weights of the user were divided by, and so `alpha` is.
     level_statistics : {"targets", "targets+numbers"} or None
         Statistics of the levels of large categories, in columns before the levels.
+    n_centers : int or None
+        The number of rows that are centres of the kernel machine; None takes all.
     """
 
     kernel: Kernel
@@ -68,6 +71,11 @@ class Candidate:
     scaling: str | None = None
     weight_unit: float = 1.0
     level_statistics: str | None = None
+    n_centers: int | None = None
+
+    def has_centers(self, n_rows):
+        """Return whether fewer than so many rows are centres."""
+        return self.n_centers is not None and self.n_centers < n_rows
 
     @cached_property
     def kernel_name(self):
@@ -130,8 +138,9 @@ class Round:
     bandwidth : float
     center : array of shape (d,)
         What is subtracted from rows before they are mapped.
-    T : array of shape (n, k) or None
-        The mapped training rows; None once the next round has begun.
+    T : array of shape (p, k) or None
+        The mapped centres, which are all training rows unless there are `centers`; None
+        once the next round has begun.
     solution : Solution
         The coefficients, and how they were found.
     intercept : array of shape (c,)
@@ -141,6 +150,8 @@ class Round:
     agop : Agop or None
         The average gradient outer product of the predictor; after `next_metric` its
         diagonal only.
+    centers : ndarray of int or None
+        Which training rows are the centres; None are all.
     """
 
     number: int
@@ -154,6 +165,7 @@ class Round:
     loo_residuals: Array | None = None
     last: bool = False
     agop: Agop | None = field(default=None, repr=False)
+    centers: np.ndarray | None = None
 
     def predict(self, X, backend):
         """Return the outputs (m, c) at the rows of X."""
@@ -166,75 +178,6 @@ class Round:
             category_sizes=self.candidate.lookup_sizes,
         )
         return out + self.intercept
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparedData:
-    """Training rows made ready once for all rounds: centred, with their means.
-
-    Attributes
-    ----------
-    X : array of shape (n, d)
-    Y : array of shape (n, c)
-    weight : array of shape (n,)
-    center : array of shape (d,)
-        The means of the columns; zeros for levels of categories.
-    intercept : array of shape (c,)
-    distances : Distances
-    first : ndarray of int or None
-        For each row the index of the first row that equals it; None if all differ.
-    """
-
-    X: Array
-    Y: Array
-    weight: Array
-    center: Array
-    intercept: Array
-    distances: Distances
-    first: np.ndarray | None = None
-
-    @classmethod
-    def from_data(cls, data, fit_intercept, backend, *, shared=False):
-        """Centre the rows and, with an intercept, the targets.
-
-        Columns of categories stay as they are, mostly zeros. `shared` says whether
-        several candidates are fitted to these rows, and share their distances.
-        """
-        xp = backend.xp
-        share = data.weight / xp.sum(data.weight)
-        center = xp.sum(share[:, None] * data.X, axis=0)
-        if data.n_levels:
-            center[center.shape[0] - data.n_levels :] = 0
-        intercept, Y = _center_targets(data, fit_intercept, xp)
-        X = backend.rows(data.X - center)
-        return cls(
-            X=X,
-            Y=Y,
-            weight=data.weight,
-            center=center,
-            intercept=intercept,
-            distances=Distances(shared),
-            first=_first_of_equals(backend.to_numpy(X)),
-        )
-
-    def mapped(self, metric, backend):
-        """Return the rows mapped by a metric; equal rows stay equal to the bit.
-
-        A matrix product may round equal rows differently, depending on their position,
-        and a kernel with an unbounded slope would see two rows there.
-        """
-        T = metric.transform(self.X, backend)
-        if self.first is None or T is self.X:
-            return T
-        return backend.take(T, self.first)
-
-
-def _first_of_equals(X):
-    """Return the index of the first equal row of each row, or None if all differ."""
-    bits = np.ascontiguousarray(X + 0.0)  # turns -0 into 0, which equals it
-    rows = bits.view(np.dtype((np.void, bits.itemsize * bits.shape[1]))).ravel()
-    _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
-    return None if len(first) == len(rows) else first[inverse]
 
 
 class Workspace:
@@ -253,6 +196,7 @@ def fit_round(
     workspace: Workspace,
     with_agop: bool,
     leave_one_out: bool = False,
+    early: bool = False,
 ) -> Round:
     """Fit the kernel machine of one round, and the AGOP of its predictor.
 
@@ -270,11 +214,25 @@ def fit_round(
         Whether to compute the AGOP.
     leave_one_out : bool, default=False
         Whether to compute leave-one-out residuals.
+    early : bool, default=False
+        Whether only the metric of the next round matters: with many centres, fewer
+        then serve.
 
     Returns
     -------
     Round
     """
+    if candidate.has_centers(prepared.X.shape[0]):
+        assert not leave_one_out, "the stages of a search see to that"
+        return _fit_centers_round(
+            prepared,
+            candidate,
+            metric,
+            number,
+            backend,
+            with_agop=with_agop,
+            early=early,
+        )
     T = prepared.mapped(metric, backend)
     bandwidth = prepared.distances.bandwidth(
         candidate, T, prepared.weight, backend, mapped=T is not prepared.X
@@ -306,6 +264,40 @@ def fit_round(
         intercept=prepared.intercept,
         loo_residuals=residuals,
         agop=agop,
+    )
+
+
+def _fit_centers_round(
+    prepared, candidate, metric, number, backend, *, with_agop, early
+):
+    """Fit the Round of a kernel machine with fewer centres than rows."""
+    fitted = fit_centers(prepared, candidate, metric, backend, early=early)
+    agop = None
+    if with_agop:
+        most = most_gradient_rows(
+            candidate.max_agop_samples, *prepared.X.shape, prepared.Y.shape[1]
+        )
+        gram, coef, rows, weight = fitted.gradients(prepared, candidate, most, backend)
+        agop = metric.pull_back(
+            average_gradient_outer_product(
+                gram,
+                coef,
+                weight,
+                backend=backend,
+                options=_agop_options(candidate, rows),
+            )
+        )
+    return Round(
+        number=number,
+        candidate=candidate,
+        metric=metric,
+        bandwidth=fitted.bandwidth,
+        center=prepared.center,
+        T=fitted.Z,
+        solution=fitted.solution,
+        intercept=prepared.intercept,
+        agop=agop,
+        centers=fitted.centers,
     )
 
 
@@ -344,6 +336,7 @@ def run(
             backend=backend,
             workspace=workspace,
             with_agop=number == 0 or number < candidate.max_iter,
+            early=number < candidate.max_iter,
         )
         metric = next_metric(fitted, backend)
         fitted.last = metric is None or number == candidate.max_iter
@@ -351,15 +344,6 @@ def run(
         if metric is None or fitted.last:
             return
         fitted.T = None  # as much memory as X, and not needed any more
-
-
-def _center_targets(data, fit_intercept, xp):
-    """Return the weighted mean of the targets, or zeros, and the centred targets."""
-    if not fit_intercept:
-        return xp.zeros_like(data.Y[0, :]), data.Y
-    w = data.weight[:, None]
-    mean = xp.sum(w * data.Y, axis=0) / xp.sum(w)
-    return mean, data.Y - mean
 
 
 def _gram(prepared, candidate, T, bandwidth, *, backend, workspace, leave_one_out):
@@ -408,14 +392,19 @@ def round_agop(gram, coef, weight, candidate, backend):
     if n > most:
         rng = np.random.default_rng(candidate.seed)
         rows = np.sort(rng.choice(n, most, replace=False))
-    options = AgopOptions(
+    options = _agop_options(candidate, rows)
+    return average_gradient_outer_product(
+        gram, coef, weight, backend=backend, options=options
+    )
+
+
+def _agop_options(candidate, rows):
+    """Return the options of the AGOP of a candidate over some rows."""
+    return AgopOptions(
         diagonal=candidate.diagonal,
         centered=candidate.center_gradients,
         rows=rows,
         n_unmixed=candidate.n_unmixed,
-    )
-    return average_gradient_outer_product(
-        gram, coef, weight, backend=backend, options=options
     )
 
 

@@ -61,6 +61,7 @@ def make_candidates(params, *, seed, category_sizes, scalings, statistics, weigh
         "solver",
     )
     shared = {name: params[name] for name in names}
+    shared["n_centers"] = params.get("n_centers")
     kernels = _kernels(params["kernel"], params["metric_type"])
     alphas = _alphas(params["alpha"], params["alphas"], weight_unit)
     candidates = [
@@ -190,6 +191,13 @@ def make_stages(
     if groups is not None:
         _require_folds(validation)
     nothing_open = n_candidates == 1 and not needs_outputs
+    if _has_centers(params, len(strata)):
+        few = False
+        if validation == "loo":
+            raise ValueError(
+                "validation='loo' takes all rows as centres: pass n_centers=None, or "
+                "validation='cv' or 'holdout'."
+            )
     if validation is None:
         if nothing_open:
             return []
@@ -214,9 +222,16 @@ def make_stages(
     return [Stage(HoldOut(folds, n_jobs), climbs=True)]
 
 
+def _has_centers(params, n_rows):
+    """Return whether fewer than so many rows are centres."""
+    n_centers = params.get("n_centers")
+    return n_centers is not None and n_centers < n_rows
+
+
 def _last_round(params, strata, seed, *, few):
     """Return the Judging of candidates by their last round."""
-    if params["solver"] in DIRECT or (params["solver"] == "auto" and few):
+    direct = params["solver"] in DIRECT and not _has_centers(params, len(strata))
+    if direct or (params["solver"] == "auto" and few):
         return LeaveOneOut(last_only=True)
     return LastRound(hold_out(strata, params["validation_fraction"], seed))
 

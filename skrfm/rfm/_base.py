@@ -91,6 +91,7 @@ class BaseRFM(
             None,
         ],
         "time_budget": [Interval(Real, 0, None, closed="neither"), None],
+        "n_centers": [Interval(Integral, 1, None, closed="left"), None],
         "solver": [StrOptions({"auto", *SOLVERS})],
         "device": [StrOptions(set(DEVICES)), None],
         "n_jobs": [Integral, None],
@@ -118,6 +119,7 @@ class BaseRFM(
         fit_intercept=True,
         center_gradients=False,
         max_agop_samples="auto",
+        n_centers=None,
         solver="auto",
         device=None,
         n_jobs=None,
@@ -141,6 +143,7 @@ class BaseRFM(
         self.fit_intercept = fit_intercept
         self.center_gradients = center_gradients
         self.max_agop_samples = max_agop_samples
+        self.n_centers = n_centers
         self.solver = solver
         self.device = device
         self.n_jobs = n_jobs

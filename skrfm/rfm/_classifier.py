@@ -114,6 +114,11 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         The largest number of rows, drawn at random, over which outer products are
         averaged. ``"auto"`` is as many as give 4000 gradients of outputs, at least ten
         gradients for each column, and at least 500 rows. None takes all rows.
+    n_centers : int, default=None
+        The number of centres of the kernel machine: random training rows, whose kernels
+        make up the predictor. It is fitted to all rows, in passes over them, and takes
+        memory for the kernel matrix of the centres only. None, or as many as there are
+        rows, makes all rows centres, which is most accurate.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         ``"cholesky"`` is exact; where the matrix is not positive definite it adds a
         multiple of the identity, with a warning. ``"eigh"`` is slower and leaves out
@@ -141,7 +146,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         Encoded training rows of positive weight: the scaled numbers, their quantiles
         if `scaling_` is ``"quantile"``, missing-value indicators, statistics of levels,
         and one-hot encoded categories. Numbers without missing values are one column
-        each.
+        each. With `n_centers` the centres only.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_classes)
         Coefficients of the kernel machine.
     intercept_ : float or ndarray of shape (n_classes,)
@@ -242,6 +247,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         class_weight=None,
         center_gradients=False,
         max_agop_samples="auto",
+        n_centers=None,
         solver="auto",
         device=None,
         n_jobs=None,
@@ -266,6 +272,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
             fit_intercept=fit_intercept,
             center_gradients=center_gradients,
             max_agop_samples=max_agop_samples,
+            n_centers=n_centers,
             solver=solver,
             device=device,
             n_jobs=n_jobs,

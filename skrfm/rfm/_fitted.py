@@ -86,6 +86,8 @@ class KernelMachine:
         The intercept in the units of y.
     targets : NumericTargets or ClassTargets
         The coding of the targets.
+    has_all_rows : bool
+        Whether all training rows are centres of the machine.
     """
 
     candidate: Candidate
@@ -104,6 +106,7 @@ class KernelMachine:
     dual_coef: Array
     constant: Array
     targets: NumericTargets | ClassTargets
+    has_all_rows: bool = True
 
     @classmethod
     def from_round(cls, fitted, training):
@@ -111,6 +114,8 @@ class KernelMachine:
         placement, candidate = training.placement, fitted.candidate
         backend = placement.backend
         data, statistics = training.data.represented(candidate, backend)
+        if fitted.centers is not None:
+            data = data.subset(fitted.centers, backend)
         encoder = training.coding.encoder.scaled(candidate.scaling)
         metric = fitted.metric
         if metric.components is None:
@@ -145,6 +150,7 @@ class KernelMachine:
             dual_coef=placement.to_caller(dual_coef),
             constant=placement.to_caller(constant[0, :]),
             targets=targets,
+            has_all_rows=fitted.centers is None,
         )
 
     def __getstate__(self):
@@ -202,6 +208,11 @@ class KernelMachine:
 
     def deviation(self, X, placement):
         """Return the standard deviations (m, c) of the outputs, noise included."""
+        if not self.has_all_rows:
+            raise ValueError(
+                "return_std=True needs all rows as centres: pass n_centers=None to the "
+                "estimator."
+            )
         backend, L = placement.backend, self.bandwidth
         kernel, sizes = self.candidate.kernel, self.candidate.lookup_sizes
         T, Z = self._mapped(X, placement), placement.to_backend(self.mapped_fit)

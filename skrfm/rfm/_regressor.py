@@ -111,6 +111,11 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         The largest number of rows, drawn at random, over which outer products are
         averaged. ``"auto"`` is as many as give 4000 gradients of outputs, at least ten
         gradients for each column, and at least 500 rows. None takes all rows.
+    n_centers : int, default=None
+        The number of centres of the kernel machine: random training rows, whose kernels
+        make up the predictor. It is fitted to all rows, in passes over them, and takes
+        memory for the kernel matrix of the centres only. None, or as many as there are
+        rows, makes all rows centres, which is most accurate.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         ``"cholesky"`` is exact; where the matrix is not positive definite it adds a
         multiple of the identity, with a warning. ``"eigh"`` is slower and leaves out
@@ -138,7 +143,7 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         Encoded training rows of positive weight: the scaled numbers, their quantiles
         if `scaling_` is ``"quantile"``, missing-value indicators, statistics of levels,
         and one-hot encoded categories. Numbers without missing values are one column
-        each.
+        each. With `n_centers` the centres only.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Coefficients of the kernel machine.
     intercept_ : float or ndarray of shape (n_outputs,)

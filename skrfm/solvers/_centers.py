@@ -37,22 +37,22 @@ class CenterWhitening:
     def __init__(self, K, ridge, share, backend: Backend):
         self.ridge = ridge
         root, self.jitter = _cholesky(K, backend)
-        self._root_inverse = backend.invert_lower(root)
-        inner = share * (root.T @ root)
+        self._solve_root = backend.lower_solver(root)
+        inner = share * backend.lower_product(root)
         inner = inner + backend.diagonal_matrix(ridge * backend.xp.ones_like(K[0, :]))
-        self._inner_inverse = backend.invert_lower(backend.cholesky(inner, 0))
+        self._solve_inner = backend.lower_solver(backend.cholesky(inner, 0))
 
     def coef(self, u):
         """Return the coefficients of the centres."""
-        return self._root_inverse.T @ (self._inner_inverse.T @ u)
+        return self._solve_root(self._solve_inner(u, transposed=True), transposed=True)
 
     def adjoint(self, h):
         """Return C⁻¹ L⁻¹ h."""
-        return self._inner_inverse @ (self._root_inverse @ h)
+        return self._solve_inner(self._solve_root(h))
 
     def ridge_term(self, u):
         """Return the term of the ridge in the equations for u."""
-        return self.ridge * (self._inner_inverse @ (self._inner_inverse.T @ u))
+        return self.ridge * self._solve_inner(self._solve_inner(u, transposed=True))
 
 
 def _cholesky(K, backend):

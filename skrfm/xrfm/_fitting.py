@@ -284,6 +284,7 @@ def _make_splitter(leaf, alpha):
         validation=None,
         metric_type="full",
         level_statistics=None,  # directions are of the encoded columns
+        n_centers=None,
         time_budget=None,
     )
 

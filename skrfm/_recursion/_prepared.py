@@ -1,8 +1,11 @@
-"""Distances of the training rows: their median, and those that candidates share."""
+"""Training rows made ready for all rounds, and what their distances are."""
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
+
+from .._backend import Array
 
 # The median is that of a subsample of so many rows: an eighth of a million distances.
 _MEDIAN_ROWS = 500
@@ -137,3 +140,81 @@ def _weighted_median(values, weights):
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order])
     return values[order][np.searchsorted(reached, reached[-1] / 2)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedData:
+    """Training rows made ready once for all rounds: centred, with their means.
+
+    Attributes
+    ----------
+    X : array of shape (n, d)
+    Y : array of shape (n, c)
+    weight : array of shape (n,)
+    center : array of shape (d,)
+        The means of the columns; zeros for levels of categories.
+    intercept : array of shape (c,)
+    distances : Distances
+    first : ndarray of int or None
+        For each row the index of the first row that equals it; None if all differ.
+    """
+
+    X: Array
+    Y: Array
+    weight: Array
+    center: Array
+    intercept: Array
+    distances: Distances
+    first: np.ndarray | None = None
+
+    @classmethod
+    def from_data(cls, data, fit_intercept, backend, *, shared=False):
+        """Centre the rows and, with an intercept, the targets.
+
+        Columns of categories stay as they are, mostly zeros. `shared` says whether
+        several candidates are fitted to these rows, and share their distances.
+        """
+        xp = backend.xp
+        share = data.weight / xp.sum(data.weight)
+        center = xp.sum(share[:, None] * data.X, axis=0)
+        if data.n_levels:
+            center[center.shape[0] - data.n_levels :] = 0
+        intercept, Y = _center_targets(data, fit_intercept, xp)
+        X = backend.rows(data.X - center)
+        return cls(
+            X=X,
+            Y=Y,
+            weight=data.weight,
+            center=center,
+            intercept=intercept,
+            distances=Distances(shared),
+            first=_first_of_equals(backend.to_numpy(X)),
+        )
+
+    def mapped(self, metric, backend):
+        """Return the rows mapped by a metric; equal rows stay equal to the bit.
+
+        A matrix product may round equal rows differently, depending on their position,
+        and a kernel with an unbounded slope would see two rows there.
+        """
+        T = metric.transform(self.X, backend)
+        if self.first is None or T is self.X:
+            return T
+        return backend.take(T, self.first)
+
+
+def _first_of_equals(X):
+    """Return the index of the first equal row of each row, or None if all differ."""
+    bits = np.ascontiguousarray(X + 0.0)  # turns -0 into 0, which equals it
+    rows = bits.view(np.dtype((np.void, bits.itemsize * bits.shape[1]))).ravel()
+    _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+    return None if len(first) == len(rows) else first[inverse]
+
+
+def _center_targets(data, fit_intercept, xp):
+    """Return the weighted mean of the targets, or zeros, and the centred targets."""
+    if not fit_intercept:
+        return xp.zeros_like(data.Y[0, :]), data.Y
+    w = data.weight[:, None]
+    mean = xp.sum(w * data.Y, axis=0) / xp.sum(w)
+    return mean, data.Y - mean

@@ -1,0 +1,159 @@
+"""RFM estimators with fewer centres than rows."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skrfm import RFMClassifier, RFMRegressor, XRFMRegressor
+
+ONE = {"kernel": "laplace", "alpha": 0.1, "validation": None, "random_state": 0}
+
+
+@parametrize_with_checks(
+    [
+        RFMRegressor(n_centers=20, **ONE),
+        RFMClassifier(n_centers=20, random_state=0),
+    ],
+    expected_failed_checks=lambda estimator: {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "centres are random rows, which repetition changes"
+        )
+    },
+)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def table(rng):
+    X = rng.normal(size=(900, 5))
+    return X, np.sin(2 * X[:, 0] + X[:, 1]) + X[:, 2] * X[:, 3]
+
+
+@pytest.mark.parametrize("max_iter", [0, 2])
+def test_all_rows_as_centres_are_the_kernel_machine(max_iter, table):
+    X, y = table
+    settings = ONE | {"max_iter": max_iter}
+    expected = RFMRegressor(**settings).fit(X, y)
+    same = RFMRegressor(**settings, n_centers=900).fit(X, y)
+    assert_array_equal(same.predict(X), expected.predict(X))
+    # without one of the centres only rows near it change
+    fewer = RFMRegressor(**settings, n_centers=899).fit(X, y)
+    changes = np.abs(fewer.predict(X) - expected.predict(X))
+    assert changes.mean() < 3e-3 and np.median(changes) < 2e-3
+    assert fewer.X_fit_.shape == (899, 5)
+
+
+def test_coefficients_are_those_of_the_normal_equations(table):
+    X, y = table
+    model = RFMRegressor(**ONE, max_iter=1, n_centers=120, scaling=None).fit(X, y)
+    assert model.X_fit_.shape == (120, 5) and model.dual_coef_.shape == (120,)
+
+    def kernel(A, B):
+        A, B = (model.transform(rows) for rows in (A, B))
+        distances = np.sqrt(((A[:, None] - B[None]) ** 2).sum(axis=2))
+        return np.exp(-distances / model.bandwidth_)
+
+    K, K_zz = kernel(X, model.X_fit_), kernel(model.X_fit_, model.X_fit_)
+    a = np.linalg.solve(K.T @ K + 0.1 * K_zz, K.T @ (y - y.mean()))
+    assert_allclose(model.predict(X), K @ a + y.mean(), atol=0.01)
+
+
+def test_more_rows_help_where_centres_are_given(rng):
+    X = rng.normal(size=(4000, 4))
+    y = np.sin(2 * X[:, 0]) + 0.5 * rng.normal(size=4000)
+    scores = []
+    for n in (300, 3000):
+        model = RFMRegressor(**ONE, max_iter=3, n_centers=150).fit(X[:n], y[:n])
+        scores.append(model.score(X[3000:], y[3000:]))
+    assert scores[1] > scores[0] + 0.02
+
+
+def test_rounds_learn_the_features(table):
+    X, y = table
+    noisy = np.concatenate([X, np.random.default_rng(1).normal(size=(900, 6))], axis=1)
+    scores = {}
+    for max_iter in (0, 3):
+        model = RFMRegressor(**ONE, max_iter=max_iter, n_centers=200)
+        scores[max_iter] = model.fit(noisy[:600], y[:600]).score(noisy[600:], y[600:])
+    assert scores[3] > scores[0] + 0.1
+    assert model.feature_importances_[:4].sum() > 0.9
+
+
+def test_weights_are_repeats_where_the_centres_are_the_same(table, monkeypatch):
+    X, y = table
+    weight = np.random.default_rng(0).integers(1, 4, size=900)
+    rows = np.repeat(np.arange(900), weight)
+
+    def fit(X, y, weight, centers):
+        monkeypatch.setattr(
+            "skrfm._recursion._centers._choose_centers",
+            lambda n, n_centers, seed: centers,
+        )
+        model = RFMRegressor(**ONE, max_iter=0, n_centers=100, bandwidth=3.0)
+        return model.fit(X, y, weight)
+
+    weighted = fit(X, y, weight, np.arange(100))
+    firsts = np.searchsorted(rows, np.arange(100))
+    repeated = fit(X[rows], y[rows], None, firsts)
+    assert_allclose(weighted.predict(X), repeated.predict(X), atol=5e-3)
+
+
+def test_classes_probabilities_and_pickles(rng):
+    X = rng.normal(size=(700, 4))
+    y = np.array(["a", "b", "c"])[np.digitize(X[:, 0] * X[:, 1], [-0.3, 0.3])]
+    model = RFMClassifier(n_centers=150, random_state=0).fit(X[:500], y[:500])
+    assert model.X_fit_.shape == (150, 4)
+    assert model.score(X[500:], y[500:]) > 0.8
+    proba = model.predict_proba(X[500:])
+    assert_allclose(proba.sum(axis=1), 1)
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(again.predict_proba(X[500:]), proba)
+
+
+def test_categories_and_several_outputs(rng):
+    X = np.column_stack([rng.normal(size=(500, 2)), rng.integers(0, 40, size=500)])
+    effect = rng.normal(size=40)
+    y = effect[X[:, 2].astype(int)] + X[:, 0]
+    Y = np.stack([y, -y], axis=1)
+    model = RFMRegressor(
+        categorical_features=[2], n_centers=250, max_iter=1, random_state=0
+    ).fit(X[:400], Y[:400])
+    assert model.score(X[400:], Y[400:]) > 0.5
+
+
+def test_leaves_may_have_centres(table):
+    X, y = table
+    leaf = RFMRegressor(**ONE | {"random_state": None}, max_iter=1, n_centers=80)
+    model = XRFMRegressor(leaf, max_leaf_size=300, random_state=0).fit(X, y)
+    assert {len(leaf.X_fit_) for leaf in model.estimators_[0]} == {80}
+    assert model.score(X, y) > 0.7
+
+
+def test_errors(table):
+    X, y = table
+    with pytest.raises(ValueError, match="validation='loo' takes all rows as centres"):
+        RFMRegressor(n_centers=100, validation="loo").fit(X, y)
+    with pytest.raises(ValueError, match="The 'n_centers' parameter"):
+        RFMRegressor(n_centers=0).fit(X, y)
+    model = RFMRegressor(**ONE, max_iter=0, n_centers=100).fit(X, y)
+    with pytest.raises(ValueError, match="return_std=True needs all rows as centres"):
+        model.predict(X, return_std=True)
+
+
+def test_last_rounds_are_compared_by_a_hold_out(table):
+    X, y = table
+    model = RFMRegressor(
+        n_centers=100, validation=None, max_iter=1, random_state=0, solver="cholesky"
+    ).fit(X, y)
+    assert model.X_fit_.shape == (100, 5) and np.isfinite(model.history_["score"]).any()
+
+
+@pytest.mark.parametrize("kernel", ["ntk", "l1_laplace", "gaussian"])
+def test_other_kernels(kernel, table):
+    X, y = table
+    model = RFMRegressor(**ONE | {"kernel": kernel}, max_iter=2, n_centers=300)
+    assert model.fit(X[:700], y[:700]).score(X[700:], y[700:]) > 0.5
