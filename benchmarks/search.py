@@ -17,7 +17,7 @@ from sklearn.datasets import make_friedman1
 
 from skrfm import RFMRegressorCV
 from skrfm._backend import NumpyBackend
-from skrfm._recursion import _prepared, _rounds
+from skrfm._recursion import _prepared
 from skrfm.kernels import L1Laplace, Laplace, LpqLaplace
 
 TURNS = 3
@@ -52,7 +52,7 @@ def measure_searches(X, y, max_iter):
     model.fit(X[:200], y[:200])  # compiled before it is measured
 
     def fit_unshared():
-        with patch.object(_rounds, "Distances", UnsharedDistances):
+        with patch.object(_prepared, "Distances", UnsharedDistances):
             model.fit(X, y)
 
     return least_costs({"shared": lambda: model.fit(X, y), "unshared": fit_unshared})

@@ -144,5 +144,5 @@ def test_defaults_measures_the_rounds_of_a_candidate(small_table):
 
 def test_private_names_that_scripts_replace_exist():
     search, splits = map(importlib.import_module, ("search", "splits"))
-    assert issubclass(search.UnsharedDistances, search._rounds.Distances)
+    assert issubclass(search.UnsharedDistances, search._prepared.Distances)
     assert splits._leaves.DIRECTIONS >= max(splits.RULES.values())

@@ -30,13 +30,11 @@ def test_products_are_those_of_the_matrix(kernel, problem, rng):
     K = BACKEND.cross(kernel, T, Z, BANDWIDTH)
     gram = CrossTileGram(kernel, T, Z, BANDWIDTH)
     V = rng.normal(size=(300, 2))
-    expected = K.T @ (weight[:, None] * (K @ V - Y))
-    assert_allclose(gram.normal_product(weight, V, Y), expected, rtol=1e-9, atol=1e-9)
-    assert_allclose(
-        gram.normal_product(weight, None, Y), -K.T @ (weight[:, None] * Y), rtol=1e-9
-    )
     assert_allclose(
         gram.normal_product(weight, V), K.T @ (weight[:, None] * (K @ V)), rtol=1e-9
+    )
+    assert_allclose(
+        gram.adjoint_product(weight, Y), K.T @ (weight[:, None] * Y), rtol=1e-9
     )
 
 
@@ -57,11 +55,11 @@ def solution(problem, ridge, **options):
     whitening = CenterWhitening(K, ridge, weight.sum() / len(Z), BACKEND)
     return solve_centers(
         lambda V: gram.normal_product(weight, V),
-        -gram.normal_product(weight, None, Y),
+        gram.adjoint_product(weight, Y),
         whitening,
         BACKEND,
         dtype=T.dtype,
-        **options,
+        **{"tolerance": 1e-3, **options},
     )
 
 
@@ -97,9 +95,9 @@ def test_equal_weights_need_one_step_where_all_rows_are_centres(problem):
         steps.append(1)
         return gram.normal_product(weight, V)
 
-    right = -gram.normal_product(weight, None, Y)
+    right = gram.adjoint_product(weight, Y)
     whitening = CenterWhitening(K, 0.1, 1.0, BACKEND)
-    solve_centers(product, right, whitening, BACKEND, dtype=T.dtype)
+    solve_centers(product, right, whitening, BACKEND, dtype=T.dtype, tolerance=1e-3)
     assert len(steps) == 1
 
 

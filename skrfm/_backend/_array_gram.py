@@ -259,20 +259,21 @@ class CrossArrayGram:
             self.kernel, T, self.Z, self._bandwidth, category_sizes=self._sizes
         )
 
-    def normal_product(self, weight, V, Y=None):
-        """Return Kᵀ diag(weight) (K V − Y), of shape (p, c), in float64.
+    def normal_product(self, weight: Array, V: Array) -> Array:
+        """Return Kᵀ diag(weight) K V, of shape (p, c), in float64, by one pass."""
+        return self._sum(V.shape[1], lambda K, i, j: weight[i:j, None] * (K @ V))
 
-        One pass over the rows. V has shape (p, c), Y (n, c); what is None is zero.
-        """
-        backend, xp, n = self._backend, self._backend.xp, self.T.shape[0]
-        c = (Y if V is None else V).shape[1]
-        shape = self.Z.shape[0], c
-        total = xp.zeros(shape, dtype=xp.float64, device=backend.device)
-        step = backend.block_rows(self.Z.shape[0], self.T)
+    def adjoint_product(self, weight: Array, Y: Array) -> Array:
+        """Return Kᵀ diag(weight) Y, of shape (p, c), in float64, by one pass."""
+        return self._sum(Y.shape[1], lambda K, i, j: weight[i:j, None] * Y[i:j, :])
+
+    def _sum(self, n_columns, function):
+        """Return the sum of Kᵀ f(K, i, j) over blocks K of rows i to j, in float64."""
+        backend, xp = self._backend, self._backend.xp
+        n, p = self.T.shape[0], self.Z.shape[0]
+        total = xp.zeros((p, n_columns), dtype=xp.float64, device=backend.device)
+        step = backend.block_rows(p, self.T)
         for i, j in pairwise([*range(0, n, step), n]):
             K = self._rows(i, j)
-            R = -Y[i:j, :] if V is None else K @ V
-            if V is not None and Y is not None:
-                R = R - Y[i:j, :]
-            total += xp.astype(K.T @ (weight[i:j, None] * R), xp.float64)
+            total += xp.astype(K.T @ function(K, i, j), xp.float64)
         return total

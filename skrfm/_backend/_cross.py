@@ -1,12 +1,10 @@
 """The kernel matrix between rows and centres, computed in tiles for each product."""
 
-from functools import partial
-
 import numpy as np
 
 from ._threads import for_each
 from ._tiles import block_ranges, pair_tiles
-from ._types import Array
+from ._types import Array, FloatArray
 
 # Rows of a strip: its kernel values stay in the cache between the two products.
 _STRIP = 128
@@ -34,28 +32,28 @@ class CrossTileGram:
         self.kernel, self.T, self.Z = kernel, T, Z
         self._tiles = pair_tiles(kernel, T, Z, bandwidth, category_sizes)
 
-    def normal_product(self, weight: Array, V: Array | None, Y: Array | None = None):
-        """Return Kᵀ diag(weight) (K V − Y), of shape (p, c), in float64.
+    def normal_product(self, weight: Array, V: Array) -> FloatArray:
+        """Return Kᵀ diag(weight) K V, of shape (p, c), in float64, by one pass."""
+        return self._sum(V.shape[1], lambda K, rows: weight[rows, None] * (K @ V))
 
-        One pass over the rows. V has shape (p, c), Y (n, c); what is None is zero.
-        """
-        n = self.T.shape[0]
-        size = -(-n // _PARTS)
-        sums = for_each(partial(self._sum_of_part, weight, V, Y), block_ranges(n, size))
+    def adjoint_product(self, weight: Array, Y: Array) -> FloatArray:
+        """Return Kᵀ diag(weight) Y, of shape (p, c), in float64, by one pass."""
+        return self._sum(Y.shape[1], lambda K, rows: weight[rows, None] * Y[rows])
+
+    def _sum(self, n_columns, function):
+        """Return the sum of Kᵀ f(K, rows) over strips K of the rows, in float64."""
+        n, p = self.T.shape[0], len(self.Z)
+
+        def sum_of_part(part):
+            total = np.zeros((p, n_columns))
+            strip = np.empty((_STRIP, p), dtype=self.T.dtype)
+            for i0, i1 in block_ranges(part[1], _STRIP, part[0]):
+                K = self._fill(strip[: i1 - i0], i0, i1)
+                total += K.T @ function(K, slice(i0, i1))
+            return total
+
+        sums = for_each(sum_of_part, block_ranges(n, -(-n // _PARTS)))
         return sum(sums[1:], sums[0])
-
-    def _sum_of_part(self, weight, V, Y, part):
-        """Return the product of the rows from part[0] to part[1]."""
-        p, c = len(self.Z), (Y if V is None else V).shape[1]
-        total = np.zeros((p, c))
-        strip = np.empty((_STRIP, p), dtype=self.T.dtype)
-        for i0, i1 in block_ranges(part[1], _STRIP, part[0]):
-            K = self._fill(strip[: i1 - i0], i0, i1)
-            R = -Y[i0:i1] if V is None else K @ V
-            if V is not None and Y is not None:
-                R -= Y[i0:i1]
-            total += K.T @ (weight[i0:i1, None] * R)
-        return total
 
     def _fill(self, out, i0, i1):
         """Write the kernel values of rows i0 to i1, and return them."""

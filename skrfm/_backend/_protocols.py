@@ -203,22 +203,12 @@ class StreamedGram(Gram, Protocol):
 class CrossGram(Protocol):
     """The kernel matrix K between rows and centres, computed for each product."""
 
-    def normal_product(
-        self, weight: Array, V: Array | None, Y: Array | None = None
-    ) -> Array:
-        """Return Kᵀ diag(weight) (K V − Y), in float64.
+    def normal_product(self, weight: Array, V: Array) -> Array:
+        """Return Kᵀ diag(weight) K V, of shape (p, c), in float64, by one pass."""
+        ...
 
-        Parameters
-        ----------
-        weight : array of shape (n,)
-        V : array of shape (p, c) or None
-        Y : array of shape (n, c) or None
-            What is None is zero.
-
-        Returns
-        -------
-        array of shape (p, c)
-        """
+    def adjoint_product(self, weight: Array, Y: Array) -> Array:
+        """Return Kᵀ diag(weight) Y, of shape (p, c), in float64, by one pass."""
         ...
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._backend import Array
+from ..agop import FeatureMetric
 from ..solvers import CenterWhitening, Solution, solve_centers
 
 # Rounds before the last one of a recursion learn a metric from so many centres and
-# rows at most, and to this residual.
+# rows at most, and to this residual; the last one to the other.
 _EARLY_CENTERS, _EARLY_ROWS, _EARLY_TOLERANCE = 2000, 60_000, 1e-2
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class FittedCenters:
 
     centers: np.ndarray
     Z: Array
-    metric: object
+    metric: FeatureMetric
     bandwidth: float
     solution: Solution
 
@@ -109,11 +111,11 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
     share = float(xp.sum(weight)) / n_centers
     solution = solve_centers(
         lambda V: gram.normal_product(weight, V),
-        -gram.normal_product(weight, None, Y),
+        gram.adjoint_product(weight, Y),
         CenterWhitening((K + K.T) / 2, candidate.ridge, share, backend),
         backend,
         dtype=dtype,
-        **({"tolerance": _EARLY_TOLERANCE} if early else {}),
+        tolerance=_EARLY_TOLERANCE if early else _TOLERANCE,
     )
     return FittedCenters(
         centers=centers, Z=Z, metric=metric, bandwidth=bandwidth, solution=solution
@@ -129,5 +131,5 @@ def _sample(n, size, seed):
     """Return at most `size` of n row indices, sorted."""
     if n <= size:
         return np.arange(n)
-    rng = np.random.default_rng(abs(seed))
+    rng = np.random.default_rng(seed)
     return np.sort(rng.choice(n, size, replace=False))

@@ -191,6 +191,12 @@ class PreparedData:
             first=_first_of_equals(backend.to_numpy(X)),
         )
 
+    def bandwidth(self, candidate, T, backend):
+        """Return the bandwidth of a candidate for the mapped rows T."""
+        return self.distances.bandwidth(
+            candidate, T, self.weight, backend, mapped=T is not self.X
+        )
+
     def mapped(self, metric, backend):
         """Return the rows mapped by a metric; equal rows stay equal to the bit.
 

@@ -223,20 +223,11 @@ def fit_round(
     Round
     """
     if candidate.has_centers(prepared.X.shape[0]):
-        assert not leave_one_out, "the stages of a search see to that"
         return _fit_centers_round(
-            prepared,
-            candidate,
-            metric,
-            number,
-            backend,
-            with_agop=with_agop,
-            early=early,
+            prepared, candidate, metric, number, backend, with_agop, early
         )
     T = prepared.mapped(metric, backend)
-    bandwidth = prepared.distances.bandwidth(
-        candidate, T, prepared.weight, backend, mapped=T is not prepared.X
-    )
+    bandwidth = prepared.bandwidth(candidate, T, backend)
     gram, solver = _gram(
         prepared,
         candidate,
@@ -252,7 +243,6 @@ def fit_round(
     agop = None
     if with_agop:
         agop = round_agop(gram, solution.coef, prepared.weight, candidate, backend)
-        agop = metric.pull_back(agop)
     return Round(
         number=number,
         candidate=candidate,
@@ -263,20 +253,17 @@ def fit_round(
         solution=solution,
         intercept=prepared.intercept,
         loo_residuals=residuals,
-        agop=agop,
+        agop=None if agop is None else metric.pull_back(agop),
     )
 
 
-def _fit_centers_round(
-    prepared, candidate, metric, number, backend, *, with_agop, early
-):
+def _fit_centers_round(prepared, candidate, metric, number, backend, with_agop, early):
     """Fit the Round of a kernel machine with fewer centres than rows."""
     fitted = fit_centers(prepared, candidate, metric, backend, early=early)
     agop = None
     if with_agop:
-        most = most_gradient_rows(
-            candidate.max_agop_samples, *prepared.X.shape, prepared.Y.shape[1]
-        )
+        (n, d), c = prepared.X.shape, prepared.Y.shape[1]
+        most = most_gradient_rows(candidate.max_agop_samples, n, d, c)
         gram, coef, rows, weight = fitted.gradients(prepared, candidate, most, backend)
         agop = metric.pull_back(
             average_gradient_outer_product(

@@ -10,8 +10,8 @@ from .._backend import Array, Backend
 from ..exceptions import NotPositiveDefiniteError
 from ._solution import Solution
 
-# Steps at most, and the residual relative to the right-hand side that ends them.
-_STEPS, _TOLERANCE = 50, 1e-3
+# Steps at most.
+_STEPS = 50
 # What is added to the diagonal of the kernel matrix of the centres, for its Cholesky
 # factor, and how often it is raised tenfold.
 _JITTER, _TRIES = 1e-10, 8
@@ -76,7 +76,7 @@ def solve_centers(
     backend: Backend,
     *,
     dtype,
-    tolerance: float = _TOLERANCE,
+    tolerance: float,
     max_steps: int = _STEPS,
 ) -> Solution:
     """Return the coefficients of the centres, by preconditioned conjugate gradients.
