@@ -38,6 +38,46 @@ def test_products_are_those_of_the_matrix(kernel, problem, rng):
     )
 
 
+def test_products_and_solvers_of_every_backend(backend, problem, rng):
+    T, Z, weight, Y = problem
+    K, V = BACKEND.cross(Laplace(), T, Z, BANDWIDTH), rng.normal(size=(300, 2))
+    rows, centers, w = (backend.rows(backend.asarray(a)) for a in (T, Z, weight))
+    gram = backend.cross_gram(Laplace(), rows, centers, BANDWIDTH)
+    products = gram.normal_product(w, backend.asarray(V))
+    assert_allclose(
+        backend.to_numpy(products), K.T @ (weight[:, None] * (K @ V)), rtol=1e-9
+    )
+    products = gram.adjoint_product(w, backend.asarray(Y))
+    assert_allclose(backend.to_numpy(products), K.T @ (weight[:, None] * Y), rtol=1e-9)
+    L = np.tril(rng.normal(size=(300, 300)), -1) + 40 * np.eye(300)
+    factor = backend.asarray(L)
+    assert_allclose(backend.to_numpy(backend.lower_product(factor)), L.T @ L)
+    solve = backend.lower_solver(factor)
+    found = solve(backend.asarray(V)), solve(backend.asarray(V), transposed=True)
+    for A, solved in zip((L, L.T), found, strict=True):
+        assert_allclose(A @ backend.to_numpy(solved), V, atol=1e-12)
+
+
+def test_coefficients_of_every_backend(backend, problem):
+    T, Z, weight, Y = problem
+    rows, centers, w, targets = (
+        backend.rows(backend.asarray(a)) for a in (T, Z, weight[:, None], Y)
+    )
+    gram = backend.cross_gram(Laplace(), rows, centers, BANDWIDTH)
+    K = backend.cross(Laplace(), centers, centers, BANDWIDTH)
+    share = float(weight.sum()) / len(Z)
+    found = solve_centers(
+        lambda V: gram.normal_product(w[:, 0], V),
+        gram.adjoint_product(w[:, 0], targets),
+        CenterWhitening(K, 0.1, share, backend),
+        backend,
+        dtype=rows.dtype,
+        tolerance=1e-9,
+    )
+    expected = solution(problem, 0.1, tolerance=1e-9)
+    assert_allclose(backend.to_numpy(found.coef), expected.coef, atol=1e-5)
+
+
 def test_sums_of_single_precision_are_in_double(rng):
     T = rng.normal(size=(40_000, 2)).astype(np.float32)
     gram = CrossTileGram(Laplace(), T, T[:5], BANDWIDTH)
