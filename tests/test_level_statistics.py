@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 
-from skrfm import RFMClassifier, RFMRegressor, XRFMRegressor
+from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV, XRFMRegressor
 from skrfm._tables import kinds_of_statistics
 from skrfm._tables._level_statistics import level_means
 
@@ -241,3 +241,23 @@ def test_order_and_names_of_levels_change_nothing(rng):
     names = {k: f"level {(7 * k) % 40:02d}" for k in range(40)}
     other = X.assign(large=X["large"].map(names).astype("category"))
     assert_allclose(clone(model).fit(other, y).predict(other), expected, atol=1e-9)
+
+
+def test_the_random_search_draws_them_where_categories_are_large(rng):
+    X, y = table_of(rng, n=400)
+    model = RFMRegressorCV(
+        n_candidates=14, n_machines=1, max_iter=1, cv=3, random_state=0
+    ).fit(X, y)
+    tried = set(model.cv_results_["param_level_statistics"])
+    assert tried == {None, *KINDS}
+    assert "level_statistics" in model.best_params_
+    best = RFMRegressor(**model.best_params_, validation=None, random_state=0)
+    (machine,) = model.machines_
+    assert_allclose(best.fit(X, y).predict(X), machine.predict(X), rtol=1e-6)
+    assert machine.level_statistics_ == model.best_params_["level_statistics"]
+
+    small = model.set_params(n_candidates=3).fit(X.drop(columns="large"), y)
+    assert "level_statistics" not in small.best_params_
+    given = model.set_params(level_statistics="targets").fit(X, y)
+    assert given.level_statistics_ == "targets"
+    assert "level_statistics" not in given.best_params_

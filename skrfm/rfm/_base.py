@@ -289,12 +289,17 @@ class BaseRFM(
             seed=seed,
             category_sizes=encoder.category_sizes,
             scalings=encoder.scalings,
-            statistics=self._statistics(training),
+            statistics=self._statistics(
+                training, out_of_fold=self.validation not in ("loo", None)
+            ),
             weight_unit=training.weight_unit,
         )
 
-    def _statistics(self, training):
-        """Return the kinds of level statistics, the first of all candidates."""
+    def _statistics(self, training, *, out_of_fold):
+        """Return the kinds of level statistics, the first of all candidates.
+
+        `out_of_fold` says whether candidates are scored on rows that no fit has seen.
+        """
         encoder, given = training.coding.encoder, self.level_statistics
         if given is None or not encoder.category_sizes:
             return (None,)
@@ -308,7 +313,7 @@ class BaseRFM(
             return (given if given in kinds else None,)
         # a row's target is in the statistics of others, which leave-one-out residuals
         # in closed form do not take into account
-        return (None,) if self.validation in ("loo", None) else (None, *kinds)
+        return (None, *kinds) if out_of_fold else (None,)
 
     def _stages(self, training, n_candidates, *, seed, groups):
         """Return the stages of the search, none where nothing is open."""

@@ -48,6 +48,8 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     scaling : {"auto", "clipped", "quantile", "standard"} or None, \
             default="clipped"
         As in `RFMRegressor`; with ``"auto"`` each candidate has one of the two.
+    level_statistics : {"auto", "targets", "targets+numbers"} or None, default="auto"
+        As in `RFMRegressor`; with ``"auto"`` each candidate has one of them, or none.
     max_iter : int, default=5
         The largest number of updates of the metric.
     fit_intercept : bool, default=True
@@ -148,6 +150,8 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         As in `RFMClassifier`.
     scaling : {"auto", "clipped", "quantile", "standard"} or None, default="auto"
         As in `RFMClassifier`; with ``"auto"`` each candidate has one of the two.
+    level_statistics : {"auto", "targets", "targets+numbers"} or None, default="auto"
+        As in `RFMRegressor`; with ``"auto"`` each candidate has one of them, or none.
     max_iter : int, default=5
         The largest number of updates of the metric.
     fit_intercept : bool, default=True
@@ -228,6 +232,7 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         time_budget=None,
         categorical_features="from_dtype",
         scaling="auto",
+        level_statistics="auto",
         max_iter=5,
         fit_intercept=True,
         class_weight=None,
@@ -246,6 +251,7 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
             time_budget=time_budget,
             categorical_features=categorical_features,
             scaling=scaling,
+            level_statistics=level_statistics,
             max_iter=max_iter,
             fit_intercept=fit_intercept,
             center_gradients=center_gradients,

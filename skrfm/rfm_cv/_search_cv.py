@@ -31,6 +31,7 @@ _SHARED = (
 _COMMON = (
     "categorical_features",
     "scaling",
+    "level_statistics",
     "device",
     "n_jobs",
     "random_state",
@@ -70,6 +71,7 @@ class SearchCV(BaseRFM):
         time_budget=None,
         categorical_features="from_dtype",
         scaling="clipped",
+        level_statistics="auto",
         max_iter=5,
         fit_intercept=True,
         center_gradients=False,
@@ -86,6 +88,7 @@ class SearchCV(BaseRFM):
         self.time_budget = time_budget
         self.categorical_features = categorical_features
         self.scaling = scaling
+        self.level_statistics = level_statistics
         self.max_iter = max_iter
         self.fit_intercept = fit_intercept
         self.center_gradients = center_gradients
@@ -103,12 +106,17 @@ class SearchCV(BaseRFM):
             "category_sizes": encoder.category_sizes,
             "weight_unit": training.weight_unit,
         }
+        columns = {
+            "scaling": encoder.scalings,
+            "level_statistics": self._statistics(training, out_of_fold=True),
+        }
+        self._searched = [name for name, kinds in columns.items() if len(kinds) > 1]
         return RandomCandidates(
             self.n_candidates,
             seed=seed,
             first_kernels=self._first_kernels,
             shared=shared,
-            scalings=encoder.scalings,
+            columns=columns,
         )
 
     def _stages(self, training, n_candidates, *, seed, groups):
@@ -197,8 +205,6 @@ class SearchCV(BaseRFM):
         }
 
     def _parameters_of(self, candidate):
-        """Return a candidate as parameters, with the scaling where that is searched."""
-        found = parameters_of(candidate)
-        if self.scaling == "auto":
-            found["scaling"] = candidate.scaling
-        return found
+        """Return a candidate as parameters, with what else is searched."""
+        searched = {name: getattr(candidate, name) for name in self._searched}
+        return parameters_of(candidate) | searched

@@ -1,8 +1,11 @@
 """The candidates of a random search: kernels, bandwidths, ridges, kinds of metric."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
+from sklearn.model_selection import ParameterGrid
 
 from .._recursion import Candidate, parse_bandwidth
 from ..kernels import GeneralizedLaplace, LpqLaplace
@@ -43,8 +46,9 @@ class RandomCandidates:
         Kernels of the very first candidates.
     shared : dict
         Fields of `Candidate` that all of them have in common, by name.
-    scalings : tuple, default=(None,)
-        Scalings of the numbers.
+    columns : dict of tuples, default={}
+        Fields of `Candidate` that decide what columns the rows have, and their values
+        to choose from.
 
     Attributes
     ----------
@@ -59,9 +63,18 @@ class RandomCandidates:
     most_neighbours = 0
     given_alphas = ()
 
-    def __init__(self, count, *, seed, first_kernels, shared, scalings=(None,)):
+    def __init__(
+        self,
+        count,
+        *,
+        seed,
+        first_kernels,
+        shared,
+        columns: Mapping[str, tuple] = MappingProxyType({}),
+    ):
         self.count, self._rng = count, np.random.default_rng(seed)
-        ridges = _FIRST_RIDGES if len(scalings) == 1 else _FEWER_RIDGES
+        columns = list(ParameterGrid(dict(columns)))
+        ridges = _FIRST_RIDGES if len(columns) == 1 else _FEWER_RIDGES
         weight_unit = shared.get("weight_unit", 1.0)
         known = [
             Candidate(
@@ -69,15 +82,15 @@ class RandomCandidates:
                 alpha * weight_unit,
                 "3*median",
                 diagonal=kernel.coordinatewise,
-                scaling=scaling,
+                **chosen,
                 **shared,
             )
             for alpha in ridges
-            for scaling in scalings
+            for chosen in columns
             for kernel in first_kernels
         ][:count]
         n_drawn = max(0, round(count * (1 - _NEAR)) - len(known))
-        drawn = [_draw(self._rng, scalings, shared) for _ in range(n_drawn)]
+        drawn = [_draw(self._rng, columns, shared) for _ in range(n_drawn)]
         self.first = sorted(known, key=_distance) + sorted(drawn, key=_distance)
         self._n_left = count - len(self.first)
         self._batch_size = -(-self._n_left // _BATCHES)
@@ -100,14 +113,14 @@ class RandomCandidates:
 
 
 def _distance(candidate):
-    scaling = candidate.scaling == "quantile"
-    return scaling, candidate.kernel.norm_order, candidate.kernel.coordinatewise
+    columns = candidate.scaling == "quantile", candidate.level_statistics or ""
+    return columns, candidate.kernel.norm_order, candidate.kernel.coordinatewise
 
 
 # -- drawing --------------------------------------------------------------------------
 
 
-def _draw(rng, scalings, shared):
+def _draw(rng, columns, shared):
     """Return a candidate from the whole space."""
     q = round(rng.uniform(*_EXPONENT), 3)
     if rng.random() < _COORDINATEWISE:
@@ -116,8 +129,8 @@ def _draw(rng, scalings, shared):
     else:
         kernel, diagonal = GeneralizedLaplace(exponent=q), rng.random() >= _FULL
     multiple, ridge = _log_uniform(rng, *_BANDWIDTH), _log_uniform(rng, *_RIDGE)
-    scaling = scalings[rng.integers(len(scalings))]
-    candidate = Candidate(kernel, ridge, diagonal=diagonal, scaling=scaling, **shared)
+    chosen = columns[rng.integers(len(columns))]
+    candidate = Candidate(kernel, ridge, diagonal=diagonal, **chosen, **shared)
     return _with_numbers(candidate, multiple, ridge)
 
 
