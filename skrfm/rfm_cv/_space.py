@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import ParameterGrid
@@ -73,8 +74,8 @@ class RandomCandidates:
         columns: Mapping[str, tuple] = MappingProxyType({}),
     ):
         self.count, self._rng = count, np.random.default_rng(seed)
-        columns = list(ParameterGrid(dict(columns)))
-        ridges = _FIRST_RIDGES if len(columns) == 1 else _FEWER_RIDGES
+        choices: list[dict[str, Any]] = list(ParameterGrid(dict(columns)))
+        ridges = _FIRST_RIDGES if len(choices) == 1 else _FEWER_RIDGES
         weight_unit = shared.get("weight_unit", 1.0)
         known = [
             Candidate(
@@ -86,11 +87,11 @@ class RandomCandidates:
                 **shared,
             )
             for alpha in ridges
-            for chosen in columns
+            for chosen in choices
             for kernel in first_kernels
         ][:count]
         n_drawn = max(0, round(count * (1 - _NEAR)) - len(known))
-        drawn = [_draw(self._rng, columns, shared) for _ in range(n_drawn)]
+        drawn = [_draw(self._rng, choices, shared) for _ in range(n_drawn)]
         self.first = sorted(known, key=_distance) + sorted(drawn, key=_distance)
         self._n_left = count - len(self.first)
         self._batch_size = -(-self._n_left // _BATCHES)
@@ -120,7 +121,7 @@ def _distance(candidate):
 # -- drawing --------------------------------------------------------------------------
 
 
-def _draw(rng, columns, shared):
+def _draw(rng, choices, shared):
     """Return a candidate from the whole space."""
     q = round(rng.uniform(*_EXPONENT), 3)
     if rng.random() < _COORDINATEWISE:
@@ -129,7 +130,7 @@ def _draw(rng, columns, shared):
     else:
         kernel, diagonal = GeneralizedLaplace(exponent=q), rng.random() >= _FULL
     multiple, ridge = _log_uniform(rng, *_BANDWIDTH), _log_uniform(rng, *_RIDGE)
-    chosen = columns[rng.integers(len(columns))]
+    chosen = choices[rng.integers(len(choices))]
     candidate = Candidate(kernel, ridge, diagonal=diagonal, **chosen, **shared)
     return _with_numbers(candidate, multiple, ridge)
 
