@@ -27,6 +27,7 @@ from ._race import (
     by_path,
     drop_worse,
     halve,
+    mean_excess,
     standard_errors,
     unscored_history,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "make_candidates",
     "make_folds",
     "make_stages",
+    "mean_excess",
     "most_runs",
     "select",
     "split_sample",

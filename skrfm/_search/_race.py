@@ -411,16 +411,18 @@ def drop_worse(trials, number, weight):
 
 
 def standard_errors(losses, others, weight):
-    """Return by how many standard errors the losses of a trial exceed others.
-
-    A row of weight k counts as k rows.
-    """
-    excess, total = losses - others, weight.sum()
-    mean = weight @ excess / total
-    error = np.sqrt(weight @ (excess - mean) ** 2) / total
+    """Return by how many standard errors losses exceed others; weights are counts."""
+    mean, error = mean_excess(losses, others, weight)
     if mean <= 0:
         return 0.0
     return float(mean / error) if error > 0 else np.inf
+
+
+def mean_excess(losses, others, weight):
+    """Return by how much losses exceed others in the mean, and its standard error."""
+    excess, total = losses - others, weight.sum()
+    mean = weight @ excess / total
+    return mean, np.sqrt(weight @ (excess - mean) ** 2) / total
 
 
 def by_path(trials):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._search import mean_excess
 from ._methods import fit_models
 from ._target import residual_regressor
 
@@ -127,8 +128,6 @@ def _best_above(losses, weight, *, base, candidates):
 
 def _gains(losses, weight, *, base):
     """Return the mean gains of models over one of them, and their standard errors."""
-    share = weight / weight.sum()
-    gains = losses[base] - losses
-    mean = gains @ share
-    variance = ((gains - mean[:, None]) ** 2) @ share
-    return mean, np.sqrt(variance / weight.sum())
+    pairs = [mean_excess(losses[base], own, weight) for own in losses]
+    gains, errors = zip(*pairs, strict=True)
+    return np.array(gains), np.array(errors)
