@@ -200,6 +200,8 @@ def test_errors_on_bad_input():
         estimate_cost(RFMRegressor(max_iter=-1), X, y)
     with pytest.raises(ValueError, match="'max_leaf_size' parameter"):
         estimate_cost(XRFMRegressor(max_leaf_size=0), X, y)
+    with pytest.raises(ValueError, match="whose centres are all rows"):
+        estimate_cost(RFMRegressor(n_centers=10), X, y)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         estimate_cost(RFMRegressor(), X, y[:-1])
     with pytest.raises(ValueError, match="class"):

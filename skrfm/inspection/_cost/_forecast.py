@@ -59,6 +59,11 @@ class MachineForecast:
                 f"{type(estimator).__name__} would compute on a GPU: pass "
                 "device='cpu' to the estimator, and arrays of NumPy."
             )
+        if getattr(estimator, "n_centers", None) is not None:
+            raise ValueError(
+                "estimate_cost forecasts machines whose centres are all rows: pass "
+                "n_centers=None to the estimator."
+            )
         candidates, stages = estimator._plan(self.training)
         self.seconds_of_validation = clocks() - began
         self.n_rows = self.training.data.X.shape[0]
