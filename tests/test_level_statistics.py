@@ -10,8 +10,7 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss
 
 from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV, XRFMRegressor
-from skrfm._tables import kinds_of_statistics
-from skrfm._tables._level_statistics import level_means
+from skrfm._tables._level_statistics import kinds_of_statistics, level_means
 
 KINDS = ["targets", "targets+numbers"]
 QUICK = {"kernel": "laplace", "alpha": 0.1, "max_iter": 1, "random_state": 0}

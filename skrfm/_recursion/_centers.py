@@ -11,6 +11,7 @@ import numpy as np
 from .._backend import Array
 from ..agop import FeatureMetric
 from ..solvers import CenterWhitening, Solution, solve_centers
+from ._equations import CenterFunctions, EquationsInMemory, StreamedEquations
 
 # Rounds before the last one of a recursion learn a metric from so many centres and
 # rows at most, and to this residual; the last one to the other.
@@ -32,6 +33,7 @@ class FittedCenters:
         What they are mapped by.
     bandwidth : float
     solution : Solution
+    intercept : array of shape (c,)
     """
 
     centers: np.ndarray
@@ -39,6 +41,7 @@ class FittedCenters:
     metric: FeatureMetric
     bandwidth: float
     solution: Solution
+    intercept: Array
 
     def gradients(self, prepared, candidate, most, backend):
         """Return what the AGOP over at most so many random rows is computed from.
@@ -86,15 +89,10 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
         Whether it only has to tell the metric of the next round, for which fewer rows
         and centres serve.
     """
-    n, kernel, sizes = prepared.X.shape[0], candidate.kernel, candidate.lookup_sizes
-    rows, n_centers = np.arange(n), candidate.n_centers
+    n_centers = candidate.n_centers
     if early:
-        rows, n_centers = (
-            _sample(n, _EARLY_ROWS, ~candidate.seed),
-            min(n_centers, _EARLY_CENTERS),
-        )
-    centers = _choose_centers(n, n_centers, candidate.seed)
-    T = metric.transform(backend.take(prepared.X, rows), backend)
+        n_centers = min(n_centers, _EARLY_CENTERS)
+    centers = _choose_centers(prepared.X.shape[0], n_centers, candidate.seed)
     Z = backend.rows(metric.transform(backend.take(prepared.X, centers), backend))
     bandwidth = prepared.distances.bandwidth(
         candidate,
@@ -103,23 +101,41 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
         backend,
         mapped=metric.components is not None,
     )
-    xp, dtype = backend.xp, T.dtype
-    K = backend.cross(kernel, Z, Z, bandwidth, category_sizes=sizes)
-    K = xp.astype(K, xp.float64)
-    weight, Y = (backend.take(a, rows) for a in (prepared.weight, prepared.Y))
-    gram = backend.cross_gram(kernel, T, Z, bandwidth, category_sizes=sizes)
-    share = float(xp.sum(weight)) / n_centers
+    functions = CenterFunctions(candidate, metric, Z, bandwidth, backend)
+    if prepared.blocks is None or early:
+        equations = _equations_in_memory(prepared, functions, early=early)
+    else:
+        equations = StreamedEquations(prepared.blocks, functions)
+    right = equations.right()
+    K = backend.xp.astype(functions.kernel_values(Z), backend.xp.float64)
+    share = equations.total_weight / n_centers
     solution = solve_centers(
-        lambda V: gram.normal_product(weight, V),
-        gram.adjoint_product(weight, Y),
+        equations.product,
+        right,
         CenterWhitening((K + K.T) / 2, candidate.ridge, share, backend),
         backend,
-        dtype=dtype,
+        dtype=Z.dtype,
         tolerance=_EARLY_TOLERANCE if early else _TOLERANCE,
     )
     return FittedCenters(
-        centers=centers, Z=Z, metric=metric, bandwidth=bandwidth, solution=solution
+        centers=centers,
+        Z=Z,
+        metric=metric,
+        bandwidth=bandwidth,
+        solution=solution,
+        intercept=prepared.intercept + equations.mean,
     )
+
+
+def _equations_in_memory(prepared, functions, *, early):
+    """Return the normal equations of the rows at hand, or of a sample of them."""
+    backend, candidate = functions.backend, functions.candidate
+    X, Y, weight = prepared.X, prepared.Y, prepared.weight
+    n = X.shape[0]
+    if early and n > _EARLY_ROWS:
+        rows = _sample(n, _EARLY_ROWS, candidate.seed + 1)
+        X, Y, weight = (backend.take(a, rows) for a in (X, Y, weight))
+    return EquationsInMemory(functions.gram(X), Y, weight, backend)
 
 
 def _choose_centers(n, n_centers, seed):

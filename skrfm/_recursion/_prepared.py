@@ -1,11 +1,12 @@
 """Training rows made ready for all rounds, and what their distances are."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._backend import Array
+from .._backend import Array, Backend
+from .._tables import RowBlocks
 
 # The median is that of a subsample of so many rows: an eighth of a million distances.
 _MEDIAN_ROWS = 500
@@ -157,6 +158,8 @@ class PreparedData:
     distances : Distances
     first : ndarray of int or None
         For each row the index of the first row that equals it; None if all differ.
+    blocks : RowBlocks or None
+        All rows, if these are a sample of them. Their targets are not centred.
     """
 
     X: Array
@@ -166,6 +169,12 @@ class PreparedData:
     intercept: Array
     distances: Distances
     first: np.ndarray | None = None
+    blocks: RowBlocks | None = None
+
+    @property
+    def n_rows(self):
+        """The number of all rows."""
+        return self.X.shape[0] if self.blocks is None else self.blocks.n_rows
 
     @classmethod
     def from_data(cls, data, fit_intercept, backend, *, shared=False):
@@ -189,6 +198,7 @@ class PreparedData:
             intercept=intercept,
             distances=Distances(shared),
             first=_first_of_equals(backend.to_numpy(X)),
+            blocks=data.with_step(_Centered(center, backend)).blocks,
         )
 
     def bandwidth(self, candidate, T, backend):
@@ -207,6 +217,17 @@ class PreparedData:
         if self.first is None or T is self.X:
             return T
         return backend.take(T, self.first)
+
+
+@dataclass(frozen=True)
+class _Centered:
+    """A step of blocks: rows minus a center."""
+
+    center: Array
+    backend: Backend
+
+    def __call__(self, data):
+        return replace(data, X=self.backend.rows(data.X - self.center))
 
 
 def _first_of_equals(X):

@@ -222,7 +222,7 @@ def fit_round(
     -------
     Round
     """
-    if candidate.has_centers(prepared.X.shape[0]):
+    if candidate.has_centers(prepared.n_rows):
         return _fit_centers_round(
             prepared, candidate, metric, number, backend, with_agop, early
         )
@@ -282,7 +282,7 @@ def _fit_centers_round(prepared, candidate, metric, number, backend, with_agop, 
         center=prepared.center,
         T=fitted.Z,
         solution=fitted.solution,
-        intercept=prepared.intercept,
+        intercept=fitted.intercept,
         agop=agop,
         centers=fitted.centers,
     )

@@ -32,7 +32,7 @@ from ._race import (
     unscored_history,
 )
 from ._search import CLIMBS, Search, Stage, data_of_search, most_runs, warn_of_ridge
-from ._setup import make_candidates, make_stages
+from ._setup import make_candidates, make_stages, statistics_to_try
 
 __all__ = [
     "CLIMBS",
@@ -69,6 +69,7 @@ __all__ = [
     "select",
     "split_sample",
     "standard_errors",
+    "statistics_to_try",
     "unscored_history",
     "warn_of_ridge",
     "weighted_sum",

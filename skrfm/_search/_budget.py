@@ -16,8 +16,9 @@ class Budget:
     ----------
     seconds : float
         From now on.
-    n_rows : int
-        The number of all rows.
+    n_rows : float
+        The number of all rows; with fewer centres, the root of that of pairs of a row
+        and a centre, for which there is a kernel value each.
     """
 
     def __init__(self, seconds, n_rows):

@@ -329,7 +329,7 @@ class Stage:
     anew: bool = False
 
 
-def sample_stages(strata, *, seed, n_folds=1, n_jobs=None):
+def sample_stages(strata, *, seed, n_folds=1, n_jobs=None, most_rows=None):
     """Return stages on samples that grow, the last one in one or two folds of all rows.
 
     The largest sample is fitted to in both folds and validated on in none, so that
@@ -344,15 +344,20 @@ def sample_stages(strata, *, seed, n_folds=1, n_jobs=None):
         With two folds, all rows but the largest sample are validated on.
     n_jobs : int or None, default=None
         The number of folds that are fitted at the same time.
+    most_rows : int or None, default=None
+        Rows of a stage at most, beside `_MOST_ROWS`.
     """
     n = len(strata)
-    sizes = [(min(_SMALL, n // 2), _KEPT_OF_SMALL), (_MEDIUM, _KEPT_OF_MEDIUM)]
-    sizes = [(size, kept) for size, kept in sizes if size * _LEAST_GROWTH <= n]
+    most = min(_MOST_ROWS, n if most_rows is None else max(most_rows, 2 * _LEAST_SMALL))
+    sizes = [(min(_SMALL, most // 2), _KEPT_OF_SMALL), (_MEDIUM, _KEPT_OF_MEDIUM)]
+    sizes = [
+        (size, kept) for size, kept in sizes if size * _LEAST_GROWTH <= min(n, most)
+    ]
     sample, rest = split_sample(np.arange(n), sizes[-1][0], strata, seed)
     samples = [sample]
     for size, _ in sizes[-2::-1]:
         samples.append(split_sample(samples[-1], size, strata, seed)[0])
-    rest = _at_most(rest, _MOST_ROWS - len(sample), strata, seed)
+    rest = _at_most(rest, most - len(sample), strata, seed)
     unseen = _at_most(rest, _MOST_UNSEEN, strata, seed)
     first, second = split_sample(rest, len(rest) // 2, strata, seed)
     folds = [

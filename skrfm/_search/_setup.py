@@ -7,6 +7,7 @@ from numbers import Integral
 import numpy as np
 
 from .._recursion import Candidate, parse_bandwidth
+from .._tables import kinds_of_statistics
 from ..kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace, get_kernel
 from ..solvers import DIRECT, ITERATIVE
 from ._folds import hold_out, make_folds
@@ -93,6 +94,31 @@ def make_candidates(params, *, seed, category_sizes, scalings, statistics, weigh
         most_neighbours=_MOST_NEIGHBOURS,
         given_alphas=[] if _is_auto(params["alphas"]) else sorted(set(alphas)),
     )
+
+
+def statistics_to_try(given, encoder, n_outputs, *, out_of_fold):
+    """Return the kinds of level statistics of a search, the first of all candidates.
+
+    Parameters
+    ----------
+    given : str or None
+        The parameter `level_statistics`.
+    encoder : TableEncoder
+    n_outputs : int
+    out_of_fold : bool
+        Whether candidates are scored on rows that no fit has seen: a row's target is in
+        the statistics of others, which leave-one-out residuals in closed form do not
+        take into account.
+    """
+    if given is None or not encoder.category_sizes:
+        return (None,)
+    first = len(encoder.number_origins)
+    if encoder.scaling == "auto":
+        first -= len(encoder.numbers)
+    kinds = kinds_of_statistics(encoder.category_sizes, first, n_outputs)
+    if given != "auto":
+        return (given if given in kinds else None,)
+    return (None, *kinds) if out_of_fold else (None,)
 
 
 def _is_auto(value):
@@ -208,7 +234,13 @@ def make_stages(
         if len(strata) > CV_ROWS and isinstance(cv, Integral | None):
             # probabilities are calibrated on the validation rows: many are better
             n_folds = 2 if needs_outputs else 1
-            return sample_stages(strata, seed=seed, n_folds=n_folds, n_jobs=n_jobs)
+            return sample_stages(
+                strata,
+                seed=seed,
+                n_folds=n_folds,
+                n_jobs=n_jobs,
+                most_rows=params.get("search_rows"),
+            )
     if validation == "loo":
         _require_direct(params["solver"])
         return [Stage(LeaveOneOut(), climbs=True)]

@@ -1,5 +1,6 @@
 """From what a user passes to arrays: reading, encoding and scaling tables."""
 
+from ._blocks import RowBlocks
 from ._data import ClassTargets, Data, NumericTargets
 from ._device import (
     DEVICES,
@@ -14,7 +15,9 @@ from ._device import (
     to_host,
 )
 from ._level_statistics import LEVEL_STATISTICS, LevelStatistics, kinds_of_statistics
+from ._limits import resolve_centers, search_rows
 from ._reader import MAX_LEVELS, TableReader, needs_reading, read_numbers
+from ._stream import validate_or_stream
 from ._table import SCALINGS, Coding, TableEncoder
 from ._validation import (
     TrainingSet,
@@ -40,6 +43,7 @@ __all__ = [
     "LevelStatistics",
     "NumericTargets",
     "Placement",
+    "RowBlocks",
     "TableEncoder",
     "TableReader",
     "TrainingSet",
@@ -54,8 +58,11 @@ __all__ = [
     "read_rows",
     "read_training",
     "require_same_placement",
+    "resolve_centers",
+    "search_rows",
     "to_host",
     "validate_numbers",
+    "validate_or_stream",
     "validate_rows",
     "validate_training",
     "validate_validation_set",

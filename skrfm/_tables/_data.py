@@ -7,9 +7,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from .._backend import Array, FloatArray
+from .._backend import Array, Backend, FloatArray
 from .._sklearn import check_array
-from ._level_statistics import with_level_statistics
+from ._blocks import RowBlocks
+from ._level_statistics import LevelStatistics, with_level_statistics
 
 # predictions are in float64 where float32 would round y by more than this share of its
 # standard deviation
@@ -29,6 +30,9 @@ class Data:
         The number of columns at the end that are levels of categories.
     quantiles : tuple of (int, int) or None
         The first column of quantiles and the one after the last, if there are any.
+    blocks : RowBlocks or None
+        All rows of a table that is read in batches, if these are a sample of it. What
+        is learned from the sample is applied to each block.
     """
 
     X: Array
@@ -36,6 +40,23 @@ class Data:
     weight: Array
     n_levels: int = 0
     quantiles: tuple[int, int] | None = None
+    blocks: RowBlocks | None = None
+
+    @property
+    def n_rows(self):
+        """The number of rows of the whole table."""
+        return self.X.shape[0] if self.blocks is None else self.blocks.n_rows
+
+    @property
+    def sample(self):
+        """The data without the blocks of other rows."""
+        return self if self.blocks is None else replace(self, blocks=None)
+
+    def with_step(self, step):
+        """Return the same data, with a step that each block has to take."""
+        if self.blocks is None:
+            return self
+        return replace(self, blocks=self.blocks.then(step))
 
     def subset(self, rows, backend):
         """Return the data of some rows."""
@@ -53,7 +74,8 @@ class Data:
             return self
         start, stop = self.quantiles
         X = backend.xp.concat([self.X[:, :start], self.X[:, stop:]], axis=1)
-        return replace(self, X=backend.rows(X), quantiles=None)
+        scaled = replace(self, X=backend.rows(X), quantiles=None)
+        return scaled.with_step(_Scaled(scaling, backend))
 
     def represented(self, candidate, backend):
         """Return training rows as a candidate takes them, and LevelStatistics or None.
@@ -63,13 +85,37 @@ class Data:
         data = self.scaled(candidate.scaling, backend)
         if candidate.level_statistics is None:
             return data, None
-        return with_level_statistics(
+        data, statistics = with_level_statistics(
             data,
             candidate.level_statistics,
             candidate.category_sizes,
             seed=candidate.seed,
             backend=backend,
         )
+        return data.with_step(_WithStatistics(statistics, backend)), statistics
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A step of blocks: the columns that a scaling has."""
+
+    scaling: str | None
+    backend: Backend
+
+    def __call__(self, data):
+        return data.scaled(self.scaling, self.backend)
+
+
+@dataclass(frozen=True)
+class _WithStatistics:
+    """A step of blocks: the columns of statistics, learned from other rows or few."""
+
+    statistics: LevelStatistics
+    backend: Backend
+
+    def __call__(self, data):
+        rows = self.statistics.append(self.backend.to_numpy(data.X))
+        return replace(data, X=self.backend.rows(self.backend.asarray(rows)))
 
 
 @dataclass(frozen=True, kw_only=True)

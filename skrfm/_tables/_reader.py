@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._sklearn import check_array, is_missing, safe_indexing
+from ._sources import from_arrow
 
 # Beyond so many levels of a category, the rarest are one level: each is a column.
 MAX_LEVELS = 1000
@@ -120,7 +121,7 @@ def _factorize(X, column):
 
     The index of a missing value is -1.
     """
-    values = safe_indexing(X, column, axis=1)
+    values = _values_of(X, column)
     if hasattr(values, "cat") and hasattr(values.cat, "codes"):  # of pandas
         levels, inverse = _factorize_objects(values.cat.categories, name_of(X, column))
         return levels, np.append(inverse, -1)[np.asarray(values.cat.codes)]
@@ -172,7 +173,7 @@ def read_numbers(X, input_name="X"):
 
 def _read_column(X, column, *, input_name="X", advice=_CATEGORIES_ADVICE):
     """Return a column of numbers, as float32 if it is that, else as float64."""
-    values = safe_indexing(X, column, axis=1)
+    values = _values_of(X, column)
     dtype, name = str(values.dtype), f"{name_of(X, column)} of {input_name}"
     if dtype.lower().startswith(_DATES):
         raise ValueError(
@@ -192,7 +193,19 @@ def _read_column(X, column, *, input_name="X", advice=_CATEGORIES_ADVICE):
     return numbers
 
 
+def _values_of(X, column):
+    """Return a column as an array or series."""
+    values = safe_indexing(X, column, axis=1)
+    return from_arrow(values) if hasattr(values, "combine_chunks") else values
+
+
 def name_of(X, column):
     """Return a column as a message names it."""
-    names = getattr(X, "columns", None)
+    names = names_of(X)
     return str(column) if names is None else repr(names[column])
+
+
+def names_of(X):
+    """Return the names of the columns of a data frame; None of an array."""
+    # `columns` of a table of pyarrow are the values
+    return getattr(X, "column_names", getattr(X, "columns", None))

@@ -23,7 +23,7 @@ from .._sklearn import (
 )
 from ._data import ClassTargets, Data, NumericTargets
 from ._device import Placement, placement_of, require_same_placement, to_host
-from ._reader import TableReader, needs_reading, read_numbers
+from ._reader import TableReader, names_of, needs_reading, read_numbers
 from ._table import Coding, TableEncoder
 
 
@@ -67,6 +67,8 @@ class TrainingSet:
     placement : Placement
     weight_unit : float
         What weights were divided by, see `weight_unit_of`.
+    n_centers : int or None
+        How many rows are centres of the kernel machine; None are all.
     """
 
     data: Data
@@ -75,6 +77,7 @@ class TrainingSet:
     keep: BoolArray
     placement: Placement
     weight_unit: float
+    n_centers: int | None = None
 
 
 def validate_training(estimator, X, y, sample_weight, *, fit_targets):
@@ -99,11 +102,29 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         multi_output=estimator._multi_output,
     )
     targets = fit_targets(table.y, table.weight)
+    _, weight = targets.code(table.y, table.weight)
+    unit = weight_unit_of(weight, table.weight)
+    return make_training_set(estimator, table, targets, placement, unit)
+
+
+def make_training_set(estimator, table, targets, placement, weight_unit):
+    """Return the TrainingSet of a TrainingTable.
+
+    Parameters
+    ----------
+    estimator : BaseRFM
+        The estimator, for its parameters.
+    table : TrainingTable
+    targets : NumericTargets or ClassTargets
+        The coding of the targets.
+    placement : Placement
+    weight_unit : float
+        What weights are divided by.
+    """
     Y, weight = targets.code(table.y, table.weight)
-    weight_unit = weight_unit_of(weight, table.weight)
     weight = weight / weight_unit
     backend = placement.input_backend
-    data = _make_data(table.X, Y, weight, backend)
+    data = make_data(table.X, Y, weight, backend)
     keep = weight > 0
     if not keep.all():
         data = data.subset(_rows_with_weight(keep, estimator), backend)
@@ -122,7 +143,7 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         feature_names=getattr(estimator, "feature_names_in_", None),
     )
     return TrainingSet(
-        data=_encoded(data, encoder, placement),
+        data=encoded(data, encoder, placement),
         coding=coding,
         targets=targets,
         keep=keep,
@@ -157,12 +178,12 @@ def read_training(
     reader = TableReader(is_categorical)
     if is_categorical is None and not needs_reading(X):
         X, y = validate_data(estimator, X, y, **_float_options(X), **options)
-        weight = _validate_weight(sample_weight, y)
+        weight = validate_weight(sample_weight, y)
         return TrainingTable(X=X, y=y, weight=weight, reader=reader)
     validate_data(estimator, X, y, skip_check_array=True)
-    weight = _validate_weight(sample_weight, y)
+    weight = validate_weight(sample_weight, y)
     check_consistent_length(X, weight)
-    names = getattr(X, "columns", None)
+    names = names_of(X)
     X = reader.fit(X, weight).transform(X)
     X, y = check_X_y(X, y, ensure_all_finite="allow-nan", dtype=X.dtype, **options)
     return TrainingTable(X=X, y=y, weight=weight, reader=reader, names=names)
@@ -213,7 +234,7 @@ def _float_options(X):
     return {"dtype": [xp.float64, xp.float32], "ensure_all_finite": finite}
 
 
-def _encoded(data, encoder, placement):
+def encoded(data, encoder, placement):
     """Return data with encoded rows, as arrays of the computing backend."""
     X = encoder.transform(data.X, placement.input_backend.xp)
     X, Y, weight = (placement.to_backend(a) for a in (X, data.Y, data.weight))
@@ -257,13 +278,13 @@ def validate_validation_set(estimator, training, X_val, y_val, sample_weight_val
     except ValueError as error:
         raise ValueError(f"X_val and y_val do not fit X and y: {error}") from error
     try:
-        weight = _validate_weight(sample_weight_val, y_val)
+        weight = validate_weight(sample_weight_val, y_val)
     except ValueError as error:
         raise ValueError(f"sample_weight_val: {error}") from error
     Y, factored = training.targets.code_validation(y_val, weight)
     weight = factored / weight_unit_of(factored, weight)
-    data = _make_data(X_val, Y, weight, placement.input_backend)
-    return _encoded(data, coding.encoder, placement)
+    data = make_data(X_val, Y, weight, placement.input_backend)
+    return encoded(data, coding.encoder, placement)
 
 
 def validate_rows(estimator, reader, X, method):
@@ -273,7 +294,7 @@ def validate_rows(estimator, reader, X, method):
     return read_rows(estimator, reader, placement.read(X)), placement
 
 
-def _make_data(X, Y, weight, backend):
+def make_data(X, Y, weight, backend):
     """Return the Data with targets and weights beside X, in its precision."""
     return Data(X, *(backend.asarray(a, X.dtype) for a in (Y, weight)))
 
@@ -300,8 +321,34 @@ def weight_unit_of(weight, sample_weight):
     return float((weight / top).sum() / counts.sum() * top)
 
 
-def _validate_weight(sample_weight, y):
-    """Return float64 weights, ones by default."""
+def weight_unit_of_totals(totals, sample_totals, n_rows, whole):
+    """Return what `weight_unit_of` does, from sums of the weights of many rows.
+
+    Parameters
+    ----------
+    totals : ndarray of shape (n_labels,)
+        Sums of sample weights times the factors of the classes.
+    sample_totals : ndarray of shape (n_labels,)
+        Sums of sample weights.
+    n_rows : int
+        The number of rows of positive weight.
+    whole : bool
+        Whether all sample weights are whole numbers.
+    """
+    if whole and np.array_equal(totals, np.round(totals)):
+        return 1.0
+    return float(totals.sum() / (sample_totals.sum() if whole else n_rows))
+
+
+def validate_weight(sample_weight, y, *, may_be_zero=False):
+    """Return float64 weights, ones by default.
+
+    `may_be_zero` says whether all of them may be, as those of a part of the rows.
+    """
     return check_sample_weight(
-        to_host(sample_weight), y, dtype=np.float64, ensure_non_negative=True
+        to_host(sample_weight),
+        y,
+        dtype=np.float64,
+        ensure_non_negative=True,
+        allow_all_zero_weights=may_be_zero,
     )

@@ -2,7 +2,6 @@
 
 from collections import deque
 from dataclasses import replace
-from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import (
@@ -28,31 +27,25 @@ from .._search import (
     make_stages,
     most_runs,
     select,
+    statistics_to_try,
     unscored_history,
     warn_of_ridge,
     weighted_sum,
 )
 from .._sklearn import (
-    Interval,
     Progress,
-    RealNotInt,
-    StrOptions,
     restored_on_error,
     splitter_router,
 )
 from .._tables import (
-    DEVICES,
-    LEVEL_STATISTICS,
-    SCALINGS,
     NumericTargets,
     check_n_jobs,
-    kinds_of_statistics,
+    search_rows,
     to_host,
-    validate_training,
+    validate_or_stream,
     validate_validation_set,
 )
-from ..kernels import Kernel
-from ..solvers import SOLVERS
+from ._constraints import PARAMETER_CONSTRAINTS
 from ._fitted import Fit, KernelMachine, MachineAverage, warn_of_trouble
 from ._fitted_mixin import FittedMixin
 
@@ -64,39 +57,7 @@ class BaseRFM(
 ):
     """The recursion as an estimator; a subclass codes the targets."""
 
-    _parameter_constraints = {
-        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
-        "scaling": [StrOptions(set(SCALINGS)), None],
-        "level_statistics": [StrOptions({"auto", *LEVEL_STATISTICS}), None],
-        "kernel": [str, Kernel],
-        "bandwidth": [Interval(Real, 0, None, closed="neither"), str],
-        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "alphas": [StrOptions({"auto"}), "array-like"],
-        "metric_type": [StrOptions({"auto", "full", "diag"})],
-        "n_components": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-            None,
-        ],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "validation": [StrOptions({"auto", "cv", "loo", "holdout"}), None],
-        "cv": ["cv_object"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_machines": [Interval(Integral, 1, None, closed="left")],
-        "fit_intercept": ["boolean"],
-        "center_gradients": ["boolean"],
-        "max_agop_samples": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-            None,
-        ],
-        "time_budget": [Interval(Real, 0, None, closed="neither"), None],
-        "n_centers": [Interval(Integral, 1, None, closed="left"), None],
-        "solver": [StrOptions({"auto", *SOLVERS})],
-        "device": [StrOptions(set(DEVICES)), None],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = PARAMETER_CONSTRAINTS
 
     def __init__(
         self,
@@ -119,7 +80,8 @@ class BaseRFM(
         fit_intercept=True,
         center_gradients=False,
         max_agop_samples="auto",
-        n_centers=None,
+        n_centers="auto",
+        memory_budget=None,
         solver="auto",
         device=None,
         n_jobs=None,
@@ -144,6 +106,7 @@ class BaseRFM(
         self.center_gradients = center_gradients
         self.max_agop_samples = max_agop_samples
         self.n_centers = n_centers
+        self.memory_budget = memory_budget
         self.solver = solver
         self.device = device
         self.n_jobs = n_jobs
@@ -181,7 +144,7 @@ class BaseRFM(
     def fit(
         self,
         X: Table,
-        y: Vector,
+        y: Vector | None = None,
         sample_weight: Vector | None = None,
         *,
         X_val: Table | None = None,
@@ -193,15 +156,22 @@ class BaseRFM(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what is read in batches
             Training rows, dense: numbers, NaN where they are missing, and categories.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets; a classifier takes (n_samples,) labels only.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights. Whole numbers are counts: a row of weight k is as good as k equal
-            rows, one of weight 0 is left out. Of other weights only the ratios count
-            where the ridge is chosen (``alpha="auto"``): `alphas` are multiplied by the
-            mean weight. A given ridge is divided by the weight of each row.
+            A `pyarrow.dataset.Dataset`, a `polars.LazyFrame` and an iterable of batches
+            ``(X, y)`` or ``(X, y, sample_weight)``, each of which starts again whenever
+            it is iterated, are read in batches; with `n_centers`, arrays, memory maps
+            and data frames of more than 100 000 rows are as well.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), str, list of str
+            Targets; a classifier takes (n_samples,) labels only. The names of columns
+            where X is a data set of pyarrow or a lazy frame of polars; None for an
+            iterable.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights, or the name of their column, as for y. Whole numbers are counts: a
+            row of weight k is as good as k equal rows, one of weight 0 is left out. Of
+            other weights only the ratios count where the ridge is chosen
+            (``alpha="auto"``): `alphas` are multiplied by the mean weight. A given
+            ridge is divided by the weight of each row.
         X_val : array-like of shape (n_val, n_features), default=None
             Validation rows to choose the round, the ridge and the kernel on, in place
             of those that `validation` would set aside. The model is not fitted to them.
@@ -219,7 +189,7 @@ class BaseRFM(
             The fitted estimator.
         """
         with restored_on_error(self):
-            training = validate_training(
+            training = validate_or_stream(
                 self, X, y, sample_weight, fit_targets=self._fit_targets
             )
             validation_data = validate_validation_set(
@@ -258,7 +228,9 @@ class BaseRFM(
                 search = Search(
                     candidates, stages, rules, backend=backend, progress=progress
                 )
-                choice = search.run(data)
+                choice = search.run(data.sample)
+                if data.blocks is not None:
+                    choice = replace(choice, model=None)
                 warn_of_ridge(choice, candidates.given_alphas)
                 fitted, fit = self._fit_choice(training, choice, rules, progress)
         self._set_fitted(fit)
@@ -285,42 +257,35 @@ class BaseRFM(
         """Return the Candidates of the search."""
         encoder = training.coding.encoder
         return make_candidates(
-            self.get_params(deep=False),
+            self._parameters(training),
             seed=seed,
             category_sizes=encoder.category_sizes,
             scalings=encoder.scalings,
-            statistics=self._statistics(
-                training, out_of_fold=self.validation not in ("loo", None)
+            statistics=statistics_to_try(
+                self.level_statistics,
+                encoder,
+                training.data.Y.shape[1],
+                out_of_fold=self.validation not in ("loo", None),
             ),
             weight_unit=training.weight_unit,
         )
 
-    def _statistics(self, training, *, out_of_fold):
-        """Return the kinds of level statistics, the first of all candidates.
-
-        `out_of_fold` says whether candidates are scored on rows that no fit has seen.
-        """
-        encoder, given = training.coding.encoder, self.level_statistics
-        if given is None or not encoder.category_sizes:
-            return (None,)
-        first = len(encoder.number_origins) - (
-            len(encoder.numbers) if encoder.scaling == "auto" else 0
-        )
-        kinds = kinds_of_statistics(
-            encoder.category_sizes, first, training.data.Y.shape[1]
-        )
-        if given != "auto":
-            return (given if given in kinds else None,)
-        # a row's target is in the statistics of others, which leave-one-out residuals
-        # in closed form do not take into account
-        return (None, *kinds) if out_of_fold else (None,)
+    def _parameters(self, training):
+        """Return the parameters, with what the table decides in place of "auto"."""
+        params = self.get_params(deep=False)
+        backend = training.placement.backend
+        itemsize = backend.xp.finfo(training.data.X.dtype).bits // 8
+        return params | {
+            "n_centers": training.n_centers,
+            "search_rows": search_rows(self.memory_budget, itemsize),
+        }
 
     def _stages(self, training, n_candidates, *, seed, groups):
         """Return the stages of the search, none where nothing is open."""
         placement, data = training.placement, training.data
         n_jobs = check_n_jobs(self.n_jobs, placement)
         return make_stages(
-            self.get_params(deep=False) | {"n_jobs": n_jobs},
+            self._parameters(training) | {"n_jobs": n_jobs},
             n_candidates=n_candidates,
             strata=training.targets.strata(placement.backend.to_numpy(data.Y)),
             keep=training.keep,
@@ -338,7 +303,9 @@ class BaseRFM(
         """Return the Budget of seconds from now on, or None."""
         if self.time_budget is None:
             return None
-        return Budget(self.time_budget, training.data.X.shape[0])
+        n = training.data.n_rows
+        pairs = n * (training.n_centers or n)
+        return Budget(self.time_budget, pairs**0.5)
 
     def _fit_choice(self, training, choice, rules, progress):
         """Return the best Round, fitted to all rows, and the Fit of the average."""
@@ -393,7 +360,7 @@ class BaseRFM(
 
     def _fit_of_trial(self, training, choice, trial, fitted):
         """Return the Fit of a single machine of the average."""
-        rows = training.data.X.shape[0]
+        rows = training.data.n_rows
         history = unscored_history(fitted.candidate, fitted.number, rows=rows)
         choice = replace(choice, outputs=trial.outputs, history=history)
         machine = KernelMachine.from_round(fitted, training)
@@ -404,7 +371,7 @@ class BaseRFM(
         budget = self._budget(training)
         fitted = self._fit_all(training, candidate, progress, budget=budget)
         machine = KernelMachine.from_round(fitted, training)
-        rows = training.data.X.shape[0]
+        rows = training.data.n_rows
         history = unscored_history(candidate, fitted.number, rows=rows)
         results = {"machine_weights_": [1.0]}
         return fitted, self._make_fit(
@@ -428,7 +395,8 @@ class BaseRFM(
         if choice is not None:
             history, rivals = choice.history, tuple(choice.rivals)
             calibration = self._calibrate(choice.outputs, choice.validation_rows)
-            unseen = choice.outputs_of_rows(training.data.X.shape[0])
+            if training.data.blocks is None:
+                unseen = choice.outputs_of_rows(training.data.n_rows)
         if unseen is not None:
             placement = training.placement
             unseen = placement.backend.asarray(unseen, training.data.X.dtype)

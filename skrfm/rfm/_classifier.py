@@ -114,11 +114,18 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         The largest number of rows, drawn at random, over which outer products are
         averaged. ``"auto"`` is as many as give 4000 gradients of outputs, at least ten
         gradients for each column, and at least 500 rows. None takes all rows.
-    n_centers : int, default=None
+    n_centers : int, "auto" or None, default="auto"
         The number of centres of the kernel machine: random training rows, whose kernels
         make up the predictor. It is fitted to all rows, in passes over them, and takes
-        memory for the kernel matrix of the centres only. None, or as many as there are
-        rows, makes all rows centres, which is most accurate.
+        memory for the kernel matrix of the centres only. The search runs on a sample of
+        100 000 rows. None, or as many as there are rows, makes all rows centres, which
+        is most accurate; the cost grows with the square of their number. ``"auto"``
+        does so up to 50 000 rows and takes 5000 centres above, or fewer if
+        `memory_budget` asks for it.
+    memory_budget : float, default=None
+        Gigabytes that a fit with fewer centres than rows holds at most, beside what is
+        held before: the sample, kernel matrices, and blocks of rows are made smaller
+        where necessary. Below about 0.3 the search sees few rows. None sets no limit.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         ``"cholesky"`` is exact; where the matrix is not positive definite it adds a
         multiple of the identity, with a warning. ``"eigh"`` is slower and leaves out
@@ -247,7 +254,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         class_weight=None,
         center_gradients=False,
         max_agop_samples="auto",
-        n_centers=None,
+        n_centers="auto",
+        memory_budget=None,
         solver="auto",
         device=None,
         n_jobs=None,
@@ -273,6 +281,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
             center_gradients=center_gradients,
             max_agop_samples=max_agop_samples,
             n_centers=n_centers,
+            memory_budget=memory_budget,
             solver=solver,
             device=device,
             n_jobs=n_jobs,

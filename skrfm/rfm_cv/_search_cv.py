@@ -10,7 +10,15 @@ from scipy.stats import rankdata
 from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_is_fitted
 
-from .._search import HoldOut, SearchRules, Stage, halve, make_folds, select
+from .._search import (
+    HoldOut,
+    SearchRules,
+    Stage,
+    halve,
+    make_folds,
+    select,
+    statistics_to_try,
+)
 from .._sklearn import Interval, StrOptions
 from .._tables import check_n_jobs
 from ..kernels import L1Laplace, Laplace
@@ -108,7 +116,12 @@ class SearchCV(BaseRFM):
         }
         columns = {
             "scaling": encoder.scalings,
-            "level_statistics": self._statistics(training, out_of_fold=True),
+            "level_statistics": statistics_to_try(
+                self.level_statistics,
+                encoder,
+                training.data.Y.shape[1],
+                out_of_fold=True,
+            ),
         }
         self._searched = [name for name, kinds in columns.items() if len(kinds) > 1]
         return RandomCandidates(

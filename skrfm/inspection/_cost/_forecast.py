@@ -8,7 +8,7 @@ from joblib import effective_n_jobs
 from sklearn.utils import _safe_indexing
 
 from ..._backend import own_threads
-from ..._tables import check_n_jobs, outer_placement_of, to_host, validate_training
+from ..._tables import check_n_jobs, outer_placement_of, to_host, validate_or_stream
 from ...xrfm._fitting import COMPARED_LEAVES, SEARCH_LEAVES
 from ...xrfm._tree import DIRECTIONS
 from ._memory import memory_of_fit, memory_of_rows
@@ -50,7 +50,7 @@ class MachineForecast:
         began = clocks()
         estimator._validate_params()
         self.estimator = estimator
-        self.training = validate_training(
+        self.training = validate_or_stream(
             estimator, X, y, None, fit_targets=estimator._fit_targets
         )
         if self.training.placement.on_gpu:
@@ -59,7 +59,7 @@ class MachineForecast:
                 f"{type(estimator).__name__} would compute on a GPU: pass "
                 "device='cpu' to the estimator, and arrays of NumPy."
             )
-        if getattr(estimator, "n_centers", None) is not None:
+        if self.training.n_centers is not None:
             raise ValueError(
                 "estimate_cost forecasts machines whose centres are all rows: pass "
                 "n_centers=None to the estimator."

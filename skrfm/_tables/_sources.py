@@ -1,0 +1,295 @@
+"""Tables that are read in batches, each time anew: files, lazy frames, large arrays.
+
+A source yields the same rows in the same order whenever it is read. What is optional,
+such as pyarrow, polars and Dask, is found among the modules that are loaded: nobody can
+pass an object of a library that is not.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from .._sklearn import safe_indexing
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of a table, as they were read.
+
+    Attributes
+    ----------
+    X : array or data frame of shape (m, n_features)
+    y : array-like of shape (m,) or (m, n_outputs)
+    weight : array-like of shape (m,) or None
+    """
+
+    X: Any
+    y: Any
+    weight: Any = None
+
+
+class Source(Protocol):
+    """A table that is read in batches."""
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Yield the rows, about so many at a time, from the first row on."""
+        ...
+
+
+def find_source(X, y, sample_weight, most_rows=None):
+    """Return the Source of what was passed to `fit`, or None for a table in memory.
+
+    Parameters
+    ----------
+    X, y, sample_weight : objects
+    most_rows : int, default=None
+        Arrays and frames of more rows are read in batches as well.
+
+    Raises
+    ------
+    TypeError
+        For what can be read only once.
+    """
+    if _is_a(X, "pyarrow.dataset", "Dataset"):
+        return ArrowSource(X, y, sample_weight)
+    if _is_a(X, "polars", "LazyFrame"):
+        return PolarsSource(X, y, sample_weight)
+    if hasattr(X, "shape"):
+        large = most_rows is not None and len(X.shape) == 2 and X.shape[0] > most_rows
+        return SlicedSource(X, y, sample_weight) if large else None
+    known = (list, tuple, str, bytes, Mapping)
+    if isinstance(X, known) or hasattr(X, "__array__") or hasattr(X, "__len__"):
+        return None
+    return IterableSource(X, y, sample_weight) if isinstance(X, Iterable) else None
+
+
+def _is_a(X, module, name):
+    """Return whether X is of a class of a module, which is not imported for that."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(X, getattr(loaded, name))
+
+
+class SlicedSource:
+    """Arrays and frames of which slices are read: in memory, memory-mapped, HDF5.
+
+    Parameters
+    ----------
+    X : array-like or data frame of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+    weight : array-like of shape (n_samples,) or None
+    """
+
+    def __init__(self, X, y, weight):
+        self.X, self.y, self.weight = X, _required(y), weight
+        _require_rows(y, X.shape[0], "y")
+        _require_rows(weight, X.shape[0], "sample_weight")
+
+    def batches(self, size):
+        """Yield the rows, so many at a time."""
+        for start in range(0, self.X.shape[0], size):
+            rows = slice(start, start + size)
+            X, y, weight = (_slice(a, rows) for a in (self.X, self.y, self.weight))
+            yield Batch(X, y, weight)
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """Frames that hold the targets, and weights, in columns beside the features.
+
+    Parameters
+    ----------
+    table : object
+        What the frames are read from.
+    y : str, or list of str
+        The names of the columns of targets.
+    weight : str or None
+        The name of the column of weights.
+    """
+
+    table: Any
+    y: Any
+    weight: Any
+
+    def __post_init__(self):
+        kind = type(self.table).__name__
+        if self.y is None:
+            raise ValueError(
+                "y must name the column of the targets in X, or be a list of names, "
+                f"where X is a {kind}; got None."
+            )
+        weights = [] if self.weight is None else [self.weight]
+        for argument, names in (("y", self._targets), ("sample_weight", weights)):
+            for name in names:
+                if not isinstance(name, str):
+                    raise TypeError(
+                        f"{argument} must name a column of X where X is a {kind}; got "
+                        f"{type(name).__name__}."
+                    )
+                if name not in self._columns():
+                    raise ValueError(
+                        f"X has no column {name!r}; it has {self._columns()!r}."
+                    )
+
+    @property
+    def _targets(self):
+        return self.y if isinstance(self.y, list) else [self.y]
+
+    def _columns(self):
+        """Return the names of all columns."""
+        raise NotImplementedError
+
+    def _frames(self, size):
+        """Yield frames of about so many rows."""
+        raise NotImplementedError
+
+    def batches(self, size):
+        """Yield the rows, about so many at a time."""
+        others = {*self._targets, self.weight}
+        features = [name for name in self._columns() if name not in others]
+        for frame in self._frames(size):
+            weight = None if self.weight is None else _column(frame, self.weight)
+            columns = [_column(frame, name) for name in self._targets]
+            y = np.column_stack(columns) if isinstance(self.y, list) else columns[0]
+            yield Batch(frame.select(features), y, weight)
+
+
+class ArrowSource(FrameSource):
+    """A data set of pyarrow: files of Parquet and others, in row groups."""
+
+    def _columns(self):
+        return self.table.schema.names
+
+    def _frames(self, size):
+        from pyarrow import Table
+
+        # few batches ahead: by default some dozens of row groups are held
+        batches = self.table.to_batches(
+            batch_size=size, batch_readahead=1, fragment_readahead=1
+        )
+        for batch in batches:
+            if batch.num_rows:
+                yield Table.from_batches([batch])
+
+
+class PolarsSource(FrameSource):
+    """A lazy frame of polars, which its streaming engine collects in batches."""
+
+    def _columns(self):
+        return self.table.collect_schema().names()
+
+    def _frames(self, size):
+        return self.table.collect_batches(chunk_size=size, maintain_order=True)
+
+
+class IterableSource:
+    """Batches (X, y) or (X, y, sample_weight) from an iterable.
+
+    Parameters
+    ----------
+    X : iterable
+        Each call of ``iter`` starts with the first batch again.
+    y, weight : None
+    """
+
+    def __init__(self, X, y, weight):
+        if y is not None or weight is not None:
+            raise TypeError(
+                "X is an iterable of batches: its items are (X, y) or (X, y, "
+                "sample_weight), so leave y and sample_weight out."
+            )
+        if iter(X) is X:
+            raise TypeError(
+                f"X is of type {type(X).__name__}, which can be iterated only once. "
+                "Pass an object whose __iter__ starts again with the first batch."
+            )
+        self._iterable = X
+
+    def batches(self, size):
+        """Yield the rows, at most so many at a time."""
+        for item in self._iterable:
+            if not isinstance(item, tuple) or len(item) not in (2, 3):
+                raise TypeError(
+                    "X is an iterable, so its items must be tuples (X, y) or (X, y, "
+                    f"sample_weight); got {type(item).__name__}."
+                )
+            X = item[0] if hasattr(item[0], "shape") else np.asarray(item[0])
+            yield from SlicedSource(X, *item[1:], *[None] * (3 - len(item))).batches(
+                size
+            )
+
+
+def _required(y):
+    if y is None:
+        raise ValueError("fit requires y to be passed, but the target y is None.")
+    return y
+
+
+def _require_rows(values, n_rows, name):
+    """Raise ValueError for targets or weights of another number of rows."""
+    if isinstance(values, str):
+        raise TypeError(
+            f"{name} is a string, {values!r}: columns have names where X is a data set "
+            "of pyarrow or a lazy frame of polars. Pass the values."
+        )
+    n_values = n_rows if values is None else len(values)
+    if n_values != n_rows:
+        raise ValueError(f"X has {n_rows} rows, {name} has {n_values}.")
+
+
+def _slice(values, rows):
+    """Return some consecutive rows of an array, series or frame; None of None."""
+    if values is None:
+        return None
+    sliced = values[rows] if _is_indexed(values) else safe_indexing(values, rows)
+    return np.asarray(sliced) if isinstance(sliced, np.memmap) else sliced
+
+
+def _is_indexed(values):
+    """Return whether slices of rows are taken by brackets, as arrays have it."""
+    return not (hasattr(values, "columns") or hasattr(values, "iloc"))
+
+
+def _column(frame, name):
+    """Return a column of a frame of polars or pyarrow as an array."""
+    column = frame[name]
+    if _is_a(column, "polars", "Series"):
+        return column.to_numpy()
+    return from_arrow(column)
+
+
+def from_arrow(column):
+    """Return a column of pyarrow as an array: NaN or None where it has nulls."""
+    if _is_a(column.type, "pyarrow", "DictionaryType"):
+        column = column.cast(column.type.value_type)
+    return column.to_numpy()
+
+
+def concatenate(parts):
+    """Return the rows of arrays or frames of one kind, one after the other."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if _is_a(first, "pyarrow", "Table"):
+        return sys.modules["pyarrow"].concat_tables(parts, promote_options="permissive")
+    if _is_a(first, "polars", "DataFrame"):
+        return sys.modules["polars"].concat(parts, how="vertical_relaxed")
+    if _is_a(first, "pandas", "DataFrame"):
+        return _concatenate_pandas(parts)
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+def _concatenate_pandas(frames):
+    """Return data frames of pandas in one, whose categories are those of all."""
+    import pandas as pd
+
+    columns = {}
+    for name in frames[0].columns:
+        series = [frame[name] for frame in frames]
+        if all(isinstance(one.dtype, pd.CategoricalDtype) for one in series):
+            columns[name] = pd.Series(pd.api.types.union_categoricals(series))
+        else:
+            columns[name] = pd.concat(series, ignore_index=True)
+    return pd.DataFrame(columns)

@@ -1,0 +1,256 @@
+"""A training table that is read in batches: one pass for a sample, then blocks."""
+
+from copy import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from .._sklearn import check_array, clone, safe_indexing
+from ._blocks import RowBlocks
+from ._data import ClassTargets, NumericTargets
+from ._device import Placement, placement_of, to_host
+from ._limits import SAMPLE_ROWS, centers_at_most, resolve_centers, sample_rows
+from ._reader import TableReader
+from ._sources import concatenate, find_source
+from ._table import TableEncoder
+from ._validation import (
+    encoded,
+    make_data,
+    make_training_set,
+    read_rows,
+    read_training,
+    validate_training,
+    validate_weight,
+    weight_unit_of_totals,
+)
+
+# Rows that are read at a time, at most, and numbers: their copies in float64, of which
+# the encoding makes a few, take 32 megabytes each.
+_BLOCK_ROWS, _BLOCK_NUMBERS = 1 << 16, 1 << 22
+# rows of a batch of the first pass, when the number of columns is not known
+_FIRST_ROWS = 1 << 14
+
+
+@dataclass(frozen=True)
+class _ToData:
+    """From a Batch to encoded Data: what every pass begins with.
+
+    `estimator` is a clone, for messages and the number and names of the features.
+    """
+
+    estimator: object
+    reader: TableReader
+    encoder: TableEncoder
+    targets: NumericTargets | ClassTargets
+    placement: Placement
+    weight_unit: float
+    dtype: object
+
+    def __call__(self, batch):
+        y = np.asarray(batch.y)
+        weight = validate_weight(batch.weight, y, may_be_zero=True)
+        Y, weight = self.targets.code(y, weight)
+        weight = weight / self.weight_unit
+        backend = self.placement.input_backend
+        X = read_rows(self.estimator, self.reader, to_host(batch.X))
+        data = make_data(backend.asarray(X, self.dtype), Y, weight, backend)
+        keep = weight > 0
+        if not keep.all():
+            data = data.subset(np.flatnonzero(keep), backend)
+        return encoded(data, self.encoder, self.placement)
+
+
+class _Sample:
+    """A sample of rows of positive weight, all with the same chance.
+
+    Each row has a random key, and those of the smallest keys stay: however the rows
+    are divided into batches, the sample is the same.
+
+    Parameters
+    ----------
+    size_of : callable
+        Maps the first X to the number of rows.
+    seed : int
+    """
+
+    def __init__(self, size_of, seed):
+        self.size, self._size_of = 0, size_of
+        self._rng = np.random.default_rng(seed)
+        self._most = 1.0
+        self._parts = []
+
+    def add(self, X, y, weight):
+        """Take a batch of rows into account."""
+        self.size = self.size or self._size_of(X)
+        keys = self._rng.random(len(y))
+        rows = np.flatnonzero((weight > 0) & (keys < self._most))
+        if not rows.size:
+            return
+        self._parts.append((_take(X, rows), y[rows], weight[rows], keys[rows]))
+        if sum(len(keys) for *_, keys in self._parts) > 2 * self.size:
+            self._parts = [self._smallest()]
+            self._most = self._parts[0][-1].max()
+
+    def _smallest(self):
+        """Return the rows of the smallest keys, in the order of the table."""
+        *arrays, keys = (concatenate(part) for part in zip(*self._parts, strict=True))
+        if len(keys) <= self.size:
+            return *arrays, keys
+        rows = np.sort(np.argpartition(keys, self.size)[: self.size])
+        return *(_take(a, rows) for a in arrays), keys[rows]
+
+    def rows(self):
+        """Return X, y and the weights of the sample."""
+        return self._smallest()[:3]
+
+
+def _take(values, rows):
+    return safe_indexing(values, rows)
+
+
+class _Totals:
+    """The weights of all rows: by label for a classifier, else in one sum."""
+
+    def __init__(self):
+        self.weights, self.n_rows, self.whole = {}, 0, True
+
+    def add(self, y, weight, *, by_label):
+        """Take a batch of rows into account."""
+        self.n_rows += int(np.count_nonzero(weight > 0))
+        self.whole = self.whole and np.array_equal(weight, np.round(weight))
+        labels, numbers = np.zeros(1), np.zeros(len(y), dtype=int)
+        if by_label:
+            labels, numbers = np.unique(y, return_inverse=True)
+        totals = np.bincount(numbers, weight, len(labels))
+        for label, total in zip(labels.tolist(), totals, strict=True):
+            self.weights[label] = self.weights.get(label, 0.0) + total
+
+    def arrays(self):
+        """Return the labels and the weights of their rows."""
+        return np.array(list(self.weights)), np.array(list(self.weights.values()))
+
+
+def validate_or_stream(estimator, X, y, sample_weight, *, fit_targets):
+    """Return the TrainingSet of what `fit` was given.
+
+    A table that is read in batches, as files and large arrays are where there are fewer
+    centres than rows, has a sample as its data, and all rows as blocks of the data. One
+    that is no larger than the sample is in memory, as any other.
+
+    Parameters
+    ----------
+    estimator : BaseRFM
+        The estimator, for its parameters.
+    X, y, sample_weight : objects
+        What the user passed.
+    fit_targets : callable
+        Maps (y, weight) to the coding of the targets.
+    """
+    given = getattr(estimator, "n_centers", None)
+    budget = getattr(estimator, "memory_budget", None)
+    n_centers = centers_at_most(given)
+    most = None if n_centers is None else max(SAMPLE_ROWS, n_centers)
+    source = find_source(X, y, sample_weight, most_rows=most)
+    if source is None:
+        training = validate_training(
+            estimator, X, y, sample_weight, fit_targets=fit_targets
+        )
+    else:
+        training = _stream(estimator, source, n_centers, budget, fit_targets)
+    n_centers = resolve_centers(given, training.data.n_rows, budget)
+    return replace(training, n_centers=n_centers)
+
+
+def _stream(estimator, source, n_centers, memory_budget, fit_targets):
+    """Return the TrainingSet of a Source."""
+    # a copy, so that a generator of the user is not changed by the sample
+    state = check_random_state(copy(estimator.random_state))
+    seed = state.randint(np.iinfo(np.int32).max)
+
+    def size_of(X):
+        if n_centers is None:
+            return np.inf
+        itemsize = getattr(getattr(X, "dtype", None), "itemsize", 8)
+        return sample_rows(n_centers, X.shape[1], itemsize, memory_budget)
+
+    sample, totals = _first_pass(estimator, source, size_of, seed)
+    if totals.n_rows <= sample.size:
+        X, y, weight = sample.rows()
+        return validate_training(estimator, X, y, weight, fit_targets=fit_targets)
+    training, to_data = _training_of_sample(
+        estimator, sample, totals, fit_targets=fit_targets
+    )
+    rows = int(np.clip(_BLOCK_NUMBERS // training.data.X.shape[1], 1, _BLOCK_ROWS))
+    blocks = RowBlocks(source, totals.n_rows, rows, (to_data,))
+    return replace(training, data=replace(training.data, blocks=blocks))
+
+
+def _training_of_sample(estimator, sample, totals, *, fit_targets):
+    """Return the TrainingSet of a sample, and what makes Data of batches."""
+    X, y, weight = sample.rows()
+    placement = placement_of(estimator.device, X)
+    table = read_training(
+        estimator,
+        placement.read(X),
+        y,
+        sample_weight=weight,
+        categorical_features=estimator.categorical_features,
+        multi_output=estimator._multi_output,
+    )
+    labels, label_weights = totals.arrays()
+    if is_classifier(estimator):
+        targets = fit_targets(labels, label_weights)
+        _, factored = targets.code(labels, label_weights)
+    else:
+        targets, factored = fit_targets(table.y, table.weight), label_weights
+    unit = weight_unit_of_totals(factored, label_weights, totals.n_rows, totals.whole)
+    training = make_training_set(estimator, table, targets, placement, unit)
+    checker = clone(estimator)
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(estimator, name):
+            setattr(checker, name, getattr(estimator, name))
+    to_data = _ToData(
+        checker,
+        table.reader,
+        training.coding.encoder,
+        targets,
+        placement,
+        unit,
+        table.X.dtype,
+    )
+    return training, to_data
+
+
+def _first_pass(estimator, source, size_of, seed):
+    """Return a _Sample of a source, and the _Totals of its weights.
+
+    `size_of` maps the first X to the size of the sample.
+    """
+    sample, totals = _Sample(size_of, seed), _Totals()
+    for batch in source.batches(_FIRST_ROWS):
+        y = _check_targets(estimator, batch.y)
+        weight = validate_weight(batch.weight, y, may_be_zero=True)
+        if batch.X.shape[0] != len(y):
+            raise ValueError(f"X has {batch.X.shape[0]} rows, y has {len(y)}.")
+        sample.add(batch.X, y, weight)
+        totals.add(y, weight, by_label=is_classifier(estimator))
+    if totals.n_rows < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs at least 2 rows of positive "
+            f"sample_weight, got {totals.n_rows}."
+        )
+    return sample, totals
+
+
+def _check_targets(estimator, y):
+    """Return the targets of a batch as an array, after the usual checks."""
+    y = to_host(y)
+    if is_classifier(estimator):
+        y = column_or_1d(y, input_name="y")
+        check_classification_targets(y)
+        return y
+    return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
