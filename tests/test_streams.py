@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV
 from skrfm._recursion import _centers
-from skrfm._tables import _limits, _stream
+from skrfm._tables import _stream
 
 ONE = {"kernel": "laplace", "alpha": 0.1, "validation": None, "random_state": 0}
 CENTERS = ONE | {"max_iter": 1, "n_centers": 60}
@@ -24,7 +24,6 @@ CENTERS = ONE | {"max_iter": 1, "n_centers": 60}
 def small_sample(monkeypatch):
     """Let tables of more than 300 rows be read in blocks of 128 rows."""
     monkeypatch.setattr(_stream, "SAMPLE_ROWS", 300)
-    monkeypatch.setattr(_limits, "SAMPLE_ROWS", 300)
     monkeypatch.setattr(_stream, "_BLOCK_ROWS", 128)
     monkeypatch.setattr(_stream, "_FIRST_ROWS", 100)
 
@@ -308,8 +307,8 @@ def test_rows_are_read_once_and_then_once_a_product(small_sample, table):
     [
         (lambda d: (d, None), "y must name the column of the targets"),
         (lambda d: (d, "nothing"), "X has no column 'nothing'"),
-        (lambda d: (d, np.ones(1000)), "y must name a column of X"),
-        (lambda d: (d, "target", np.ones(1000)), "sample_weight must name a column"),
+        (lambda d: (d, np.ones(1000)), "must name columns of X"),
+        (lambda d: (d, "target", np.ones(1000)), "must name columns of X"),
         (lambda d: (iter([]), None), "can be iterated only once"),
         (lambda d: (Batches(np.ones((9, 2)), size=3), None), "must be tuples"),
         (lambda d: (Batches(np.ones(9), np.ones(9), size=3), np.ones(9)), "leave y"),

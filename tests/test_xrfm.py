@@ -6,7 +6,6 @@ import signal
 from concurrent.futures import CancelledError
 from pathlib import Path
 
-import distributed
 import numpy as np
 import pytest
 from joblib import delayed, parallel_config
@@ -240,17 +239,6 @@ def test_threads_and_pickles_give_the_same_model(table):
     with parallel_config("threading"), threadpool_limits(1):
         assert_allclose(model.set_params(n_jobs=2).fit(X, y).predict(X), expected)
     assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A client of two worker processes of Dask."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with (
-        distributed.LocalCluster(**options) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
 
 
 @pytest.mark.slow  # a cluster of processes is started

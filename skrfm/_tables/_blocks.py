@@ -1,6 +1,6 @@
 """All rows of a table that is not held in memory, in blocks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -33,20 +33,39 @@ class RowBlocks:
         """Return the same with one more step at the end."""
         return replace(self, steps=(*self.steps, step))
 
-    def __iter__(self) -> Iterator[Any]:
-        for batch in self.source.batches(self.size):
-            block = reduce(lambda value, step: step(value), self.steps, batch)
-            if block.X.shape[0]:
-                yield block
-
     def sum(self, function: Callable[[Any], tuple[Array, ...]]) -> tuple[Array, ...]:
         """Return the sums, over the blocks, of the arrays that a function returns."""
-        total = ()
-        for block in self:
-            parts = function(block)
-            total = (
-                tuple(a + b for a, b in zip(total, parts, strict=True))
-                if total
-                else parts
-            )
-        return total
+        parts = self.source.map(SumOfBlocks(self.steps, function), self.size)
+        return add(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class SumOfBlocks:
+    """The sums of a function over the blocks of one part of the rows.
+
+    Attributes
+    ----------
+    steps : tuple of callables
+        From a Batch to the block that the function takes.
+    function : callable
+    """
+
+    steps: tuple[Callable[[Any], Any], ...]
+    function: Callable[[Any], tuple[Array, ...]]
+
+    def __call__(self, batches: Iterable[Any], number: int) -> tuple[Array, ...]:
+        blocks = (
+            reduce(lambda value, step: step(value), self.steps, batch)
+            for batch in batches
+        )
+        return add(self.function(block) for block in blocks if block.X.shape[0])
+
+
+def add(terms: Iterable[tuple[Array, ...]]) -> tuple[Array, ...]:
+    """Return the sums of tuples of arrays; nothing where there are no terms."""
+    total = ()
+    for term in terms:
+        total = (
+            tuple(a + b for a, b in zip(total, term, strict=True)) if total else term
+        )
+    return total

@@ -27,7 +27,7 @@ def most_centers(memory_budget):
     return int((n_bytes / _BYTES_OF_PAIR) ** 0.5)
 
 
-def sample_rows(n_centers, n_columns, itemsize, memory_budget):
+def sample_rows(n_centers, n_columns, itemsize, memory_budget, most=SAMPLE_ROWS):
     """Return the number of rows of a sample: more than centres are taken from it.
 
     Parameters
@@ -38,8 +38,9 @@ def sample_rows(n_centers, n_columns, itemsize, memory_budget):
         Bytes of a number of X.
     memory_budget : float or None
         Gigabytes.
+    most : int, default=100_000
     """
-    rows = SAMPLE_ROWS
+    rows = most
     if memory_budget is not None:
         n_bytes = _SHARE_OF_SAMPLE * memory_budget * _GIGABYTE
         of_row = n_columns * (8 * _COPIES_IN_DOUBLE + itemsize * _COPIES)

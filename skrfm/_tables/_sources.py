@@ -6,7 +6,7 @@ pass an object of a library that is not.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,9 +34,31 @@ class Batch:
 class Source(Protocol):
     """A table that is read in batches."""
 
+    #: the number of parts that `map` goes to
+    n_parts: int
+
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield the rows, about so many at a time, from the first row on."""
         ...
+
+    def map(self, function: Callable, size: int) -> Iterator[Any]:
+        """Yield function(batches, number) of each part of the rows, in their order.
+
+        What is read in one process is one part. Those of a cluster are where they lie:
+        the function goes there, and what it returns comes back.
+        """
+        ...
+
+
+class _OnePart:
+    """Mixin of sources that one process reads."""
+
+    batches: Callable
+    n_parts = 1
+
+    def map(self, function, size):
+        """Yield the value of the only part."""
+        yield function(self.batches(size), 0)
 
 
 def find_source(X, y, sample_weight, most_rows=None):
@@ -57,6 +79,11 @@ def find_source(X, y, sample_weight, most_rows=None):
         return ArrowSource(X, y, sample_weight)
     if _is_a(X, "polars", "LazyFrame"):
         return PolarsSource(X, y, sample_weight)
+    for module, name in (("dask.dataframe", "DataFrame"), ("dask.array", "Array")):
+        if _is_a(X, module, name):
+            from ._dask import DaskSource
+
+            return DaskSource(X, _required(y), sample_weight)
     if hasattr(X, "shape"):
         large = most_rows is not None and len(X.shape) == 2 and X.shape[0] > most_rows
         return SlicedSource(X, y, sample_weight) if large else None
@@ -72,7 +99,7 @@ def _is_a(X, module, name):
     return loaded is not None and isinstance(X, getattr(loaded, name))
 
 
-class SlicedSource:
+class SlicedSource(_OnePart):
     """Arrays and frames of which slices are read: in memory, memory-mapped, HDF5.
 
     Parameters
@@ -89,14 +116,18 @@ class SlicedSource:
 
     def batches(self, size):
         """Yield the rows, so many at a time."""
-        for start in range(0, self.X.shape[0], size):
-            rows = slice(start, start + size)
-            X, y, weight = (_slice(a, rows) for a in (self.X, self.y, self.weight))
-            yield Batch(X, y, weight)
+        yield from slices(self.X, self.y, self.weight, size)
+
+
+def slices(X, y, weight, size):
+    """Yield arrays or frames in Batches of so many rows; the weights may be None."""
+    for start in range(0, X.shape[0], size):
+        rows = slice(start, start + size)
+        yield Batch(*(_slice(a, rows) for a in (X, y, weight)))
 
 
 @dataclass(frozen=True)
-class FrameSource:
+class FrameSource(_OnePart):
     """Frames that hold the targets, and weights, in columns beside the features.
 
     Parameters
@@ -121,17 +152,8 @@ class FrameSource:
                 f"where X is a {kind}; got None."
             )
         weights = [] if self.weight is None else [self.weight]
-        for argument, names in (("y", self._targets), ("sample_weight", weights)):
-            for name in names:
-                if not isinstance(name, str):
-                    raise TypeError(
-                        f"{argument} must name a column of X where X is a {kind}; got "
-                        f"{type(name).__name__}."
-                    )
-                if name not in self._columns():
-                    raise ValueError(
-                        f"X has no column {name!r}; it has {self._columns()!r}."
-                    )
+        for name in [*self._targets, *weights]:
+            require_name(name, self._columns(), self.table)
 
     @property
     def _targets(self):
@@ -184,7 +206,7 @@ class PolarsSource(FrameSource):
         return self.table.collect_batches(chunk_size=size, maintain_order=True)
 
 
-class IterableSource:
+class IterableSource(_OnePart):
     """Batches (X, y) or (X, y, sample_weight) from an iterable.
 
     Parameters
@@ -219,6 +241,17 @@ class IterableSource:
             yield from SlicedSource(X, *item[1:], *[None] * (3 - len(item))).batches(
                 size
             )
+
+
+def require_name(name, columns, X):
+    """Raise an error for what is not the name of a column of X."""
+    if not isinstance(name, str):
+        raise TypeError(
+            "y and sample_weight must name columns of X where X is a "
+            f"{type(X).__name__}; got {type(name).__name__}."
+        )
+    if name not in columns:
+        raise ValueError(f"X has no column {name!r}; it has {columns!r}.")
 
 
 def _required(y):

@@ -1,7 +1,9 @@
 """A training table that is read in batches: one pass for a sample, then blocks."""
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -64,6 +66,23 @@ class _ToData:
         return encoded(data, self.encoder, self.placement)
 
 
+@dataclass(frozen=True)
+class _SampleSize:
+    """How many rows a sample of a table has: all where all are centres."""
+
+    n_centers: int | None
+    memory_budget: float | None
+    most: int
+
+    def __call__(self, X):
+        if self.n_centers is None:
+            return np.inf
+        itemsize = getattr(getattr(X, "dtype", None), "itemsize", 8)
+        return sample_rows(
+            self.n_centers, X.shape[1], itemsize, self.memory_budget, self.most
+        )
+
+
 class _Sample:
     """A sample of rows of positive weight, all with the same chance.
 
@@ -74,13 +93,15 @@ class _Sample:
     ----------
     size_of : callable
         Maps the first X to the number of rows.
-    seed : int
+    seed : int or tuple of int
+    share : float, default=1.0
+        The share of the rows that is enough, almost surely.
     """
 
-    def __init__(self, size_of, seed):
+    def __init__(self, size_of, seed, share=1.0):
         self.size, self._size_of = 0, size_of
         self._rng = np.random.default_rng(seed)
-        self._most = 1.0
+        self._most = share
         self._parts = []
 
     def add(self, X, y, weight):
@@ -102,6 +123,16 @@ class _Sample:
             return *arrays, keys
         rows = np.sort(np.argpartition(keys, self.size)[: self.size])
         return *(_take(a, rows) for a in arrays), keys[rows]
+
+    @classmethod
+    def of(cls, samples):
+        """Return the sample of the rows of several parts, one after the other."""
+        sizes = [sample.size for sample in samples]
+        found = cls(lambda X: max(sizes), 0)
+        found.size = max(sizes)
+        for sample in samples:
+            found._parts += sample._parts
+        return found
 
     def rows(self):
         """Return X, y and the weights of the sample."""
@@ -128,6 +159,17 @@ class _Totals:
         totals = np.bincount(numbers, weight, len(labels))
         for label, total in zip(labels.tolist(), totals, strict=True):
             self.weights[label] = self.weights.get(label, 0.0) + total
+
+    @classmethod
+    def of(cls, parts):
+        """Return the totals of several parts of the rows."""
+        found = cls()
+        for part in parts:
+            found.n_rows += part.n_rows
+            found.whole = found.whole and part.whole
+            for label, weight in part.weights.items():
+                found.weights[label] = found.weights.get(label, 0.0) + weight
+        return found
 
     def arrays(self):
         """Return the labels and the weights of their rows."""
@@ -171,12 +213,7 @@ def _stream(estimator, source, n_centers, memory_budget, fit_targets):
     state = check_random_state(copy(estimator.random_state))
     seed = state.randint(np.iinfo(np.int32).max)
 
-    def size_of(X):
-        if n_centers is None:
-            return np.inf
-        itemsize = getattr(getattr(X, "dtype", None), "itemsize", 8)
-        return sample_rows(n_centers, X.shape[1], itemsize, memory_budget)
-
+    size_of = _SampleSize(n_centers, memory_budget, SAMPLE_ROWS)
     sample, totals = _first_pass(estimator, source, size_of, seed)
     if totals.n_rows <= sample.size:
         X, y, weight = sample.rows()
@@ -228,22 +265,50 @@ def _training_of_sample(estimator, sample, totals, *, fit_targets):
 def _first_pass(estimator, source, size_of, seed):
     """Return a _Sample of a source, and the _Totals of its weights.
 
-    `size_of` maps the first X to the size of the sample.
+    `size_of` maps the first X to the size of the sample. A source of several parts is
+    read twice: how many rows a part gives depends on the number of all.
     """
-    sample, totals = _Sample(size_of, seed), _Totals()
-    for batch in source.batches(_FIRST_ROWS):
-        y = _check_targets(estimator, batch.y)
-        weight = validate_weight(batch.weight, y, may_be_zero=True)
-        if batch.X.shape[0] != len(y):
-            raise ValueError(f"X has {batch.X.shape[0]} rows, y has {len(y)}.")
-        sample.add(batch.X, y, weight)
-        totals.add(y, weight, by_label=is_classifier(estimator))
+    checker = clone(estimator)
+    first = _FirstPass(checker, seed, size_of, share=float(source.n_parts == 1))
+    found = list(source.map(first, _FIRST_ROWS))
+    totals = _Totals.of([totals for totals, _ in found])
     if totals.n_rows < 2:
         raise ValueError(
             f"{type(estimator).__name__} needs at least 2 rows of positive "
             f"sample_weight, got {totals.n_rows}."
         )
-    return sample, totals
+    if source.n_parts == 1:
+        return found[0][1], totals
+    size = max(sample.size for _, sample in found)
+    second = _FirstPass(checker, seed, lambda X: size, _share_of(size, totals.n_rows))
+    return _Sample.of([part for _, part in source.map(second, _FIRST_ROWS)]), totals
+
+
+def _share_of(size, n_rows):
+    """Return a share of the rows that has `size` of them almost surely."""
+    return min(1.0, (size + 6 * size**0.5) / n_rows) if size < n_rows else 1.0
+
+
+@dataclass(frozen=True)
+class _FirstPass:
+    """The _Totals of one part of the rows, and its _Sample of a share of them."""
+
+    estimator: Any
+    seed: int
+    size_of: Callable
+    share: float
+
+    def __call__(self, batches, number):
+        totals = _Totals()
+        sample = _Sample(self.size_of, (self.seed, number), self.share)
+        for batch in batches:
+            y = _check_targets(self.estimator, batch.y)
+            weight = validate_weight(batch.weight, y, may_be_zero=True)
+            if batch.X.shape[0] != len(y):
+                raise ValueError(f"X has {batch.X.shape[0]} rows, y has {len(y)}.")
+            sample.add(batch.X, y, weight)
+            totals.add(y, weight, by_label=is_classifier(self.estimator))
+        return totals, sample
 
 
 def _check_targets(estimator, y):
