@@ -10,7 +10,13 @@ import numpy as np
 
 from .._backend import Array
 from ..agop import FeatureMetric
-from ..solvers import CenterWhitening, Solution, solve_centers
+from ..solvers import (
+    CenterPreconditioner,
+    SamplePreconditioner,
+    Solution,
+    sample_size,
+    solve_centers,
+)
 
 # Rounds before the last one of a recursion learn a metric from so many centres and
 # rows at most, and to this residual; the last one to the other.
@@ -103,23 +109,42 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
         backend,
         mapped=metric.components is not None,
     )
-    xp, dtype = backend.xp, T.dtype
-    K = backend.cross(kernel, Z, Z, bandwidth, category_sizes=sizes)
-    K = xp.astype(K, xp.float64)
     weight, Y = (backend.take(a, rows) for a in (prepared.weight, prepared.Y))
     gram = backend.cross_gram(kernel, T, Z, bandwidth, category_sizes=sizes)
-    share = float(xp.sum(weight)) / n_centers
     solution = solve_centers(
         lambda V: gram.normal_product(weight, V),
         gram.adjoint_product(weight, Y),
-        CenterWhitening((K + K.T) / 2, candidate.ridge, share, backend),
+        _precondition(
+            prepared, candidate, metric, backend, weight, centers, Z, bandwidth
+        ),
         backend,
-        dtype=dtype,
+        dtype=T.dtype,
         tolerance=_EARLY_TOLERANCE if early else _TOLERANCE,
     )
     return FittedCenters(
         centers=centers, Z=Z, metric=metric, bandwidth=bandwidth, solution=solution
     )
+
+
+def _precondition(prepared, candidate, metric, backend, weight, centers, Z, bandwidth):
+    """Return the preconditioner, for rows of these weights."""
+    kernel, sizes, xp = candidate.kernel, candidate.lookup_sizes, backend.xp
+    K = backend.cross(kernel, Z, Z, bandwidth, category_sizes=sizes)
+    p, total = len(centers), float(xp.sum(weight))
+    size = sample_size(weight.shape[0], p)
+    order = np.random.default_rng(candidate.seed).permutation(prepared.X.shape[0])
+    sample = np.setdiff1d(order[: size + p], centers)[:size]
+    own, others = (backend.take(prepared.weight, rows) for rows in (centers, sample))
+    of_others = float(xp.sum(others)) if size else 0.0
+    if of_others == 0:
+        return CenterPreconditioner(K, candidate.ridge, total / p, backend)
+    # the centres stand for themselves, and the sample for all other rows
+    scale = max(total - float(xp.sum(own)), of_others) / of_others
+    S = metric.transform(backend.take(prepared.X, sample), backend)
+    both = backend.rows(xp.concat([Z, S]))
+    gram = backend.cross_gram(kernel, both, Z, bandwidth, category_sizes=sizes)
+    H = gram.normal_matrix(xp.concat([own, scale * others]))
+    return SamplePreconditioner(K, H, candidate.ridge, backend)
 
 
 def _choose_centers(n, n_centers, seed):
