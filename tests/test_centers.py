@@ -242,6 +242,8 @@ def test_the_size_of_the_sample():
     assert sample_size(200_000, 20_000) == 0
     sizes = [sample_size(200_000, p) / p for p in (1000, 2000, 4000)]
     assert sizes == sorted(sizes, reverse=True) and min(sizes) >= 1
+    # few steps do not pay for as many rows
+    assert 0 < sample_size(200_000, 4000, 0.1) < sample_size(200_000, 4000)
 
 
 @pytest.mark.parametrize("shift", [0.0, 2.0])

@@ -111,27 +111,39 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
     )
     weight, Y = (backend.take(a, rows) for a in (prepared.weight, prepared.Y))
     gram = backend.cross_gram(kernel, T, Z, bandwidth, category_sizes=sizes)
+    tolerance = _EARLY_TOLERANCE if early else _TOLERANCE
+    preconditioner = _precondition(
+        prepared,
+        candidate,
+        metric,
+        backend,
+        weight=weight,
+        centers=centers,
+        Z=Z,
+        bandwidth=bandwidth,
+        tolerance=tolerance,
+    )
     solution = solve_centers(
         lambda V: gram.normal_product(weight, V),
         gram.adjoint_product(weight, Y),
-        _precondition(
-            prepared, candidate, metric, backend, weight, centers, Z, bandwidth
-        ),
+        preconditioner,
         backend,
         dtype=T.dtype,
-        tolerance=_EARLY_TOLERANCE if early else _TOLERANCE,
+        tolerance=tolerance,
     )
     return FittedCenters(
         centers=centers, Z=Z, metric=metric, bandwidth=bandwidth, solution=solution
     )
 
 
-def _precondition(prepared, candidate, metric, backend, weight, centers, Z, bandwidth):
-    """Return the preconditioner, for rows of these weights."""
+def _precondition(
+    prepared, candidate, metric, backend, *, weight, centers, Z, bandwidth, tolerance
+):
+    """Return the preconditioner for rows of these weights, of a sample of the rows."""
     kernel, sizes, xp = candidate.kernel, candidate.lookup_sizes, backend.xp
     K = backend.cross(kernel, Z, Z, bandwidth, category_sizes=sizes)
     p, total = len(centers), float(xp.sum(weight))
-    size = sample_size(weight.shape[0], p)
+    size = sample_size(weight.shape[0], p, tolerance)
     order = np.random.default_rng(candidate.seed).permutation(prepared.X.shape[0])
     sample = np.setdiff1d(order[: size + p], centers)[:size]
     own, others = (backend.take(prepared.weight, rows) for rows in (centers, sample))

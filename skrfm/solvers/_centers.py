@@ -25,13 +25,13 @@ _PIVOT_SHIFTS = 10.0
 # Single precision serves where the smallest pivot is this share of the diagonal: the
 # steps are the same then, while with pivots of 1e-6 there is no factor in float32.
 _SINGLE_PIVOT = 1e-3
-# Products of p × p × p numbers that cost as much as a pass over n rows: n / p² times
-# this number (float64 in BLAS; 20 columns in float32; one thread).
+# With p² / (this number times n) passes over n rows, p more rows can be added to H
+# (float64 in BLAS; passes of 20 columns in float32; one thread).
 _ROWS_OF_PASS = 100.0
 # The steps to a residual of 1e-3, measured on 10 000 to 50 000 rows with 1000 and 2000
 # centres: the first number times log(n / p) where H is approximated from the centres,
 # the second one divided by log(1 + m / p) where m other rows are added.
-_STEPS_OF_CENTERS, _STEPS_OF_SAMPLE = 4.5, 9.2
+_STEPS_OF_CENTERS, _STEPS_OF_SAMPLE, _MEASURED_TOLERANCE = 4.5, 9.2, 1e-3
 # The largest m / p, a power of two.
 _MOST_SAMPLES = 64
 
@@ -153,21 +153,24 @@ def _factorize(A, shift, backend):
     return backend.factorize(A, jitter)
 
 
-def sample_size(n_rows: int, n_centers: int) -> int:
+def sample_size(n_rows: int, n_centers: int, tolerance: float = 1e-3) -> int:
     """Return of how many rows, besides the centres, to compute the approximate H.
 
-    More rows take fewer steps; 0 where that does not pay.
+    More rows take fewer steps; 0 where that does not pay. A direct solve is the case of
+    all rows.
     """
     n, p = n_rows, n_centers
     work = p**2 / (_ROWS_OF_PASS * n)
+    digits = math.log(tolerance) / math.log(_MEASURED_TOLERANCE)
 
     def passes(ratio):
-        # the products of all pairs of centres, then the Cholesky factor, and the steps
-        return (ratio + 4 / 3) * work + _STEPS_OF_SAMPLE / math.log1p(ratio)
+        # the products of all pairs of centres, the Cholesky factor, and the steps
+        steps = digits * _STEPS_OF_SAMPLE / math.log1p(ratio)
+        return (ratio + 4 / 3) * work + steps
 
     ratios = [2**k for k in range(_MOST_SAMPLES.bit_length())]
     best = min(ratios, key=passes)
-    if passes(best) >= _STEPS_OF_CENTERS * math.log(n / p):
+    if passes(best) >= digits * _STEPS_OF_CENTERS * math.log(n / p):
         return 0
     return min(best * p, n - p)
 
