@@ -211,19 +211,22 @@ def test_both_preconditioners_lead_to_the_solution(kernel, ridge, problem):
         assert_allclose(K @ found.coef, expected, atol=0.01)
 
 
+@pytest.mark.parametrize("ridge", [0.2, 30.0])
 @pytest.mark.parametrize("single", [True, False])
-def test_centres_precondition_by_the_inverse_of_a_polynomial(single, rng):
+def test_centres_precondition_by_the_inverse_of_a_polynomial(single, ridge, rng):
     Q = np.linalg.qr(rng.normal(size=(200, 200)))[0]
     # with an eigenvalue as small as this, float32 does not serve
     values = np.linspace(0.5, 20, 200) if single else np.geomspace(1e-5, 20, 200)
     K = (Q * values) @ Q.T
     K = ((K + K.T) / 2).astype(np.float32)
-    R, ridge, share = rng.normal(size=(200, 2)), 0.2, 30.0
-    found = CenterPreconditioner(K, ridge, share, BACKEND).solve(R)
-    K = K.astype(float)
-    expected = np.linalg.solve(share * K @ K + ridge * K, R)
+    exact, share = K.astype(float), 30.0
+    found = CenterPreconditioner(K, ridge, share, BACKEND).solve(
+        share * exact @ exact + ridge * exact
+    )
     assert found.dtype == np.float64
-    assert_allclose(found, expected, rtol=1e-2, atol=1e-3 * np.abs(expected).max())
+    # all are 1, but for an eigenvalue beside the shift, where one factor has to serve
+    values = np.linalg.eigvals(found)
+    assert values.real.max() < 1.01 and values.real.min() > (0.7 if single else 0.99)
 
 
 def test_indefinite_matrices_get_a_jitter(problem):

@@ -7,6 +7,7 @@ They solve (H + ridge K_zz) a = K_zx diag(w) Y, where H = K_zx diag(w) K_xz.
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from .._backend import Array, Backend
@@ -86,20 +87,30 @@ class CenterPreconditioner(_RidgeTerm):
     def _choose_factors(self, shift):
         """Return two factors, which may be the same, in the precision that serves."""
         xp = self._backend.xp
+        if self._dtype == xp.float64:
+            return self._factors_of(shift, 0.0, _TRIES)
         least = _SINGLE_PIVOT * float(xp.max(xp.linalg.diagonal(self.K)))
-        factor = self._factor(shift / 2)
+        with suppress(NotPositiveDefiniteError):
+            factors = self._factors_of(shift, least, 0)
+            if factors[0].smallest_pivot >= least:
+                return factors
+            del factors  # frees their memory first
+        self._dtype = xp.float64
+        return self._factor(0.0, _TRIES), self._factor(shift, _TRIES)
+
+    def _factors_of(self, shift, least, tries):
+        """Return two factors; the second one is of no use where the first is unfit."""
+        factor = self._factor(shift / 2, tries)
         if factor.smallest_pivot >= max(least, _PIVOT_SHIFTS * shift / 2):
             return factor, factor
-        factor = self._factor(0.0)
-        if factor.smallest_pivot < least:
-            self._dtype = xp.float64
-            factor = self._factor(0.0)
-        return factor, self._factor(shift)
+        factor = self._factor(0.0, tries)
+        unfit = factor.smallest_pivot < least
+        return factor, factor if unfit else self._factor(shift, tries)
 
-    def _factor(self, shift):
+    def _factor(self, shift, tries):
         """Return the factor of K_zz + shift I."""
         copy = self._backend.xp.astype(self.K, self._dtype, copy=True)
-        return _factorize(copy, shift, self._backend)
+        return _factorize(copy, shift, self._backend, tries)
 
     def solve(self, R):
         """Return the approximate inverse times R, in float64."""
@@ -135,7 +146,7 @@ class SamplePreconditioner(_RidgeTerm):
         return self._factor.solve(R)
 
 
-def _factorize(A, shift, backend):
+def _factorize(A, shift, backend, tries=_TRIES):
     """Return the factor of A + shift I, which overwrites A.
 
     More is added to the diagonal where the matrix has no factor.
@@ -143,7 +154,7 @@ def _factorize(A, shift, backend):
     xp, jitter = backend.xp, shift
     diagonal = xp.asarray(xp.linalg.diagonal(A), copy=True)
     least = _JITTER * float(xp.max(diagonal))
-    for number in range(_TRIES):
+    for number in range(tries):
         try:
             return backend.factorize(A, jitter)
         except NotPositiveDefiniteError:
