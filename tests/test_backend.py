@@ -14,8 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from threadpoolctl import threadpool_limits
 
 from skrfm._backend import ArrayAPIBackend, NumpyBackend, get_backend
-from skrfm._backend._blas import PANEL
-from skrfm._backend._packed import _FEW_COLUMNS
+from skrfm._backend._packed import _FEW_COLUMNS, _PANEL
 from skrfm._backend._threads import own_threads
 from skrfm._backend._tiles import TILE
 from skrfm._jit._pairs import PRODUCT_COLUMNS, PRODUCT_ROWS
@@ -31,7 +30,7 @@ every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 
 
 def test_the_sizes_are_around_the_edges_of_tiles_and_panels():
-    assert {TILE - 1, TILE, TILE + 1, PANEL, PANEL + 1, 2 * PANEL + 1} <= set(SIZES)
+    assert {TILE - 1, TILE, TILE + 1, _PANEL, _PANEL + 1, 2 * _PANEL + 1} <= set(SIZES)
 
 
 @pytest.fixture(params=[1, 3])
@@ -124,9 +123,9 @@ def test_factorize_raises_if_a_matrix_is_not_positive_definite(backend):
     assert issubclass(NotPositiveDefiniteError, np.linalg.LinAlgError)
 
 
-@pytest.mark.parametrize("row", [3, PANEL - 1, PANEL, PANEL + 70])
+@pytest.mark.parametrize("row", [3, _PANEL - 1, _PANEL, _PANEL + 70])
 def test_factorize_names_the_row_of_the_first_bad_pivot(row, threads):
-    problem = Problem(Laplace(), PANEL + 100)
+    problem = Problem(Laplace(), _PANEL + 100)
     ridge = problem.ridge.copy()
     ridge[row:] = -2
     with pytest.raises(NotPositiveDefiniteError, match=f"order {row + 1} is") as error:

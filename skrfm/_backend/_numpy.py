@@ -8,10 +8,9 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, eigh, solve_triangular
 
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
-from ._blas import TiledFactor
 from ._cross import CrossTileGram
 from ._memory import DIRECT_ROWS, fits_in_memory
-from ._packed import PackedGram
+from ._packed import PackedGram, TiledFactor
 from ._protocols import Kernel
 from ._streamed import StreamedTileGram
 from ._threads import for_each
