@@ -47,7 +47,12 @@ def test_all_rows_as_centres_are_the_kernel_machine(max_iter, table):
     assert fewer.X_fit_.shape == (899, 5)
 
 
-def test_coefficients_are_those_of_the_normal_equations(table):
+@pytest.mark.parametrize("size", [None, 0, 200])
+def test_coefficients_are_those_of_the_normal_equations(size, table, monkeypatch):
+    if size is not None:  # rows of the preconditioner, besides the centres
+        monkeypatch.setattr(
+            "skrfm._recursion._centers.sample_size", lambda n, p, tolerance: size
+        )
     X, y = table
     model = RFMRegressor(**ONE, max_iter=1, n_centers=120, scaling=None).fit(X, y)
     assert model.X_fit_.shape == (120, 5) and model.dual_coef_.shape == (120,)

@@ -146,14 +146,12 @@ class ArrayAPIBackend:
         """Return the inverse of a lower triangular matrix."""
         return self.xp.tril(self.xp.linalg.inv(factor))
 
-    def lower_solver(self, factor: Array) -> Callable[..., Array]:
-        """Return (B, transposed=False) → L⁻¹ B or L⁻ᵀ B, for a lower triangular L."""
-        inverse = self.invert_lower(factor)
-        return lambda B, transposed=False: (inverse.T if transposed else inverse) @ B
+    def factorize(self, A: Array, shift: float) -> Factor:
+        """Overwrite A, which is symmetric, by the Cholesky factor of A + shift I.
 
-    def lower_product(self, factor: Array) -> Array:
-        """Return Lᵀ L of a lower triangular L."""
-        return factor.T @ factor
+        Above the diagonal, A is neither read nor changed.
+        """
+        return Factor(A, self.xp.linalg.diagonal(A) + shift, self)
 
     def leading_eigenvectors(self, A: Array, count: int) -> tuple[Array, Array]:
         """Return the largest eigenvalues, in falling order, and their eigenvectors."""

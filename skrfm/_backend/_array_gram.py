@@ -277,3 +277,14 @@ class CrossArrayGram:
             K = self._rows(i, j)
             total += xp.astype(K.T @ function(K, i, j), xp.float64)
         return total
+
+    def normal_matrix(self, weight: Array) -> Array:
+        """Return Kᵀ diag(weight) K in float64."""
+        backend, xp = self._backend, self._backend.xp
+        n, p = self.T.shape[0], self.Z.shape[0]
+        total = xp.zeros((p, p), dtype=xp.float64, device=backend.device)
+        step = backend.block_rows(p, self.T)
+        for i, j in pairwise([*range(0, n, step), n]):
+            K = xp.astype(self._rows(i, j), xp.float64)
+            total += K.T @ (weight[i:j, None] * K)
+        return total

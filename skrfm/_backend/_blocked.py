@@ -24,7 +24,14 @@ class Factor:
     diagonal : array of shape (n,)
         The diagonal of the matrix.
     backend : ArrayAPIBackend
+
+    Attributes
+    ----------
+    smallest_pivot : float
+        The smallest square of a diagonal entry of the factor.
     """
+
+    smallest_pivot = float("inf")
 
     def __init__(self, A, diagonal, backend):
         self._A, self._backend, self._inverses = A, backend, []
@@ -43,6 +50,8 @@ class Factor:
         lower = xp.tril(columns[:size, :], k=-1)
         block = lower + lower.T + backend.diagonal_matrix(diagonal)
         factor = backend.cholesky(block, start)
+        pivot = float(xp.min(xp.linalg.diagonal(factor))) ** 2
+        self.smallest_pivot = min(self.smallest_pivot, pivot)
         inverse = backend.invert_lower(factor)
         above = xp.triu(A[start:stop, start:stop], k=1)
         A[start:stop, start:stop] = xp.tril(factor, k=-1) + above

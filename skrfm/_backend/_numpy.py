@@ -10,7 +10,7 @@ from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
 from ._cross import CrossTileGram
 from ._memory import DIRECT_ROWS, fits_in_memory
-from ._packed import PackedGram
+from ._packed import PackedGram, TiledFactor
 from ._protocols import Kernel
 from ._streamed import StreamedTileGram
 from ._threads import for_each
@@ -115,25 +115,12 @@ class NumpyBackend:
             factor, np.eye(len(factor), dtype=factor.dtype), lower=True
         )
 
-    def lower_solver(self, factor: Array) -> Callable[..., Array]:
-        """Return (B, transposed=False) → L⁻¹ B or L⁻ᵀ B, for a lower triangular L."""
+    def factorize(self, A: Array, shift: float) -> TiledFactor:
+        """Overwrite A, which is symmetric, by the Cholesky factor of A + shift I.
 
-        def solve(B, transposed=False):
-            return solve_triangular(factor, B, lower=True, trans=int(transposed))
-
-        return solve
-
-    def lower_product(self, factor: Array) -> FloatArray:
-        """Return Lᵀ L of a lower triangular L."""
-        n = len(factor)
-        out = np.empty((n, n), dtype=factor.dtype)
-
-        def fill(columns):
-            j0, j1 = columns
-            out[:j1, j0:j1] = factor[j0:, :j1].T @ factor[j0:, j0:j1]
-
-        for_each(fill, block_ranges(n))
-        return np.triu(out) + np.triu(out, 1).T
+        Above the diagonal, A is neither read nor changed.
+        """
+        return TiledFactor(A, shift)
 
     def leading_eigenvectors(
         self, A: Array, count: int

@@ -192,6 +192,56 @@ class BlasMatrix:
         )
 
 
+def factorize(A: FloatArray) -> None:
+    """Overwrite the lower triangle of a symmetric A by its Cholesky factor.
+
+    Panel by panel: the factor of the diagonal block, the panel below it, and the
+    update of all columns to the right; threads share the rows.
+    """
+    matrix, n = BlasMatrix(A), len(A)
+    for k, end in block_ranges(n, _PANEL):
+        size = end - k
+        info = matrix.cholesky_block(k, size)
+        if info:
+            raise NotPositiveDefiniteError(k + info - 1)
+        rows = block_ranges(n, _UPDATE_ROWS, start=end)
+        for_each(partial(matrix.solve_panel, k, size), rows)
+        # the longest rows first, so that all threads end together
+        for_each(partial(matrix.update, k, size, end), rows[::-1])
+
+
+def solve_factorized(A: FloatArray, B: Array) -> FloatArray:
+    """Return the inverse of a matrix times B, from what `factorize` left in A."""
+    (potrs,) = lapack.get_lapack_funcs(("potrs",), (A,))
+    return potrs(A.T, np.asfortranarray(B, dtype=A.dtype), lower=False)[0]
+
+
+class TiledFactor:
+    """The Cholesky factor of A + shift I, which overwrites the lower triangle of A.
+
+    Parameters
+    ----------
+    A : ndarray of shape (n, n)
+        A symmetric matrix, of which the upper triangle is not read.
+    shift : float
+
+    Attributes
+    ----------
+    smallest_pivot : float
+        The smallest square of a diagonal entry of the factor.
+    """
+
+    def __init__(self, A, shift):
+        self._A = A
+        np.fill_diagonal(A, np.diagonal(A) + A.dtype.type(shift))
+        factorize(A)
+        self.smallest_pivot = float(np.diagonal(A).min()) ** 2
+
+    def solve(self, B: Array) -> FloatArray:
+        """Return the inverse of A + shift I times B."""
+        return solve_factorized(self._A, B)
+
+
 def _equal_area_ranges(n_rows, *, upper):
     """Return ranges of rows that have as many entries each in a triangle."""
     below = (n_rows * np.sqrt(np.linspace(0, 1, _PARTS + 1))).astype(int)
@@ -253,28 +303,13 @@ class PackedGram(TileGram):
         for_each(pack_rows, lower_triangle_ranges(self.T.shape[0]))
 
     def factorize(self, ridge: Array) -> None:
-        """Overwrite K by the Cholesky factor of K + diag(ridge).
-
-        Panel by panel: the factor of the diagonal block, the panel below it, and the
-        update of all columns to the right; threads share the rows.
-        """
+        """Overwrite K by the Cholesky factor of K + diag(ridge)."""
         np.fill_diagonal(self._packed, self.diagonal + ridge)
-        matrix, n = BlasMatrix(self._packed), len(self.diagonal)
-        for k, end in block_ranges(n, _PANEL):
-            size = end - k
-            info = matrix.cholesky_block(k, size)
-            if info:
-                raise NotPositiveDefiniteError(k + info - 1)
-            rows = block_ranges(n, _UPDATE_ROWS, start=end)
-            for_each(partial(matrix.solve_panel, k, size), rows)
-            # the longest rows first, so that all threads end together
-            for_each(partial(matrix.update, k, size, end), rows[::-1])
+        factorize(self._packed)
 
     def solve(self, B: Array) -> FloatArray:
         """Return (K + diag(ridge))⁻¹ B, after `factorize`."""
-        (potrs,) = lapack.get_lapack_funcs(("potrs",), (self._packed,))
-        B = np.asfortranarray(B, dtype=self._packed.dtype)
-        return potrs(self._packed.T, B, lower=False)[0]
+        return solve_factorized(self._packed, B)
 
     def inverse_diagonal(self) -> FloatArray:
         """Return the diagonal of the inverse, after `factorize`.

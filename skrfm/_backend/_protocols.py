@@ -200,6 +200,22 @@ class StreamedGram(Gram, Protocol):
         ...
 
 
+class PositiveFactor(Protocol):
+    """The Cholesky factor of a symmetric matrix.
+
+    Attributes
+    ----------
+    smallest_pivot : float
+        The smallest square of a diagonal entry of the factor.
+    """
+
+    smallest_pivot: float
+
+    def solve(self, B: Array) -> Array:
+        """Return the inverse of the matrix times B."""
+        ...
+
+
 class CrossGram(Protocol):
     """The kernel matrix K between rows and centres, computed for each product."""
 
@@ -209,6 +225,10 @@ class CrossGram(Protocol):
 
     def adjoint_product(self, weight: Array, Y: Array) -> Array:
         """Return Kᵀ diag(weight) Y, of shape (p, c), in float64, by one pass."""
+        ...
+
+    def normal_matrix(self, weight: Array) -> Array:
+        """Return Kᵀ diag(weight) K in float64, of shape (p, p)."""
         ...
 
 
@@ -279,12 +299,11 @@ class Backend(Protocol):
         """Return the inverse of a lower triangular matrix."""
         ...
 
-    def lower_solver(self, factor: Array) -> Callable[..., Array]:
-        """Return (B, transposed=False) → L⁻¹ B or L⁻ᵀ B, for a lower triangular L."""
-        ...
+    def factorize(self, A: Array, shift: float) -> PositiveFactor:
+        """Overwrite A, which is symmetric, by the Cholesky factor of A + shift I.
 
-    def lower_product(self, factor: Array) -> Array:
-        """Return Lᵀ L of a lower triangular L."""
+        Above the diagonal, A is neither read nor changed.
+        """
         ...
 
     def leading_eigenvectors(self, A: Array, count: int) -> tuple[Array, Array]:

@@ -10,7 +10,13 @@ import numpy as np
 
 from .._backend import Array
 from ..agop import FeatureMetric
-from ..solvers import CenterWhitening, Solution, solve_centers
+from ..solvers import (
+    CenterPreconditioner,
+    SamplePreconditioner,
+    Solution,
+    sample_size,
+    solve_centers,
+)
 from ._equations import CenterFunctions, EquationsInMemory, StreamedEquations
 
 # Rounds before the last one of a recursion learn a metric from so many centres and
@@ -106,16 +112,14 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
         equations = _equations_in_memory(prepared, functions, early=early)
     else:
         equations = StreamedEquations(prepared.blocks, functions)
-    right = equations.right()
-    K = backend.xp.astype(functions.kernel_values(Z), backend.xp.float64)
-    share = equations.total_weight / n_centers
+    right, tolerance = equations.right(), _EARLY_TOLERANCE if early else _TOLERANCE
     solution = solve_centers(
         equations.product,
         right,
-        CenterWhitening((K + K.T) / 2, candidate.ridge, share, backend),
+        _precondition(prepared, functions, centers, equations, tolerance),
         backend,
         dtype=Z.dtype,
-        tolerance=_EARLY_TOLERANCE if early else _TOLERANCE,
+        tolerance=tolerance,
     )
     return FittedCenters(
         centers=centers,
@@ -136,6 +140,25 @@ def _equations_in_memory(prepared, functions, *, early):
         rows = _sample(n, _EARLY_ROWS, candidate.seed + 1)
         X, Y, weight = (backend.take(a, rows) for a in (X, Y, weight))
     return EquationsInMemory(functions.gram(X), Y, weight, backend)
+
+
+def _precondition(prepared, functions, centers, equations, tolerance):
+    """Return the preconditioner of equations, from a sample of the rows at hand."""
+    candidate, backend = functions.candidate, functions.backend
+    xp, p, total = backend.xp, len(centers), equations.total_weight
+    K = functions.kernel_values(functions.Z)
+    size = sample_size(equations.n_rows, p, tolerance)
+    order = np.random.default_rng(candidate.seed).permutation(prepared.X.shape[0])
+    sample = np.setdiff1d(order[: size + p], centers)[:size]
+    own, others = (backend.take(prepared.weight, rows) for rows in (centers, sample))
+    of_others = float(xp.sum(others)) if size else 0.0
+    if of_others == 0:
+        return CenterPreconditioner(K, candidate.ridge, total / p, backend)
+    # the centres stand for themselves, and the sample for all other rows
+    scale = max(total - float(xp.sum(own)), of_others) / of_others
+    both = xp.concat([backend.take(prepared.X, rows) for rows in (centers, sample)])
+    H = functions.gram(both).normal_matrix(xp.concat([own, scale * others]))
+    return SamplePreconditioner(K, H, candidate.ridge, backend)
 
 
 def _choose_centers(n, n_centers, seed):

@@ -69,6 +69,7 @@ class EquationsInMemory:
 
     def __init__(self, gram, Y, weight, backend):
         self._gram, self._Y, self._weight = gram, Y, weight
+        self.n_rows = Y.shape[0]
         self.total_weight = float(backend.xp.sum(weight))
 
     def right(self):
@@ -92,6 +93,7 @@ class StreamedEquations:
 
     def __init__(self, blocks: RowBlocks, functions: CenterFunctions):
         self._blocks, self._functions = blocks, functions
+        self.n_rows = blocks.n_rows
         self.mean, self.total_weight = 0.0, 0.0
 
     def right(self):

@@ -6,7 +6,7 @@ pass an object of a library that is not.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,39 +61,7 @@ class _OnePart:
         yield function(self.batches(size), 0)
 
 
-def find_source(X, y, sample_weight, most_rows=None):
-    """Return the Source of what was passed to `fit`, or None for a table in memory.
-
-    Parameters
-    ----------
-    X, y, sample_weight : objects
-    most_rows : int, default=None
-        Arrays and frames of more rows are read in batches as well.
-
-    Raises
-    ------
-    TypeError
-        For what can be read only once.
-    """
-    if _is_a(X, "pyarrow.dataset", "Dataset"):
-        return ArrowSource(X, y, sample_weight)
-    if _is_a(X, "polars", "LazyFrame"):
-        return PolarsSource(X, y, sample_weight)
-    for module, name in (("dask.dataframe", "DataFrame"), ("dask.array", "Array")):
-        if _is_a(X, module, name):
-            from ._dask import DaskSource
-
-            return DaskSource(X, _required(y), sample_weight)
-    if hasattr(X, "shape"):
-        large = most_rows is not None and len(X.shape) == 2 and X.shape[0] > most_rows
-        return SlicedSource(X, y, sample_weight) if large else None
-    known = (list, tuple, str, bytes, Mapping)
-    if isinstance(X, known) or hasattr(X, "__array__") or hasattr(X, "__len__"):
-        return None
-    return IterableSource(X, y, sample_weight) if isinstance(X, Iterable) else None
-
-
-def _is_a(X, module, name):
+def is_a(X, module, name):
     """Return whether X is of a class of a module, which is not imported for that."""
     loaded = sys.modules.get(module)
     return loaded is not None and isinstance(X, getattr(loaded, name))
@@ -110,7 +78,7 @@ class SlicedSource(_OnePart):
     """
 
     def __init__(self, X, y, weight):
-        self.X, self.y, self.weight = X, _required(y), weight
+        self.X, self.y, self.weight = X, required(y), weight
         _require_rows(y, X.shape[0], "y")
         _require_rows(weight, X.shape[0], "sample_weight")
 
@@ -254,7 +222,7 @@ def require_name(name, columns, X):
         raise ValueError(f"X has no column {name!r}; it has {columns!r}.")
 
 
-def _required(y):
+def required(y):
     if y is None:
         raise ValueError("fit requires y to be passed, but the target y is None.")
     return y
@@ -288,14 +256,14 @@ def _is_indexed(values):
 def _column(frame, name):
     """Return a column of a frame of polars or pyarrow as an array."""
     column = frame[name]
-    if _is_a(column, "polars", "Series"):
+    if is_a(column, "polars", "Series"):
         return column.to_numpy()
     return from_arrow(column)
 
 
 def from_arrow(column):
     """Return a column of pyarrow as an array: NaN or None where it has nulls."""
-    if _is_a(column.type, "pyarrow", "DictionaryType"):
+    if is_a(column.type, "pyarrow", "DictionaryType"):
         column = column.cast(column.type.value_type)
     return column.to_numpy()
 
@@ -305,11 +273,11 @@ def concatenate(parts):
     first = parts[0]
     if len(parts) == 1:
         return first
-    if _is_a(first, "pyarrow", "Table"):
+    if is_a(first, "pyarrow", "Table"):
         return sys.modules["pyarrow"].concat_tables(parts, promote_options="permissive")
-    if _is_a(first, "polars", "DataFrame"):
+    if is_a(first, "polars", "DataFrame"):
         return sys.modules["polars"].concat(parts, how="vertical_relaxed")
-    if _is_a(first, "pandas", "DataFrame"):
+    if is_a(first, "pandas", "DataFrame"):
         return _concatenate_pandas(parts)
     return np.concatenate([np.asarray(part) for part in parts])
 

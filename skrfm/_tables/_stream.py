@@ -1,6 +1,6 @@
 """A training table that is read in batches: one pass for a sample, then blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +17,15 @@ from ._data import ClassTargets, NumericTargets
 from ._device import Placement, placement_of, to_host
 from ._limits import SAMPLE_ROWS, centers_at_most, resolve_centers, sample_rows
 from ._reader import TableReader
-from ._sources import concatenate, find_source
+from ._sources import (
+    ArrowSource,
+    IterableSource,
+    PolarsSource,
+    SlicedSource,
+    concatenate,
+    is_a,
+    required,
+)
 from ._table import TableEncoder
 from ._validation import (
     encoded,
@@ -174,6 +182,38 @@ class _Totals:
     def arrays(self):
         """Return the labels and the weights of their rows."""
         return np.array(list(self.weights)), np.array(list(self.weights.values()))
+
+
+def find_source(X, y, sample_weight, most_rows=None):
+    """Return the Source of what was passed to `fit`, or None for a table in memory.
+
+    Parameters
+    ----------
+    X, y, sample_weight : objects
+    most_rows : int, default=None
+        Arrays and frames of more rows are read in batches as well.
+
+    Raises
+    ------
+    TypeError
+        For what can be read only once.
+    """
+    if is_a(X, "pyarrow.dataset", "Dataset"):
+        return ArrowSource(X, y, sample_weight)
+    if is_a(X, "polars", "LazyFrame"):
+        return PolarsSource(X, y, sample_weight)
+    for module, name in (("dask.dataframe", "DataFrame"), ("dask.array", "Array")):
+        if is_a(X, module, name):
+            from ._dask import DaskSource
+
+            return DaskSource(X, required(y), sample_weight)
+    if hasattr(X, "shape"):
+        large = most_rows is not None and len(X.shape) == 2 and X.shape[0] > most_rows
+        return SlicedSource(X, y, sample_weight) if large else None
+    known = (list, tuple, str, bytes, Mapping)
+    if isinstance(X, known) or hasattr(X, "__array__") or hasattr(X, "__len__"):
+        return None
+    return IterableSource(X, y, sample_weight) if isinstance(X, Iterable) else None
 
 
 def validate_or_stream(estimator, X, y, sample_weight, *, fit_targets):

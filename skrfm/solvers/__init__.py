@@ -1,6 +1,11 @@
 """Solvers of (K + diag(ridge)) α = Y: functions from a Gram to coefficients."""
 
-from ._centers import CenterWhitening, solve_centers
+from ._centers import (
+    CenterPreconditioner,
+    SamplePreconditioner,
+    sample_size,
+    solve_centers,
+)
 from ._choice import DIRECT, ITERATIVE, SOLVERS, choose_solver, solve
 from ._direct import (
     cholesky,
@@ -16,7 +21,8 @@ __all__ = [
     "DIRECT",
     "ITERATIVE",
     "SOLVERS",
-    "CenterWhitening",
+    "CenterPreconditioner",
+    "SamplePreconditioner",
     "Solution",
     "Solver",
     "cholesky",
@@ -26,6 +32,7 @@ __all__ = [
     "eigenpro",
     "leave_one_out_residuals",
     "predictive_variance",
+    "sample_size",
     "solve",
     "solve_centers",
 ]
