@@ -12,7 +12,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
 from .._backend import Table, Vector, own_threads
-from .._recursion import run
+from .._recursion import Start, run
 from .._search import (
     Budget,
     Calibration,
@@ -48,6 +48,13 @@ from .._tables import (
 from ._constraints import PARAMETER_CONSTRAINTS
 from ._fitted import Fit, KernelMachine, MachineAverage, warn_of_trouble
 from ._fitted_mixin import FittedMixin
+
+
+# With centres, the metric of a search is not gone on from where there are more rows than
+# these, twice those that it has seen at most. On a made-up table of 200 000 rows, rounds
+# from the first on took R² from .722 to .731 in 2.6 times the CPU seconds; one, two and
+# four more rounds after those of the search made .724 to .725 of it.
+_MANY_ROWS = 22_000
 
 
 class BaseRFM(
@@ -327,16 +334,19 @@ class BaseRFM(
     def _fit_trials(self, training, choice, trials, budget, progress):
         """Return Rounds on all rows: of the best trial, of others if time is left."""
         rounds = []
+        anew = training.n_centers is not None and training.data.n_rows > _MANY_ROWS
         for trial in trials:
+            start = None if anew else trial.start
             if rounds and budget is not None:
-                seconds = budget.seconds_of_fit(trial.candidate, trial.start)
+                seconds = budget.seconds_of_fit(trial.candidate, start or Start())
                 if not budget.allows(seconds):
                     break
             if not rounds and choice.model is not None:
                 rounds.append(choice.model)
             else:
-                candidate, start = trial.candidate, trial.start
-                fitted = self._fit_all(training, candidate, progress, start, budget)
+                fitted = self._fit_all(
+                    training, trial.candidate, progress, start, budget
+                )
                 rounds.append(fitted)
         return rounds
 
