@@ -49,11 +49,10 @@ from ._constraints import PARAMETER_CONSTRAINTS
 from ._fitted import Fit, KernelMachine, MachineAverage, warn_of_trouble
 from ._fitted_mixin import FittedMixin
 
-
-# With centres, the metric of a search is not gone on from where there are more rows than
-# these, twice those that it has seen at most. On a made-up table of 200 000 rows, rounds
-# from the first on took R² from .722 to .731 in 2.6 times the CPU seconds; one, two and
-# four more rounds after those of the search made .724 to .725 of it.
+# With centres, rounds go on from the metric of a search up to so many rows, twice those
+# that it has seen at most. On a made-up table of 200 000 rows, rounds from the first on
+# took R² from .722 to .731 in 2.6 times the CPU seconds; one, two and four more rounds
+# after those of the search made .724 to .725 of it.
 _MANY_ROWS = 22_000
 
 
