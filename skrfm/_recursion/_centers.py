@@ -11,6 +11,7 @@ import numpy as np
 from .._backend import Array
 from ..agop import FeatureMetric
 from ..solvers import CenterWhitening, Solution, solve_centers
+from ._prepared import sample_rows
 
 # Rounds before the last one of a recursion learn a metric from so many centres and
 # rows at most, and to this residual; the last one to the other.
@@ -54,7 +55,7 @@ class FittedCenters:
         weight : array of shape (p + m,)
         """
         n, p = prepared.X.shape[0], len(self.centers)
-        chosen = _sample(n, most, candidate.seed)
+        chosen = sample_rows(n, most, candidate.seed)
         T = self.metric.transform(backend.take(prepared.X, chosen), backend)
         both = backend.rows(backend.xp.concat([self.Z, T]))
         make = backend.streamed_gram
@@ -90,7 +91,7 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
     rows, n_centers = np.arange(n), candidate.n_centers
     if early:
         rows, n_centers = (
-            _sample(n, _EARLY_ROWS, ~candidate.seed),
+            sample_rows(n, _EARLY_ROWS, (candidate.seed, 1)),
             min(n_centers, _EARLY_CENTERS),
         )
     centers = _choose_centers(n, n_centers, candidate.seed)
@@ -125,11 +126,3 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
 def _choose_centers(n, n_centers, seed):
     """Return random row indices: fewer centres are the first of more."""
     return np.random.default_rng(seed).permutation(n)[:n_centers]
-
-
-def _sample(n, size, seed):
-    """Return at most `size` of n row indices, sorted."""
-    if n <= size:
-        return np.arange(n)
-    rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(n, size, replace=False))

@@ -165,6 +165,9 @@ class BaseRFM(
     _needs_outputs = False
     #: whether y may have several columns
     _multi_output = False
+    #: rows at most that rounds before the last are fitted to, where nothing is chosen
+    #: among the rounds; None for all
+    _early_rows: int | None = None
 
     def _fit_targets(self, y, weight):
         """Return the coding of the targets."""
@@ -285,7 +288,7 @@ class BaseRFM(
         """Return the Candidates of the search."""
         encoder = training.coding.encoder
         return make_candidates(
-            self.get_params(deep=False),
+            self.get_params(deep=False) | {"early_rows": self._early_rows},
             seed=seed,
             category_sizes=encoder.category_sizes,
             scalings=encoder.scalings,

@@ -31,8 +31,10 @@ from .._tables import (
 )
 from ._fitting import Deadline, FittedTree, Forester, draw_seeds
 from ._leaves import LeafCoding, LeafData
-from ._tree import route
+from ._tree import halved_to, route
 
+# max_leaf_size="auto" is at most this.
+_AUTO_LEAF_ROWS = 20_000
 # A memory budget for fewer rows in a leaf than this is an error.
 _MIN_LEAF_ROWS = 10
 
@@ -79,7 +81,10 @@ class BaseXRFM(
     """The trees; a subclass codes the targets, and reads the outputs of leaves."""
 
     _parameter_constraints = {
-        "max_leaf_size": [Interval(Integral, 2, None, closed="left")],
+        "max_leaf_size": [
+            Interval(Integral, 2, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "memory_budget": [Interval(Real, 0, None, closed="neither"), None],
         "search": [StrOptions({"root", "leaves"})],
         "temperature": [Interval(Real, 0, None, closed="left")],
@@ -104,7 +109,7 @@ class BaseXRFM(
         self,
         estimator=None,
         *,
-        max_leaf_size=4000,
+        max_leaf_size="auto",
         memory_budget=None,
         search="root",
         temperature=0.1,
@@ -200,7 +205,7 @@ class BaseXRFM(
         leaf.set_params(scaling=None, categorical_features=coding.categorical_columns)
         random_state = check_random_state(self.random_state)
         search_seed, *tree_seeds = draw_seeds(random_state, self.n_trees + 1)
-        max_rows = self._max_leaf_rows(data.X.dtype, n_jobs)
+        max_rows = self._max_leaf_rows(len(data), data.X.dtype, n_jobs)
         forester = Forester(
             leaf,
             data,
@@ -228,10 +233,14 @@ class BaseXRFM(
         self.n_leaves_ = sum(map(len, self.estimators_))
         self.feature_importances_ = forest.feature_importances
 
-    def _max_leaf_rows(self, dtype, n_jobs):
+    def _max_leaf_rows(self, n_rows, dtype, n_jobs):
         """Return the largest number of rows of a leaf."""
+        most = self.max_leaf_size
+        if most == "auto":
+            # a power of two of leaves: all nodes are then split at their medians
+            most = halved_to(_AUTO_LEAF_ROWS, n_rows)
         if self.memory_budget is None:
-            return self.max_leaf_size
+            return most
         bytes_of_job = self.memory_budget * 1e9 / effective_n_jobs(n_jobs)
         rows = int((bytes_of_job / dtype.itemsize) ** 0.5)
         if rows < _MIN_LEAF_ROWS:
@@ -239,7 +248,7 @@ class BaseXRFM(
                 f"memory_budget={self.memory_budget} allows {rows} rows in a leaf, "
                 f"fewer than {_MIN_LEAF_ROWS}: raise it, or lower n_jobs."
             )
-        return min(self.max_leaf_size, rows)
+        return min(most, rows)
 
     # -- after fit ----------------------------------------------------------------
 

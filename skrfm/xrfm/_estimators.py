@@ -27,11 +27,14 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         The estimator of the leaves; None is ``RFMRegressor()``. Its ``scaling`` and
         ``categorical_features`` apply to the whole table; ``scaling="auto"`` means
         ``"clipped"`` here.
-    max_leaf_size : int, default=4000
-        The largest number of rows of a leaf. A table that is not larger has one leaf,
-        which is fitted as the estimator alone would be. Larger leaves are more
-        accurate; the time of a fit grows at least in proportion to this number, and
-        memory with its square, by one kernel matrix for each job.
+    max_leaf_size : int or "auto", default="auto"
+        The largest number of rows of a leaf. ``"auto"`` halves the number of all rows
+        until it is at most 20 000. A table that is not larger has one leaf, which is
+        fitted as the estimator alone would be. Larger leaves are more accurate; the
+        time of the last round grows in proportion to this number, or faster, and memory
+        with its square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in
+        single precision. With a search at the root, rounds before the last are fitted
+        to 10 000 rows of a leaf at most, and half of them before that.
     memory_budget : float, default=None
         Gigabytes that the kernel matrices of the leaves that are fitted at the same
         time may take. Leaves are made smaller than `max_leaf_size` where necessary.
@@ -171,11 +174,14 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         The estimator of the leaves; None is ``RFMClassifier()``. Its ``scaling`` and
         ``categorical_features`` apply to the whole table; ``scaling="auto"`` means
         ``"clipped"`` here.
-    max_leaf_size : int, default=4000
-        The largest number of rows of a leaf. A table that is not larger has one leaf,
-        which is fitted as the estimator alone would be. Larger leaves are more
-        accurate; the time of a fit grows at least in proportion to this number, and
-        memory with its square, by one kernel matrix for each job.
+    max_leaf_size : int or "auto", default="auto"
+        The largest number of rows of a leaf. ``"auto"`` halves the number of all rows
+        until it is at most 20 000. A table that is not larger has one leaf, which is
+        fitted as the estimator alone would be. Larger leaves are more accurate; the
+        time of the last round grows in proportion to this number, or faster, and memory
+        with its square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in
+        single precision. With a search at the root, rounds before the last are fitted
+        to 10 000 rows of a leaf at most, and half of them before that.
     memory_budget : float, default=None
         Gigabytes that the kernel matrices of the leaves that are fitted at the same
         time may take. Leaves are made smaller than `max_leaf_size` where necessary.

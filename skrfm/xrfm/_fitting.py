@@ -24,6 +24,9 @@ _SPLIT_ALPHA = 0.1
 # The rows of the search at the root, as a multiple of those of the largest leaf: its
 # last stage then fits to about as many rows as a leaf has.
 SEARCH_LEAVES = 1.6
+# The rows of a leaf that the search at the root and the comparison of finalists have in
+# mind, at most: larger leaves only take more rows in their last round.
+SEARCH_ROWS = 4000
 # Finalists of the search at the root that are compared in leaves, and in how many: on
 # the table of benchmarks/scale.py that took R² from .669 to .730 (10 000 rows), from
 # .738 to .788 (20 000) and from .756 to .810 (30 000), where two leaves left .756; on
@@ -118,7 +121,7 @@ class Forester:
         stage holds rows out, and fits to about as many as a leaf has. None where all
         targets are equal.
         """
-        n_rows, n = self._max_rows, len(self._data)
+        n_rows, n = min(self._max_rows, SEARCH_ROWS), len(self._data)
         if self._leaf.validation == "auto":
             n_rows = int(SEARCH_LEAVES * n_rows)
         rows = np.random.default_rng(seed).permutation(n)[:n_rows]
@@ -204,6 +207,7 @@ class Forester:
 
         def make_job(k):
             estimator, rows = pairs[k]
+            rows = _subsample(rows, SEARCH_ROWS, seed=seed)
             return delayed(held_out_losses)(
                 estimator,
                 self._data.subset(rows),

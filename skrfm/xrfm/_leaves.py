@@ -14,6 +14,11 @@ from .._tables import Coding, Data, TableEncoder, TableReader, placement_of, to_
 from ..agop import FeatureMetric
 from ._tree import DIRECTIONS, Direction, principal_directions, split_rows
 
+# The rounds of a leaf that learn its metric are fitted to so many of its rows at most,
+# the last round to all of them. On protein, two leaves of 18 300 rows, with 4000, 8000,
+# 10 000 and 12 000 rows R² is .757, .761, .765 and .766; 10 000 in all of these rounds,
+# not half of them in those before the last, give .768 for 1.3 times the CPU seconds.
+EARLY_ROWS = 10_000
 # Sides of fewer rows than this have no useful leave-one-out error.
 _MIN_SIDE_ROWS = 10
 # The share of the rows of a leaf that estimators are fitted to where they are compared.
@@ -126,6 +131,7 @@ def fit_leaf(estimator, data, *, seed, deadline=None, share=1.0, tasks=None):
     if (data.y == data.y[0]).all():
         return ConstantModel(data.y[0], data.X.shape[1])
     model = clone(estimator).set_params(random_state=seed)
+    model._early_rows = EARLY_ROWS
     if deadline is not None:
         deadline.limit(model, share)
     fit = model.fit if tasks is None else tasks.fit_of(model, "search")

@@ -133,6 +133,13 @@ class _Branch:
         return child
 
 
+def halved_to(most, n_rows):
+    """Return n_rows, halved and rounded up until it is at most `most`."""
+    while n_rows > most:
+        n_rows = -(-n_rows // 2)
+    return n_rows
+
+
 def weighted_quantiles(values, weight, shares):
     """Return the smallest values at which shares of the total weight are reached."""
     order = np.argsort(values, kind="stable")
