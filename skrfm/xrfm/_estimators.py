@@ -7,7 +7,6 @@ from .._backend import FloatArray, Table
 from .._tables import ClassTargets, HostScoreMixin, NumericTargets
 from ..rfm import RFMClassifier, RFMRegressor
 from ._base import BaseXRFM
-from ._leaves import ConstantModel
 
 
 class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
@@ -29,15 +28,27 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         ``"clipped"`` here.
     max_leaf_size : int or "auto", default="auto"
         The largest number of rows of a leaf. ``"auto"`` halves the number of all rows
-        until it is at most 20 000. A table that is not larger has one leaf, which is
-        fitted as the estimator alone would be. Larger leaves are more accurate; the
-        time of the last round grows in proportion to this number, or faster, and memory
-        with its square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in
-        single precision. With a search at the root, rounds before the last are fitted
-        to 10 000 rows of a leaf at most, and half of them before that.
+        until it is at most 20 000; with more than 100 000 rows it may be half of the
+        rows, see `split`. A table that is not larger has one leaf, which is fitted as
+        the estimator alone would be. Larger leaves are more accurate; the time of the
+        last round grows in proportion to this number, or faster, and memory with its
+        square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in single
+        precision. With a search at the root, rounds before the last are fitted to
+        10 000 rows of a leaf at most, and half of them before that.
     memory_budget : float, default=None
         Gigabytes that the kernel matrices of the leaves that are fitted at the same
         time may take. Leaves are made smaller than `max_leaf_size` where necessary.
+    split : {"auto", "sides", "refined"}, default="auto"
+        How nodes are split. ``"sides"`` takes one of a few eigenvectors of a metric,
+        whose sides are predicted best by machines of their own. ``"refined"`` goes on
+        from it: a logistic regression of which side's machine errs less on each row,
+        up to four times, on 60 000 rows. It serves few large leaves with `n_centers` in
+        their estimator, whose nodes also get new rules once the leaves are fitted, and
+        takes about as long as a leaf of 10 000 rows. ``"auto"`` is ``"refined"`` for an
+        estimator with `n_centers`, otherwise ``"sides"``, but with more than 100 000
+        rows and ``max_leaf_size="auto"`` it compares, on unseen rows of a part of the
+        table, leaves of at most 20 000 rows with two halves of the table (at most
+        500 000 rows each) that have 3000 centres or more.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
         leaves, by the search of the estimator on a sample of the rows, whose last stage
@@ -53,7 +64,7 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         each row is predicted by one leaf.
     max_split_samples : int, default=2000
         The direction of a node is found from a random subsample of at most so many of
-        its rows.
+        its rows, unless it is refined.
     n_trees : int, default=1
         Number of trees, grown with different random subsamples, whose outputs are
         averaged.
@@ -136,11 +147,6 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     def _leaf_targets(self, targets, y):
         return y
 
-    def _leaf_outputs(self, model, X):
-        if isinstance(model, ConstantModel):
-            return np.broadcast_to(model.target, (len(X), self._fitted.n_outputs))
-        return model.predict(X).reshape(len(X), -1)
-
     def predict(self, X: Table) -> FloatArray:
         """Predict the targets.
 
@@ -176,15 +182,27 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         ``"clipped"`` here.
     max_leaf_size : int or "auto", default="auto"
         The largest number of rows of a leaf. ``"auto"`` halves the number of all rows
-        until it is at most 20 000. A table that is not larger has one leaf, which is
-        fitted as the estimator alone would be. Larger leaves are more accurate; the
-        time of the last round grows in proportion to this number, or faster, and memory
-        with its square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in
-        single precision. With a search at the root, rounds before the last are fitted
-        to 10 000 rows of a leaf at most, and half of them before that.
+        until it is at most 20 000; with more than 100 000 rows it may be half of the
+        rows, see `split`. A table that is not larger has one leaf, which is fitted as
+        the estimator alone would be. Larger leaves are more accurate; the time of the
+        last round grows in proportion to this number, or faster, and memory with its
+        square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in single
+        precision. With a search at the root, rounds before the last are fitted to
+        10 000 rows of a leaf at most, and half of them before that.
     memory_budget : float, default=None
         Gigabytes that the kernel matrices of the leaves that are fitted at the same
         time may take. Leaves are made smaller than `max_leaf_size` where necessary.
+    split : {"auto", "sides", "refined"}, default="auto"
+        How nodes are split. ``"sides"`` takes one of a few eigenvectors of a metric,
+        whose sides are predicted best by machines of their own. ``"refined"`` goes on
+        from it: a logistic regression of which side's machine errs less on each row,
+        up to four times, on 60 000 rows. It serves few large leaves with `n_centers` in
+        their estimator, whose nodes also get new rules once the leaves are fitted, and
+        takes about as long as a leaf of 10 000 rows. ``"auto"`` is ``"refined"`` for an
+        estimator with `n_centers`, otherwise ``"sides"``, but with more than 100 000
+        rows and ``max_leaf_size="auto"`` it compares, on unseen rows of a part of the
+        table, leaves of at most 20 000 rows with two halves of the table (at most
+        500 000 rows each) that have 3000 centres or more.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
         leaves, by the search of the estimator on a sample of the rows, whose last stage
@@ -200,7 +218,7 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         each row is predicted by one leaf.
     max_split_samples : int, default=2000
         The direction of a node is found from a random subsample of at most so many of
-        its rows.
+        its rows, unless it is refined.
     n_trees : int, default=1
         Number of trees, grown with different random subsamples, whose outputs are
         averaged.
@@ -278,14 +296,6 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
 
     def _leaf_targets(self, targets, y):
         return targets.numbers(y)
-
-    def _leaf_outputs(self, model, X):
-        outputs = np.zeros((len(X), self._fitted.n_outputs))
-        if isinstance(model, ConstantModel):
-            outputs[:, model.target] = 1
-        else:
-            outputs[:, model.classes_] = model.predict_proba(X)
-        return outputs
 
     def predict_proba(self, X: Table) -> FloatArray:
         """Predict class probabilities.

@@ -138,6 +138,29 @@ def fit_leaf(estimator, data, *, seed, deadline=None, share=1.0, tasks=None):
     return fit(data.X, data.y, data.weight)
 
 
+def leaf_outputs(model, X, classes):
+    """Return the outputs (m, c) of the model of a leaf: numbers, or probabilities.
+
+    Parameters
+    ----------
+    model : RFMRegressor, RFMClassifier or ConstantModel
+    X : ndarray of shape (m, n_columns)
+    classes : ndarray or None
+        The numbers of all classes.
+    """
+    if classes is None:
+        if isinstance(model, ConstantModel):
+            target = np.atleast_1d(model.target)
+            return np.broadcast_to(target, (len(X), len(target)))
+        return to_host(model.predict(X)).reshape(len(X), -1)
+    outputs = np.zeros((len(X), len(classes)))
+    if isinstance(model, ConstantModel):
+        outputs[:, model.target] = 1
+    else:
+        outputs[:, model.classes_] = to_host(model.predict_proba(X))
+    return outputs
+
+
 def held_out_losses(estimator, data, *, seed, deadline, share):
     """Return the losses of held-out rows of a leaf, and their weights: (2, m).
 
@@ -150,10 +173,10 @@ def held_out_losses(estimator, data, *, seed, deadline, share):
         estimator, data.subset(fitted), seed=seed, deadline=deadline, share=share
     )
     unseen = data.subset(others)
-    return np.stack([_losses(model, unseen), unseen.weight])
+    return np.stack([losses_of_rows(model, unseen), unseen.weight])
 
 
-def _losses(model, data):
+def losses_of_rows(model, data):
     """Return the losses of a model on rows."""
     if isinstance(model, ConstantModel):
         return np.zeros(len(data))  # so for all estimators
@@ -187,9 +210,16 @@ def find_directions(splitter, data, *, seed):
     seed : int
         The random state of the machine.
     """
+    model, directions = first_directions(splitter, data, seed=seed)
+    if isinstance(model, ConstantModel):
+        return directions
+    return _best_split_first(model, directions, data)
+
+
+def first_directions(splitter, data, *, seed):
+    """Return the machine that finds directions, and these, not compared yet."""
     model = fit_leaf(splitter, data, seed=seed)
-    constant = isinstance(model, ConstantModel)
-    if constant:
+    if isinstance(model, ConstantModel):
         coding = Coding.of_scaled_rows(
             data.X, splitter.categorical_features, data.weight
         )
@@ -202,8 +232,7 @@ def find_directions(splitter, data, *, seed):
         vectors = principal_directions(metric.components, metric.weights)
     if splitter.categorical_features is None:
         coding = None  # encoded rows are the rows themselves
-    directions = [Direction(vector, coding) for vector in vectors]
-    return directions if constant else _best_split_first(model, directions, data)
+    return model, [Direction(vector, coding) for vector in vectors]
 
 
 def _best_split_first(model, directions, data):
