@@ -1,9 +1,10 @@
 """The recursion: fit, average the gradient outer products, reweight, repeat."""
 
-from ._candidate import Candidate, Start
 from ._prepared import Distances, PreparedData, parse_bandwidth, shares_distances
 from ._rounds import (
+    Candidate,
     Round,
+    Start,
     Workspace,
     fit_round,
     most_gradient_rows,
