@@ -8,7 +8,7 @@ from sklearn.kernel_ridge import KernelRidge
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
 from skrfm._recursion import _centers
 from skrfm._recursion._prepared import sample_rows
-from skrfm.xrfm import _base, _leaves
+from skrfm.xrfm import _base, _fitting, _leaves
 from skrfm.xrfm._tree import halved_to
 
 QUICK = {"kernel": "laplace", "alpha": 0.1, "max_iter": 2, "validation": None}
@@ -39,6 +39,28 @@ def test_a_memory_budget_bounds_auto(table):
     budget = 8 * 60**2 / 1e9
     model = XRFMRegressor(leaf, memory_budget=budget, search="leaves", random_state=0)
     assert max(model.fit(*table)._fitted.trees[0].n_rows) <= 60
+
+
+@pytest.mark.parametrize(
+    ("seconds", "n_rows"), [(None, 400), (1e6, 400), (31.0, 200), (1.0, 50)]
+)
+def test_leaves_are_halved_for_want_of_time(seconds, n_rows, table, monkeypatch):
+    """By a clock on which a search that began at 0 has taken ten seconds."""
+    monkeypatch.setattr(_fitting, "time", lambda: 10.0)
+    monkeypatch.setattr(_fitting, "_COST_OF_ROW", 1 / 400)
+    monkeypatch.setattr(_fitting, "SEARCH_ROWS", 50)
+    forester = _fitting.Forester(
+        RFMRegressor(),
+        _leaves.LeafData(*table, np.ones(400)),
+        max_rows=400,
+        max_split_samples=100,
+        n_trees=1,
+        n_jobs=None,
+        deadline=_fitting.Deadline(seconds),
+        tasks=_fitting.FitTasks.of_fit(XRFMRegressor()),
+    )
+    forester.shrink_leaves(began=0.0)
+    assert forester._max_rows == n_rows
 
 
 def early(cls, n_rows, **settings):

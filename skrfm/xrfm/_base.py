@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import chain
 from numbers import Integral, Real
+from time import time
 from typing import Any
 
 import numpy as np
@@ -228,7 +229,10 @@ class BaseXRFM(
         )
         root_estimator = None
         if self.search == "root" and len(data) > max_rows:
+            began = time()
             root_estimator = forester.search_root(search_seed)
+            if self.max_leaf_size == "auto":
+                forester.shrink_leaves(began)
             if root_estimator is not None and self._may_have_large_leaves(leaf, data):
                 n_centers = int(_CENTERS_OF_ROOT * len(data) ** 0.5)
                 forester.choose_leaves(max(n_centers, _LEAST_CENTERS), search_seed)
@@ -255,7 +259,7 @@ class BaseXRFM(
     def _may_have_large_leaves(self, leaf, data):
         """Return whether large leaves with few centres are an alternative."""
         is_open = self.split == self.max_leaf_size == "auto" and leaf.n_centers is None
-        return is_open and len(data) > _MANY_ROWS
+        return is_open and self.time_budget is None and len(data) > _MANY_ROWS
 
     def _max_leaf_rows(self, n_rows, dtype, n_jobs):
         """Return the largest number of rows of a leaf."""

@@ -69,11 +69,12 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         Number of trees, grown with different random subsamples, whose outputs are
         averaged.
     time_budget : float, default=None
-        Seconds for the fit: the search at the root takes the best candidate so far, and
-        leaves have as many rounds as there is time for. The model then depends on the
-        speed of the computer. The splits of the tree, the first round of the search and
-        the first of each leaf take the time they need. It replaces the `time_budget` of
-        the estimator.
+        Seconds for the fit: the search at the root takes the best candidate so far,
+        leaves are halved down to 4000 rows with ``max_leaf_size="auto"``, and have as
+        many rounds as there is time for; ``split="auto"`` compares nothing then. The
+        model depends on the speed of the computer. The splits of the tree, the first
+        round of the search and the first of each leaf take the time they need. It
+        replaces the `time_budget` of the estimator.
     device : {"cpu", "cuda", None}, default=None
         Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
         estimator, or the GPU where X is an array of CuPy. Predictions are arrays of
@@ -223,11 +224,12 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         Number of trees, grown with different random subsamples, whose outputs are
         averaged.
     time_budget : float, default=None
-        Seconds for the fit: the search at the root takes the best candidate so far, and
-        leaves have as many rounds as there is time for. The model then depends on the
-        speed of the computer. The splits of the tree, the first round of the search and
-        the first of each leaf take the time they need. It replaces the `time_budget` of
-        the estimator.
+        Seconds for the fit: the search at the root takes the best candidate so far,
+        leaves are halved down to 4000 rows with ``max_leaf_size="auto"``, and have as
+        many rounds as there is time for; ``split="auto"`` compares nothing then. The
+        model depends on the speed of the computer. The splits of the tree, the first
+        round of the search and the first of each leaf take the time they need. It
+        replaces the `time_budget` of the estimator.
     device : {"cpu", "cuda", None}, default=None
         Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
         estimator, or the GPU where X is an array of CuPy. Predictions are arrays of

@@ -21,7 +21,7 @@ from ._leaves import (
 )
 from ._parallel import run_jobs
 from ._refine import REFINE_ROWS, find_refined_directions, reroute
-from ._tree import DIRECTIONS, Leaf, Node, grow, split_rows
+from ._tree import Leaf, Node, first_split, grow
 
 # The ridge of the machines that find directions, where no search has chosen one.
 _SPLIT_ALPHA = 0.1
@@ -47,6 +47,9 @@ _CENTERS_ROWS, _CENTERS_COMPARED, _CENTERS_ROUNDS = 30_000, 1000, 3
 _SMOOTH_KERNELS = Laplace(), GeneralizedLaplace(1.3)
 # Fewer rounds than these are not halved where finalists are compared.
 _FEW_ROUNDS = 4
+# The seconds of a row of a leaf of 4000 rows, as a share of those of the search at the
+# root, on protein; they grow as the root of the rows.
+_COST_OF_ROW = 3e-5
 # Rows of a large leaf at most, rows that it is tried on, and rows that are predicted
 # there.
 _MOST_LARGE_ROWS, _LARGE_ROWS, _UNSEEN_ROWS = 500_000, 60_000, 4000
@@ -173,6 +176,23 @@ class Forester:
         if self._leaf.n_centers is not None:
             self.take_centers(self._leaf.n_centers)
         return model
+
+    def shrink_leaves(self, began):
+        """Halve leaves until there is time for them, after a search that has ended.
+
+        Parameters
+        ----------
+        began : float
+            The time of day when the search began.
+        """
+        if self._deadline.end is None:
+            return
+        now, n = time(), len(self._data) * self._n_trees
+        while self._max_rows > SEARCH_ROWS:
+            size = (self._max_rows / SEARCH_ROWS) ** 0.5
+            if now + (now - began) * _COST_OF_ROW * n * size <= self._deadline.end:
+                return
+            self._max_rows = -(-self._max_rows // 2)
 
     def take_centers(self, n_centers):
         """Give large leaves fewer centres than rows, and what suits these."""
@@ -399,11 +419,8 @@ def _settings_of(candidate, *, max_iter):
 def _left_side(data, rows, directions):
     """Return those of some rows that a split at the median sends to the left."""
     part = data.subset(rows)
-    for direction in directions[:DIRECTIONS]:
-        split = split_rows(part.X, part.weight, direction)
-        if split is not None:
-            return rows[split[1]]
-    return rows
+    split = first_split(part.X, part.weight, directions, 2)
+    return rows if split is None else rows[split[1]]
 
 
 def _make_splitter(leaf, alpha):

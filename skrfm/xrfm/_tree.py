@@ -274,7 +274,7 @@ def grow(X, weight, *, max_rows, find_directions):
             rows, split = branch.rows, None
             if len(rows) > max_rows:
                 n_leaves = ceil(len(rows) / max_rows)
-                split = _first_split(X[rows], weight[rows], next(directions), n_leaves)
+                split = first_split(X[rows], weight[rows], next(directions), n_leaves)
             if split is None:
                 child = branch.attach(Leaf(len(leaves)))
                 leaves.append(rows)
@@ -288,7 +288,7 @@ def grow(X, weight, *, max_rows, find_directions):
     return root, leaves
 
 
-def _first_split(X, weight, directions, n_leaves):
+def first_split(X, weight, directions, n_leaves):
     """Return the split along the first direction that has one, or None."""
     share = (n_leaves // 2 / n_leaves) * (1 - _ROUNDING)
     for direction in directions[:DIRECTIONS]:
