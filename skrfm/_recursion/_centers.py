@@ -18,6 +18,7 @@ from ..solvers import (
     solve_centers,
 )
 from ._equations import CenterFunctions, EquationsInMemory, StreamedEquations
+from ._prepared import sample_rows
 
 # Rounds before the last one of a recursion learn a metric from so many centres and
 # rows at most, and to this residual; the last one to the other.
@@ -63,7 +64,7 @@ class FittedCenters:
         weight : array of shape (p + m,)
         """
         n, p = prepared.X.shape[0], len(self.centers)
-        chosen = _sample(n, most, candidate.seed)
+        chosen = sample_rows(n, most, candidate.seed)
         T = self.metric.transform(backend.take(prepared.X, chosen), backend)
         both = backend.rows(backend.xp.concat([self.Z, T]))
         make = backend.streamed_gram
@@ -137,7 +138,7 @@ def _equations_in_memory(prepared, functions, *, early):
     X, Y, weight = prepared.X, prepared.Y, prepared.weight
     n = X.shape[0]
     if early and n > _EARLY_ROWS:
-        rows = _sample(n, _EARLY_ROWS, candidate.seed + 1)
+        rows = sample_rows(n, _EARLY_ROWS, (candidate.seed, 1))
         X, Y, weight = (backend.take(a, rows) for a in (X, Y, weight))
     return EquationsInMemory(functions.gram(X), Y, weight, backend)
 
@@ -164,11 +165,3 @@ def _precondition(prepared, functions, centers, equations, tolerance):
 def _choose_centers(n, n_centers, seed):
     """Return random row indices: fewer centres are the first of more."""
     return np.random.default_rng(seed).permutation(n)[:n_centers]
-
-
-def _sample(n, size, seed):
-    """Return at most `size` of n row indices, sorted."""
-    if n <= size:
-        return np.arange(n)
-    rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(n, size, replace=False))

@@ -143,6 +143,14 @@ def _weighted_median(values, weights):
     return values[order][np.searchsorted(reached, reached[-1] / 2)]
 
 
+def sample_rows(n_rows, size, seed):
+    """Return at most `size` of so many row indices, sorted."""
+    if n_rows <= size:
+        return np.arange(n_rows)
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(n_rows, size, replace=False))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PreparedData:
     """Training rows made ready once for all rounds: centred, with their means.
@@ -199,6 +207,19 @@ class PreparedData:
             distances=Distances(shared),
             first=_first_of_equals(backend.to_numpy(X)),
             blocks=data.with_step(_Centered(center, backend)).blocks,
+        )
+
+    def subset(self, rows, backend):
+        """Return some of the rows, centred by the means of all."""
+        X, Y, weight = (backend.take(a, rows) for a in (self.X, self.Y, self.weight))
+        return PreparedData(
+            X=X,
+            Y=Y,
+            weight=weight,
+            center=self.center,
+            intercept=self.intercept,
+            distances=Distances(),
+            first=_first_of_equals(backend.to_numpy(X)),
         )
 
     def bandwidth(self, candidate, T, backend):

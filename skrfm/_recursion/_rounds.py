@@ -11,7 +11,7 @@ from .._tables import Data
 from ..agop import Agop, AgopOptions, FeatureMetric, average_gradient_outer_product
 from ..solvers import Solution, choose_solver, leave_one_out_residuals
 from ._centers import fit_centers
-from ._prepared import PreparedData
+from ._prepared import PreparedData, sample_rows
 
 # A full metric mixes a category of up to so many levels with the other columns; the
 # levels of a larger one, which would make it much larger, get weights only.
@@ -54,6 +54,10 @@ class Candidate:
         Statistics of the levels of large categories, in columns before the levels.
     n_centers : int or None
         The number of rows that are centres of the kernel machine; None takes all.
+    early_rows : int or None
+        Rounds before the last one, if they are not scored, are fitted to a sample of at
+        most so many rows, and to half of them before the last of these; None takes
+        all.
     """
 
     kernel: Kernel
@@ -72,6 +76,7 @@ class Candidate:
     weight_unit: float = 1.0
     level_statistics: str | None = None
     n_centers: int | None = None
+    early_rows: int | None = None
 
     def has_centers(self, n_rows):
         """Return whether fewer than so many rows are centres."""
@@ -215,8 +220,8 @@ def fit_round(
     leave_one_out : bool, default=False
         Whether to compute leave-one-out residuals.
     early : bool, default=False
-        Whether only the metric of the next round matters: with many centres, fewer
-        then serve.
+        Whether only the metric of the next round matters: fewer centres, or rows, then
+        serve.
 
     Returns
     -------
@@ -226,16 +231,13 @@ def fit_round(
         return _fit_centers_round(
             prepared, candidate, metric, number, backend, with_agop, early
         )
+    rows = _early_rows(prepared, candidate, number) if early else None
+    if rows is not None:
+        prepared = prepared.subset(rows, backend)
     T = prepared.mapped(metric, backend)
     bandwidth = prepared.bandwidth(candidate, T, backend)
     gram, solver = _gram(
-        prepared,
-        candidate,
-        T,
-        bandwidth,
-        backend=backend,
-        workspace=workspace,
-        leave_one_out=leave_one_out,
+        prepared, candidate, T, bandwidth, backend, workspace, leave_one_out
     )
     solution, residuals = _solve(
         gram, prepared, candidate, backend, solver=solver, leave_one_out=leave_one_out
@@ -254,7 +256,18 @@ def fit_round(
         intercept=prepared.intercept,
         loo_residuals=residuals,
         agop=None if agop is None else metric.pull_back(agop),
+        centers=rows,
     )
+
+
+def _early_rows(prepared, candidate, number):
+    """Return the rows that a round before the last is fitted to; None for all."""
+    n, size = prepared.X.shape[0], candidate.early_rows
+    if size is not None and number < candidate.max_iter - 1:
+        size //= 2
+    if size is None or size >= n:
+        return None
+    return sample_rows(n, size, (candidate.seed, 1))
 
 
 def _fit_centers_round(prepared, candidate, metric, number, backend, with_agop, early):
@@ -333,7 +346,7 @@ def run(
         fitted.T = None  # as much memory as X, and not needed any more
 
 
-def _gram(prepared, candidate, T, bandwidth, *, backend, workspace, leave_one_out):
+def _gram(prepared, candidate, T, bandwidth, backend, workspace, leave_one_out):
     """Return the Gram of mapped rows, and the solver."""
     kernel, category_sizes = candidate.kernel, candidate.lookup_sizes
     solver, streamed = choose_solver(

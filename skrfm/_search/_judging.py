@@ -120,11 +120,13 @@ class _PreparedParts:
         *,
         kept=False,
         leave_one_out=False,
+        early=False,
     ):
         """Fit a round; return it, its outputs or None, and the next metric or None.
 
         Outputs are those on the rows to predict. `kept` says whether the Round may be
-        the final model; if not, None is returned in its place.
+        the final model; if not, None is returned in its place. `early` says whether
+        only the metric of the next round matters.
         """
         prepared, X = self.for_candidate(candidate)
         # importances come from the AGOP of round 0, even if it is the last round
@@ -138,6 +140,7 @@ class _PreparedParts:
             workspace=workspace,
             with_agop=first_and_kept or number < candidate.max_iter,
             leave_one_out=leave_one_out,
+            early=early,
         )
         outputs = None
         if X is not None:
@@ -191,7 +194,7 @@ class _OnAllRows:
         self._rows = _PreparedParts(data, unseen, fit_intercept, backend)
         self._workspace = Workspace()
 
-    def _fit(self, candidate, number, metric, *, leave_one_out=False):
+    def _fit(self, candidate, number, metric, *, leave_one_out=False, early=False):
         return self._rows.fit_round(
             candidate,
             number,
@@ -199,6 +202,7 @@ class _OnAllRows:
             self._workspace,
             kept=True,
             leave_one_out=leave_one_out,
+            early=early,
         )
 
 
@@ -222,7 +226,7 @@ class LeaveOneOut(_OnAllRows):
         """Return the leave-one-out outputs, the next metric, and the model."""
         scored = not self.last_only or number == candidate.max_iter
         fitted, outputs, following = self._fit(
-            candidate, number, metrics[0], leave_one_out=scored
+            candidate, number, metrics[0], leave_one_out=scored, early=not scored
         )
         if scored:
             assert fitted is not None
@@ -251,8 +255,11 @@ class LastRound(_OnAllRows):
     def fit_round(self, candidate, number, metrics, backend):
         """Return the outputs on the validation rows, the next metric, and the model."""
         (metric,) = metrics
-        fitted, outputs, following = self._fit(candidate, number, metric)
-        if number == candidate.max_iter:
+        scored = number == candidate.max_iter
+        fitted, outputs, following = self._fit(
+            candidate, number, metric, early=not scored
+        )
+        if scored:
             _, outputs, _ = self._part.fit_round(
                 candidate, number, metric, self._workspace
             )

@@ -62,7 +62,8 @@ def make_candidates(params, *, seed, category_sizes, scalings, statistics, weigh
         "solver",
     )
     shared = {name: params[name] for name in names}
-    shared["n_centers"] = params.get("n_centers")
+    for name in ("n_centers", "early_rows"):
+        shared[name] = params.get(name)
     kernels = _kernels(params["kernel"], params["metric_type"])
     alphas = _alphas(params["alpha"], params["alphas"], weight_unit)
     candidates = [

@@ -134,6 +134,9 @@ class BaseRFM(
     _needs_outputs = False
     #: whether y may have several columns
     _multi_output = False
+    #: rows at most that rounds before the last are fitted to, where nothing is chosen
+    #: among the rounds; None for all
+    _early_rows: int | None = None
 
     def _fit_targets(self, y, weight):
         """Return the coding of the targets."""
@@ -283,6 +286,7 @@ class BaseRFM(
         itemsize = backend.xp.finfo(training.data.X.dtype).bits // 8
         return params | {
             "n_centers": training.n_centers,
+            "early_rows": self._early_rows,
             "search_rows": search_rows(self.memory_budget, itemsize),
         }
 

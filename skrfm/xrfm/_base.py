@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import chain
 from numbers import Integral, Real
+from time import time
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import FloatArray, Table, Vector
+from .._backend import FloatArray, IntArray, Table, Vector
 from .._sklearn import FitTasks, Interval, StrOptions, clone, restored_on_error
 from .._tables import (
     DEVICES,
@@ -27,12 +28,18 @@ from .._tables import (
     outer_placement_of,
     read_rows,
     read_training,
+    resolve_centers,
     to_host,
 )
 from ._fitting import Deadline, FittedTree, Forester, draw_seeds
-from ._leaves import LeafCoding, LeafData
-from ._tree import route
+from ._leaves import LeafCoding, LeafData, leaf_outputs
+from ._tree import halved_to, route
 
+# max_leaf_size="auto" is at most this.
+_AUTO_LEAF_ROWS = 20_000
+# Beyond so many rows, large leaves with few centres are an alternative at the defaults:
+# at least so many centres, and so many times the root of the number of rows.
+_MANY_ROWS, _LEAST_CENTERS, _CENTERS_OF_ROOT = 100_000, 3000, 3.0
 # A memory budget for fewer rows in a leaf than this is an error.
 _MIN_LEAF_ROWS = 10
 
@@ -62,6 +69,11 @@ class Forest:
         return self.targets.n_outputs
 
     @property
+    def class_numbers(self) -> IntArray | None:
+        """The numbers of the classes, which leaves are fitted to; None of numbers."""
+        return _numbers_of_classes(self.targets)
+
+    @property
     def feature_importances(self) -> FloatArray:
         """Those of the leaves, averaged over their rows, for each feature."""
         origins = self.coding.origins
@@ -79,8 +91,12 @@ class BaseXRFM(
     """The trees; a subclass codes the targets, and reads the outputs of leaves."""
 
     _parameter_constraints = {
-        "max_leaf_size": [Interval(Integral, 2, None, closed="left")],
+        "max_leaf_size": [
+            Interval(Integral, 2, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "memory_budget": [Interval(Real, 0, None, closed="neither"), None],
+        "split": [StrOptions({"auto", "sides", "refined"})],
         "search": [StrOptions({"root", "leaves"})],
         "temperature": [Interval(Real, 0, None, closed="left")],
         "max_split_samples": [Interval(Integral, 2, None, closed="left")],
@@ -104,8 +120,9 @@ class BaseXRFM(
         self,
         estimator=None,
         *,
-        max_leaf_size=4000,
+        max_leaf_size="auto",
         memory_budget=None,
+        split="auto",
         search="root",
         temperature=0.1,
         max_split_samples=2000,
@@ -118,6 +135,7 @@ class BaseXRFM(
         self.estimator = estimator
         self.max_leaf_size = max_leaf_size
         self.memory_budget = memory_budget
+        self.split = split
         self.search = search
         self.temperature = temperature
         self.max_split_samples = max_split_samples
@@ -135,10 +153,6 @@ class BaseXRFM(
 
     def _leaf_targets(self, targets, y):
         """Return targets as leaves are fitted to them."""
-        raise NotImplementedError
-
-    def _leaf_outputs(self, model, X):
-        """Return the outputs (m, c) of the model of a leaf."""
         raise NotImplementedError
 
     # -- fit ----------------------------------------------------------------------
@@ -200,12 +214,17 @@ class BaseXRFM(
         leaf.set_params(scaling=None, categorical_features=coding.categorical_columns)
         random_state = check_random_state(self.random_state)
         search_seed, *tree_seeds = draw_seeds(random_state, self.n_trees + 1)
-        max_rows = self._max_leaf_rows(data.X.dtype, n_jobs)
+        max_rows = self._max_leaf_rows(len(data), data.X.dtype, n_jobs)
+        if leaf.n_centers == "auto":
+            leaf.set_params(n_centers=resolve_centers("auto", max_rows, None))
         forester = Forester(
             leaf,
             data,
             max_rows=max_rows,
             max_split_samples=self.max_split_samples,
+            refined=self._is_refined(leaf),
+            temperature=self.temperature,
+            classes=_numbers_of_classes(targets),
             n_trees=self.n_trees,
             n_jobs=n_jobs,
             deadline=deadline,
@@ -213,7 +232,13 @@ class BaseXRFM(
         )
         root_estimator = None
         if self.search == "root" and len(data) > max_rows:
+            began = time()
             root_estimator = forester.search_root(search_seed)
+            if self.max_leaf_size == "auto":
+                forester.shrink_leaves(began)
+            if root_estimator is not None and self._may_have_large_leaves(leaf, data):
+                n_centers = int(_CENTERS_OF_ROOT * len(data) ** 0.5)
+                forester.choose_leaves(max(n_centers, _LEAST_CENTERS), search_seed)
         trees = [forester.fit_tree(k, seed) for k, seed in enumerate(tree_seeds)]
         self.root_estimator_ = root_estimator
         self._set_fitted(Forest(coding=coding, targets=targets, trees=trees))
@@ -228,10 +253,25 @@ class BaseXRFM(
         self.n_leaves_ = sum(map(len, self.estimators_))
         self.feature_importances_ = forest.feature_importances
 
-    def _max_leaf_rows(self, dtype, n_jobs):
+    def _is_refined(self, leaf):
+        """Return whether splits are refined, unless it is decided on the data."""
+        return self.split == "refined" or (
+            self.split == "auto" and leaf.n_centers is not None
+        )
+
+    def _may_have_large_leaves(self, leaf, data):
+        """Return whether large leaves with few centres are an alternative."""
+        is_open = self.split == self.max_leaf_size == "auto" and leaf.n_centers is None
+        return is_open and self.time_budget is None and len(data) > _MANY_ROWS
+
+    def _max_leaf_rows(self, n_rows, dtype, n_jobs):
         """Return the largest number of rows of a leaf."""
+        most: Any = self.max_leaf_size
+        if most == "auto":
+            # a power of two of leaves: all nodes are then split at their medians
+            most = halved_to(_AUTO_LEAF_ROWS, n_rows)
         if self.memory_budget is None:
-            return self.max_leaf_size
+            return most
         bytes_of_job = self.memory_budget * 1e9 / effective_n_jobs(n_jobs)
         rows = int((bytes_of_job / dtype.itemsize) ** 0.5)
         if rows < _MIN_LEAF_ROWS:
@@ -239,7 +279,7 @@ class BaseXRFM(
                 f"memory_budget={self.memory_budget} allows {rows} rows in a leaf, "
                 f"fewer than {_MIN_LEAF_ROWS}: raise it, or lower n_jobs."
             )
-        return min(self.max_leaf_size, rows)
+        return min(most, rows)
 
     # -- after fit ----------------------------------------------------------------
 
@@ -254,7 +294,8 @@ class BaseXRFM(
         total = np.zeros((len(X), fitted.n_outputs), dtype=dtype)
         for tree in fitted.trees:
             for leaf in route(tree.root, X, self.temperature):
-                outputs = self._leaf_outputs(tree.models[leaf.number], X[leaf.rows])
+                model = tree.models[leaf.number]
+                outputs = leaf_outputs(model, X[leaf.rows], fitted.class_numbers)
                 weighted = leaf.weight[:, None] * outputs
                 total[leaf.rows] += weighted.astype(dtype)
         return total / len(fitted.trees), placement
@@ -262,6 +303,13 @@ class BaseXRFM(
     def _inner_models(self):
         """Return the models of all leaves."""
         return chain.from_iterable(self.estimators_)
+
+
+def _numbers_of_classes(targets):
+    """Return the numbers of the classes of a coding of targets; None of numbers."""
+    if isinstance(targets, ClassTargets):
+        return np.arange(len(targets.classes))
+    return None
 
 
 def _with_positive_weight(table):

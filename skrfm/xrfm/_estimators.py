@@ -7,7 +7,6 @@ from .._backend import FloatArray, Table
 from .._tables import ClassTargets, HostScoreMixin, NumericTargets
 from ..rfm import RFMClassifier, RFMRegressor
 from ._base import BaseXRFM
-from ._leaves import ConstantModel
 
 
 class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
@@ -27,14 +26,29 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         The estimator of the leaves; None is ``RFMRegressor()``. Its ``scaling`` and
         ``categorical_features`` apply to the whole table; ``scaling="auto"`` means
         ``"clipped"`` here.
-    max_leaf_size : int, default=4000
-        The largest number of rows of a leaf. A table that is not larger has one leaf,
-        which is fitted as the estimator alone would be. Larger leaves are more
-        accurate; the time of a fit grows at least in proportion to this number, and
-        memory with its square, by one kernel matrix for each job.
+    max_leaf_size : int or "auto", default="auto"
+        The largest number of rows of a leaf. ``"auto"`` halves the number of all rows
+        until it is at most 20 000; with more than 100 000 rows it may be half of the
+        rows, see `split`. A table that is not larger has one leaf, which is fitted as
+        the estimator alone would be. Larger leaves are more accurate; the time of the
+        last round grows in proportion to this number, or faster, and memory with its
+        square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in single
+        precision. With a search at the root, rounds before the last are fitted to
+        10 000 rows of a leaf at most, and half of them before that.
     memory_budget : float, default=None
         Gigabytes that the kernel matrices of the leaves that are fitted at the same
         time may take. Leaves are made smaller than `max_leaf_size` where necessary.
+    split : {"auto", "sides", "refined"}, default="auto"
+        How nodes are split. ``"sides"`` takes one of a few eigenvectors of a metric,
+        whose sides are predicted best by machines of their own. ``"refined"`` goes on
+        from it: a logistic regression of which side's machine errs less on each row,
+        up to four times, on 60 000 rows. It serves few large leaves with `n_centers` in
+        their estimator, whose nodes also get new rules once the leaves are fitted, and
+        takes about as long as a leaf of 10 000 rows. ``"auto"`` is ``"refined"`` for an
+        estimator with `n_centers`, otherwise ``"sides"``, but with more than 100 000
+        rows and ``max_leaf_size="auto"`` it compares, on unseen rows of a part of the
+        table, leaves of at most 20 000 rows with two halves of the table (at most
+        500 000 rows each) that have 3000 centres or more.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
         leaves, by the search of the estimator on a sample of the rows, whose last stage
@@ -50,16 +64,17 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         each row is predicted by one leaf.
     max_split_samples : int, default=2000
         The direction of a node is found from a random subsample of at most so many of
-        its rows.
+        its rows, unless it is refined.
     n_trees : int, default=1
         Number of trees, grown with different random subsamples, whose outputs are
         averaged.
     time_budget : float, default=None
-        Seconds for the fit: the search at the root takes the best candidate so far, and
-        leaves have as many rounds as there is time for. The model then depends on the
-        speed of the computer. The splits of the tree, the first round of the search and
-        the first of each leaf take the time they need. It replaces the `time_budget` of
-        the estimator.
+        Seconds for the fit: the search at the root takes the best candidate so far,
+        leaves are halved down to 4000 rows with ``max_leaf_size="auto"``, and have as
+        many rounds as there is time for; ``split="auto"`` compares nothing then. The
+        model depends on the speed of the computer. The splits of the tree, the first
+        round of the search and the first of each leaf take the time they need. It
+        replaces the `time_budget` of the estimator.
     device : {"cpu", "cuda", None}, default=None
         Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
         estimator, or the GPU where X is an array of CuPy. Predictions are arrays of
@@ -133,11 +148,6 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     def _leaf_targets(self, targets, y):
         return y
 
-    def _leaf_outputs(self, model, X):
-        if isinstance(model, ConstantModel):
-            return np.broadcast_to(model.target, (len(X), self._fitted.n_outputs))
-        return model.predict(X).reshape(len(X), -1)
-
     def predict(self, X: Table) -> FloatArray:
         """Predict the targets.
 
@@ -171,14 +181,29 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         The estimator of the leaves; None is ``RFMClassifier()``. Its ``scaling`` and
         ``categorical_features`` apply to the whole table; ``scaling="auto"`` means
         ``"clipped"`` here.
-    max_leaf_size : int, default=4000
-        The largest number of rows of a leaf. A table that is not larger has one leaf,
-        which is fitted as the estimator alone would be. Larger leaves are more
-        accurate; the time of a fit grows at least in proportion to this number, and
-        memory with its square, by one kernel matrix for each job.
+    max_leaf_size : int or "auto", default="auto"
+        The largest number of rows of a leaf. ``"auto"`` halves the number of all rows
+        until it is at most 20 000; with more than 100 000 rows it may be half of the
+        rows, see `split`. A table that is not larger has one leaf, which is fitted as
+        the estimator alone would be. Larger leaves are more accurate; the time of the
+        last round grows in proportion to this number, or faster, and memory with its
+        square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in single
+        precision. With a search at the root, rounds before the last are fitted to
+        10 000 rows of a leaf at most, and half of them before that.
     memory_budget : float, default=None
         Gigabytes that the kernel matrices of the leaves that are fitted at the same
         time may take. Leaves are made smaller than `max_leaf_size` where necessary.
+    split : {"auto", "sides", "refined"}, default="auto"
+        How nodes are split. ``"sides"`` takes one of a few eigenvectors of a metric,
+        whose sides are predicted best by machines of their own. ``"refined"`` goes on
+        from it: a logistic regression of which side's machine errs less on each row,
+        up to four times, on 60 000 rows. It serves few large leaves with `n_centers` in
+        their estimator, whose nodes also get new rules once the leaves are fitted, and
+        takes about as long as a leaf of 10 000 rows. ``"auto"`` is ``"refined"`` for an
+        estimator with `n_centers`, otherwise ``"sides"``, but with more than 100 000
+        rows and ``max_leaf_size="auto"`` it compares, on unseen rows of a part of the
+        table, leaves of at most 20 000 rows with two halves of the table (at most
+        500 000 rows each) that have 3000 centres or more.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
         leaves, by the search of the estimator on a sample of the rows, whose last stage
@@ -194,16 +219,17 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         each row is predicted by one leaf.
     max_split_samples : int, default=2000
         The direction of a node is found from a random subsample of at most so many of
-        its rows.
+        its rows, unless it is refined.
     n_trees : int, default=1
         Number of trees, grown with different random subsamples, whose outputs are
         averaged.
     time_budget : float, default=None
-        Seconds for the fit: the search at the root takes the best candidate so far, and
-        leaves have as many rounds as there is time for. The model then depends on the
-        speed of the computer. The splits of the tree, the first round of the search and
-        the first of each leaf take the time they need. It replaces the `time_budget` of
-        the estimator.
+        Seconds for the fit: the search at the root takes the best candidate so far,
+        leaves are halved down to 4000 rows with ``max_leaf_size="auto"``, and have as
+        many rounds as there is time for; ``split="auto"`` compares nothing then. The
+        model depends on the speed of the computer. The splits of the tree, the first
+        round of the search and the first of each leaf take the time they need. It
+        replaces the `time_budget` of the estimator.
     device : {"cpu", "cuda", None}, default=None
         Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
         estimator, or the GPU where X is an array of CuPy. Predictions are arrays of
@@ -272,14 +298,6 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
 
     def _leaf_targets(self, targets, y):
         return targets.numbers(y)
-
-    def _leaf_outputs(self, model, X):
-        outputs = np.zeros((len(X), self._fitted.n_outputs))
-        if isinstance(model, ConstantModel):
-            outputs[:, model.target] = 1
-        else:
-            outputs[:, model.classes_] = model.predict_proba(X)
-        return outputs
 
     def predict_proba(self, X: Table) -> FloatArray:
         """Predict class probabilities.

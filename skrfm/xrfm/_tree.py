@@ -42,10 +42,17 @@ class Direction:
     coding : Coding or None
         From the rows of the table to those that the vector applies to; None where they
         are the same.
+    sharp : bool
+        Whether each row is predicted by one side, whatever the temperature.
     """
 
     vector: FloatArray
     coding: Coding | None = None
+    sharp: bool = False
+
+    def encoded(self, X):
+        """Return the rows that the vector applies to."""
+        return X if self.coding is None else self.coding.transform(X)
 
     def positions(self, X):
         """Return the projections (n,) of rows on the direction."""
@@ -98,6 +105,13 @@ class Node:
         """Return the distances of rows to the right of the threshold, in widths."""
         return (self.direction.positions(X) - self.threshold) / self.width
 
+    def share_of_right(self, X, temperature):
+        """Return the weights of the right side in the predictions of rows."""
+        offset = self.offset(X)
+        if temperature > 0 and not self.direction.sharp:
+            return expit(offset / temperature)
+        return (offset > 0).astype(float)
+
 
 @dataclass(frozen=True)
 class LeafRows:
@@ -131,6 +145,13 @@ class _Branch:
         if self.parent is not None:
             setattr(self.parent, self.side, child)
         return child
+
+
+def halved_to(most, n_rows):
+    """Return n_rows, halved and rounded up until it is at most `most`."""
+    while n_rows > most:
+        n_rows = -(-n_rows // 2)
+    return n_rows
 
 
 def weighted_quantiles(values, weight, shares):
@@ -168,12 +189,12 @@ def split_rows(
             return None
     # between the rows: with a threshold on a row, soft routing shares all rows that are
     # tied with it half and half
-    threshold = _midpoint(position[left].max(), position[~left].min())
+    threshold = midpoint(position[left].max(), position[~left].min())
     width = high - low if high > low else position.max() - position.min()
     return Node(direction, float(threshold), float(width)), left
 
 
-def _midpoint(low, high):
+def midpoint(low, high):
     """Return the midpoint of two numbers, or the lower if rounding gives the upper."""
     middle = low + (high - low) / 2
     return middle if middle < high else low
@@ -253,7 +274,7 @@ def grow(X, weight, *, max_rows, find_directions):
             rows, split = branch.rows, None
             if len(rows) > max_rows:
                 n_leaves = ceil(len(rows) / max_rows)
-                split = _first_split(X[rows], weight[rows], next(directions), n_leaves)
+                split = first_split(X[rows], weight[rows], next(directions), n_leaves)
             if split is None:
                 child = branch.attach(Leaf(len(leaves)))
                 leaves.append(rows)
@@ -267,7 +288,7 @@ def grow(X, weight, *, max_rows, find_directions):
     return root, leaves
 
 
-def _first_split(X, weight, directions, n_leaves):
+def first_split(X, weight, directions, n_leaves):
     """Return the split along the first direction that has one, or None."""
     share = (n_leaves // 2 / n_leaves) * (1 - _ROUNDING)
     for direction in directions[:DIRECTIONS]:
@@ -302,11 +323,7 @@ def route(root: Node | Leaf | None, X: Array, temperature: float) -> list[LeafRo
         if isinstance(node, Leaf):
             reached.append(LeafRows(node.number, rows, weight))
             continue
-        offset = node.offset(X[rows])
-        if temperature > 0:
-            right = expit(offset / temperature)
-        else:
-            right = (offset > 0).astype(float)
+        right = node.share_of_right(X[rows], temperature)
         for child, share in ((node.left, 1 - right), (node.right, right)):
             # the larger side is always followed, so that every row reaches a leaf
             kept = (share >= 0.5) | (weight * share > _LEAST_WEIGHT)

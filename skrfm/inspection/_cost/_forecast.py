@@ -9,7 +9,8 @@ from sklearn.utils import _safe_indexing
 
 from ..._backend import own_threads
 from ..._tables import check_n_jobs, outer_placement_of, to_host, validate_or_stream
-from ...xrfm._fitting import COMPARED_LEAVES, SEARCH_LEAVES
+from ...xrfm._fitting import COMPARED_LEAVES, SEARCH_LEAVES, SEARCH_ROWS
+from ...xrfm._leaves import EARLY_ROWS
 from ...xrfm._tree import DIRECTIONS
 from ._memory import memory_of_fit, memory_of_rows
 from ._rounds import clocks
@@ -107,7 +108,7 @@ class TreeForecast:
             self._leaf.set_params(scaling="clipped")  # as the trees do
         n_jobs = check_n_jobs(estimator.n_jobs, placement)
         dtype = getattr(X, "dtype", np.dtype(np.float64))
-        max_rows = estimator._max_leaf_rows(dtype, n_jobs)
+        max_rows = estimator._max_leaf_rows(self._n_rows, dtype, n_jobs)
         self._n_leaves = ceil(self._n_rows / max_rows)
         self._n_jobs = min(effective_n_jobs(n_jobs or 1), self._n_leaves)
         self._max_rows = max_rows
@@ -122,13 +123,15 @@ class TreeForecast:
         found = model.forecast()
         leaf, memory = found.seconds, found.memory
         if searches:
-            work = self._leaf_work(model)
-            with own_threads(self._rows_of_leaf()):
-                leaf = model.costs.seconds(work)
-            memory = memory_of_fit([work], model.costs)
+            works = self._leaf_works(model, self._rows_of_leaf())
+            leaf = self._seconds_of_works(model, works)
+            memory = memory_of_fit(works, model.costs)
         memory *= self._n_jobs
-        compared = min(COMPARED_LEAVES, self._n_leaves) if searches else 0
-        trees = self._n_leaves * leaf + compared * leaf / self._estimator.n_trees
+        trees = self._n_leaves * leaf
+        if searches:
+            works = self._leaf_works(model, min(SEARCH_ROWS, self._rows_of_leaf()))
+            compared = min(COMPARED_LEAVES, self._n_leaves) / self._estimator.n_trees
+            trees = trees + compared * self._seconds_of_works(model, works)
         if self._n_leaves > 1:
             trees = trees + (self._n_leaves - 1) * self._seconds_of_node(model)
         trees = self._estimator.n_trees * trees / np.array([self._n_jobs, 1])
@@ -142,7 +145,7 @@ class TreeForecast:
     def _rows_of_search(self):
         """Return the number of rows that the search at the root is fitted to."""
         share = SEARCH_LEAVES if self._leaf.validation == "auto" else 1
-        return min(int(share * self._max_rows), self._n_rows)
+        return min(int(share * min(self._max_rows, SEARCH_ROWS)), self._n_rows)
 
     def _rows_of_leaf(self):
         return ceil(self._n_rows / self._n_leaves)
@@ -172,10 +175,27 @@ class TreeForecast:
         with own_threads(size):
             return model.costs.seconds(machine) + model.costs.seconds(sides)
 
-    def _leaf_work(self, model):
-        """Return the Work of a leaf that takes its parameters from the root."""
+    def _leaf_works(self, model, n_rows):
+        """Return the Works of a leaf that takes its parameters from the root.
+
+        Those of all rows, of the round before the last, and of the rounds before it.
+        """
         rounds = min(_ROUNDS_OF_LEAF, model.estimator.max_iter + 1)
-        return self._machine_work(model, rounds, self._rows_of_leaf())
+        if n_rows <= EARLY_ROWS // 2:
+            return [self._machine_work(model, rounds, n_rows)]
+        sizes = n_rows, min(EARLY_ROWS, n_rows), EARLY_ROWS // 2
+        counts = min(1, rounds), min(1, rounds - 1), max(0, rounds - 2)
+        return [
+            self._machine_work(model, count, size)
+            for count, size in zip(counts, sizes, strict=True)
+            if count > 0
+        ]
+
+    @staticmethod
+    def _seconds_of_works(model, works):
+        """Return the seconds of some Works."""
+        with own_threads(works[0].parts[0][0]):
+            return sum((model.costs.seconds(work) for work in works), np.zeros(2))
 
     @staticmethod
     def _machine_work(model, rounds, n_rows):
