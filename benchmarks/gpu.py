@@ -8,7 +8,8 @@ factors and the AGOP, at the rates of matrix products and of cuSOLVER's Cholesky
 are measured in the same run. Rates of L1 and Lpq kernels are shares of what the
 instructions of the inner loop allow: two additions for p = 1, and two of the special
 function units, which are eight times slower, for any other p but 1.5 and 2. An epoch of
-EigenPro has the floor of its kernel's matrix products. xRFM is measured on the same GPU
+EigenPro has the floor of its kernel's matrix products. A machine of few centres takes
+its rows from the host in blocks. xRFM is measured on the same GPU
 where ``torch`` and ``xrfm`` are installed, the CPU up to ``--cpu-rows``.
 
 ``--device cpu`` runs the script without a GPU, at sizes that are small enough.
@@ -193,6 +194,25 @@ def measure_epoch(args, hardware, records):
     notes.add("over floor", cost.seconds / floor)
 
 
+def measure_centers(args, hardware, records):
+    """Add the costs of a machine of few centres, whose rows are copied in blocks."""
+    from skrfm import RFMRegressor
+
+    n, d, p = args.center_rows, args.features, args.centers
+    X, Y = make_data(n, d, 1)
+    notes = Notes(records, hardware, f"{p} centres", n, d)
+    model = RFMRegressor(
+        n_centers=p,
+        kernel="laplace",
+        alpha=0.1,
+        validation=None,
+        max_iter=1,
+        device=args.device,
+        random_state=0,
+    )
+    notes.add_cost("RFMRegressor", hardware.cost(lambda: model.fit(X, Y[:, 0]), 1))
+
+
 def measure_predictions(args, hardware, records):
     """Add how many rows a second a model predicts."""
     n, d = args.kernel_rows, args.features
@@ -229,6 +249,7 @@ CASES = {
     "fit": measure_fits,
     "kernel": measure_kernels,
     "epoch": measure_epoch,
+    "centers": measure_centers,
     "predict": measure_predictions,
     "completion": measure_completion,
 }
@@ -268,6 +289,8 @@ EXPERIMENT = Experiment(
         ),
         count_flag("kernel-rows", 20_000, "rows of the cases kernel and predict"),
         count_flag("epoch-rows", 1_000_000, "rows of the case epoch"),
+        count_flag("center-rows", 1_000_000, "rows of the case centers"),
+        count_flag("centers", 10_000, "centres of the case centers"),
         count_flag("matrix-rows", 5000, "rows and columns of the case completion"),
         count_flag("rate-rows", 8192, "size of the matrices that measure rates"),
     ],

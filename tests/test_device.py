@@ -29,6 +29,7 @@ from skrfm import (
 )
 from skrfm._backend import CudaBackend, _cuda
 from skrfm._cuda import find_runtime
+from skrfm._tables import _stream
 from skrfm.kernels import Laplace
 from skrfm.solvers import cholesky, choose_solver, conjugate_gradients
 
@@ -42,6 +43,19 @@ every_kernel = pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.skipif(not has_gpu(), reason="there is no GPU with CuPy")
 def test_a_gpu_is_used_where_there_is_one():
     assert [param.values for param in runtimes()] == [("simulated",), ("gpu",)]
+
+
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_few_centres_are_fitted_on_a_gpu(in_blocks, table, gpu, monkeypatch):
+    X, y = table
+    if in_blocks:
+        monkeypatch.setattr(_stream, "SAMPLE_ROWS", 60)
+        monkeypatch.setattr(_stream, "_BLOCK_ROWS", 50)
+    machine = RFMRegressor(kernel="laplace", validation=None, n_centers=40, **FAST)
+    here = clone(machine).fit(X, y)
+    there = machine.set_params(device="cuda").fit(X, y)
+    assert gpu.launches
+    same(there.predict(X), here.predict(X))
 
 
 @every_kernel
