@@ -157,6 +157,8 @@ class Round:
         diagonal only.
     centers : ndarray of int or None
         Which training rows are the centres; None are all.
+    following : FeatureMetric or None
+        The metric of the next round; None where the AGOP is zero or not known.
     """
 
     number: int
@@ -171,6 +173,13 @@ class Round:
     last: bool = False
     agop: Agop | None = field(default=None, repr=False)
     centers: np.ndarray | None = None
+    following: FeatureMetric | None = field(default=None, repr=False)
+
+    @property
+    def next_start(self):
+        """Where a recursion goes on after this round."""
+        assert self.following is not None
+        return Start(self.number + 1, self.following)
 
     def predict(self, X, backend):
         """Return the outputs (m, c) at the rows of X."""
@@ -338,7 +347,7 @@ def run(
             with_agop=number == 0 or number < candidate.max_iter,
             early=number < candidate.max_iter,
         )
-        metric = next_metric(fitted, backend)
+        fitted.following = metric = next_metric(fitted, backend)
         fitted.last = metric is None or number == candidate.max_iter
         yield fitted
         if metric is None or fitted.last:

@@ -31,7 +31,15 @@ from ._race import (
     standard_errors,
     unscored_history,
 )
-from ._search import CLIMBS, Search, Stage, data_of_search, most_runs, warn_of_ridge
+from ._search import (
+    CLIMBS,
+    Search,
+    Stage,
+    data_of_search,
+    learns_anew,
+    most_runs,
+    warn_of_ridge,
+)
 from ._setup import make_candidates, make_stages, statistics_to_try
 
 __all__ = [
@@ -61,6 +69,7 @@ __all__ = [
     "drop_worse",
     "halve",
     "hold_out",
+    "learns_anew",
     "make_candidates",
     "make_folds",
     "make_stages",

@@ -23,12 +23,13 @@ from ._compat import (
     safe_indexing,
     validate_data,
 )
-from ._fitting import FitTasks, Progress, restored_on_error
+from ._fitting import Checkpoint, FitTasks, Progress, restored_on_error
 from ._public import set_public_module
 from ._routing import splitter_router
 from ._warnings import warn, warn_of_edge
 
 __all__ = [
+    "Checkpoint",
     "check_X_y",
     "check_array",
     "validate_data",

@@ -1,9 +1,17 @@
-"""What surrounds a fit: its state is restored on error, and callbacks see progress."""
+"""What surrounds a fit: errors restore its state, callbacks see it, files resume it."""
 
+import os
 from contextlib import contextmanager
 from itertools import count
+from numbers import Integral
+from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+import joblib
+
+# raised whenever what checkpoints hold changes, so that older ones are not found
+_FORMAT = 1
 
 
 @contextmanager
@@ -166,3 +174,79 @@ class FitTasks:
             return model
 
         return fit
+
+
+class Checkpoint:
+    """Named values of one fit, all in one file; none where there is no folder.
+
+    The file is replaced as a whole, so that a process which is killed while it writes
+    leaves the file from before.
+
+    Parameters
+    ----------
+    path : path or None
+    """
+
+    def __init__(self, path=None):
+        self._path, self._values = path, {}
+        if path is not None and path.exists():
+            self._values = joblib.load(path)
+
+    @classmethod
+    def of_fit(cls, estimator, *data):
+        """Return the checkpoint of a fit to some data, in the estimator's folder.
+
+        Its name tells the parameters and the data, so that other fits have others.
+        """
+        folder = getattr(estimator, "checkpoint_dir", None)
+        if folder is None:
+            return cls()
+        if not isinstance(estimator.random_state, Integral):
+            raise ValueError(
+                "checkpoint_dir needs an integer random_state, because a fit goes on "
+                "only with the same random numbers; got "
+                f"{estimator.random_state!r}."
+            )
+        params = estimator.get_params(deep=False)
+        for name in ("checkpoint_dir", "time_budget", "device", "n_jobs"):
+            params.pop(name)  # which change how a fit goes on, not what it fits
+        key = joblib.hash((type(estimator).__name__, params, data, _FORMAT))
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return cls(Path(folder) / f"skrfm-{key}.joblib")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value that was saved, or the default."""
+        return self._values.get(name, default)
+
+    def save(self, name: str, value: Any):
+        """Save a value under a name."""
+        if self._path is None:
+            return
+        self._values[name] = value
+        new = self._path.with_suffix(".new")
+        joblib.dump(self._values, new)
+        os.replace(new, self._path)
+
+    def part(self, prefix: str) -> "Checkpoint":
+        """Return the same file with a prefix before all names."""
+        return _Part(self, prefix)
+
+    def remove(self):
+        """Remove the file, after the fit."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+class _Part(Checkpoint):
+    """The values of a checkpoint whose names have a prefix."""
+
+    def __init__(self, whole, prefix):
+        self._whole, self._prefix = whole, prefix
+
+    def get(self, name, default=None):
+        """Return a value that was saved, or the default."""
+        return self._whole.get(self._prefix + name, default)
+
+    def save(self, name, value):
+        """Save a value under a name."""
+        self._whole.save(self._prefix + name, value)

@@ -1,13 +1,9 @@
 """What the kernel RFM estimators share: the fit, predictions and transform."""
 
-from collections import deque
 from dataclasses import replace
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
@@ -23,6 +19,7 @@ from .._search import (
     ValidationSet,
     by_path,
     drop_worse,
+    learns_anew,
     make_candidates,
     make_stages,
     most_runs,
@@ -33,6 +30,7 @@ from .._search import (
     weighted_sum,
 )
 from .._sklearn import (
+    Checkpoint,
     Progress,
     restored_on_error,
     splitter_router,
@@ -48,12 +46,6 @@ from .._tables import (
 from ._constraints import PARAMETER_CONSTRAINTS
 from ._fitted import Fit, KernelMachine, MachineAverage, warn_of_trouble
 from ._fitted_mixin import FittedMixin
-
-# With centres, rounds go on from the metric of a search up to so many rows, twice those
-# that it has seen at most. On a made-up table of 200 000 rows, rounds from the first on
-# took R² from .722 to .731 in 2.6 times the CPU seconds; one, two and four more rounds
-# after those of the search made .724 to .725 of it.
-_MANY_ROWS = 22_000
 
 
 class BaseRFM(
@@ -90,6 +82,7 @@ class BaseRFM(
         memory_budget=None,
         solver="auto",
         device=None,
+        checkpoint_dir=None,
         n_jobs=None,
         random_state=None,
     ):
@@ -115,6 +108,7 @@ class BaseRFM(
         self.memory_budget = memory_budget
         self.solver = solver
         self.device = device
+        self.checkpoint_dir = checkpoint_dir
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -228,20 +222,31 @@ class BaseRFM(
 
         n_runs = self.n_machines + most_runs(stages, candidates)
         progress = Progress(self, n_runs, attributes_of, given)
+        checkpoint = Checkpoint.of_fit(
+            self, data.sample, data.n_rows, validation_data, groups
+        )
         with own_threads(data.X.shape[0] if backend.threads else 0):
             if not stages:
                 candidate = candidates.first[0]
-                fitted, fit = self._fit_candidate(training, candidate, progress)
+                fitted, fit = self._fit_candidate(
+                    training, candidate, progress, checkpoint
+                )
             else:
                 rules = self._search_rules(training, stages)
-                search = Search(
-                    candidates, stages, rules, backend=backend, progress=progress
-                )
-                choice = search.run(data.sample)
-                if data.blocks is not None:
-                    choice = replace(choice, model=None)
+                choice = checkpoint.get("choice")
+                if choice is None:
+                    search = Search(
+                        candidates, stages, rules, backend=backend, progress=progress
+                    )
+                    choice = search.run(data.sample)
+                    if data.blocks is not None:
+                        choice = replace(choice, model=None)
+                    checkpoint.save("choice", choice)
                 warn_of_ridge(choice, candidates.given_alphas)
-                fitted, fit = self._fit_choice(training, choice, rules, progress)
+                fitted, fit = self._fit_choice(
+                    training, choice, rules, progress, checkpoint
+                )
+        checkpoint.remove()
         self._set_fitted(fit)
         warn_of_trouble(fitted, data)
         progress.end(fit.attributes())
@@ -317,10 +322,12 @@ class BaseRFM(
         pairs = n * (training.n_centers or n)
         return Budget(self.time_budget, pairs**0.5)
 
-    def _fit_choice(self, training, choice, rules, progress):
+    def _fit_choice(self, training, choice, rules, progress, checkpoint):
         """Return the best Round, fitted to all rows, and the Fit of the average."""
         trials, weights = self._select(choice, rules.criterion)
-        rounds = self._fit_trials(training, choice, trials, rules.budget, progress)
+        rounds = self._fit_trials(
+            training, choice, trials, rules.budget, progress, checkpoint
+        )
         trials, weights = trials[: len(rounds)], weights[: len(rounds)]
         weights = [weight / sum(weights) for weight in weights]
         fits = [
@@ -334,11 +341,11 @@ class BaseRFM(
         fit = self._make_fit(training, average, choice=choice, results=results)
         return rounds[0], fit
 
-    def _fit_trials(self, training, choice, trials, budget, progress):
+    def _fit_trials(self, training, choice, trials, budget, progress, checkpoint):
         """Return Rounds on all rows: of the best trial, of others if time is left."""
         rounds = []
-        anew = training.n_centers is not None and training.data.n_rows > _MANY_ROWS
-        for trial in trials:
+        anew = learns_anew(training.n_centers, training.data.n_rows)
+        for number, trial in enumerate(trials):
             start = None if anew else trial.start
             if rounds and budget is not None:
                 seconds = budget.seconds_of_fit(trial.candidate, start or Start())
@@ -348,7 +355,12 @@ class BaseRFM(
                 rounds.append(choice.model)
             else:
                 fitted = self._fit_all(
-                    training, trial.candidate, progress, start, budget
+                    training,
+                    trial.candidate,
+                    progress,
+                    checkpoint.part(f"machine {number}: "),
+                    start,
+                    budget,
                 )
                 rounds.append(fitted)
         return rounds
@@ -379,10 +391,10 @@ class BaseRFM(
         machine = KernelMachine.from_round(fitted, training)
         return self._make_fit(training, machine, choice=choice)
 
-    def _fit_candidate(self, training, candidate, progress):
+    def _fit_candidate(self, training, candidate, progress, checkpoint):
         """Return the last Round of a candidate that nothing is compared with."""
         budget = self._budget(training)
-        fitted = self._fit_all(training, candidate, progress, budget=budget)
+        fitted = self._fit_all(training, candidate, progress, checkpoint, budget=budget)
         machine = KernelMachine.from_round(fitted, training)
         rows = training.data.n_rows
         history = unscored_history(candidate, fitted.number, rows=rows)
@@ -391,11 +403,21 @@ class BaseRFM(
             training, machine, history=history, results=results
         )
 
-    def _fit_all(self, training, candidate, progress, start=None, budget=None):
+    def _fit_all(
+        self, training, candidate, progress, checkpoint, start=None, budget=None
+    ):
         """Return the last Round, fitted to all rows, that a Budget has time for."""
+        fitted = checkpoint.get("fitted")
+        if fitted is not None:
+            return fitted
+        start = checkpoint.get("start", start)
         rounds = run(training.data, candidate, training.placement.backend, start)
-        watched = progress.open("fit", candidate.max_iter + 1).watch(rounds, budget)
-        return deque(watched, maxlen=1).pop()  # holds one round at a time
+        run_task = progress.open("fit", candidate.max_iter + 1)
+        for fitted in run_task.watch(rounds, budget):  # holds one round at a time
+            if not fitted.last:
+                checkpoint.save("start", fitted.next_start)
+        checkpoint.save("fitted", fitted)
+        return fitted
 
     def _make_fit(
         self, training, predictor, *, choice=None, history=None, results=None

@@ -1,5 +1,6 @@
 """What the parameters of the RFM estimators may be."""
 
+import os
 from numbers import Integral, Real
 
 from .._sklearn import Interval, RealNotInt, StrOptions
@@ -42,6 +43,7 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
     "memory_budget": [Interval(Real, 0, None, closed="neither"), None],
     "solver": [StrOptions({"auto", *SOLVERS})],
     "device": [StrOptions(set(DEVICES)), None],
+    "checkpoint_dir": [str, os.PathLike, None],
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
 }

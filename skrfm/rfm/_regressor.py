@@ -137,6 +137,11 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         follows X: NumPy arrays and data frames are computed on the CPU, CuPy arrays on
         the GPU, where results stay, and arrays of another library, with scikit-learn's
         ``array_api_dispatch``, by the functions of that library.
+    checkpoint_dir : str or path, default=None
+        A folder for the states of a long fit: after the search, and after each round
+        on all rows. A fit with the same table and parameters that is begun again after
+        its process was killed goes on from there; it needs an integer `random_state`.
+        The file, which is read by pickle, is removed at the end of the fit.
     n_jobs : int or None, default=None
         Number of folds that are fitted at the same time, in threads. Each fit uses
         the threads that BLAS may use, whatever `n_jobs` is. On a GPU folds are fitted
