@@ -11,8 +11,9 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
-from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV
+from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV, XRFMRegressor
 from skrfm._recursion import _centers
 from skrfm._tables import _stream
 
@@ -114,6 +115,17 @@ def test_without_centres_all_rows_are_read(small_sample, table, tmp_path):
     assert model.X_fit_.shape == (1000, 4)
     search = RFMRegressorCV(n_candidates=2, cv=2, max_iter=1, random_state=0)
     assert search.fit(data_set, "target").predict(frame_of(X, y)[list("abcd")]).shape
+
+
+def test_a_tree_reads_all_rows(table, tmp_path):
+    X, y = table
+    data_set = write(frame_of(X, y).assign(weight=np.arange(1000) % 3), tmp_path)
+    model = XRFMRegressor(RFMRegressor(**ONE, max_iter=1), max_leaf_size=300)
+    model.set_params(random_state=0).fit(data_set, "target", "weight")
+    expected = clone(model).fit(X, y, np.arange(1000) % 3)
+    assert_allclose(model.predict(frame_of(X, y)[[*"abcd"]]), expected.predict(X))
+    model.fit(Batches(X, y, size=90))
+    assert_allclose(model.predict(X), clone(model).fit(X, y).predict(X))
 
 
 def test_targets_and_weights_are_columns(small_sample, table, tmp_path):

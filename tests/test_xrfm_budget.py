@@ -10,8 +10,8 @@ from sklearn.callback import ProgressBar
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
 from skrfm._search import _budget
-from skrfm.xrfm import _fitting
-from skrfm.xrfm._fitting import Deadline
+from skrfm.xrfm import _fitting, _parallel
+from skrfm.xrfm._parallel import Deadline
 
 QUICK = {"kernel": "laplace", "alpha": 0.1, "max_iter": 2, "validation": None}
 
@@ -52,6 +52,7 @@ def test_the_seconds_are_shared_among_the_leaves(n_trees, n_jobs, table, monkeyp
     """By a clock on which the fit of a leaf takes a second of a budget of twelve."""
     now, shares = [0.0], []
     monkeypatch.setattr(_fitting, "time", lambda: now[0])
+    monkeypatch.setattr(_parallel, "time", lambda: now[0])
     monkeypatch.setattr(_fitting, "effective_n_jobs", lambda n_jobs: n_jobs)
     fit_leaf = _fitting.fit_leaf
 

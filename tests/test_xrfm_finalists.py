@@ -8,8 +8,9 @@ from skrfm import RFMClassifier, RFMRegressor, XRFMRegressor
 from skrfm._search import standard_errors
 from skrfm._sklearn import FitTasks
 from skrfm.xrfm import _fitting
-from skrfm.xrfm._fitting import Deadline, Forester
+from skrfm.xrfm._fitting import Forester
 from skrfm.xrfm._leaves import LeafData, held_out_losses
+from skrfm.xrfm._parallel import Deadline
 
 QUICK = {"kernel": "laplace", "alpha": 0.1, "validation": None}
 

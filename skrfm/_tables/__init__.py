@@ -17,7 +17,7 @@ from ._device import (
 from ._level_statistics import LEVEL_STATISTICS, LevelStatistics, kinds_of_statistics
 from ._limits import resolve_centers, search_rows
 from ._reader import MAX_LEVELS, TableReader, needs_reading, read_numbers
-from ._stream import validate_or_stream
+from ._stream import in_memory, validate_or_stream
 from ._table import SCALINGS, Coding, TableEncoder
 from ._validation import (
     TrainingSet,
@@ -50,6 +50,7 @@ __all__ = [
     "TrainingTable",
     "check_n_jobs",
     "from_gpu",
+    "in_memory",
     "kinds_of_statistics",
     "needs_reading",
     "outer_placement_of",

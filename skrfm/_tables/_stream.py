@@ -76,15 +76,13 @@ class _ToData:
 
 @dataclass(frozen=True)
 class _SampleSize:
-    """How many rows a sample of a table has: all where all are centres."""
+    """How many rows a sample of a table has."""
 
-    n_centers: int | None
+    n_centers: int
     memory_budget: float | None
     most: int
 
     def __call__(self, X):
-        if self.n_centers is None:
-            return np.inf
         itemsize = getattr(getattr(X, "dtype", None), "itemsize", 8)
         return sample_rows(
             self.n_centers, X.shape[1], itemsize, self.memory_budget, self.most
@@ -216,6 +214,24 @@ def find_source(X, y, sample_weight, most_rows=None):
     return IterableSource(X, y, sample_weight) if isinstance(X, Iterable) else None
 
 
+def in_memory(X, y, sample_weight):
+    """Return X, y and the weights; what is read in batches is read whole.
+
+    Arrays of Dask and other collections come to this process.
+    """
+    source = find_source(X, y, sample_weight)
+    if source is None:
+        return X, y, sample_weight
+    batches = list(source.batches(_BLOCK_ROWS))
+    if not batches:
+        raise ValueError("X has no rows: there are no batches.")
+    rows = concatenate([batch.X for batch in batches])
+    targets = concatenate([np.asarray(batch.y) for batch in batches])
+    if batches[0].weight is None:
+        return rows, targets, None
+    return rows, targets, concatenate([np.asarray(one.weight) for one in batches])
+
+
 def validate_or_stream(estimator, X, y, sample_weight, *, fit_targets):
     """Return the TrainingSet of what `fit` was given.
 
@@ -236,6 +252,8 @@ def validate_or_stream(estimator, X, y, sample_weight, *, fit_targets):
     budget = getattr(estimator, "memory_budget", None)
     n_centers = centers_at_most(given)
     most = None if n_centers is None else max(SAMPLE_ROWS, n_centers)
+    if n_centers is None:
+        X, y, sample_weight = in_memory(X, y, sample_weight)
     source = find_source(X, y, sample_weight, most_rows=most)
     if source is None:
         training = validate_training(

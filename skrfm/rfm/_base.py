@@ -1,6 +1,7 @@
 """What the kernel RFM estimators share: the fit, predictions and transform."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -48,11 +49,7 @@ from ._fitted import Fit, KernelMachine, MachineAverage, warn_of_trouble
 from ._fitted_mixin import FittedMixin
 
 
-class BaseRFM(
-    FittedMixin,
-    CallbackSupportMixin,
-    BaseEstimator,
-):
+class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
     """The recursion as an estimator; a subclass codes the targets."""
 
     _parameter_constraints = PARAMETER_CONSTRAINTS
@@ -405,9 +402,9 @@ class BaseRFM(
 
     def _fit_all(
         self, training, candidate, progress, checkpoint, start=None, budget=None
-    ):
+    ) -> Any:
         """Return the last Round, fitted to all rows, that a Budget has time for."""
-        fitted = checkpoint.get("fitted")
+        fitted: Any = checkpoint.get("fitted")
         if fitted is not None:
             return fitted
         start = checkpoint.get("start", start)

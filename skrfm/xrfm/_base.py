@@ -25,14 +25,16 @@ from .._tables import (
     InnerDeviceMixin,
     NumericTargets,
     check_n_jobs,
+    in_memory,
     outer_placement_of,
     read_rows,
     read_training,
     resolve_centers,
     to_host,
 )
-from ._fitting import Deadline, FittedTree, Forester, draw_seeds
+from ._fitting import FittedTree, Forester, draw_seeds
 from ._leaves import LeafCoding, LeafData, leaf_outputs
+from ._parallel import Deadline
 from ._tree import halved_to, route
 
 # max_leaf_size="auto" is at most this.
@@ -159,17 +161,26 @@ class BaseXRFM(
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Table, y: Vector, sample_weight: Vector | None = None):
+    def fit(
+        self,
+        X: Table,
+        y: Vector | None = None,
+        sample_weight: Vector | None = None,
+    ):
         """Grow the trees, and fit their leaves.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what is read in batches
             Training rows, dense: numbers, NaN where they are missing, and categories.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets; a classifier takes (n_samples,) labels only.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights; a row of weight k counts as k rows, one of weight 0 as none.
+            Data sets of pyarrow, lazy frames of polars, collections of Dask and
+            iterables of batches are read into memory, as `RFMRegressor` reads them.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), str, list of str
+            Targets; a classifier takes (n_samples,) labels only. The names of columns
+            of a data set or a lazy frame; None for an iterable of batches.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights, or the name of their column; a row of weight k counts as k rows,
+            one of weight 0 as none.
 
         Returns
         -------
@@ -178,6 +189,7 @@ class BaseXRFM(
         """
         deadline = Deadline.after(self.time_budget)
         with restored_on_error(self):
+            X, y, sample_weight = in_memory(X, y, sample_weight)
             placement = outer_placement_of(self.device, X)
             leaf = self._make_leaf(placement)
             table = read_training(

@@ -19,7 +19,7 @@ from ._leaves import (
     held_out_losses,
     losses_of_rows,
 )
-from ._parallel import run_jobs
+from ._parallel import Deadline, run_jobs
 from ._refine import REFINE_ROWS, find_refined_directions, reroute
 from ._tree import Leaf, Node, first_split, grow
 
@@ -51,8 +51,8 @@ _FEW_ROUNDS = 4
 # root, on protein; they grow as the root of the rows.
 _COST_OF_ROW = 3e-5
 # Rows of a large leaf at most, rows that it is tried on, and rows that are predicted
-# there.
-_MOST_LARGE_ROWS, _LARGE_ROWS, _UNSEEN_ROWS = 500_000, 60_000, 4000
+# there. Tried on 60 000 rows, large leaves looked worse at a million rows.
+_MOST_LARGE_ROWS, _LARGE_ROWS, _UNSEEN_ROWS = 500_000, 200_000, 4000
 # The seconds of the search at the root, as a multiple of those of a leaf: 1.5 to 3 on
 # the table of benchmarks/scale.py.
 _SEARCH_COST = 3.0
@@ -74,28 +74,6 @@ class FittedTree:
     root: Node | Leaf | None
     models: list
     n_rows: list[int]
-
-
-@dataclass(frozen=True)
-class Deadline:
-    """When a fit should be over; None for no limit.
-
-    By the time of day, which the processes and hosts that fit leaves share.
-    """
-
-    end: float | None = None
-
-    @classmethod
-    def after(cls, seconds):
-        """Return the Deadline after so many seconds; None is no limit."""
-        return cls() if seconds is None else cls(time() + seconds)
-
-    def limit(self, estimator, share):
-        """Give an estimator a share of the seconds that are left."""
-        if self.end is not None:
-            left = max(self.end - time(), 0.0)
-            # a budget is positive
-            estimator.set_params(time_budget=max(left * share, 1e-9))
 
 
 class Forester:
@@ -224,28 +202,39 @@ class Forester:
         large._refined = True
         large._max_rows = min(_MOST_LARGE_ROWS, -(-len(self._data) // 2))
         large.take_centers(n_centers)
-        everything = [np.arange(len(self._data))]
-        (directions,) = large._directions(everything, np.random.RandomState(seed))
-        side = _left_side(self._data, everything[0], directions)
-        cell, random_state = side, np.random.RandomState(seed)
-        while len(cell) > self._max_rows:
-            (below,) = self._directions([cell], random_state)
-            smaller = _left_side(self._data, cell, below)
-            if len(smaller) == len(cell):
-                return
-            cell = smaller
-        unseen = _subsample(cell, min(len(cell) // 4, _UNSEEN_ROWS), seed=seeds[0])
+        cell = self._first_cell(seed)
+        if cell is None:
+            return
+        everything = np.arange(len(self._data))
+        (directions,) = large._directions([everything], np.random.RandomState(seed))
+        side = _left_side(self._data, everything, directions)
+        if 2 * len(np.intersect1d(side, cell)) < len(cell):
+            side = np.setdiff1d(everything, side)
+        unseen = np.intersect1d(side, cell)
+        unseen = _subsample(unseen, min(len(cell) // 4, _UNSEEN_ROWS), seed=seeds[0])
         others = _subsample(np.setdiff1d(side, unseen), _LARGE_ROWS, seed=seeds[1])
-        of_small, of_large = (
-            large._losses_of(leaf, rows, unseen, seed)
-            for leaf, rows in (
-                (self._leaf, np.setdiff1d(cell, unseen)),
-                (large._leaf, others),
+        of_small = self._losses_of(self._leaf, np.setdiff1d(cell, unseen), unseen, seed)
+        first, *_, smoothest = large._finalists
+        if (
+            min(
+                large._losses_of(leaf, others, unseen, seed)
+                for leaf in (smoothest, first)
             )
-        )
-        if of_large < of_small:
+            < of_small
+        ):
             vars(self).update(vars(large))
             self._root_directions = directions
+
+    def _first_cell(self, seed):
+        """Return the rows of a leaf of the tree as it is, None if there is none."""
+        cell, random_state = np.arange(len(self._data)), np.random.RandomState(seed)
+        while len(cell) > self._max_rows:
+            (directions,) = self._directions([cell], random_state)
+            smaller = _left_side(self._data, cell, directions)
+            if len(smaller) == len(cell):
+                return None
+            cell = smaller
+        return cell
 
     def _losses_of(self, leaf, rows, unseen, seed):
         """Return the mean loss on unseen rows of a leaf that is fitted to rows."""

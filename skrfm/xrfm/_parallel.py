@@ -1,6 +1,8 @@
-"""Jobs on the workers of joblib, some of which may be lost."""
+"""Jobs on the workers of joblib, some of which may be lost, and their deadline."""
 
 from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from time import time
 
 from joblib import Parallel
 
@@ -32,3 +34,25 @@ def run_jobs(make_job, n_results, n_jobs):
             n_retries += 1
             if n_retries > _MAX_RETRIES:
                 raise
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When a fit should be over; None for no limit.
+
+    By the time of day, which the processes and hosts that fit leaves share.
+    """
+
+    end: float | None = None
+
+    @classmethod
+    def after(cls, seconds):
+        """Return the Deadline after so many seconds; None is no limit."""
+        return cls() if seconds is None else cls(time() + seconds)
+
+    def limit(self, estimator, share):
+        """Give an estimator a share of the seconds that are left."""
+        if self.end is not None:
+            left = max(self.end - time(), 0.0)
+            # a budget is positive
+            estimator.set_params(time_budget=max(left * share, 1e-9))
