@@ -215,12 +215,9 @@ class Forester:
         others = _subsample(np.setdiff1d(side, unseen), _LARGE_ROWS, seed=seeds[1])
         of_small = self._losses_of(self._leaf, np.setdiff1d(cell, unseen), unseen, seed)
         first, *_, smoothest = large._finalists
-        if (
-            min(
-                large._losses_of(leaf, others, unseen, seed)
-                for leaf in (smoothest, first)
-            )
-            < of_small
+        if any(
+            large._losses_of(leaf, others, unseen, seed) < of_small
+            for leaf in (smoothest, first)
         ):
             vars(self).update(vars(large))
             self._root_directions = directions
