@@ -238,6 +238,15 @@ def in_new_process(function, *arguments, environment=None):
 # -- figures that are kept ------------------------------------------------------------
 
 
+def figures_or_none(name, function, *arguments):
+    """Return the value of `in_new_process`; None, with a message, where that fails."""
+    try:
+        return in_new_process(function, *arguments)
+    except ProcessError as error:
+        print(f"{name} failed:\n{error}")
+        return None
+
+
 class Records:
     """Rows of figures by their key, kept in a CSV file.
 

@@ -20,9 +20,8 @@ import numpy as np
 from _experiment import (
     FIT_COSTS,
     Experiment,
-    ProcessError,
+    figures_or_none,
     flag,
-    in_new_process,
     peak_memory,
     timed,
 )
@@ -159,16 +158,8 @@ def run(args, records):
             for n in counts:
                 for model in args.models:
                     key = {"table": table, "model": model, "n": n or 0}
-                    records.once(key, measure_or_none, str(folder), table, model, n)
-
-
-def measure_or_none(folder, table, name, n):
-    """Return the figures from a new process; None where it fails, with a message."""
-    try:
-        return in_new_process(measure, folder, table, name, n)
-    except ProcessError as error:
-        print(f"{name} on {table} at {n} rows failed:\n{error}")
-        return None
+                    name, given = f"{model} on {table}", (str(folder), table, model, n)
+                    records.once(key, figures_or_none, name, measure, *given)
 
 
 def report(rows, args):

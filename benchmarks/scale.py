@@ -21,10 +21,9 @@ import numpy as np
 from _experiment import (
     FIT_COSTS,
     Experiment,
-    ProcessError,
     count_flag,
+    figures_or_none,
     flag,
-    in_new_process,
     peak_memory,
     timed,
 )
@@ -130,16 +129,8 @@ def run(args, records):
         for n in args.rows:
             for model in args.models:
                 key = {"model": model, "n": n, "leaf": args.leaf}
-                records.once(key, measure_or_none, str(folder), model, n, args.leaf)
-
-
-def measure_or_none(folder, name, n, leaf):
-    """Return the figures from a new process; None where it fails, with a message."""
-    try:
-        return in_new_process(measure, folder, name, n, leaf)
-    except ProcessError as error:
-        print(f"{name} at {n} rows failed:\n{error}")
-        return None
+                name, given = f"{model} at {n} rows", (str(folder), model, n, args.leaf)
+                records.once(key, figures_or_none, name, measure, *given)
 
 
 def report(rows, args):

@@ -347,6 +347,19 @@ def test_bad_values_beyond_the_sample_are_found(small_sample, table):
         RFMRegressor(**CENTERS).fit(X, y)
 
 
+def test_arrays_elsewhere_are_not_read_in_batches():
+    class Elsewhere:
+        shape, device = (500, 2), "gpu"
+
+    class File:
+        shape = (500, 2)
+
+    y = np.ones(500)
+    assert _stream.find_source(Elsewhere(), y, None, most_rows=100) is None
+    assert _stream.find_source(File(), y, None, most_rows=100) is not None
+    assert _stream.find_source(File(), y, None, most_rows=500) is None
+
+
 def test_no_optional_library_is_imported():
     from skrfm._tables._stream import find_source
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import column_or_1d
 from .._sklearn import check_array, clone, safe_indexing
 from ._blocks import RowBlocks
 from ._data import ClassTargets, NumericTargets
-from ._device import Placement, placement_of, to_host
+from ._device import Placement, to_host
 from ._limits import SAMPLE_ROWS, centers_at_most, resolve_centers, sample_rows
 from ._reader import TableReader
 from ._sources import (
@@ -31,8 +31,8 @@ from ._validation import (
     encoded,
     make_data,
     make_training_set,
+    place_and_read,
     read_rows,
-    read_training,
     validate_training,
     validate_weight,
     weight_unit_of_totals,
@@ -207,6 +207,8 @@ def find_source(X, y, sample_weight, most_rows=None):
             return DaskSource(X, required(y), sample_weight)
     if hasattr(X, "shape"):
         large = most_rows is not None and len(X.shape) == 2 and X.shape[0] > most_rows
+        # arrays of a GPU, and of other libraries, stay where they are
+        large = large and (isinstance(X, np.ndarray) or not hasattr(X, "device"))
         return SlicedSource(X, y, sample_weight) if large else None
     known = (list, tuple, str, bytes, Mapping)
     if isinstance(X, known) or hasattr(X, "__array__") or hasattr(X, "__len__"):
@@ -287,15 +289,7 @@ def _stream(estimator, source, n_centers, memory_budget, fit_targets):
 def _training_of_sample(estimator, sample, totals, *, fit_targets):
     """Return the TrainingSet of a sample, and what makes Data of batches."""
     X, y, weight = sample.rows()
-    placement = placement_of(estimator.device, X)
-    table = read_training(
-        estimator,
-        placement.read(X),
-        y,
-        sample_weight=weight,
-        categorical_features=estimator.categorical_features,
-        multi_output=estimator._multi_output,
-    )
+    placement, table = place_and_read(estimator, X, y, weight)
     labels, label_weights = totals.arrays()
     if is_classifier(estimator):
         targets = fit_targets(labels, label_weights)

@@ -92,6 +92,15 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
     fit_targets : callable
         Maps (y, weight) to the coding of the targets.
     """
+    placement, table = place_and_read(estimator, X, y, sample_weight)
+    targets = fit_targets(table.y, table.weight)
+    _, weight = targets.code(table.y, table.weight)
+    unit = weight_unit_of(weight, table.weight)
+    return make_training_set(estimator, table, targets, placement, unit)
+
+
+def place_and_read(estimator, X, y, sample_weight):
+    """Return the Placement of X, and the TrainingTable that an estimator reads."""
     placement = placement_of(estimator.device, X)
     table = read_training(
         estimator,
@@ -101,10 +110,7 @@ def validate_training(estimator, X, y, sample_weight, *, fit_targets):
         categorical_features=estimator.categorical_features,
         multi_output=estimator._multi_output,
     )
-    targets = fit_targets(table.y, table.weight)
-    _, weight = targets.code(table.y, table.weight)
-    unit = weight_unit_of(weight, table.weight)
-    return make_training_set(estimator, table, targets, placement, unit)
+    return placement, table
 
 
 def make_training_set(estimator, table, targets, placement, weight_unit):
