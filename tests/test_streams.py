@@ -11,6 +11,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.base import clone
 
 from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV, XRFMRegressor
@@ -358,6 +359,8 @@ def test_arrays_elsewhere_are_not_read_in_batches():
     assert _stream.find_source(Elsewhere(), y, None, most_rows=100) is None
     assert _stream.find_source(File(), y, None, most_rows=100) is not None
     assert _stream.find_source(File(), y, None, most_rows=500) is None
+    with pytest.raises(TypeError, match="[Ss]parse"):
+        RFMRegressor(n_centers=10).fit(csr_array((200_000, 2)), np.ones(200_000))
 
 
 def test_no_optional_library_is_imported():

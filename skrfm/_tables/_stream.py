@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -207,8 +208,10 @@ def find_source(X, y, sample_weight, most_rows=None):
             return DaskSource(X, required(y), sample_weight)
     if hasattr(X, "shape"):
         large = most_rows is not None and len(X.shape) == 2 and X.shape[0] > most_rows
-        # arrays of a GPU, and of other libraries, stay where they are
+        # arrays of a GPU, and of other libraries, stay where they are; sparse ones are
+        # refused as ever
         large = large and (isinstance(X, np.ndarray) or not hasattr(X, "device"))
+        large = large and not issparse(X)
         return SlicedSource(X, y, sample_weight) if large else None
     known = (list, tuple, str, bytes, Mapping)
     if isinstance(X, known) or hasattr(X, "__array__") or hasattr(X, "__len__"):
