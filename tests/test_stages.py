@@ -380,11 +380,12 @@ def test_a_budget_ends_the_search_in_time_for_the_fit(friedman, monkeypatch):
     monkeypatch.setattr(Budget, "record", record_a_second)
     searched, fit_all = [], RFMRegressor._fit_all
 
-    def timed_fit_all(self, training, candidate, progress, start, budget):
+    def timed_fit_all(self, training, candidate, progress, checkpoint, start, budget):
         searched.append(now[0])
         rows = max(race.judging.n_rows for race in races)
         now[0] += (candidate.max_iter + 1 - start.number) * (len(X) / rows) ** 2
-        return fit_all(self, training, candidate, progress, start)  # at its own pace
+        # at its own pace
+        return fit_all(self, training, candidate, progress, checkpoint, start)
 
     races, prepare = [], Race.prepare
 
