@@ -1,6 +1,7 @@
 """Fits to tables that are read in batches."""
 
 import sys
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.base import clone
 
 from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV, XRFMRegressor
 from skrfm._recursion import _centers
-from skrfm._tables import _stream
+from skrfm._tables import RowBlocks, _limits, _stream
 
 ONE = {"kernel": "laplace", "alpha": 0.1, "validation": None, "random_state": 0}
 CENTERS = ONE | {"max_iter": 1, "n_centers": 60}
@@ -237,12 +238,15 @@ def test_the_search_runs_on_the_sample_and_the_fit_on_all_rows(small_sample, rng
     assert 1 - all_rows.score(X, clean) < 0.5 * (1 - few.score(X, clean))
 
 
-def test_validation_rows_of_the_user_choose(small_sample, table):
+@pytest.mark.parametrize("informative, chosen", [(True, 1e-3), (False, 1e3)])
+def test_validation_rows_of_the_user_choose(small_sample, table, informative, chosen):
     X, y = table
+    y_val = y[:200] if informative else np.random.default_rng(5).normal(size=200)
     settings = {"n_centers": 60, "max_iter": 1, "kernel": "laplace", "random_state": 0}
-    model = RFMRegressor(**settings).fit(X, y, X_val=X[:200], y_val=y[:200])
-    assert model.alpha_ in (1e-3, 3e-2, 1.0) or model.alpha_ > 0
-    assert model.score(X, y) > 0.3
+    model = RFMRegressor(**settings, alphas=[1e-3, 1e3])
+    with warnings.catch_warnings(action="ignore"):
+        model.fit(X, y, X_val=X[:200], y_val=y_val)
+    assert model.alpha_ == chosen
 
 
 def test_a_classifier_knows_the_classes_of_all_rows(small_sample, rng):
@@ -305,14 +309,57 @@ def test_every_row_has_the_same_chance():
     assert len(counts) == 39
 
 
-def test_rows_are_read_once_and_then_once_a_product(small_sample, table):
+def test_rows_are_read_once_and_then_once_a_product(small_sample, table, monkeypatch):
+    real, sums = RowBlocks.sum, []
+
+    def counting(self, function):
+        sums.append(function)
+        return real(self, function)
+
+    monkeypatch.setattr(RowBlocks, "sum", counting)
     batches = Batches(*table, size=100)
-    RFMRegressor(**CENTERS | {"max_iter": 0}).fit(batches)
-    few, rest = batches.passes, Batches(*table, size=100)
-    assert 4 <= few <= 60
-    RFMRegressor(**CENTERS).fit(rest)
-    # round 0 is fitted to the sample
-    assert rest.passes <= few + 30
+    RFMRegressor(**CENTERS).fit(batches)
+    assert len(sums) > 1 and batches.passes == 1 + len(sums)
+
+
+# -- memory ---------------------------------------------------------------------------
+
+
+def test_centres_by_the_rows_and_the_memory():
+    assert _limits.resolve_centers("auto", 50_000, None) is None
+    assert _limits.resolve_centers("auto", 50_001, None) == 5000
+    assert _limits.resolve_centers("auto", 10**7, 0.1) < 5000
+    assert _limits.resolve_centers(None, 10**7, None) is None
+    assert _limits.resolve_centers(300, 300, None) is None
+    assert _limits.resolve_centers(300, 301, 1.0) == 300
+    largest = _limits.most_centers(1.0)
+    # two matrices in double precision, and what they are made of
+    assert 16 * largest**2 < 1e9 < 100 * largest**2
+    message = f"allows {largest}. Lower n_centers, or raise memory_budget"
+    with pytest.raises(ValueError, match=message):
+        _limits.resolve_centers(largest + 1, 10**6, 1.0)
+
+
+def test_a_budget_of_memory_makes_the_sample_and_the_search_small(table):
+    assert _limits.rows_of_sample(10, 20, 4, None) == 100_000
+    small = _limits.rows_of_sample(10, 200, 8, 0.1)
+    assert small * 200 * 8 < 1e8 / 4 and small > 10
+    assert _limits.rows_of_sample(10**6, 20, 4, 0.1) == 10**6 + 1
+    assert _limits.search_rows(0.1, 8) ** 2 * 8 < 1e8
+    X, y = (np.concatenate([a, a + 0.01, a - 0.01]) for a in table)
+    settings = {"n_centers": 60, "max_iter": 1, "random_state": 0}
+    most = {}
+    for budget in (None, 0.02):
+        model = RFMRegressor(**settings, memory_budget=budget).fit(X, y)
+        most[budget] = model.history_["rows"][:-1].max()
+    assert most[0.02] <= _limits.search_rows(0.02, 8) < most[None]
+
+
+def test_more_centres_than_the_memory_holds_are_an_error(small_sample, table):
+    X, y = table
+    model = RFMRegressor(n_centers=900, memory_budget=0.001)
+    with pytest.raises(ValueError, match="takes a memory_budget of"):
+        model.fit(X, y)
 
 
 # -- errors ---------------------------------------------------------------------------

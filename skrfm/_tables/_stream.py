@@ -16,7 +16,7 @@ from .._sklearn import check_array, clone, safe_indexing
 from ._blocks import RowBlocks
 from ._data import ClassTargets, NumericTargets
 from ._device import Placement, to_host
-from ._limits import SAMPLE_ROWS, centers_at_most, resolve_centers, sample_rows
+from ._limits import SAMPLE_ROWS, centers_at_most, resolve_centers, rows_of_sample
 from ._reader import TableReader
 from ._sources import (
     ArrowSource,
@@ -85,7 +85,7 @@ class _SampleSize:
 
     def __call__(self, X):
         itemsize = getattr(getattr(X, "dtype", None), "itemsize", 8)
-        return sample_rows(
+        return rows_of_sample(
             self.n_centers, X.shape[1], itemsize, self.memory_budget, self.most
         )
 

@@ -158,13 +158,13 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features), or what is read in batches
             Training rows, dense: numbers, NaN where they are missing, and categories.
-            A `pyarrow.dataset.Dataset`, a `polars.LazyFrame` and an iterable of batches
-            ``(X, y)`` or ``(X, y, sample_weight)``, each of which starts again whenever
-            it is iterated, are read in batches; with `n_centers`, arrays, memory maps
-            and data frames of more than 100 000 rows are as well.
+            A `pyarrow.dataset.Dataset`, a `polars.LazyFrame`, a data frame or an array
+            of Dask, and an iterable of batches ``(X, y)`` or ``(X, y, sample_weight)``
+            that starts again whenever it is iterated, are read in batches; with
+            `n_centers`, arrays, memory maps and data frames of over 100 000 rows, too.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), str, list of str
             Targets; a classifier takes (n_samples,) labels only. The names of columns
-            where X is a data set of pyarrow or a lazy frame of polars; None for an
+            where X is a data set, a lazy frame or a data frame of Dask; None for an
             iterable.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights, or the name of their column, as for y. Whole numbers are counts: a
