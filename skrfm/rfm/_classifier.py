@@ -123,7 +123,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         does so up to 50 000 rows and takes 5000 centres above, or fewer if
         `memory_budget` asks for it.
     memory_budget : float, default=None
-        Gigabytes that a fit with fewer centres than rows holds at most, beside what is
+        Gigabytes that a fit with fewer centres than rows holds, about, beside what is
         held before: the sample, kernel matrices, and blocks of rows are made smaller
         where necessary. Below about 0.3 the search sees few rows. None sets no limit.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
