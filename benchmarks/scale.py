@@ -1,16 +1,17 @@
 """XRFMRegressor on up to a million rows, beside gradient boosting and xRFM.
 
     python benchmarks/scale.py [--rows 10000 30000 ...] [--models XRFM HistGB xRFM]
-                               [--folder DIR] [--report]
+                               [--leaf 4000] [--folder DIR] [--report]
 
 The table is made up, has 20 columns and local structure, and is written to DIR first:
 on the two sides of a hyperplane the target is another function of other columns, plus
 noise. R² on 50 000 rows, seconds of fit and prediction, and the peak of memory; each
-figure is of a process of its own. ``xRFM`` is the package xrfm, which needs torch, with
-leaves of the same size; it tunes how leaves are mixed, and without that, one leaf for
-each row, it is ``xRFM-hard``. It finds the direction of a split from up to 50 000 rows,
-which takes hours; from 4000 it is ``xRFM-quick``. ``HistGB1000`` is boosting of a
-thousand rounds; at its defaults it stops early.
+figure is of a process of its own. Models are at their defaults, but with ``--leaf`` the
+leaves of the trees have at most so many rows. ``xRFM`` is the package xrfm, which needs
+torch; it tunes how leaves are mixed, and without that, one leaf for each row, it is
+``xRFM-hard``. It finds the direction of a split from up to 50 000 rows, which takes
+hours; from 4000 it is ``xRFM-quick``. ``HistGB1000`` is boosting of a thousand rounds;
+at its defaults it stops early.
 """
 
 import tempfile
@@ -31,6 +32,8 @@ from _report import format_table, growth, number
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 N_TEST, COLUMNS, NOISE = 50_000, 20, 0.3
+# in place of a number of rows: the model's own default
+OWN_LEAF = "default"
 # rows that xRFM-quick finds directions from
 QUICK = 4000
 
@@ -75,7 +78,7 @@ class Peer:
         cut = len(X) * 4 // 5
         self.model = xRFM(
             device="cpu",
-            max_leaf_size=self.leaf,
+            **leaf_size(self.leaf),
             tuning_metric="mse",
             use_temperature_tuning=self.variant != "hard",
             verbose=False,
@@ -92,6 +95,11 @@ class Peer:
         return np.asarray(self.model.predict(np.array(X))).reshape(len(X))
 
 
+def leaf_size(leaf):
+    """Return the argument that limits leaves, empty for a model's own default."""
+    return {} if leaf == OWN_LEAF else {"max_leaf_size": leaf}
+
+
 def make_model(name, leaf):
     """Return a model at its defaults, with leaves of a size, or boosting in full."""
     if name.startswith("xRFM"):
@@ -104,7 +112,7 @@ def make_model(name, leaf):
         return HistGradientBoostingRegressor(random_state=0, **settings)
     from skrfm import XRFMRegressor
 
-    return XRFMRegressor(max_leaf_size=leaf, random_state=0)
+    return XRFMRegressor(**leaf_size(leaf), random_state=0)
 
 
 def measure(folder, name, n, leaf):
@@ -138,14 +146,14 @@ def report(rows, args):
     lines, curves = [], {}
     for row in sorted(rows, key=lambda row: (int(row["n"]), row["model"])):
         n, figures = int(row["n"]), [number(row, name) for name in FIGURES]
-        lines.append([row["model"], n, int(row["leaf"]), *figures])
+        lines.append([row["model"], n, row["leaf"], *figures])
         curve = curves.setdefault((row["model"], row["leaf"]), [])
         curve.append((n, number(row, "fit_seconds")))
     print(format_table(["model", "n", "leaf", *FIGURES], lines))
     for (model, leaf), points in curves.items():
         if len(points) > 1:
             exponent = growth(*zip(*points, strict=True))
-            print(f"{model}, leaves of {leaf}: seconds grow as n to the {exponent:.2f}")
+            print(f"{model}, leaf {leaf}: seconds grow as n to the {exponent:.2f}")
 
 
 FIGURES = ("r2", *FIT_COSTS, "gigabytes")
@@ -159,7 +167,9 @@ EXPERIMENT = Experiment(
     flags={"rows": SIZES, "models": ("XRFM", "HistGB")},
     choices={"models": MODELS},
     own_flags=[
-        count_flag("leaf", 4000, "rows of a leaf at most"),
+        count_flag(
+            "leaf", OWN_LEAF, "rows of a leaf at most (default: the model's own)"
+        ),
         flag("folder", metavar="DIR", help="where the tables are written"),
     ],
     out="scale.csv",
