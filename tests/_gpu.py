@@ -19,7 +19,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.linalg import solve_triangular
 
-from skrfm._cuda import REALS, Runtime, find_runtime, source
+from skrfm._jit._cuda import REALS, Runtime, find_runtime, source
 
 _HERE = Path(__file__).parent
 _KERNEL = re.compile(r'extern "C" __global__ void\s+(\w+)(?:##ORDER)?\(')
@@ -61,7 +61,7 @@ def _library(file, real):
 
 
 class SimulatedRuntime:
-    """`skrfm._cuda.Runtime` on a simulated GPU.
+    """`skrfm._jit._cuda.Runtime` on a simulated GPU.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ from skrfm import (
     XRFMRegressor,
 )
 from skrfm._backend import CudaBackend, _cuda
-from skrfm._cuda import find_runtime
+from skrfm._jit._cuda import find_runtime
 from skrfm._tables import _stream
 from skrfm.kernels import Laplace
 from skrfm.solvers import cholesky, choose_solver, conjugate_gradients

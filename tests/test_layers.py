@@ -13,7 +13,7 @@ ROOT = Path(skrfm.__file__).parent
 LAYERS = [
     {"exceptions"},
     {"_sklearn"},
-    {"_jit", "_cuda"},
+    {"_jit"},
     {"_backend"},
     {"_tables"},
     {"kernels", "solvers"},

@@ -25,7 +25,7 @@ def requirements(config, extra):
 def test_the_package_has_its_sources_of_gpu_code_and_a_mark_of_its_types():
     package = files("skrfm")
     assert package.joinpath("py.typed").is_file()
-    names = {path.name for path in package.joinpath("_cuda").iterdir()}
+    names = {path.name for path in package.joinpath("_jit", "_cuda").iterdir()}
     assert {"entries.cu", "images.cu", "pairs.cu"} <= names
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .._cuda import Runtime
+from .._jit._cuda import Runtime
 from ..exceptions import NotPositiveDefiniteError
 from ._array_api import ArrayAPIBackend
 from ._memory import gigabytes, require_free

@@ -4,6 +4,8 @@ Callers divide the work into tiles that fit the cache and run them in threads; n
 function here starts a thread or allocates more than a few rows. LLVM turns the
 innermost loops into SIMD code. With the environment variable ``NUMBA_DISABLE_JIT=1``
 the functions run as Python code, slowly, with the same results up to rounding.
+
+The kernels that CuPy compiles are in ``_cuda``.
 """
 
 from ._entries import (

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import Backend, CudaBackend, NumpyBackend, get_backend, is_numpy
-from .._cuda import find_runtime
+from .._jit._cuda import find_runtime
 from .._sklearn import (
     check_same_namespace,
     get_namespace_and_device,

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-from .._sklearn import cupy_namespace
+from ..._sklearn import cupy_namespace
 
 _OPTIONS = ("--std=c++14",)
 #: the type REAL of the kernels, by its bytes
@@ -12,7 +12,7 @@ REALS = {4: "float", 8: "double"}
 
 def source(name):
     """Return the source of a file of kernels in CUDA C++."""
-    return files("skrfm._cuda").joinpath(f"{name}.cu").read_text("utf-8")
+    return files("skrfm._jit._cuda").joinpath(f"{name}.cu").read_text("utf-8")
 
 
 @cache
