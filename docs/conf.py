@@ -17,7 +17,11 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "sphinx-mathjax-offline",
+    "sphinxext.opengraph",
 ]
 exclude_patterns = ["_build", "examples", "**/GALLERY_HEADER.rst"]
 templates_path = ["_templates"]
@@ -48,28 +52,52 @@ sphinx_gallery_conf = {
     "reference_url": {"skrfm": None},
 }
 
+# Only the input of an example is copied, without its prompts.
+copybutton_prompt_text = ">>> |\\.\\.\\. "
+copybutton_prompt_is_regexp = True
+
+html_baseurl = "https://skrfm.readthedocs.io/en/latest/"
 html_theme = "pydata_sphinx_theme"
 html_title = f"skrfm {version}"
+html_favicon = "_static/favicon.svg"
+html_static_path = ["_static"]
+html_css_files = ["skrfm.css"]
 html_theme_options = {
+    "logo": {
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+        "alt_text": "skrfm",
+    },
     "github_url": "https://github.com/skrfm/skrfm",
+    "header_links_before_dropdown": 6,
     "show_prev_next": False,
     "navigation_with_keys": False,
 }
-# pages that have no pages below them, and so nothing to show beside them
+# Pages without pages below them have nothing to show beside them.
 html_sidebars = {
     page: []
     for page in (
+        "index",
         "install",
         "user_guide",
         "completion",
         "networks",
         "transfer",
         "gpu",
+        "benchmarks",
+        "comparison",
+        "faq",
         "glossary",
         "architecture",
+        "cite",
         "changelog",
+        "generated/*",
     )
 }
+
+ogp_site_url = html_baseurl
+ogp_image = "_static/benchmarks/ranks.png"
+ogp_description_length = 200
 
 # The request methods of metadata routing are the same in every estimator.
 UNLISTED = {"get_metadata_routing"} | {

@@ -58,6 +58,16 @@ def test_the_tuned_models_are_reported_by_tabular(monkeypatch, capsys):
     assert all(model in out for model in models)
 
 
+def test_plots_draws_every_figure_of_the_documentation(tmp_path, monkeypatch):
+    run_script("plots", monkeypatch, "--folder", str(tmp_path))
+    page = (FOLDER.parent / "docs" / "benchmarks.rst").read_text("utf-8")
+    named = set(re.findall(r"_static/benchmarks/(\w+\.svg)", page))
+    drawn = {path.name for path in tmp_path.glob("*.svg")}
+    kept = {path.name for path in (FOLDER.parent / "docs/_static/benchmarks").iterdir()}
+    assert named == drawn
+    assert kept == drawn | {"ranks.png"}
+
+
 def test_the_readme_has_every_script_and_commands_that_parse():
     text = (FOLDER / "README.md").read_text()
     commands = re.findall(r"`([a-z_]+)\.py( [^`]*)?`", text)
