@@ -16,6 +16,7 @@ from ._device import (
 )
 from ._level_statistics import LEVEL_STATISTICS, LevelStatistics, kinds_of_statistics
 from ._limits import resolve_centers, search_rows
+from ._names import names_of_columns
 from ._reader import MAX_LEVELS, TableReader, needs_reading, read_numbers
 from ._stream import in_memory, validate_or_stream
 from ._table import SCALINGS, Coding, TableEncoder
@@ -52,6 +53,7 @@ __all__ = [
     "from_gpu",
     "in_memory",
     "kinds_of_statistics",
+    "names_of_columns",
     "needs_reading",
     "outer_placement_of",
     "placement_of",

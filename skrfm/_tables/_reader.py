@@ -77,6 +77,19 @@ class TableReader:
             out[:, number] = values
         return out
 
+    def names_of_levels(self, column):
+        """Return the names of the levels of a category, in the order of their codes.
+
+        Levels that share a code, the rarest of many, are one "other".
+        """
+        by_code = {}
+        for level, code in self._codes[column].items():
+            by_code.setdefault(code, []).append(level)
+        return [
+            str(levels[0]) if len(levels) == 1 else "other"
+            for _, levels in sorted(by_code.items())
+        ]
+
     def _read_category(self, X, column):
         """Return the codes of a category."""
         levels, inverse = _factorize(X, column)

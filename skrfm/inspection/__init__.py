@@ -1,11 +1,24 @@
 """Diagnostics of models and their Displays, and the costs of fits."""
 
 from .._sklearn import set_public_module
+from ._completion_displays import CompletionDisplay, CoverageDisplay
 from ._cost import CostEstimate, estimate_cost
+from ._displays import (
+    FeatureImportancesDisplay,
+    FeatureMetricDisplay,
+    HistoryDisplay,
+    MetricSpectrumDisplay,
+)
 from ._scaling_law import ScalingLaw, ScalingLawDisplay, scaling_law
 
 __all__ = [
+    "CompletionDisplay",
     "CostEstimate",
+    "CoverageDisplay",
+    "FeatureImportancesDisplay",
+    "FeatureMetricDisplay",
+    "HistoryDisplay",
+    "MetricSpectrumDisplay",
     "ScalingLaw",
     "ScalingLawDisplay",
     "estimate_cost",
@@ -13,5 +26,16 @@ __all__ = [
 ]
 
 set_public_module(
-    __name__, CostEstimate, ScalingLaw, ScalingLawDisplay, estimate_cost, scaling_law
+    __name__,
+    CompletionDisplay,
+    CostEstimate,
+    CoverageDisplay,
+    FeatureImportancesDisplay,
+    FeatureMetricDisplay,
+    HistoryDisplay,
+    MetricSpectrumDisplay,
+    ScalingLaw,
+    ScalingLawDisplay,
+    estimate_cost,
+    scaling_law,
 )

@@ -16,6 +16,7 @@ from sklearn.model_selection import (
 from .._backend import FloatArray, Seed, Table, Vector
 from .._sklearn import clone
 from ..transfer import TransferKernel
+from ._displays import new_axes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,10 +297,7 @@ class ScalingLawDisplay:
         -------
         ScalingLawDisplay
         """
-        import matplotlib.pyplot as plt
-
-        if ax is None:
-            _, ax = plt.subplots()
+        ax = new_axes(ax)
         law, self.errorbar_, self.line_ = self.law, {}, {}
         sizes = law.train_sizes
         fine = np.geomspace(sizes.min(), sizes.max(), 100)

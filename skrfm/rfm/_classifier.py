@@ -168,6 +168,9 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         largest diagonal entry of 1. Of shape (n_columns,) for a diagonal metric: its
         diagonal, which is all ones for round 0. A full metric is computed from
         `components_` on each access.
+    metric_names_ : ndarray of str of shape (n_columns,)
+        The names of the columns of `X_fit_` and of the metric, such as "size",
+        "size (missing)" and "kind=a"; "x0", "x1" and so on for tables without names.
     components_ : ndarray of shape (n_components, n_columns) or (n_columns,)
         A square root of the metric: ``metric_ == components_.T @ components_``. Of
         shape (n_columns,) for a diagonal metric: ``metric_ == components_**2``, with

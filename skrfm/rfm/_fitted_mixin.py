@@ -2,11 +2,19 @@
 
 from typing import Any
 
+import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import Array, FloatArray, Table, own_threads
-from .._tables import DEVICES, from_gpu, placement_of, to_host, validate_rows
+from .._tables import (
+    DEVICES,
+    from_gpu,
+    names_of_columns,
+    placement_of,
+    to_host,
+    validate_rows,
+)
 from ._fitted import Fit
 
 # a full metric of more columns, 32 MB in float64, is computed on demand only
@@ -33,6 +41,13 @@ class FittedMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """The metric between the columns of `X_fit_`, computed from `components_`."""
         components = self.components_
         return components**2 if components.ndim == 1 else components.T @ components
+
+    @property
+    def metric_names_(self) -> np.ndarray:
+        """The names of the columns of `metric_` and of `X_fit_`, as an array of str."""
+        check_is_fitted(self)
+        first = self._fitted.predictor.first
+        return names_of_columns(self._fitted.coding, first.encoder, first.statistics)
 
     def __dir__(self):
         """Return the names of attributes; an HTML representation reads all of them."""
