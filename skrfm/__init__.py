@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         LinRFMCompleter,
         NTKMatrixCompleter,
     )
+    from .kernels import SingularKernelClassifier
     from .lin_rfm import LinRFMRegressor
     from .rfm import RFMClassifier, RFMRegressor
     from .rfm_cv import RFMClassifierCV, RFMRegressorCV
@@ -44,6 +45,7 @@ __all__ = [
     "RFMClassifierCV",
     "RFMRegressor",
     "RFMRegressorCV",
+    "SingularKernelClassifier",
     "TransferKernel",
     "XRFMClassifier",
     "XRFMRegressor",
@@ -70,6 +72,7 @@ _MODULE_OF = {
     "RFMClassifierCV": "rfm_cv",
     "RFMRegressor": "rfm",
     "RFMRegressorCV": "rfm_cv",
+    "SingularKernelClassifier": "kernels",
     "TransferKernel": "transfer",
     "XRFMClassifier": "xrfm",
     "XRFMRegressor": "xrfm",

@@ -9,6 +9,12 @@ from ._base import InnerProductKernel, Kernel, RadialKernel
 from ._convolutional import CNTK
 from ._distance import Gaussian, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
 from ._duals import DualActivation
+from ._infinite_depth import (
+    InfiniteDepthLimit,
+    infinite_depth_limit,
+    singular_activation,
+)
+from ._singular_classifier import SingularKernelClassifier
 from ._tangent import NNGP, NTK
 
 __all__ = [
@@ -18,13 +24,17 @@ __all__ = [
     "DualActivation",
     "Gaussian",
     "GeneralizedLaplace",
+    "InfiniteDepthLimit",
     "InnerProductKernel",
     "Kernel",
     "L1Laplace",
     "Laplace",
     "LpqLaplace",
     "RadialKernel",
+    "SingularKernelClassifier",
     "get_kernel",
+    "infinite_depth_limit",
+    "singular_activation",
 ]
 
 #: the kernels that have a name
@@ -96,11 +106,15 @@ set_public_module(
     DualActivation,
     Gaussian,
     GeneralizedLaplace,
+    InfiniteDepthLimit,
     InnerProductKernel,
     Kernel,
     L1Laplace,
     Laplace,
     LpqLaplace,
     RadialKernel,
+    SingularKernelClassifier,
     get_kernel,
+    infinite_depth_limit,
+    singular_activation,
 )
