@@ -1,6 +1,12 @@
 """The recursion: fit, average the gradient outer products, reweight, repeat."""
 
-from ._prepared import Distances, PreparedData, parse_bandwidth, shares_distances
+from ._prepared import (
+    Distances,
+    PreparedData,
+    median_distance,
+    parse_bandwidth,
+    shares_distances,
+)
 from ._rounds import (
     Candidate,
     Round,
@@ -21,6 +27,7 @@ __all__ = [
     "Start",
     "Workspace",
     "fit_round",
+    "median_distance",
     "most_gradient_rows",
     "next_metric",
     "parse_bandwidth",

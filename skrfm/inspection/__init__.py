@@ -9,6 +9,13 @@ from ._displays import (
     HistoryDisplay,
     MetricSpectrumDisplay,
 )
+from ._risk import (
+    KernelRisk,
+    KernelRiskDisplay,
+    kernel_risk,
+    label_noise_scores,
+    ridge_risk,
+)
 from ._scaling_law import ScalingLaw, ScalingLawDisplay, scaling_law
 
 __all__ = [
@@ -18,10 +25,15 @@ __all__ = [
     "FeatureImportancesDisplay",
     "FeatureMetricDisplay",
     "HistoryDisplay",
+    "KernelRisk",
+    "KernelRiskDisplay",
     "MetricSpectrumDisplay",
     "ScalingLaw",
     "ScalingLawDisplay",
     "estimate_cost",
+    "kernel_risk",
+    "label_noise_scores",
+    "ridge_risk",
     "scaling_law",
 ]
 
@@ -33,9 +45,14 @@ set_public_module(
     FeatureImportancesDisplay,
     FeatureMetricDisplay,
     HistoryDisplay,
+    KernelRisk,
+    KernelRiskDisplay,
     MetricSpectrumDisplay,
     ScalingLaw,
     ScalingLawDisplay,
     estimate_cost,
+    kernel_risk,
+    label_noise_scores,
+    ridge_risk,
     scaling_law,
 )

@@ -106,7 +106,7 @@ class SingularKernelClassifier(ClassifierMixin, BaseEstimator):
     >>> X, y = load_iris(return_X_y=True)
     >>> model = SingularKernelClassifier().fit(X[::2], y[::2])
     >>> model.exponent_
-    6.0
+    4.0
     >>> model.score(X[1::2], y[1::2])
     0.96
     """

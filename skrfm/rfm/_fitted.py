@@ -197,7 +197,7 @@ class KernelMachine:
         """Return the outputs (m, c) at rows that were read, not yet encoded."""
         out = placement.backend.cross_dot(
             self.candidate.kernel,
-            self._mapped(X, placement),
+            self.mapped(X, placement),
             placement.to_backend(self.mapped_fit),
             self.bandwidth,
             placement.to_backend(self.coef),
@@ -215,7 +215,7 @@ class KernelMachine:
             )
         backend, L = placement.backend, self.bandwidth
         kernel, sizes = self.candidate.kernel, self.candidate.lookup_sizes
-        T, Z = self._mapped(X, placement), placement.to_backend(self.mapped_fit)
+        T, Z = self.mapped(X, placement), placement.to_backend(self.mapped_fit)
         edges = [*range(0, T.shape[0], _VARIANCE_ROWS), T.shape[0]]
         parts = (T[start:stop, :] for start, stop in pairwise(edges))
         blocks = (
@@ -235,7 +235,7 @@ class KernelMachine:
         )
         return self.targets.rescale(backend.xp.sqrt(variance), backend)
 
-    def _mapped(self, X, placement):
+    def mapped(self, X, placement):
         """Return rows as the kernel takes them: encoded, centred, mapped."""
         backend, center = placement.backend, placement.to_backend(self.center)
         rows = backend.asarray(self.encode(X, placement), center.dtype) - center

@@ -68,6 +68,17 @@ class FittedMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         with self._threads(placement):
             return self._fitted.predictor.outputs(X, placement), placement
 
+    def _kernel_rows(self, X, method):
+        """Return the kernel of the first machine, rows as it takes them, its bandwidth.
+
+        The rows (m, k) are encoded, centred and mapped, in NumPy and double precision.
+        """
+        X, placement = self._read_rows(X, method)
+        machine = self._fitted.predictor.first
+        mapped = to_host(machine.mapped(X, placement))
+        kernel = machine.candidate.kernel
+        return kernel, np.asarray(mapped, dtype=np.float64), machine.bandwidth
+
     def _squeezed(self, outputs):
         """Return outputs (m, c), or (m,) where there is one."""
         return outputs[:, 0] if self._fitted.targets.single_output else outputs
