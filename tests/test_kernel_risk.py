@@ -225,7 +225,7 @@ def test_risk_of_digits(digits):
 def test_predictions_agree_with_the_table(digits):
     X, y = digits[0][:200], digits[1][:200]
     risk = kernel_risk("gaussian", X, y, train_sizes=[20, 100, 200])
-    assert risk.risk.shape == risk.kappa.shape == (3, 11)
+    assert risk.risk.shape == risk.kappa.shape == (3, 15)
     assert_allclose(risk.predict([[20], [100], [200]], risk.alphas), risk.risk)
     assert isinstance(risk.predict(50, 0.1), float)
     best = [

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.optimize import brentq
@@ -176,7 +176,7 @@ def singular_activation(exponent: float, degree: int = 3) -> DualActivation:
         return a * np.log(k - (k - 1) * np.exp(-u)) - 2 * u
 
     highest = np.log((k - 1) * (a + 2) / (2 * k))
-    u = brentq(difference, highest, a * np.log(k) / 2, xtol=1e-15, rtol=1e-14)
+    u: Any = brentq(difference, highest, a * np.log(k) / 2, xtol=1e-14)
     share = float(np.exp(-u))
     if share == 0:
         raise ValueError(

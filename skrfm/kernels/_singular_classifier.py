@@ -184,7 +184,7 @@ class SingularKernelClassifier(ClassifierMixin, BaseEstimator):
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
             kept = weight > 0
-            X, y, weight = X[kept], y[kept], weight[kept]
+            X, y, weight = X[kept, :], np.asarray(y)[kept], weight[kept]
             self.classes_, codes = np.unique(y, return_inverse=True)
             self._fit_scale(X, weight)
             self.X_fit_ = self._mapped(X)

@@ -101,7 +101,7 @@ class VoteBlock:
     def _counts(self, exponent):
         """Return the votes by class at a positive exponent."""
         if self._logs is None:
-            self._set_logs()
+            self._logs = self._log_ratios()
         if exponent == np.inf:
             weights = (self._logs <= self._tie / 2).astype(float)
         else:
@@ -113,8 +113,8 @@ class VoteBlock:
             counts -= own[:, None] * votes
         return counts
 
-    def _set_logs(self):
-        """Set log(distance / least distance); only equal rows vote where there are."""
+    def _log_ratios(self):
+        """Return log(distance / least distance); inf where only equal rows vote."""
         least = self.squares.min(axis=1, keepdims=True)
         equal = least[:, 0] == 0
         safe = np.where((least > 0) & np.isfinite(least), least, 1)
@@ -122,4 +122,4 @@ class VoteBlock:
         with np.errstate(divide="ignore"):
             np.log(self.squares / safe, out=logs)
         logs[equal] = np.where(self.squares[equal] == 0, 0, np.inf)
-        self._logs = logs / 2
+        return logs / 2

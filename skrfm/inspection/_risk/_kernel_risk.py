@@ -16,7 +16,7 @@ from ._formulas import effective_ridge, ridge_risk
 from ._pool import Pool, kernel_rows, one_hot
 
 # The ridges that are predicted, unless others are given: two in each power of ten.
-_ALPHAS = np.geomspace(1e-4, 10, 11)
+_ALPHAS = np.geomspace(1e-6, 10, 15)
 # Ridges whose leave-one-out residuals are computed together, which bounds memory.
 _TOGETHER = 64
 # Numbers of rows, as shares of the pool, that a power law is fitted to: larger shares
@@ -70,7 +70,7 @@ class KernelRisk:
         *,
         n_features: ArrayLike | None = None,
         corrected: bool = True,
-    ):
+    ) -> Any:
         """Predict the error at any number of rows and any ridge.
 
         Parameters
@@ -114,7 +114,7 @@ class KernelRisk:
             ratios.append(np.where(gcv > 0, loo / safe, 1))
         return np.concatenate(ratios).reshape(np.shape(kappa))
 
-    def extrapolate(self, n: ArrayLike):
+    def extrapolate(self, n: ArrayLike) -> Any:
         """Extrapolate the error at the best ridge to more rows than there are.
 
         A power law a·n^−b + c, with a and c from 0 up, is fitted to the predicted
@@ -178,7 +178,7 @@ def kernel_risk(
     train_sizes : array-like of int
         Numbers n of training rows, at most P.
     alphas : array-like of float, default=None
-        Ridges on the diagonal of the n x n kernel matrix. None is 11 from 0.0001 to 10.
+        Ridges on the diagonal of the n x n kernel matrix. None is 15 from 1e-6 to 10.
     bandwidth : float or str, default="3*median"
         The bandwidth of a kernel, as in `RFMRegressor`.
     max_rows : int, default=2000
@@ -205,25 +205,29 @@ def kernel_risk(
 
     Examples
     --------
-    The error that 100 and 400 rows would leave, and the ridges to take, predicted
-    and measured:
+    The ridge to take and the error to expect for 100 and 400 rows, from 600 others:
 
     >>> from sklearn.datasets import make_friedman1
     >>> from skrfm import RFMRegressor
     >>> from skrfm.inspection import kernel_risk
     >>> X, y = make_friedman1(2000, noise=1.0, random_state=0)
-    >>> risk = kernel_risk("gaussian", X[:800], y[:800], train_sizes=[100, 400])
-    >>> risk.best_alpha
-    array([0.01, 0.01])
-    >>> risk.best_risk.round(1)
-    array([5.1, 2.4])
-    >>> model = RFMRegressor(
-    ...     kernel="gaussian", alpha=0.01, max_iter=0, scaling=None, validation=None
+    >>> kernel = {"bandwidth": "median", "random_state": 0}
+    >>> risk = kernel_risk(
+    ...     "gaussian", X[:600], y[:600], train_sizes=[100, 400], **kernel
     ... )
-    >>> for n in (100, 400):
-    ...     error = model.fit(X[:n], y[:n]).predict(X[800:]) - y[800:]
-    ...     print((error**2).mean().round(1))
-    5.4
+    >>> risk.best_alpha.round(3)
+    array([0.01 , 0.003])
+    >>> risk.best_risk.round(1)
+    array([5.7, 2.4])
+
+    The errors that are measured then:
+
+    >>> options = {"kernel": "gaussian", "scaling": None, "max_iter": 0, **kernel}
+    >>> for n, alpha in zip([100, 400], risk.best_alpha):
+    ...     model = RFMRegressor(alpha=alpha, validation=None, **options)
+    ...     error = model.fit(X[-n:], y[-n:]).predict(X[600:-n]) - y[600:-n]
+    ...     print(round(float((error**2).mean()), 1))
+    6.0
     2.3
     """
     X, y = _sample(X, y, max_rows, random_state)
@@ -251,16 +255,16 @@ def _checked_sizes(train_sizes, n_pool):
 
 def _sample(X, y, max_rows, random_state):
     """Return at most `max_rows` rows and their targets."""
-    y = to_host(y)
+    y = np.asarray(to_host(y))
     check_consistent_length(X, y)
     n = len(y)
     if max_rows < 2:
         raise ValueError(f"max_rows must be at least 2, got {max_rows!r}.")
     if n <= max_rows:
-        return X, np.asarray(y)
+        return X, y
     rng = check_random_state(random_state)
     rows = np.sort(rng.choice(n, max_rows, replace=False))
-    return safe_indexing(X, rows), np.asarray(y)[rows]
+    return safe_indexing(X, rows), y[rows]
 
 
 def _targets(estimator, y):

@@ -24,7 +24,7 @@ _LEAST_RIDGE = 1e-13
 
 def kernel_rows(
     estimator: Any, X: Table, bandwidth: float | str, *, name: str
-) -> tuple[Kernel, FloatArray, float]:
+) -> tuple[Any, FloatArray, float]:
     """Return a kernel, rows as it takes them, and its bandwidth.
 
     Parameters
