@@ -83,6 +83,7 @@ html_sidebars = {
         "completion",
         "networks",
         "transfer",
+        "risk",
         "gpu",
         "benchmarks",
         "comparison",

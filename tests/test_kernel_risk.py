@@ -236,8 +236,35 @@ def test_predictions_agree_with_the_table(digits):
     n, df = np.array([[20], [100], [200]]), risk.effective_dimension
     assert_allclose(risk.kappa * (n - df), risk.alphas * (1 - df / 200), rtol=1e-8)
     assert (np.diff(risk.best_risk) < 0).all()
-    features = risk.predict(100, 0.1, n_features=[10, 1e9])
-    assert features[0] > features[1]
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.1])
+def test_random_features_of_digits(digits, alpha):
+    """Fourier features of a Gaussian kernel, means of twelve draws."""
+    X, y = digits
+    risk = kernel_risk(
+        "gaussian", X[:600], y[:600].astype(str), train_sizes=[100], bandwidth=45.0
+    )
+    X, Y, rng = X[600:], np.eye(10)[y[600:]], np.random.default_rng(2)
+    measured = []
+    for m in (30, 100, 800):
+        errors = []
+        for _ in range(12):
+            angles = X @ rng.normal(size=(64, m)) / 45
+            Z = np.sqrt(2 / m) * np.cos(angles + rng.uniform(0, 2 * np.pi, size=m))
+            order = rng.permutation(len(X))
+            train, test = order[:100], order[100:]
+            mean = Y[train].mean(axis=0)
+            parts = Z[train] @ Z[train].T, Z[test] @ Z[train].T
+            f = mean + ridge_outputs(*parts, Y[train] - mean, alpha)
+            errors.append(((f - Y[test]) ** 2).sum(axis=1).mean())
+        measured.append(np.mean(errors))
+    found = risk.predict(100, alpha, n_features=[30, 100, 800])
+    assert_allclose(found, measured, rtol=0.2 if alpha < 0.1 else 0.1)
+    assert_allclose(risk.predict(100, alpha, n_features=1e9), risk.predict(100, alpha))
+    plain = risk.predict(100, alpha, n_features=30, corrected=False)
+    values, power = risk._pool.spectrum.values, risk._pool.spectrum.power
+    assert plain == ridge_risk(values, power, 100, alpha, n_features=30)
 
 
 def test_a_fitted_machine_has_a_kernel_a_metric_and_an_encoding(rng):

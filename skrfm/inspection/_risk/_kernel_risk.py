@@ -80,13 +80,15 @@ class KernelRisk:
         alpha : array-like of float
             Ridges, from 0 up; they broadcast with `n`.
         n_features : array-like of float, default=None
-            Numbers of random features of the kernel, as `ridge_risk` has them; not
-            corrected.
+            Numbers of random features of the kernel, which broadcast as well. None is
+            the kernel itself.
         corrected : bool, default=True
             Whether the error is multiplied by the ratio of leave-one-out to generalised
             cross-validation of the pool at the same effective ridge, which accounts for
             rows that are harder than others. For ``n = n_pool`` it is the leave-one-out
-            error then, and the generalised cross-validation otherwise.
+            error then, and the generalised cross-validation otherwise. The formula for
+            random features takes infinitely many rows; its correction is that of the
+            kernel from its formula for as many.
 
         Returns
         -------
@@ -95,13 +97,18 @@ class KernelRisk:
         """
         spectrum = self._pool.spectrum
         values, power = spectrum.values, spectrum.power
-        if n_features is not None:
-            return ridge_risk(values, power, n, alpha, n_features=n_features)
         risk = ridge_risk(values, power, n, alpha, n_pool=self.n_pool)
-        if not corrected:
-            return risk
-        found = risk * self._correction(_effective_ridges(self._pool, n, alpha))
-        return float(found) if np.ndim(found) == 0 else found
+        if corrected:
+            risk = risk * self._correction(_effective_ridges(self._pool, n, alpha))
+        if n_features is not None:
+            features = ridge_risk(values, power, n, alpha, n_features=n_features)
+            if not corrected:
+                return features
+            published = np.asarray(ridge_risk(values, power, n, alpha))
+            defined = np.isfinite(published) & (published > 0)
+            safe = np.where(defined, published, 1)
+            risk = features * np.where(defined, risk / safe, 1)
+        return float(risk) if np.ndim(risk) == 0 else risk
 
     def _correction(self, kappa):
         """Return leave-one-out over generalised cross-validation, of the shape of κ."""
