@@ -86,9 +86,9 @@ class KernelRisk:
             Whether the error is multiplied by the ratio of leave-one-out to generalised
             cross-validation of the pool at the same effective ridge, which accounts for
             rows that are harder than others. For ``n = n_pool`` it is the leave-one-out
-            error then, and the generalised cross-validation otherwise. The formula for
-            random features takes infinitely many rows; its correction is that of the
-            kernel from its formula for as many.
+            error then, and the generalised cross-validation otherwise. The formula of
+            random features is for infinitely many rows; it is multiplied by the ratio
+            of the kernel's own error to that by the formula for infinitely many.
 
         Returns
         -------
@@ -99,7 +99,8 @@ class KernelRisk:
         values, power = spectrum.values, spectrum.power
         risk = ridge_risk(values, power, n, alpha, n_pool=self.n_pool)
         if corrected:
-            risk = risk * self._correction(_effective_ridges(self._pool, n, alpha))
+            kappa = _effective_ridges(self._pool, n, alpha)
+            risk = risk * _correction(self._pool, kappa)
         if n_features is not None:
             features = ridge_risk(values, power, n, alpha, n_features=n_features)
             if not corrected:
@@ -109,17 +110,6 @@ class KernelRisk:
             safe = np.where(defined, published, 1)
             risk = features * np.where(defined, risk / safe, 1)
         return float(risk) if np.ndim(risk) == 0 else risk
-
-    def _correction(self, kappa):
-        """Return leave-one-out over generalised cross-validation, of the shape of κ."""
-        flat, ratios = np.ravel(kappa), []
-        for start in range(0, len(flat), _TOGETHER):
-            part = flat[start : start + _TOGETHER]
-            residuals, gcv = self._pool.leave_one_out(part)
-            loo = (residuals**2).sum(axis=2).mean(axis=1)
-            safe = np.where(gcv > 0, gcv, 1)
-            ratios.append(np.where(gcv > 0, loo / safe, 1))
-        return np.concatenate(ratios).reshape(np.shape(kappa))
 
     def extrapolate(self, n: ArrayLike) -> Any:
         """Extrapolate the error at the best ridge to more rows than there are.
@@ -291,23 +281,31 @@ def _effective_ridges(pool, n, alpha):
     return kappa(n, alpha)
 
 
+def _correction(pool, kappa):
+    """Return leave-one-out over generalised cross-validation, of the shape of κ."""
+    flat, ratios = np.ravel(kappa), []
+    for start in range(0, len(flat), _TOGETHER):
+        residuals, gcv = pool.leave_one_out(flat[start : start + _TOGETHER])
+        loo = (residuals**2).sum(axis=2).mean(axis=1)
+        safe = np.where(gcv > 0, gcv, 1)
+        ratios.append(np.where(gcv > 0, loo / safe, 1))
+    return np.concatenate(ratios).reshape(np.shape(kappa))
+
+
 def _predict_all(pool, sizes, ridges):
     """Return the KernelRisk of all sizes and ridges."""
-    spectrum, P = pool.spectrum, pool.n_rows
-    uncorrected = ridge_risk(
-        spectrum.values, spectrum.power, sizes[:, None], ridges, n_pool=P
-    )
-    kappa = _effective_ridges(pool, sizes[:, None], ridges)
+    spectrum, n = pool.spectrum, sizes[:, None]
+    values, power = spectrum.values, spectrum.power
+    uncorrected = ridge_risk(values, power, n, ridges, n_pool=pool.n_rows)
+    kappa = _effective_ridges(pool, n, ridges)
     dimension = [spectrum.df(one) for one in kappa.ravel()]
-    found = KernelRisk(
+    return KernelRisk(
         train_sizes=sizes,
         alphas=ridges,
-        risk=np.empty(kappa.shape),
+        risk=uncorrected * _correction(pool, kappa),
         best_alpha=ridges[uncorrected.argmin(axis=1)],
         effective_dimension=np.reshape(dimension, kappa.shape),
         kappa=kappa,
-        n_pool=P,
+        n_pool=pool.n_rows,
         _pool=pool,
     )
-    found.risk[:] = uncorrected * found._correction(kappa)
-    return found
