@@ -70,7 +70,7 @@ _ = display.ax_.set_title("lines: predicted from 600 rows, dots: measured")
 # With a tiny ridge the error has its peak where there are as many features as rows, and
 # falls beyond; at the best ridge it never rises. Both claims hold, measured as well as
 # predicted. The formula of the paper takes infinitely many rows; that there are 600 is
-# corrected as for the kernel, which leaves predictions somewhat low near the peak.
+# corrected as for the kernel.
 
 counts = np.array([25, 50, 75, 90, 100, 110, 150, 250, 500, 1000])
 ridges = np.array([1e-3, 1e-2, 0.1, 1.0])
