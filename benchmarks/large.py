@@ -6,8 +6,10 @@
 ``RFM-4000`` is RFMRegressor with 4000 centres, ``plain-4000`` the same without feature
 learning: the first round of its search, with the same solver. ``fixed-2000`` leaves
 nothing open: one kernel, one ridge and two rounds, so that its seconds show how they
-grow with the rows. All of these read the files in batches. XRFM and boosting, of the
-number of rounds in their names, take the table into memory first, which is not timed.
+grow with the rows. All of these read the files in batches, as ``XRFM-1`` does, a tree
+with a memory_budget of one gigabyte, which writes the rows of its leaves to files. XRFM
+and boosting, of the number of rounds in their names, take the table into memory first,
+which is not timed.
 The made-up table, ``local``, is that of scale.py. Of other tables a fifth of the rows
 is held out, and all others are fitted to. Figures are of a process of its own: R², or
 the accuracy of a classifier.
@@ -110,7 +112,9 @@ def make_model(name, suffix):
         model = getattr(lightgbm, f"LGBM{suffix}")
         return model(n_estimators=int(count), n_jobs=2, verbose=-1), False
     if kind == "XRFM":
-        return getattr(skrfm, f"XRFM{suffix}")(random_state=0), False
+        budget = float(count) if count else None
+        model = getattr(skrfm, f"XRFM{suffix}")
+        return model(memory_budget=budget, random_state=0), bool(count)
     settings = {"n_centers": int(count), "random_state": 0}
     if kind == "plain":
         settings |= {"max_iter": 0}

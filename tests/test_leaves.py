@@ -11,7 +11,8 @@ from skrfm._backend import NumpyBackend
 from skrfm._recursion import Candidate
 from skrfm._tables import Data
 from skrfm.kernels import Laplace
-from skrfm.xrfm._leaves import ConstantModel, LeafData, find_directions, fit_leaf
+from skrfm.xrfm._leaves import ConstantModel, find_directions, fit_leaf
+from skrfm.xrfm._rows import LeafData
 from skrfm.xrfm._tree import Direction, split_rows
 
 SPLITTER = RFMRegressor(

@@ -320,7 +320,7 @@ def test_error_messages(table):
 
 def test_memory_budget_bounds_the_leaves(table):
     X, y = table
-    model = XRFMRegressor(QUICK, memory_budget=8e-9 * 100**2, random_state=0)
+    model = XRFMRegressor(QUICK, memory_budget=8.01e-9 / 0.6 * 100**2, random_state=0)
     assert model.fit(X, y).n_leaves_ == 6
     assert model.fit(X.astype(np.float32), y).n_leaves_ == 5
     # in processes, the same would take seconds to start them

@@ -12,6 +12,7 @@ from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
 from skrfm._search import _budget
 from skrfm.xrfm import _fitting, _parallel
 from skrfm.xrfm._parallel import Deadline
+from skrfm.xrfm._rows import HeldRows, LeafData
 
 QUICK = {"kernel": "laplace", "alpha": 0.1, "max_iter": 2, "validation": None}
 
@@ -66,7 +67,7 @@ def test_the_seconds_are_shared_among_the_leaves(n_trees, n_jobs, table, monkeyp
     monkeypatch.setattr(_fitting, "fit_leaf", timed_fit_leaf)
     forester = _fitting.Forester(
         RFMRegressor(**QUICK),
-        _fitting.LeafData(*table, np.ones(600)),
+        HeldRows(LeafData(*table, np.ones(600))),
         max_rows=150,
         max_split_samples=200,
         n_trees=n_trees,
@@ -74,11 +75,12 @@ def test_the_seconds_are_shared_among_the_leaves(n_trees, n_jobs, table, monkeyp
         deadline=Deadline(12.0),
         tasks=_fitting.FitTasks.of_fit(XRFMRegressor()),
     )
-    monkeypatch.setattr(
-        _fitting,
-        "run_jobs",
-        lambda make_job, n, n_jobs: (call(make_job(k)) for k in range(n)),
-    )
+    for module in (_fitting, _parallel):
+        monkeypatch.setattr(
+            module,
+            "run_jobs",
+            lambda make_job, n, n_jobs: (call(make_job(k)) for k in range(n)),
+        )
     for number in range(n_trees):
         forester.fit_tree(number, seed=0)
     n = 4 * n_trees

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from skrfm import RFMClassifier, RFMRegressor, XRFMRegressor
+from skrfm import RFMClassifier, RFMRegressor
 from skrfm._search import standard_errors
-from skrfm._sklearn import FitTasks
-from skrfm.xrfm import _fitting
-from skrfm.xrfm._fitting import Forester
-from skrfm.xrfm._leaves import LeafData, held_out_losses
+from skrfm._sklearn import Checkpoint
+from skrfm.xrfm._comparison import COMPARED_LEAVES, Comparison, excess
+from skrfm.xrfm._leaves import held_out_losses
 from skrfm.xrfm._parallel import Deadline
+from skrfm.xrfm._rows import HeldCell, LeafData
 
 QUICK = {"kernel": "laplace", "alpha": 0.1, "validation": None}
 
@@ -21,21 +21,18 @@ def table(rng):
     return X, np.where(X[:, 0] > 0, np.sin(2 * X[:, 1]), X[:, 2])
 
 
-def forester(table, losses=None):
-    """A Forester; `losses` are those of estimators in leaves, by their rounds."""
+def comparison(table, leaves, losses=None):
+    """A Comparison; `losses` are those of estimators in leaves, by their rounds."""
     X, y = table
-    found = Forester(
-        RFMRegressor(),
-        LeafData(X, y, np.ones(len(X))),
-        max_rows=150,
-        max_split_samples=300,
-        n_trees=1,
-        n_jobs=None,
+    data = LeafData(X, y, np.ones(len(X)))
+    found = Comparison(
+        [HeldCell(data, rows) for rows in leaves],
+        seed=3,
         deadline=Deadline(),
-        tasks=FitTasks.of_fit(XRFMRegressor()),
+        checkpoint=Checkpoint(),
     )
     if losses is not None:
-        found._losses_in_leaves = lambda estimators, *args: [
+        found.losses = lambda estimators, *args: [
             np.stack([losses[each.alpha, each.max_iter], np.ones(200)])
             for each in estimators
         ]
@@ -57,21 +54,19 @@ def test_the_finalist_that_is_clearly_better_in_leaves_wins(gains, chosen, table
     noise = rng.normal(size=200)
     noise = (noise - noise.mean()) / noise.std()  # errors of means are 0.07
     losses = {key: 1 - gain + noise * (key[0] == 1) for key, gain in gains.items()}
-    grower = forester(table, losses)
-    grower._finalists = [
+    finalists = [
         RFMRegressor(**{**QUICK, "alpha": alpha}, max_iter=8) for alpha in (1, 2)
     ]
-    best = grower._best_finalist([np.arange(600)], seed=0)
+    best = comparison(table, [np.arange(600)], losses).best(finalists)
     assert (best.alpha, best.max_iter) == chosen
 
 
 def test_losses_in_leaves_are_those_of_rows_that_were_held_out(table):
     X, y = table
-    grower = forester(table)
     leaves = np.array_split(np.random.default_rng(1).permutation(600), 5)
     estimators = [RFMRegressor(**QUICK, max_iter=n) for n in (0, 1)]
-    losses = grower._losses_in_leaves(estimators, leaves, seed=3)
-    compared = np.random.default_rng(3).permutation(5)[: _fitting.COMPARED_LEAVES]
+    losses = comparison(table, leaves).losses(estimators)
+    compared = np.random.default_rng(3).permutation(5)[:COMPARED_LEAVES]
     for estimator, found in zip(estimators, losses, strict=True):
         expected = [
             held_out_losses(
@@ -130,5 +125,5 @@ def test_rivals_are_nearly_as_good_and_of_another_kind(table):
 def test_excess_is_in_standard_errors(rng):
     first, other = rng.normal(size=(2, 50))
     weight = rng.uniform(1, 2, size=50)
-    excess = _fitting._excess(np.stack([first + 1, weight]), np.stack([other, weight]))
-    assert excess == standard_errors(first + 1, other, weight) > 1
+    errors = excess(np.stack([first + 1, weight]), np.stack([other, weight]))
+    assert errors == standard_errors(first + 1, other, weight) > 1

@@ -8,7 +8,7 @@ from sklearn.kernel_ridge import KernelRidge
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
 from skrfm._recursion import _centers
 from skrfm._recursion._prepared import sample_rows
-from skrfm.xrfm import _base, _fitting, _leaves
+from skrfm.xrfm import _base, _fitting, _leaves, _rows
 from skrfm.xrfm._tree import halved_to
 
 QUICK = {"kernel": "laplace", "alpha": 0.1, "max_iter": 2, "validation": None}
@@ -36,7 +36,7 @@ def test_auto_makes_a_power_of_two_of_leaves(table, monkeypatch):
 
 def test_a_memory_budget_bounds_auto(table):
     leaf = RFMRegressor(**QUICK)
-    budget = 8 * 60**2 / 1e9
+    budget = 8 * 60**2 / 0.6 / 1e9
     model = XRFMRegressor(leaf, memory_budget=budget, search="leaves", random_state=0)
     assert max(model.fit(*table)._fitted.trees[0].n_rows) <= 60
 
@@ -51,7 +51,7 @@ def test_leaves_are_halved_for_want_of_time(seconds, n_rows, table, monkeypatch)
     monkeypatch.setattr(_fitting, "SEARCH_ROWS", 50)
     forester = _fitting.Forester(
         RFMRegressor(),
-        _leaves.LeafData(*table, np.ones(400)),
+        _rows.HeldRows(_rows.LeafData(*table, np.ones(400))),
         max_rows=400,
         max_split_samples=100,
         n_trees=1,

@@ -6,8 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
-from skrfm.xrfm import _base, _fitting, _refine
-from skrfm.xrfm._leaves import LeafData
+from skrfm.xrfm import _base, _fitting, _large_leaves, _refine
 from skrfm.xrfm._refine import (
     _Pair,
     _Sides,
@@ -16,6 +15,7 @@ from skrfm.xrfm._refine import (
     refined,
     reroute,
 )
+from skrfm.xrfm._rows import LeafData
 from skrfm.xrfm._tree import Direction, Leaf, Node, route
 
 QUICK = {"kernel": "laplace", "alpha": 0.01, "max_iter": 1, "validation": None}
@@ -241,7 +241,7 @@ def test_auto_chooses_by_the_losses_of_unseen_rows(large_loss, leaves, monkeypat
         large = model.n_centers is not None
         return np.full(len(data), large_loss if large else 0.5)
 
-    monkeypatch.setattr(_fitting, "losses_of_rows", losses)
+    monkeypatch.setattr(_large_leaves, "losses_of_rows", losses)
     model = XRFMRegressor(random_state=0).fit(X, y)
     assert model.n_leaves_ == leaves
     assert (model.estimators_[0][0].n_centers is None) == (leaves == 8)

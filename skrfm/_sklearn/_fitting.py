@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from itertools import count
 from numbers import Integral
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -180,14 +182,14 @@ class Checkpoint:
     """Named values of one fit, all in one file; none where there is no folder.
 
     The file is replaced as a whole, so that a process which is killed while it writes
-    leaves the file from before.
+    leaves the file from before. Large values have files of their own, beside it.
 
     Parameters
     ----------
     path : path or None
     """
 
-    def __init__(self, path=None):
+    def __init__(self, path: Path | None = None):
         self._path, self._values = path, {}
         if path is not None and path.exists():
             self._values = joblib.load(path)
@@ -231,10 +233,32 @@ class Checkpoint:
         """Return the same file with a prefix before all names."""
         return _Part(self, prefix)
 
-    def remove(self):
-        """Remove the file, after the fit."""
+    def file(self, name: str) -> "Checkpoint":
+        """Return another file of the same fit, with values of its own."""
+        if self._path is None:
+            return self
+        return Checkpoint(self._path.with_name(f"{self._path.stem}-{name}.joblib"))
+
+    @contextmanager
+    def folder(self):
+        """Make a folder for the block, beside the file if there is one.
+
+        It is removed after the block, after an error as well. That of a process that
+        was killed is removed by the next fit with the same checkpoint.
+        """
+        prefix, parent = "skrfm-", None
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            prefix, parent = f"{self._path.stem}-folder-", self._path.parent
+            for old in parent.glob(f"{prefix}*"):
+                rmtree(old, ignore_errors=True)
+        with TemporaryDirectory(prefix=prefix, dir=parent) as folder:
+            yield Path(folder)
+
+    def remove(self):
+        """Remove the files, after the fit."""
+        if self._path is not None:
+            for file in self._path.parent.glob(f"{self._path.stem}*.joblib"):
+                file.unlink(missing_ok=True)
 
 
 class _Part(Checkpoint):
@@ -250,3 +274,11 @@ class _Part(Checkpoint):
     def save(self, name, value):
         """Save a value under a name."""
         self._whole.save(self._prefix + name, value)
+
+    def file(self, name):
+        """Return another file of the same fit, with values of its own."""
+        return self._whole.file(self._prefix + name)
+
+    def folder(self):
+        """Make a folder for a block, beside the file if there is one."""
+        return self._whole.folder()

@@ -15,10 +15,17 @@ from ._device import (
     to_host,
 )
 from ._level_statistics import LEVEL_STATISTICS, LevelStatistics, kinds_of_statistics
-from ._limits import resolve_centers, search_rows
+from ._limits import (
+    most_centers,
+    resolve_centers,
+    rows_in_memory,
+    rows_of_leaf,
+    search_rows,
+)
 from ._names import names_of_columns
 from ._reader import MAX_LEVELS, TableReader, needs_reading, read_numbers
-from ._stream import in_memory, validate_or_stream
+from ._sampled import SampledTable, sample_large_table
+from ._stream import in_memory, rows_of_block, validate_or_stream
 from ._table import SCALINGS, Coding, TableEncoder
 from ._validation import (
     TrainingSet,
@@ -45,6 +52,7 @@ __all__ = [
     "NumericTargets",
     "Placement",
     "RowBlocks",
+    "SampledTable",
     "TableEncoder",
     "TableReader",
     "TrainingSet",
@@ -53,6 +61,7 @@ __all__ = [
     "from_gpu",
     "in_memory",
     "kinds_of_statistics",
+    "most_centers",
     "names_of_columns",
     "needs_reading",
     "outer_placement_of",
@@ -62,6 +71,10 @@ __all__ = [
     "read_training",
     "require_same_placement",
     "resolve_centers",
+    "rows_in_memory",
+    "rows_of_block",
+    "rows_of_leaf",
+    "sample_large_table",
     "search_rows",
     "to_host",
     "validate_numbers",

@@ -15,6 +15,8 @@ _ALL_ROWS, _CENTERS = 50_000, 5000
 # of 20 columns held .31 GB with 0.3, and .40 with shares of .25 and .4.
 _BYTES_OF_PAIR = 28
 _SHARE_OF_CENTERS, _SHARE_OF_SAMPLE, _SHARE_OF_SEARCH = 0.6, 0.1, 0.15
+# Of a tree: the shares of the kernel matrices of its leaves, and of a table in memory.
+_SHARE_OF_LEAVES, _SHARE_OF_TABLE = 0.6, 0.3
 # copies of a row of the sample, of which three are in float64
 _COPIES_IN_DOUBLE, _COPIES = 3, 3
 _GIGABYTE = 1e9
@@ -43,10 +45,26 @@ def rows_of_sample(n_centers, n_columns, itemsize, memory_budget, most=SAMPLE_RO
     """
     rows = most
     if memory_budget is not None:
-        n_bytes = _SHARE_OF_SAMPLE * memory_budget * _GIGABYTE
-        of_row = n_columns * (8 * _COPIES_IN_DOUBLE + itemsize * _COPIES)
-        rows = min(rows, int(n_bytes / of_row))
+        share = _SHARE_OF_SAMPLE * memory_budget
+        rows = min(rows, _rows_held(share, n_columns, itemsize))
     return max(rows, n_centers + 1)
+
+
+def _rows_held(gigabytes, n_columns, itemsize):
+    """Return how many rows are held, with their copies while they are encoded."""
+    of_row = n_columns * (8 * _COPIES_IN_DOUBLE + itemsize * _COPIES)
+    return int(gigabytes * _GIGABYTE / of_row)
+
+
+def rows_in_memory(n_columns, itemsize, memory_budget):
+    """Return the largest number of rows of a table that a tree holds in memory."""
+    return _rows_held(_SHARE_OF_TABLE * memory_budget, n_columns, itemsize)
+
+
+def rows_of_leaf(itemsize, memory_budget):
+    """Return the number of rows whose kernel matrix a leaf may hold."""
+    n_bytes = _SHARE_OF_LEAVES * memory_budget * _GIGABYTE
+    return int((n_bytes / itemsize) ** 0.5)
 
 
 def search_rows(memory_budget, itemsize):

@@ -76,7 +76,7 @@ class _ToData:
 
 
 @dataclass(frozen=True)
-class _SampleSize:
+class SampleSize:
     """How many rows a sample of a table has."""
 
     n_centers: int
@@ -272,19 +272,15 @@ def validate_or_stream(estimator, X, y, sample_weight, *, fit_targets):
 
 def _stream(estimator, source, n_centers, memory_budget, fit_targets):
     """Return the TrainingSet of a Source."""
-    # a copy, so that a generator of the user is not changed by the sample
-    state = check_random_state(copy(estimator.random_state))
-    seed = state.randint(np.iinfo(np.int32).max)
-
-    size_of = _SampleSize(n_centers, memory_budget, SAMPLE_ROWS)
-    sample, totals = _first_pass(estimator, source, size_of, seed)
+    size_of = SampleSize(n_centers, memory_budget, SAMPLE_ROWS)
+    sample, totals = first_pass(estimator, source, size_of)
     if totals.n_rows <= sample.size:
         X, y, weight = sample.rows()
         return validate_training(estimator, X, y, weight, fit_targets=fit_targets)
     training, to_data = _training_of_sample(
         estimator, sample, totals, fit_targets=fit_targets
     )
-    rows = int(np.clip(_BLOCK_NUMBERS // training.data.X.shape[1], 1, _BLOCK_ROWS))
+    rows = rows_of_block(training.data.X.shape[1])
     blocks = RowBlocks(source, totals.n_rows, rows, (to_data,))
     return replace(training, data=replace(training.data, blocks=blocks))
 
@@ -301,12 +297,8 @@ def _training_of_sample(estimator, sample, totals, *, fit_targets):
         targets, factored = fit_targets(table.y, table.weight), label_weights
     unit = weight_unit_of_totals(factored, label_weights, totals.n_rows, totals.whole)
     training = make_training_set(estimator, table, targets, placement, unit)
-    checker = clone(estimator)
-    for name in ("n_features_in_", "feature_names_in_"):
-        if hasattr(estimator, name):
-            setattr(checker, name, getattr(estimator, name))
     to_data = _ToData(
-        checker,
+        checker_of(estimator),
         table.reader,
         training.coding.encoder,
         targets,
@@ -317,13 +309,30 @@ def _training_of_sample(estimator, sample, totals, *, fit_targets):
     return training, to_data
 
 
-def _first_pass(estimator, source, size_of, seed):
+def rows_of_block(n_columns):
+    """Return how many rows of so many columns are read at a time."""
+    return int(np.clip(_BLOCK_NUMBERS // n_columns, 1, _BLOCK_ROWS))
+
+
+def checker_of(estimator):
+    """Return a clone that checks further rows as an estimator would that was fitted."""
+    checker = clone(estimator)
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(estimator, name):
+            setattr(checker, name, getattr(estimator, name))
+    return checker
+
+
+def first_pass(estimator, source, size_of):
     """Return a _Sample of a source, and the _Totals of its weights.
 
     `size_of` maps the first X to the size of the sample. A source of several parts is
     read twice: how many rows a part gives depends on the number of all.
     """
     checker = clone(estimator)
+    # a copy, so that a generator of the user is not changed by the sample
+    state = check_random_state(copy(estimator.random_state))
+    seed = state.randint(np.iinfo(np.int32).max)
     first = _FirstPass(checker, seed, size_of, share=float(source.n_parts == 1))
     found = list(source.map(first, _FIRST_ROWS))
     totals = _Totals.of([totals for totals, _ in found])
@@ -357,7 +366,7 @@ class _FirstPass:
         totals = _Totals()
         sample = _Sample(self.size_of, (self.seed, number), self.share)
         for batch in batches:
-            y = _check_targets(self.estimator, batch.y)
+            y = check_targets(self.estimator, batch.y)
             weight = validate_weight(batch.weight, y, may_be_zero=True)
             if batch.X.shape[0] != len(y):
                 raise ValueError(f"X has {batch.X.shape[0]} rows, y has {len(y)}.")
@@ -366,7 +375,7 @@ class _FirstPass:
         return totals, sample
 
 
-def _check_targets(estimator, y):
+def check_targets(estimator, y):
     """Return the targets of a batch as an array, after the usual checks."""
     y = to_host(y)
     if is_classifier(estimator):

@@ -1,6 +1,9 @@
 """What the XRFM estimators share: the search at the root, the trees, the leaves."""
 
+import os
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from numbers import Integral, Real
 from time import time
@@ -18,7 +21,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import FloatArray, IntArray, Table, Vector
-from .._sklearn import FitTasks, Interval, StrOptions, clone, restored_on_error
+from .._sklearn import (
+    Checkpoint,
+    FitTasks,
+    Interval,
+    StrOptions,
+    clone,
+    restored_on_error,
+)
 from .._tables import (
     DEVICES,
     ClassTargets,
@@ -26,15 +36,21 @@ from .._tables import (
     NumericTargets,
     check_n_jobs,
     in_memory,
+    most_centers,
     outer_placement_of,
     read_rows,
     read_training,
     resolve_centers,
+    rows_in_memory,
+    rows_of_leaf,
+    sample_large_table,
     to_host,
 )
 from ._fitting import FittedTree, Forester, draw_seeds
-from ._leaves import LeafCoding, LeafData, leaf_outputs
+from ._leaves import LeafCoding, leaf_outputs
 from ._parallel import Deadline
+from ._partition import TOLERANCE
+from ._rows import HeldRows, LeafData, StreamedRows
 from ._tree import halved_to, route
 
 # max_leaf_size="auto" is at most this.
@@ -105,6 +121,7 @@ class BaseXRFM(
         "n_trees": [Interval(Integral, 1, None, closed="left")],
         "time_budget": [Interval(Real, 0, None, closed="neither"), None],
         "device": [StrOptions(set(DEVICES)), None],
+        "checkpoint_dir": [str, os.PathLike, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
@@ -131,6 +148,7 @@ class BaseXRFM(
         n_trees=1,
         time_budget=None,
         device=None,
+        checkpoint_dir=None,
         n_jobs=None,
         random_state=None,
     ):
@@ -144,6 +162,7 @@ class BaseXRFM(
         self.n_trees = n_trees
         self.time_budget = time_budget
         self.device = device
+        self.checkpoint_dir = checkpoint_dir
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -189,21 +208,26 @@ class BaseXRFM(
         """
         deadline = Deadline.after(self.time_budget)
         with restored_on_error(self):
-            X, y, sample_weight = in_memory(X, y, sample_weight)
-            placement = outer_placement_of(self.device, X)
+            sampled = sample_large_table(self, X, y, sample_weight, self.memory_budget)
+            if sampled is None:
+                X, y, sample_weight = in_memory(X, y, sample_weight)
+                rows = X, y, sample_weight
+            else:
+                rows = sampled.X, sampled.y, sampled.weight
+            placement = outer_placement_of(self.device, rows[0])
             leaf = self._make_leaf(placement)
             table = read_training(
                 self,
-                placement.read(X),
-                to_host(y),
-                sample_weight=to_host(sample_weight),
+                placement.read(rows[0]),
+                to_host(rows[1]),
+                sample_weight=to_host(rows[2]),
                 categorical_features=leaf.categorical_features,
                 multi_output=self._multi_output,
             )
             n_jobs = check_n_jobs(self.n_jobs, placement)
             metadata = {"sample_weight": sample_weight}
             tasks = FitTasks.of_fit(self, X=X, y=y, metadata=metadata)
-            self._fit(leaf, table, n_jobs, deadline, tasks)
+            self._fit(leaf, table, sampled, n_jobs, deadline, tasks)
             tasks.end(vars(self))
         return self
 
@@ -214,46 +238,91 @@ class BaseXRFM(
             leaf.set_params(device="cuda" if placement.on_gpu else "cpu")
         return leaf
 
-    def _fit(self, leaf, table, n_jobs, deadline, tasks):
-        """Fit the trees to a TrainingTable, and set the fitted attributes."""
+    def _fit(self, leaf, table, sampled, n_jobs, deadline, tasks):
+        """Fit the trees, and set the fitted attributes.
+
+        Parameters
+        ----------
+        leaf : RFMRegressor or RFMClassifier
+        table : TrainingTable
+            The table, or a sample of it.
+        sampled : SampledTable or None
+            What the sample is from.
+        n_jobs : int or None
+        deadline : Deadline
+        tasks : FitTasks
+        """
         table = _with_positive_weight(table)
-        # quantiles of the whole table do not help leaves, which are parts of it
-        scaling = "clipped" if leaf.scaling == "auto" else leaf.scaling
-        coding = LeafCoding.fit(table, scaling=scaling)
-        targets = self._fit_targets(table.y, table.weight)
-        y = self._leaf_targets(targets, table.y)
-        data = LeafData(coding.encode(table.X), y, table.weight)
-        leaf.set_params(scaling=None, categorical_features=coding.categorical_columns)
+        coding, targets, data = self._encode(leaf, table, sampled)
+        n_rows = len(data) if sampled is None else sampled.n_rows
+        max_rows = self._max_leaf_rows(
+            n_rows, data.X.dtype, n_jobs, 1.0 if sampled is None else TOLERANCE
+        )
+        self._limit_memory(leaf, max_rows, n_jobs)
+        checkpoint = Checkpoint.of_fit(self, data.arrays, n_rows, max_rows)
+        with nullcontext() if sampled is None else checkpoint.folder() as folder:
+            rows = HeldRows(data)
+            if folder is not None:
+                read = partial(self._read, sampled, table, coding, targets)
+                rows = StreamedRows(data, n_rows, read, folder, self._most_held(data.X))
+            forester = Forester(
+                leaf,
+                rows,
+                max_rows=max_rows,
+                max_split_samples=self.max_split_samples,
+                refined=self._is_refined(leaf),
+                temperature=self.temperature,
+                classes=_numbers_of_classes(targets),
+                n_trees=self.n_trees,
+                n_jobs=n_jobs,
+                deadline=deadline,
+                tasks=tasks,
+                checkpoint=checkpoint,
+            )
+            root_estimator, trees = self._grow(forester, leaf, n_rows, max_rows)
+        checkpoint.remove()
+        self.root_estimator_ = root_estimator
+        self._set_fitted(Forest(coding=coding, targets=targets, trees=trees))
+
+    def _grow(self, forester, leaf, n_rows, max_rows):
+        """Return the model of the search at the root, and the trees."""
         random_state = check_random_state(self.random_state)
         search_seed, *tree_seeds = draw_seeds(random_state, self.n_trees + 1)
-        max_rows = self._max_leaf_rows(len(data), data.X.dtype, n_jobs)
-        if leaf.n_centers == "auto":
-            leaf.set_params(n_centers=resolve_centers("auto", max_rows, None))
-        forester = Forester(
-            leaf,
-            data,
-            max_rows=max_rows,
-            max_split_samples=self.max_split_samples,
-            refined=self._is_refined(leaf),
-            temperature=self.temperature,
-            classes=_numbers_of_classes(targets),
-            n_trees=self.n_trees,
-            n_jobs=n_jobs,
-            deadline=deadline,
-            tasks=tasks,
-        )
         root_estimator = None
-        if self.search == "root" and len(data) > max_rows:
+        if self.search == "root" and n_rows > max_rows:
             began = time()
             root_estimator = forester.search_root(search_seed)
             if self.max_leaf_size == "auto":
                 forester.shrink_leaves(began)
-            if root_estimator is not None and self._may_have_large_leaves(leaf, data):
-                n_centers = int(_CENTERS_OF_ROOT * len(data) ** 0.5)
-                forester.choose_leaves(max(n_centers, _LEAST_CENTERS), search_seed)
+            may_be_large = self._may_have_large_leaves(leaf, n_rows)
+            if root_estimator is not None and may_be_large:
+                n_centers = self._centers_of_large(leaf, n_rows)
+                forester.choose_leaves(n_centers, search_seed)
         trees = [forester.fit_tree(k, seed) for k, seed in enumerate(tree_seeds)]
-        self.root_estimator_ = root_estimator
-        self._set_fitted(Forest(coding=coding, targets=targets, trees=trees))
+        return root_estimator, trees
+
+    def _encode(self, leaf, table, sampled):
+        """Return the codings of a table and of its targets, and the LeafData.
+
+        The unfitted estimator of the leaves is told which columns are categories.
+        """
+        # quantiles of the whole table do not help leaves, which are parts of it
+        scaling = "clipped" if leaf.scaling == "auto" else leaf.scaling
+        coding = LeafCoding.fit(table, scaling=scaling)
+        leaf.set_params(scaling=None, categorical_features=coding.categorical_columns)
+        labels, weight = table.y, table.weight
+        if sampled is not None and sampled.labels is not None:
+            labels, weight = sampled.labels, sampled.label_weights
+        targets = self._fit_targets(labels, weight)
+        y = self._leaf_targets(targets, table.y)
+        return coding, targets, LeafData(coding.encode(table.X), y, table.weight)
+
+    def _read(self, sampled, table, coding, targets):
+        """Yield the LeafData of all batches of a SampledTable."""
+        dtypes = table.X.dtype, table.y.dtype
+        for X, y, weight in sampled.read(self, coding.reader, dtypes[0]):
+            y = self._leaf_targets(targets, y.astype(dtypes[1], copy=False))
+            yield LeafData(coding.encode(X), y, weight)
 
     def _set_fitted(self, forest):
         """Set the fitted attributes of a Forest."""
@@ -271,27 +340,63 @@ class BaseXRFM(
             self.split == "auto" and leaf.n_centers is not None
         )
 
-    def _may_have_large_leaves(self, leaf, data):
+    def _may_have_large_leaves(self, leaf, n_rows):
         """Return whether large leaves with few centres are an alternative."""
         is_open = self.split == self.max_leaf_size == "auto" and leaf.n_centers is None
-        return is_open and self.time_budget is None and len(data) > _MANY_ROWS
+        return is_open and self.time_budget is None and n_rows > _MANY_ROWS
 
-    def _max_leaf_rows(self, n_rows, dtype, n_jobs):
-        """Return the largest number of rows of a leaf."""
+    # -- memory -------------------------------------------------------------------
+
+    def _max_leaf_rows(self, n_rows, dtype, n_jobs, tolerance=1.0):
+        """Return the largest number of rows of a leaf.
+
+        Where memory limits it, some leaves may have so many times that number.
+        """
         most: Any = self.max_leaf_size
         if most == "auto":
             # a power of two of leaves: all nodes are then split at their medians
             most = halved_to(_AUTO_LEAF_ROWS, n_rows)
         if self.memory_budget is None:
             return most
-        bytes_of_job = self.memory_budget * 1e9 / effective_n_jobs(n_jobs)
-        rows = int((bytes_of_job / dtype.itemsize) ** 0.5)
+        return min(most, int(self._rows_in_budget(dtype, n_jobs) / tolerance))
+
+    def _rows_in_budget(self, dtype, n_jobs):
+        """Return how many rows a leaf may have in the memory of a job."""
+        rows = rows_of_leaf(dtype.itemsize, self._memory_of_job(n_jobs))
         if rows < _MIN_LEAF_ROWS:
             raise ValueError(
                 f"memory_budget={self.memory_budget} allows {rows} rows in a leaf, "
                 f"fewer than {_MIN_LEAF_ROWS}: raise it, or lower n_jobs."
             )
-        return min(most, rows)
+        return rows
+
+    def _most_held(self, X):
+        """Return how many rows like these are held, of a table that is not."""
+        return rows_in_memory(X.shape[1], X.dtype.itemsize, self.memory_budget)
+
+    def _memory_of_job(self, n_jobs):
+        """Return the gigabytes of a leaf that is fitted beside others, or None."""
+        if self.memory_budget is None:
+            return None
+        return self.memory_budget / effective_n_jobs(n_jobs)
+
+    def _limit_memory(self, leaf, max_rows, n_jobs):
+        """Limit the memory of an unfitted estimator of leaves, and decide its centres.
+
+        Leaves of few rows cannot have fewer centres.
+        """
+        budget = self._memory_of_job(n_jobs)
+        if budget is not None:
+            leaf.set_params(memory_budget=budget)
+        if leaf.n_centers == "auto":
+            n_centers = resolve_centers("auto", max_rows, leaf.memory_budget)
+            leaf.set_params(n_centers=n_centers)
+
+    def _centers_of_large(self, leaf, n_rows):
+        """Return how many centres a large leaf has."""
+        n_centers = max(int(_CENTERS_OF_ROOT * n_rows**0.5), _LEAST_CENTERS)
+        most = most_centers(leaf.memory_budget)
+        return n_centers if most is None else min(n_centers, most)
 
     # -- after fit ----------------------------------------------------------------
 

@@ -2,26 +2,22 @@
 
 from copy import copy
 from dataclasses import dataclass
+from itertools import count
 from time import time
-from typing import Any
 
 import numpy as np
 from joblib import delayed, effective_n_jobs
 
-from .._search import standard_errors
-from .._sklearn import FitTasks, clone
+from .._sklearn import Checkpoint, FitTasks, clone
 from ..kernels import GeneralizedLaplace, Laplace
-from ._leaves import (
-    ConstantModel,
-    LeafData,
-    find_directions,
-    fit_leaf,
-    held_out_losses,
-    losses_of_rows,
-)
-from ._parallel import Deadline, run_jobs
+from ._comparison import COMPARED_ROWS, Comparison
+from ._large_leaves import MOST_LARGE_ROWS, large_leaves_are_better, small_and_large
+from ._leaves import ConstantModel, find_directions, fit_leaf
+from ._parallel import Deadline, run_jobs, saved_jobs
+from ._partition import divide
 from ._refine import REFINE_ROWS, find_refined_directions, reroute
-from ._tree import Leaf, Node, first_split, grow
+from ._rows import HeldRows, StreamedRows, subsample
+from ._tree import Leaf, Node, first_split
 
 # The ridge of the machines that find directions, where no search has chosen one.
 _SPLIT_ALPHA = 0.1
@@ -30,29 +26,20 @@ _SPLIT_ALPHA = 0.1
 SEARCH_LEAVES = 1.6
 # The rows of a leaf that the search at the root and the comparison of finalists have in
 # mind, at most: larger leaves only take more rows in their last round.
-SEARCH_ROWS = 4000
-# Finalists of the search at the root that are compared in leaves, and in how many: on
-# the table of benchmarks/scale.py that took R² from .669 to .730 (10 000 rows), from
-# .738 to .788 (20 000) and from .756 to .810 (30 000), where two leaves left .756; on
-# protein from .724 to .736.
-_MOST_FINALISTS, COMPARED_LEAVES = 3, 3
-# The same for leaves with fewer centres than rows: of one leaf, so many rows and
-# centres, and at most so many rounds. On a side of the table of benchmarks/scale.py,
-# 60 000 rows and 2000 centres, R² is .920 after three rounds and after five; by 4000
-# rows a kernel was chosen that loses .03.
-_CENTERS_ROWS, _CENTERS_COMPARED, _CENTERS_ROUNDS = 30_000, 1000, 3
-# Kernels that are compared there with that of the search: many rows with noise suit
-# smoother ones than the few of a search. On that side R² is .921 with the first, .928
-# with the second.
+SEARCH_ROWS = COMPARED_ROWS
+# Finalists of the search at the root that are compared in leaves.
+_MOST_FINALISTS = 3
+# The rounds of leaves with fewer centres than rows, at most. On a side of the table of
+# benchmarks/scale.py, 60 000 rows and 2000 centres, R² is .920 after three rounds and
+# after five.
+_CENTERS_ROUNDS = 3
+# Kernels that are compared in such leaves with that of the search: many rows with noise
+# suit smoother ones than the few of a search. On that side R² is .921 with the first,
+# .928 with the second.
 _SMOOTH_KERNELS = Laplace(), GeneralizedLaplace(1.3)
-# Fewer rounds than these are not halved where finalists are compared.
-_FEW_ROUNDS = 4
 # The seconds of a row of a leaf of 4000 rows, as a share of those of the search at the
 # root, on protein; they grow as the root of the rows.
 _COST_OF_ROW = 3e-5
-# Rows of a large leaf at most, rows that it is tried on, and rows that are predicted
-# there. Tried on 60 000 rows, large leaves looked worse at a million rows.
-_MOST_LARGE_ROWS, _LARGE_ROWS, _UNSEEN_ROWS = 500_000, 200_000, 4000
 # The seconds of the search at the root, as a multiple of those of a leaf: 1.5 to 3 on
 # the table of benchmarks/scale.py.
 _SEARCH_COST = 3.0
@@ -83,7 +70,7 @@ class Forester:
     ----------
     leaf : RFMRegressor or RFMClassifier
         The unfitted estimator of the leaves.
-    data : LeafData
+    table : HeldRows or StreamedRows
     max_rows : int
         The largest number of rows of a leaf.
     max_split_samples : int
@@ -96,12 +83,14 @@ class Forester:
     n_jobs : int or None
     deadline : Deadline
     tasks : FitTasks
+    checkpoint : Checkpoint
+        What has ended in an earlier fit is taken from there.
     """
 
     def __init__(
         self,
-        leaf: Any,
-        data: LeafData,
+        leaf,
+        table: HeldRows | StreamedRows,
         *,
         max_rows,
         max_split_samples,
@@ -112,13 +101,15 @@ class Forester:
         n_jobs,
         deadline: Deadline,
         tasks: FitTasks,
+        checkpoint: Checkpoint | None = None,
     ):
-        self._leaf, self._data, self._max_rows = leaf, data, max_rows
+        self._leaf, self._table, self._max_rows = leaf, table, max_rows
         self._max_split_samples, self._n_jobs = max_split_samples, n_jobs
         self._refined, self._temperature, self._classes = refined, temperature, classes
         self._n_trees, self._deadline, self._tasks = n_trees, deadline, tasks
+        self._checkpoint = Checkpoint() if checkpoint is None else checkpoint
         self._split_alpha, self._stopped = _SPLIT_ALPHA, False
-        self._finalists: list[Any] = []
+        self._finalists: list = []
         self._kernel_is_open = isinstance(leaf.kernel, str) and leaf.kernel == "auto"
         self._has_centers, self._root_directions = False, None
 
@@ -129,16 +120,11 @@ class Forester:
         stage holds rows out, and fits to about as many as a leaf has. None where all
         targets are equal.
         """
-        n_rows, n = min(self._max_rows, SEARCH_ROWS), len(self._data)
-        if self._leaf.validation == "auto":
-            n_rows = int(SEARCH_LEAVES * n_rows)
-        rows = np.random.default_rng(seed).permutation(n)[:n_rows]
-        searcher = clone(self._leaf).set_params(n_machines=1)
-        n_leaves = self._n_trees * -(-n // self._max_rows)
-        self._deadline.limit(searcher, _SEARCH_COST / (_SEARCH_COST + n_leaves))
-        model = fit_leaf(
-            searcher, self._data.subset(np.sort(rows)), seed=seed, tasks=self._tasks
-        )
+        checkpoint = self._checkpoint.file("search")
+        model = checkpoint.get("model")
+        if model is None:
+            model = self._search(seed)
+            checkpoint.save("model", model)
         if isinstance(model, ConstantModel):
             return None
         chosen, fit = model._fitted.predictor.first.candidate, model._fitted
@@ -155,6 +141,19 @@ class Forester:
             self.take_centers(self._leaf.n_centers)
         return model
 
+    def _search(self, seed):
+        """Return the fitted estimator of the search at the root, or a ConstantModel."""
+        sample, n_rows = self._table.sample, min(self._max_rows, SEARCH_ROWS)
+        if self._leaf.validation == "auto":
+            n_rows = int(SEARCH_LEAVES * n_rows)
+        rows = np.random.default_rng(seed).permutation(len(sample))[:n_rows]
+        searcher = clone(self._leaf).set_params(n_machines=1)
+        n_leaves = self._n_trees * -(-self._table.n_rows // self._max_rows)
+        self._deadline.limit(searcher, _SEARCH_COST / (_SEARCH_COST + n_leaves))
+        return fit_leaf(
+            searcher, sample.subset(np.sort(rows)), seed=seed, tasks=self._tasks
+        )
+
     def shrink_leaves(self, began):
         """Halve leaves until there is time for them, after a search that has ended.
 
@@ -165,12 +164,17 @@ class Forester:
         """
         if self._deadline.end is None:
             return
-        now, n = time(), len(self._data) * self._n_trees
+        saved = self._checkpoint.get("rows of leaves")
+        if saved is not None:  # the time of the search is not known any more
+            self._max_rows = saved
+            return
+        now, n = time(), self._table.n_rows * self._n_trees
         while self._max_rows > SEARCH_ROWS:
             size = (self._max_rows / SEARCH_ROWS) ** 0.5
             if now + (now - began) * _COST_OF_ROW * n * size <= self._deadline.end:
-                return
+                break
             self._max_rows = -(-self._max_rows // 2)
+        self._checkpoint.save("rows of leaves", self._max_rows)
 
     def take_centers(self, n_centers):
         """Give large leaves fewer centres than rows, and what suits these."""
@@ -200,158 +204,149 @@ class Forester:
         """
         large, seeds = copy(self), draw_seeds(np.random.RandomState(seed), 2)
         large._refined = True
-        large._max_rows = min(_MOST_LARGE_ROWS, -(-len(self._data) // 2))
+        large._max_rows = min(MOST_LARGE_ROWS, -(-self._table.n_rows // 2))
         large.take_centers(n_centers)
-        cell = self._first_cell(seed)
-        if cell is None:
-            return
-        everything = np.arange(len(self._data))
-        (directions,) = large._directions([everything], np.random.RandomState(seed))
-        side = _left_side(self._data, everything, directions)
-        if 2 * len(np.intersect1d(side, cell)) < len(cell):
-            side = np.setdiff1d(everything, side)
-        unseen = np.intersect1d(side, cell)
-        unseen = _subsample(unseen, min(len(cell) // 4, _UNSEEN_ROWS), seed=seeds[0])
-        others = _subsample(np.setdiff1d(side, unseen), _LARGE_ROWS, seed=seeds[1])
-        of_small = self._losses_of(self._leaf, np.setdiff1d(cell, unseen), unseen, seed)
-        first, *_, smoothest = large._finalists
-        if any(
-            large._losses_of(leaf, others, unseen, seed) < of_small
-            for leaf in (smoothest, first)
-        ):
+        decision = self._checkpoint.get("large leaves")
+        if decision is None:
+            decision = self._compare_with(large, seed, seeds)
+            self._checkpoint.save("large leaves", decision)
+        better, directions = decision
+        if better:
             vars(self).update(vars(large))
             self._root_directions = directions
 
-    def _first_cell(self, seed):
-        """Return the rows of a leaf of the tree as it is, None if there is none."""
-        cell, random_state = np.arange(len(self._data)), np.random.RandomState(seed)
-        while len(cell) > self._max_rows:
-            (directions,) = self._directions([cell], random_state)
-            smaller = _left_side(self._data, cell, directions)
-            if len(smaller) == len(cell):
-                return None
-            cell = smaller
-        return cell
+    def _compare_with(self, large, seed, seeds):
+        """Return whether large leaves are better, and directions of their split."""
+        sample = self._table.sample
+        path, everything = self._path_of_first_cell(seed), np.arange(len(sample))
+        if path is None:
+            return False, None
+        random_state = np.random.RandomState(seed)
+        (directions,) = large._directions(sample, [everything], random_state)
+        where = small_and_large(sample, path, directions)
+        if where is None:
+            return False, None
+        first, *_, smoothest = large._finalists
+        better = large_leaves_are_better(
+            self._table,
+            where,
+            small=self._leaf,
+            large=[smoothest, first],
+            seed=seed,
+            seeds=seeds,
+        )
+        return better, directions
 
-    def _losses_of(self, leaf, rows, unseen, seed):
-        """Return the mean loss on unseen rows of a leaf that is fitted to rows."""
-        model = fit_leaf(leaf, self._data.subset(rows), seed=seed)
-        data = self._data.subset(unseen)
-        return np.average(losses_of_rows(model, data), weights=data.weight)
+    def _path_of_first_cell(self, seed):
+        """Return the nodes that lead left to a leaf of the tree as it is, or None."""
+        sample, random_state, path = (
+            self._table.sample,
+            np.random.RandomState(seed),
+            [],
+        )
+        most = -(-self._max_rows * len(sample) // self._table.n_rows)
+        cell = np.arange(len(sample))
+        while len(cell) > most:
+            (directions,) = self._directions(sample, [cell], random_state)
+            part = sample.subset(cell)
+            split = first_split(part.X, part.weight, directions, 2)
+            if split is None:
+                return None
+            node, left = split
+            path.append(node)
+            cell = cell[left]
+        return path
 
     def fit_tree(self, number, seed):
         """Return the FittedTree with a number from 0 on."""
-        rng = np.random.RandomState(seed)
+        rng, checkpoint = np.random.RandomState(seed), self._part(number)
         with self._tasks.open("splits"):
-            root, rows_of_leaves = grow(
-                self._data.X,
-                self._data.weight,
-                max_rows=self._max_rows,
-                find_directions=lambda nodes: self._directions(nodes, rng),
-            )
+            root, cells = self._grow(rng, checkpoint)
         if len(self._finalists) > 1:
-            self._leaf = self._best_finalist(rows_of_leaves, seed)
+            self._leaf = self._best_finalist(cells, seed, checkpoint)
             self._finalists = []
-        models = self._fit_leaves(rows_of_leaves, rng, number)
-        n_rows = [len(rows) for rows in rows_of_leaves]
+        models = self._fit_leaves(cells, rng, number, checkpoint)
+        for cell in cells:
+            cell.remove()
+        n_rows = [len(cell) for cell in cells]
         if self._refined and self._leaf.n_centers is not None:
             # where all rows are centres, leaves interpolate their own rows
             if self._leaf.n_centers < min(n_rows):
                 reroute(
                     root,
                     models,
-                    self._data,
+                    self._table.sample,
                     self._classes,
                     temperature=self._temperature,
                     seed=seed,
                 )
         return FittedTree(root=root, models=models, n_rows=n_rows)
 
-    def _directions(self, nodes, rng):
+    def _part(self, number):
+        """Return the checkpoint of a tree."""
+        return self._checkpoint.part(f"tree-{number}-")
+
+    def _grow(self, rng, checkpoint):
+        """Return the root of a tree, and the rows of its leaves."""
+        numbers = count()
+
+        def find(data, nodes):
+            name = f"directions-{next(numbers)}"
+            return self._directions(data, nodes, rng, checkpoint.file(name))
+
+        least = REFINE_ROWS if self._refined else self._max_split_samples
+        return divide(
+            self._table,
+            max_rows=self._max_rows,
+            find_directions=find,
+            least_rows=least // 2,
+        )
+
+    def _directions(self, data, nodes, rng, checkpoint=None):
         """Return the directions that nodes, given by their rows, may be split along."""
         if self._root_directions is not None and len(nodes) == 1:
             directions, self._root_directions = self._root_directions, None
             return [directions]
         splitter = _make_splitter(self._leaf, self._split_alpha)
-        data = self._data
         seeds = draw_seeds(rng, len(nodes))
+        checkpoint = Checkpoint() if checkpoint is None else checkpoint
+        saved = checkpoint.get("directions")
+        if saved is not None:
+            return saved
 
         def make_job(k):
             seed, rows = seeds[k], nodes[k]
+            size = REFINE_ROWS if self._refined else self._max_split_samples
+            rows = data.subset(rows[subsample(len(rows), size, seed=seed)])
             if self._refined:
-                rows = data.subset(_subsample(rows, REFINE_ROWS, seed=seed))
                 return delayed(find_refined_directions)(
                     splitter, rows, seed=seed, temperature=self._temperature
                 )
-            rows = _subsample(rows, self._max_split_samples, seed=seed)
-            return delayed(find_directions)(splitter, data.subset(rows), seed=seed)
+            return delayed(find_directions)(splitter, rows, seed=seed)
 
-        return list(run_jobs(make_job, len(nodes), self._n_jobs))
+        directions = list(run_jobs(make_job, len(nodes), self._n_jobs))
+        checkpoint.save("directions", directions)
+        return directions
 
-    def _best_finalist(self, rows_of_leaves, seed):
-        """Return the finalist of the search at the root that is best in leaves.
-
-        What is best for the whole table may be second for its parts. Finalists are
-        compared after half of their rounds: the first one is the best, unless another
-        is better by a standard error of the differences. Then with all of its rounds,
-        which have to be better than half of them.
-        """
-        if self._has_centers:
-            losses = self._losses_in_leaves(self._finalists, rows_of_leaves, seed)
-            means = [np.average(loss, weights=weight) for loss, weight in losses]
-            return self._finalists[int(np.argmin(means))]
-        finalists = [(each, _with_half_of_the_rounds(each)) for each in self._finalists]
-        losses = self._losses_in_leaves(
-            [half for _, half in finalists], rows_of_leaves, seed
+    def _best_finalist(self, cells, seed, checkpoint):
+        """Return the finalist of the search at the root that is best in leaves."""
+        comparison = Comparison(
+            cells,
+            seed=seed,
+            has_centers=self._has_centers,
+            n_jobs=self._n_jobs,
+            deadline=self._deadline,
+            checkpoint=checkpoint,
         )
-        excess = [_excess(losses[0], others) for others in losses]
-        best = int(np.argmax(excess))
-        if excess[best] <= 1:
-            best = 0
-        full, half = finalists[best]
-        if half is full:
-            return full
-        (of_full,) = self._losses_in_leaves([full], rows_of_leaves, seed)
-        return full if _excess(losses[best], of_full) > 0 else half
-
-    def _losses_in_leaves(self, estimators, rows_of_leaves, seed):
-        """Return the losses of estimators in some leaves, and weights: (2, m) each."""
-        rng = np.random.default_rng(seed)
-        n_compared, n_rows = COMPARED_LEAVES, SEARCH_ROWS
-        if self._has_centers:
-            n_compared, n_rows = 1, _CENTERS_ROWS
-            estimators = [
-                clone(each).set_params(n_centers=min(_CENTERS_COMPARED, each.n_centers))
-                for each in estimators
-            ]
-        leaves = rng.permutation(len(rows_of_leaves))[:n_compared]
-        pairs = [(each, rows_of_leaves[k]) for each in estimators for k in leaves]
-        share = effective_n_jobs(self._n_jobs) / (len(pairs) + len(rows_of_leaves))
-
-        def make_job(k):
-            estimator, rows = pairs[k]
-            rows = _subsample(rows, n_rows, seed=seed)
-            return delayed(held_out_losses)(
-                estimator,
-                self._data.subset(rows),
-                seed=seed,
-                deadline=self._deadline,
-                share=min(1.0, share),
-            )
-
         with self._tasks.open("comparison"):
-            losses: list[Any] = [*run_jobs(make_job, len(pairs), self._n_jobs)]
-        return [
-            np.concatenate(losses[k : k + len(leaves)], axis=1)
-            for k in range(0, len(losses), len(leaves))
-        ]
+            return comparison.best(self._finalists)
 
-    def _fit_leaves(self, rows_of_leaves, rng, number):
+    def _fit_leaves(self, cells, rng, number, checkpoint):
         """Return the models of the leaves of a tree.
 
         After a callback has asked to stop, leaves are fitted without another round.
         """
-        n, seeds = len(rows_of_leaves), draw_seeds(rng, len(rows_of_leaves))
+        n, seeds = len(cells), draw_seeds(rng, len(cells))
         n_later = n * (self._n_trees - number - 1)
 
         def make_job(k):
@@ -360,34 +355,20 @@ class Forester:
                 leaf = clone(leaf).set_params(max_iter=0)
             return delayed(fit_leaf)(
                 leaf,
-                self._data.subset(rows_of_leaves[k]),
+                cells[k].load(),
                 seed=seeds[k],
                 deadline=self._deadline,
                 share=min(1.0, effective_n_jobs(self._n_jobs) / (n - k + n_later)),
             )
 
-        models, results = [], run_jobs(make_job, n, self._n_jobs)
+        models = []
+        results = saved_jobs(make_job, n, self._n_jobs, checkpoint, name="leaf")
         with self._tasks.open("leaves", n) as leaves:
             for _ in range(n):
                 with leaves.open("leaf") as task:
                     models.append(next(results))
                 self._stopped |= task.stop
         return models
-
-
-def _with_half_of_the_rounds(estimator):
-    """Return an estimator with half of the rounds, or itself if they are few."""
-    if estimator.max_iter < _FEW_ROUNDS:
-        return estimator
-    return clone(estimator).set_params(max_iter=estimator.max_iter // 2)
-
-
-def _excess(losses, others):
-    """Return by how many standard errors losses exceed others, of the same rows.
-
-    Each is given with the weights of the rows, as an array of shape (2, m).
-    """
-    return standard_errors(losses[0], others[0], losses[1])
 
 
 def _settings_of(candidate, *, max_iter):
@@ -402,13 +383,6 @@ def _settings_of(candidate, *, max_iter):
     }
 
 
-def _left_side(data, rows, directions):
-    """Return those of some rows that a split at the median sends to the left."""
-    part = data.subset(rows)
-    split = first_split(part.X, part.weight, directions, 2)
-    return rows if split is None else rows[split[1]]
-
-
 def _make_splitter(leaf, alpha):
     """Return the unfitted machine that finds the directions of nodes."""
     return clone(leaf).set_params(
@@ -420,15 +394,8 @@ def _make_splitter(leaf, alpha):
         level_statistics=None,  # directions are of the encoded columns
         n_centers=None,
         time_budget=None,
+        memory_budget=None,
     )
-
-
-def _subsample(rows, size, *, seed):
-    """Return at most `size` of the row indices, sorted."""
-    if len(rows) <= size:
-        return rows
-    rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(rows, size, replace=False))
 
 
 def draw_seeds(random_state, count):

@@ -31,31 +31,6 @@ _MIN_SIDE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class LeafData:
-    """Rows and targets as leaves are fitted to them.
-
-    Attributes
-    ----------
-    X : ndarray of shape (n, n_columns)
-        Scaled numbers, then codes of categories.
-    y : ndarray of shape (n,) or (n, n_outputs)
-        Numbers, or the numbers of the classes.
-    weight : ndarray of shape (n,)
-    """
-
-    X: FloatArray
-    y: np.ndarray
-    weight: FloatArray
-
-    def __len__(self):
-        return len(self.X)
-
-    def subset(self, rows):
-        """Return the data of some rows."""
-        return LeafData(self.X[rows], self.y[rows], self.weight[rows])
-
-
-@dataclass(frozen=True)
 class LeafCoding:
     """From a table to the rows that leaves are fitted to.
 

@@ -36,6 +36,32 @@ def run_jobs(make_job, n_results, n_jobs):
                 raise
 
 
+def saved_jobs(make_job, n_results, n_jobs, checkpoint, *, name):
+    """Yield the results of `run_jobs`, each saved in a file of a checkpoint.
+
+    The jobs whose results were saved by an earlier fit are not run again.
+
+    Parameters
+    ----------
+    make_job, n_results, n_jobs
+        See `run_jobs`.
+    checkpoint : Checkpoint
+    name : str
+        The beginning of the names of the files.
+    """
+    n_saved = 0
+    while n_saved < n_results:
+        saved = checkpoint.file(f"{name}-{n_saved}").get("result")
+        if saved is None:
+            break
+        n_saved += 1
+        yield saved
+    results = run_jobs(lambda k: make_job(n_saved + k), n_results - n_saved, n_jobs)
+    for number, result in enumerate(results, n_saved):
+        checkpoint.file(f"{name}-{number}").save("result", result)
+        yield result
+
+
 @dataclass(frozen=True)
 class Deadline:
     """When a fit should be over; None for no limit.

@@ -25,7 +25,7 @@ _ALL_DIRECTIONS = 500
 # Weights of a row in a leaf below this are dropped, which bounds the number of leaves
 # that predict a row.
 _LEAST_WEIGHT = 1e-3
-# Rows that are encoded at a time, which bounds the memory for levels of categories.
+# Rows that are projected at a time, which bounds the memory for levels of categories.
 _BLOCK_ROWS = 16384
 # The share of a side is rounded down by this: else rounding errors of the cumulative
 # weights may send a row too many to the left.
@@ -55,16 +55,18 @@ class Direction:
         return X if self.coding is None else self.coding.transform(X)
 
     def positions(self, X):
-        """Return the projections (n,) of rows on the direction."""
-        vector = self.vector.astype(X.dtype)
-        if self.coding is None:
-            return X @ vector
+        """Return the projections (n,) of rows on the direction, in float64.
+
+        In float32 the sums of a row may depend on the number of rows, and a row near a
+        threshold could go another way when it is read in another batch.
+        """
+        vector = self.vector.astype(np.float64)
         edges = [*range(0, len(X), _BLOCK_ROWS), len(X)]
         blocks = (
-            self.coding.transform(X[start:stop]) @ vector
+            self.encoded(X[start:stop]).astype(np.float64, copy=False) @ vector
             for start, stop in pairwise(edges)
         )
-        return np.concatenate([np.empty(0, X.dtype), *blocks])
+        return np.concatenate([np.empty(0), *blocks])
 
 
 @dataclass

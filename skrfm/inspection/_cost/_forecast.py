@@ -9,7 +9,8 @@ from sklearn.utils import _safe_indexing
 
 from ..._backend import own_threads
 from ..._tables import check_n_jobs, outer_placement_of, to_host, validate_or_stream
-from ...xrfm._fitting import COMPARED_LEAVES, SEARCH_LEAVES, SEARCH_ROWS
+from ...xrfm._comparison import COMPARED_LEAVES
+from ...xrfm._fitting import SEARCH_LEAVES, SEARCH_ROWS
 from ...xrfm._leaves import EARLY_ROWS
 from ...xrfm._tree import DIRECTIONS
 from ._memory import memory_of_fit, memory_of_rows
