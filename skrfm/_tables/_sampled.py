@@ -101,4 +101,5 @@ def sample_large_table(estimator, X, y, sample_weight, memory_budget):
     if totals.n_rows <= rows_in_memory(X.shape[1], itemsize, memory_budget):
         return None
     labels = totals.arrays() if is_classifier(estimator) else (None, None)
+    weight = np.asarray(weight)
     return SampledTable(source, X, y, weight, totals.n_rows, *labels)

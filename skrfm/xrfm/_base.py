@@ -193,7 +193,8 @@ class BaseXRFM(
         X : array-like of shape (n_samples, n_features), or what is read in batches
             Training rows, dense: numbers, NaN where they are missing, and categories.
             Data sets of pyarrow, lazy frames of polars, collections of Dask and
-            iterables of batches are read into memory, as `RFMRegressor` reads them.
+            iterables of batches are read as by `RFMRegressor`: into memory, or in
+            batches where it is more than `memory_budget` has room for.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), str, list of str
             Targets; a classifier takes (n_samples,) labels only. The names of columns
             of a data set or a lazy frame; None for an iterable of batches.

@@ -45,7 +45,7 @@ class Comparison:
         *,
         seed: int,
         has_centers: bool = False,
-        n_jobs: int | None = None,
+        n_jobs: Any = None,
         deadline: Deadline,
         checkpoint: Checkpoint,
     ):

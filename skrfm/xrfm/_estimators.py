@@ -36,8 +36,15 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         precision. With a search at the root, rounds before the last are fitted to
         10 000 rows of a leaf at most, and half of them before that.
     memory_budget : float, default=None
-        Gigabytes that the kernel matrices of the leaves that are fitted at the same
-        time may take. Leaves are made smaller than `max_leaf_size` where necessary.
+        Gigabytes that a fit holds, about, beside what is held before and the models of
+        the leaves. Kernel matrices of the leaves that are fitted at the same time take
+        three fifths of them: leaves are made smaller than `max_leaf_size` where
+        necessary. A table of which memory would take more than three tenths, and that
+        is read in batches or has more than 100 000 rows, is not held: splits are found
+        on a sample of at most 100 000 rows, and one pass writes the rows of each leaf
+        to files in a temporary folder, which is removed at the end, after an error as
+        well. Leaves may then have a tenth more than `max_leaf_size` rows. None sets no
+        limit, and reads the table into memory.
     split : {"auto", "sides", "refined"}, default="auto"
         How nodes are split. ``"sides"`` takes one of a few eigenvectors of a metric,
         whose sides are predicted best by machines of their own. ``"refined"`` goes on
@@ -79,6 +86,13 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
         estimator, or the GPU where X is an array of CuPy. Predictions are arrays of
         CuPy for such rows, of NumPy otherwise.
+    checkpoint_dir : str or path, default=None
+        A folder for the states of a long fit: after the search at the root, the splits
+        of each level of a tree, each comparison in a leaf, and each leaf. A fit with
+        the same table and parameters that is begun again after its process was killed
+        goes on from there; it needs an integer `random_state`. The files, which are
+        read by pickle, are removed at the end of the fit. The rows of leaves that
+        memory does not hold are written to this folder, too.
     n_jobs : int or None, default=None
         Number of leaves that are fitted at the same time, by joblib: in processes, or
         with the backend of ``joblib.parallel_config``, on a Dask cluster for instance.
@@ -191,8 +205,15 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         precision. With a search at the root, rounds before the last are fitted to
         10 000 rows of a leaf at most, and half of them before that.
     memory_budget : float, default=None
-        Gigabytes that the kernel matrices of the leaves that are fitted at the same
-        time may take. Leaves are made smaller than `max_leaf_size` where necessary.
+        Gigabytes that a fit holds, about, beside what is held before and the models of
+        the leaves. Kernel matrices of the leaves that are fitted at the same time take
+        three fifths of them: leaves are made smaller than `max_leaf_size` where
+        necessary. A table of which memory would take more than three tenths, and that
+        is read in batches or has more than 100 000 rows, is not held: splits are found
+        on a sample of at most 100 000 rows, and one pass writes the rows of each leaf
+        to files in a temporary folder, which is removed at the end, after an error as
+        well. Leaves may then have a tenth more than `max_leaf_size` rows. None sets no
+        limit, and reads the table into memory.
     split : {"auto", "sides", "refined"}, default="auto"
         How nodes are split. ``"sides"`` takes one of a few eigenvectors of a metric,
         whose sides are predicted best by machines of their own. ``"refined"`` goes on
@@ -234,6 +255,13 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         Where leaves are fitted: ``"cuda"`` on a GPU, by CuPy. None is the device of the
         estimator, or the GPU where X is an array of CuPy. Predictions are arrays of
         CuPy for such rows, of NumPy otherwise.
+    checkpoint_dir : str or path, default=None
+        A folder for the states of a long fit: after the search at the root, the splits
+        of each level of a tree, each comparison in a leaf, and each leaf. A fit with
+        the same table and parameters that is begun again after its process was killed
+        goes on from there; it needs an integer `random_state`. The files, which are
+        read by pickle, are removed at the end of the fit. The rows of leaves that
+        memory does not hold are written to this folder, too.
     n_jobs : int or None, default=None
         Number of leaves that are fitted at the same time, by joblib: in processes, or
         with the backend of ``joblib.parallel_config``, on a Dask cluster for instance.

@@ -52,7 +52,7 @@ def small_and_large(
     node, left = split
     cell, _ = SmallAndLarge(path, node, right=False)(sample.X)
     right = 2 * np.count_nonzero(left & cell) < np.count_nonzero(cell)
-    return SmallAndLarge(path, node, right)
+    return SmallAndLarge(path, node, bool(right))
 
 
 def large_leaves_are_better(

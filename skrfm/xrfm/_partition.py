@@ -9,6 +9,7 @@ further on their own rows.
 from collections.abc import Callable
 from itertools import count
 from math import ceil
+from typing import Any
 
 from ._rows import (
     Cell,
@@ -59,7 +60,8 @@ def divide(
     return root, [HeldCell(data, rows) for rows in leaves]
 
 
-def _grow(data, max_rows, find_directions):
+def _grow(data, max_rows, find_directions) -> tuple[Any, list]:
+    """Return the root of a tree, and the row indices of each leaf."""
     return grow(
         data.X,
         data.weight,
@@ -143,7 +145,7 @@ class _Division:
         return cell.subset(subsample(len(cell), most, seed=len(cell)))
 
 
-def _with_leaves(root, divided):
+def _with_leaves(root: Any, divided):
     """Return a tree with others in place of its leaves, by number."""
     if isinstance(root, Leaf):
         return divided[root.number]

@@ -137,12 +137,11 @@ class FiledCell:
 
     def mapped(self):
         """Return the rows as memory maps."""
-        return LeafData(
-            *(
-                np.memmap(path, dtype, "r", shape=(self.n_rows, *shape))
-                for path, (dtype, shape) in zip(self._paths, self.kinds, strict=True)
-            )
-        )
+        maps: list[Any] = [
+            np.memmap(path, dtype, "r", shape=(self.n_rows, *shape))
+            for path, (dtype, shape) in zip(self._paths, self.kinds, strict=True)
+        ]
+        return LeafData(*maps)
 
     @property
     def _paths(self):
