@@ -199,11 +199,11 @@ def test_a_sample_finds_the_splits_and_all_rows_are_in_leaves(on_disk, table):
 
 def test_classes_that_the_sample_lacks(on_disk, table):
     X, _ = table
-    y = np.where(X[:, 0] > 0, "up", "down").astype(object)
-    y[-1] = "rare"
+    y = np.where(X[:, 0] > 0, "up", "down").astype("U6")
+    y[-1] = "rarest"  # a longer name than those of the sample
     model = XRFMClassifier(RFMClassifier(**ONE), max_leaf_size=300, memory_budget=1.0)
     model.set_params(random_state=0).fit(Batches(X, y))
-    assert_array_equal(model.classes_, ["down", "rare", "up"])
+    assert_array_equal(model.classes_, ["down", "rarest", "up"])
     assert model.score(X, y) > 0.93
     assert_allclose(model.predict_proba(X).sum(axis=1), 1)
 
@@ -363,6 +363,15 @@ def test_a_budget_makes_leaves_small_enough_for_their_tolerance(on_disk, table):
     budget = 8.01e-9 / 0.6 * 110**2
     model = tree(max_leaf_size=500, memory_budget=budget).fit(Batches(*table))
     assert max(model._fitted.trees[0].n_rows) <= 110
+
+
+def test_leaves_of_few_centres_may_have_more_rows(on_disk, table):
+    leaf = RFMRegressor(**ONE, n_centers=20)
+    model = XRFMRegressor(leaf, max_leaf_size=500, split="sides", random_state=0)
+    model.set_params(memory_budget=8.01e-9 / 0.6 * 110**2).fit(Batches(*table))
+    n_rows = model._fitted.trees[0].n_rows
+    assert len(n_rows) == 2 and sum(n_rows) == 1000
+    assert model.estimators_[0][0].X_fit_.shape == (20, 4)
 
 
 @pytest.mark.parametrize("row", [950, 20])

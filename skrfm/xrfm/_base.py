@@ -264,7 +264,8 @@ class BaseXRFM(
         with nullcontext() if sampled is None else checkpoint.folder() as folder:
             rows = HeldRows(data)
             if folder is not None:
-                read = partial(self._read, sampled, table, coding, targets)
+                dtypes = table.X.dtype, data.y.dtype
+                read = partial(self._read, sampled, coding, targets, dtypes)
                 rows = StreamedRows(data, n_rows, read, folder, self._most_held(data.X))
             forester = Forester(
                 leaf,
@@ -318,11 +319,14 @@ class BaseXRFM(
         y = self._leaf_targets(targets, table.y)
         return coding, targets, LeafData(coding.encode(table.X), y, table.weight)
 
-    def _read(self, sampled, table, coding, targets):
-        """Yield the LeafData of all batches of a SampledTable."""
-        dtypes = table.X.dtype, table.y.dtype
-        for X, y, weight in sampled.read(self, coding.reader, dtypes[0]):
-            y = self._leaf_targets(targets, y.astype(dtypes[1], copy=False))
+    def _read(self, sampled, coding, targets, dtypes):
+        """Yield the LeafData of all batches of a SampledTable.
+
+        `dtypes` are those of X, before it is encoded, and of the targets of leaves.
+        """
+        of_X, of_y = dtypes
+        for X, y, weight in sampled.read(self, coding.reader, of_X):
+            y = self._leaf_targets(targets, y).astype(of_y, copy=False)
             yield LeafData(coding.encode(X), y, weight)
 
     def _set_fitted(self, forest):
@@ -359,7 +363,11 @@ class BaseXRFM(
             most = halved_to(_AUTO_LEAF_ROWS, n_rows)
         if self.memory_budget is None:
             return most
-        return min(most, int(self._rows_in_budget(dtype, n_jobs) / tolerance))
+        rows = int(self._rows_in_budget(dtype, n_jobs) / tolerance)
+        n_centers = None if self.estimator is None else self.estimator.n_centers
+        if isinstance(n_centers, Integral) and n_centers <= rows:
+            return most  # the kernel matrix of a leaf is that of its centres
+        return min(most, rows)
 
     def _rows_in_budget(self, dtype, n_jobs):
         """Return how many rows a leaf may have in the memory of a job."""

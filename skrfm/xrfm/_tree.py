@@ -57,13 +57,13 @@ class Direction:
     def positions(self, X):
         """Return the projections (n,) of rows on the direction, in float64.
 
-        In float32 the sums of a row may depend on the number of rows, and a row near a
-        threshold could go another way when it is read in another batch.
+        Each row is summed by itself: sums by BLAS may depend on the number of rows, and
+        a row near a threshold could go another way when it is read in another batch.
         """
         vector = self.vector.astype(np.float64)
         edges = [*range(0, len(X), _BLOCK_ROWS), len(X)]
         blocks = (
-            self.encoded(X[start:stop]).astype(np.float64, copy=False) @ vector
+            np.einsum("ij,j->i", self.encoded(X[start:stop]), vector)
             for start, stop in pairwise(edges)
         )
         return np.concatenate([np.empty(0), *blocks])
