@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         agop,
         completion,
         exceptions,
+        features,
         inspection,
         kernels,
         lin_rfm,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         LinRFMCompleter,
         NTKMatrixCompleter,
     )
+    from .features import RecursiveFeatures
     from .kernels import SingularKernelClassifier
     from .lin_rfm import LinRFMRegressor
     from .rfm import RFMClassifier, RFMRegressor
@@ -45,6 +47,7 @@ __all__ = [
     "RFMClassifierCV",
     "RFMRegressor",
     "RFMRegressorCV",
+    "RecursiveFeatures",
     "SingularKernelClassifier",
     "TransferKernel",
     "XRFMClassifier",
@@ -52,6 +55,7 @@ __all__ = [
     "agop",
     "completion",
     "exceptions",
+    "features",
     "inspection",
     "kernels",
     "lin_rfm",
@@ -72,6 +76,7 @@ _MODULE_OF = {
     "RFMClassifierCV": "rfm_cv",
     "RFMRegressor": "rfm",
     "RFMRegressorCV": "rfm_cv",
+    "RecursiveFeatures": "features",
     "SingularKernelClassifier": "kernels",
     "TransferKernel": "transfer",
     "XRFMClassifier": "xrfm",

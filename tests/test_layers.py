@@ -22,6 +22,7 @@ LAYERS = [
     {"_search"},
     {"rfm", "lin_rfm", "completion"},
     {"rfm_cv", "xrfm", "transfer"},
+    {"features"},
     {"inspection"},
     {"skrfm"},
 ]

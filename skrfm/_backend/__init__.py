@@ -28,6 +28,7 @@ from ._protocols import (
     StreamedGram,
 )
 from ._threads import for_each, own_threads
+from ._tiles import pair_tiles
 from ._types import (
     Array,
     BoolArray,
@@ -62,4 +63,5 @@ __all__ = [
     "get_backend",
     "is_numpy",
     "own_threads",
+    "pair_tiles",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import expit, log_softmax, softmax
 
 # bounds of the search for the temperature
 _TEMPERATURES = (0.1, 100.0)
@@ -53,6 +53,17 @@ class Calibration:
         """Return class probabilities (m, n_classes) from outputs (m, c)."""
         return softmax(self._logits(outputs), axis=1)
 
+    def logits(self, outputs):
+        """Return the logits (m, n_classes), and their derivatives by the estimates."""
+        q = _estimates(outputs)
+        if np.isinf(self.softness):
+            slopes = np.ones_like(q)
+        else:
+            # below the bound the derivative is 1 / softness, as at the bound
+            z = np.maximum(q / self.softness, _EXPONENTIAL_BELOW)
+            slopes = expit(z) / np.logaddexp(0, z) / self.softness
+        return self._logits(outputs), self.temperature * slopes
+
     def log_likelihood(self, outputs, targets):
         """Return the log-probabilities (m,) of the classes of the targets."""
         logs = log_softmax(self._logits(outputs), axis=1)
@@ -85,13 +96,19 @@ def _temperature(outputs, targets, weight, softness):
 
 def _features(outputs, softness):
     """Return φ of the estimates, a new array (m, n_classes)."""
-    q = outputs.astype(np.float64)
-    if q.shape[1] == 1:  # two classes, coded ±1
-        q = np.hstack([1 - q, 1 + q]) / 2
+    q = _estimates(outputs)
     if np.isinf(softness):
         return q
     q /= softness
     return np.where(q < _EXPONENTIAL_BELOW, q, np.log(np.logaddexp(0, q)))
+
+
+def _estimates(outputs):
+    """Return the estimates of the probabilities, a new array (m, n_classes)."""
+    q = outputs.astype(np.float64)
+    if q.shape[1] == 1:  # two classes, coded ±1
+        q = np.hstack([1 - q, 1 + q]) / 2
+    return q
 
 
 def _classes(targets):

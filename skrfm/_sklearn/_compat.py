@@ -9,12 +9,14 @@ from typing import Any
 from sklearn import base, utils
 from sklearn.base import _clone_parametrized as clone_parametrized
 from sklearn.externals.array_api_compat import is_cupy_array as is_gpu_array
+from sklearn.neighbors._base import KNeighborsMixin, RadiusNeighborsMixin
 from sklearn.utils import validation
 from sklearn.utils._array_api import (
     check_same_namespace,
     get_namespace_and_device,
     move_to,
 )
+from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._missing import is_pandas_na
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -22,11 +24,14 @@ from sklearn.utils._param_validation import (
     RealNotInt,
     StrOptions,
 )
+from sklearn.utils._param_validation import validate_params as validated
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import (
     _check_categorical_features as check_categorical_features,
 )
 from sklearn.utils.validation import _check_feature_names as check_feature_names
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
+from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _get_feature_names as feature_names_of
 
@@ -42,10 +47,14 @@ __all__ = [
     "validate_data",
     "HasMethods",
     "Interval",
+    "KNeighborsMixin",
+    "RadiusNeighborsMixin",
     "RealNotInt",
     "StrOptions",
     "check_categorical_features",
     "check_feature_names",
+    "check_feature_names_in",
+    "check_method_params",
     "check_same_namespace",
     "check_sample_weight",
     "clone",
@@ -57,7 +66,9 @@ __all__ = [
     "is_missing",
     "move_to",
     "output_container",
+    "routing_enabled",
     "safe_indexing",
+    "validated",
 ]
 
 

@@ -1,6 +1,7 @@
 """Diagnostics of models and their Displays, and the costs of fits."""
 
 from .._sklearn import set_public_module
+from ._agop import agop, agop_alignment, feature_ansatz
 from ._completion_displays import CompletionDisplay, CoverageDisplay
 from ._cost import CostEstimate, estimate_cost
 from ._displays import (
@@ -30,7 +31,10 @@ __all__ = [
     "MetricSpectrumDisplay",
     "ScalingLaw",
     "ScalingLawDisplay",
+    "agop",
+    "agop_alignment",
     "estimate_cost",
+    "feature_ansatz",
     "kernel_risk",
     "label_noise_scores",
     "ridge_risk",
@@ -50,7 +54,10 @@ set_public_module(
     MetricSpectrumDisplay,
     ScalingLaw,
     ScalingLawDisplay,
+    agop,
+    agop_alignment,
     estimate_cost,
+    feature_ansatz,
     kernel_risk,
     label_noise_scores,
     ridge_risk,

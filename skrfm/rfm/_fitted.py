@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .._backend import Array
+from .._backend import Array, IntArray
 from .._recursion import Candidate
 from .._search import Calibration, weighted_sum
 from .._sklearn import warn
@@ -120,11 +120,7 @@ class KernelMachine:
         metric = fitted.metric
         if metric.components is None:
             metric = FeatureMetric(components=np.ones(data.X.shape[1]))
-        origins = encoder.origins
-        if statistics is not None:
-            numbers = encoder.number_origins
-            found = statistics.origins(numbers, encoder.categories)
-            origins = np.insert(origins, len(numbers), found)
+        origins = _origins(encoder, statistics)
         importances = np.bincount(origins, _importances(fitted, metric))
         targets, coef = training.targets, fitted.solution.coef
         dual_coef = targets.rescale(coef, backend)
@@ -185,6 +181,11 @@ class KernelMachine:
             return self.metric.components
         components = self.metric.map_arrays(to_host).to_array()
         return placement_of(None, self.X_fit).to_caller(components)
+
+    @property
+    def origins(self) -> IntArray:
+        """The column of the table that each encoded column comes from."""
+        return _origins(self.encoder, self.statistics)
 
     def encode(self, X, placement):
         """Return encoded rows, as arrays of the computing backend."""
@@ -300,6 +301,15 @@ class KernelMachine:
             "feature_importances_": self.importances,
             "_n_features_out": self.n_mapped,
         }
+
+
+def _origins(encoder, statistics):
+    """Return the column of the table that each encoded column comes from."""
+    if statistics is None:
+        return encoder.origins
+    numbers = encoder.number_origins
+    found = statistics.origins(numbers, encoder.categories)
+    return np.insert(encoder.origins, len(numbers), found)
 
 
 def _importances(fitted, metric):

@@ -1,0 +1,78 @@
+"""From the outputs of a model to its response, with the chain rule.
+
+A link maps outputs (b, c) and their Jacobian (b, c, d) to those of the response.
+"""
+
+import numpy as np
+from scipy.special import expit, softmax
+
+
+def identity(F, J):
+    """The outputs themselves."""
+    return F, J
+
+
+def exponential(F, J):
+    """Elementwise exponentials, as of generalised linear models with a log link."""
+    mean = np.exp(F)
+    return mean, mean[:, :, None] * J
+
+
+def logistic(F, J):
+    """Elementwise logistic functions, as of several labels."""
+    share = expit(F)
+    return share, (share * (1 - share))[:, :, None] * J
+
+
+def two_classes(F, J):
+    """Probabilities of two classes, of one output that is their log-odds."""
+    share, slope = logistic(F, J)
+    return np.hstack([1 - share, share]), np.concatenate([-slope, slope], axis=1)
+
+
+def softmax_of_classes(F, J):
+    """Probabilities of the classes, one output for each."""
+    share = softmax(F, axis=1)
+    mean = np.einsum("bc,bcd->bd", share, J)
+    return share, share[:, :, None] * (J - mean[:, None, :])
+
+
+def softmax_of_both_signs(F, J):
+    """Probabilities of two classes, a softmax of one output and its negative."""
+    return two_classes(2 * F, 2 * J)
+
+
+def one_versus_rest(F, J):
+    """Logistic functions of the classes, divided by their sum."""
+    share, slope = logistic(F, J)
+    total = share.sum(axis=1)[:, None]
+    normal = share / total
+    sum_of_slopes = slope.sum(axis=1, keepdims=True)
+    return normal, (slope - normal[:, :, None] * sum_of_slopes) / total[:, :, None]
+
+
+def votes_of_pairs(n_classes):
+    """Return the link from all pairs of classes to the scores of the classes.
+
+    Scores are the votes, and x / (3 (|x| + 1)) of the sums x of the outputs for each
+    class. Votes are constant but for the boundaries of pairs.
+    """
+    first, second = np.triu_indices(n_classes, k=1)
+    pairs = np.arange(len(first))
+    signs = np.zeros((n_classes, len(pairs)))
+    signs[first, pairs], signs[second, pairs] = 1, -1
+
+    def link(F, J):
+        sums = F @ signs.T
+        winners = np.where(F >= 0, 1.0, -1.0)
+        votes = np.maximum(winners[:, None, :] * signs, 0).sum(axis=2)
+        scores = votes + sums / (3 * (np.abs(sums) + 1))
+        slope = 1 / (3 * (np.abs(sums) + 1) ** 2)
+        return scores, slope[:, :, None] * np.einsum("kp,bpd->bkd", signs, J)
+
+    return link
+
+
+#: what may be between the margins of a classifier and its probabilities, by their number
+LINKS_OF_ONE = (two_classes, softmax_of_both_signs)
+LINKS_OF_MANY = (softmax_of_classes, one_versus_rest, logistic)
