@@ -288,13 +288,16 @@ class RecursiveFeatures(
             steps = np.asarray(self.step)
             if not (steps.size > 0 and (steps > 0).all()):
                 raise ValueError(f"step must be positive, got {self.step!r}.")
-        classifies = is_classifier(self.estimator)
+        classifies, tags = is_classifier(self.estimator), get_tags(self.estimator)
+        multi_output = tags.target_tags.multi_output or (
+            tags.classifier_tags is not None and tags.classifier_tags.multi_label
+        )
         X, y = validate_numbers(
             self,
             to_host(X),
             to_host(y),
             **FLOATS,
-            multi_output=get_tags(self.estimator).target_tags.multi_output,
+            multi_output=multi_output,
             y_numeric=not classifies,
             ensure_min_samples=2,
         )
@@ -306,8 +309,6 @@ class RecursiveFeatures(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
         keep = weight > 0
-        if not keep.any():
-            raise ValueError("sample_weight is zero for all rows: pass positive ones.")
         rows = Rows(X, y, weight, check_method_params(X, params))
         return rows if keep.all() else rows.take(np.flatnonzero(keep)), keep, groups
 
@@ -322,8 +323,8 @@ class RecursiveFeatures(
         if sample_weight is not None:
             if not has_fit_parameter(self.estimator, "sample_weight"):
                 raise ValueError(
-                    f"{type(self.estimator).__name__}.fit takes no sample_weight: leave "
-                    "it out, or pass an estimator that takes weights."
+                    f"{type(self.estimator).__name__}.fit takes no sample_weight: "
+                    "leave it out, or pass an estimator that takes weights."
                 )
             fit_params = {"sample_weight": sample_weight, **fit_params}
         return fit_params, groups

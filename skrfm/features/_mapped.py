@@ -89,7 +89,8 @@ class MappedMixin(TransformerMixin):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        return self.estimator_.predict(self._mapped(X))
+        rows = self._mapped(X)
+        return self.estimator_.predict(rows)
 
     @available_if(_estimator_has("predict_proba"))
     def predict_proba(self, X: Table) -> Any:
@@ -103,7 +104,8 @@ class MappedMixin(TransformerMixin):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        return self.estimator_.predict_proba(self._mapped(X))
+        rows = self._mapped(X)
+        return self.estimator_.predict_proba(rows)
 
     @available_if(_estimator_has("predict_log_proba"))
     def predict_log_proba(self, X: Table) -> Any:
@@ -117,7 +119,8 @@ class MappedMixin(TransformerMixin):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        return self.estimator_.predict_log_proba(self._mapped(X))
+        rows = self._mapped(X)
+        return self.estimator_.predict_log_proba(rows)
 
     @available_if(_estimator_has("decision_function"))
     def decision_function(self, X: Table) -> Any:
@@ -131,4 +134,5 @@ class MappedMixin(TransformerMixin):
         -------
         ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
         """
-        return self.estimator_.decision_function(self._mapped(X))
+        rows = self._mapped(X)
+        return self.estimator_.decision_function(rows)

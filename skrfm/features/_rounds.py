@@ -148,7 +148,7 @@ class Recursion:
     def fold_losses(
         self, rows: Rows, train: IntArray, test: IntArray, scale: float
     ) -> FloatArray:
-        """Return the losses (n_candidates, n_test) of rounds that were fitted to others.
+        """Return the losses (n_candidates, n_test) of rounds fitted to other rows.
 
         A kind of metric that has ended goes on with the losses of its last round.
         """
@@ -173,11 +173,12 @@ def losses(fitted: Round, rows: Rows, scale: float) -> FloatArray:
     estimator, y = fitted.estimator, rows.y
     X = fitted.map.transform(rows.X)
     if not is_classifier(estimator):
-        errors = np.asarray(estimator.predict(X), np.float64) - y
-        return (errors.reshape(len(y), -1) ** 2).sum(axis=1) / scale
+        # estimators differ in the shape of predictions of a single column
+        found = np.asarray(estimator.predict(X), np.float64).reshape(len(y), -1)
+        return ((found - y.reshape(len(y), -1)) ** 2).sum(axis=1) / scale
     if y.ndim > 1 or not hasattr(estimator, "predict_proba"):
-        errs = np.asarray(estimator.predict(X)) != y
-        return errs.reshape(len(y), -1).mean(axis=1)
+        found = np.asarray(estimator.predict(X)).reshape(len(y), -1)
+        return (found != y.reshape(len(y), -1)).mean(axis=1)
     proba = np.asarray(estimator.predict_proba(X), np.float64)
     own = y[:, None] == estimator.classes_
     # a class that was not there to be fitted has the probability 0

@@ -188,10 +188,7 @@ def agop_alignment(A: ArrayLike, B: ArrayLike, *, power: float = 1.0) -> float:
         )
     if power != 1:
         values, vectors = eigh(B)
-        values = np.maximum(values, 0.0)
-        # first by the largest, so that no power leaves the range of numbers
-        values = (values / (values.max() or 1.0)) ** power
-        B = (vectors * values) @ vectors.T
+        B = (vectors * np.maximum(values, 0.0) ** power) @ vectors.T
     norms = np.linalg.norm(A), np.linalg.norm(B)
     if 0.0 in norms:
         return float("nan")
@@ -200,12 +197,10 @@ def agop_alignment(A: ArrayLike, B: ArrayLike, *, power: float = 1.0) -> float:
 
 
 def _symmetric(matrix, name):
-    """Return a symmetric matrix in float64, after checks."""
+    """Return a symmetric matrix, divided by its largest entry, after checks."""
     matrix = check_array(matrix, dtype=np.float64, input_name=name)
-    size = np.abs(matrix).max()
-    if matrix.shape[0] != matrix.shape[1] or not np.allclose(
-        matrix, matrix.T, atol=1e-8 * size
-    ):
+    matrix = matrix / (np.abs(matrix).max() or 1.0)
+    if matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T):
         raise ValueError(
             f"{name} must be a symmetric matrix, such as the result of agop; its shape "
             f"is {matrix.shape}."
@@ -262,8 +257,8 @@ def feature_ansatz(
     >>> from sklearn.neural_network import MLPRegressor
     >>> from skrfm.inspection import feature_ansatz
     >>> X = np.random.default_rng(0).normal(size=(500, 10))
-    >>> net = MLPRegressor(hidden_layer_sizes=64, solver="lbfgs", max_iter=300, random_state=0)
-    >>> net = net.fit(X, np.sin(2 * X[:, 0]))
+    >>> net = MLPRegressor(hidden_layer_sizes=64, solver="lbfgs", random_state=0)
+    >>> net = net.set_params(max_iter=300).fit(X, np.sin(2 * X[:, 0]))
     >>> bool(feature_ansatz(net, X)[0] > 0.9)
     True
     """

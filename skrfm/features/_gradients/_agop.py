@@ -70,8 +70,6 @@ def average_outer_product(
     weight = check_sample_weight(
         sample_weight, table.numbers, dtype=np.float64, ensure_non_negative=True
     )
-    if not weight.sum() > 0:
-        raise ValueError("sample_weight is zero for all rows of X: pass positive ones.")
     deviations = _deviations(table.numbers, weight)
     rows = np.flatnonzero(weight > 0)
     if options.max_samples is not None and len(rows) > options.max_samples:

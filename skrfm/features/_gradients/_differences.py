@@ -32,9 +32,9 @@ from ..._sklearn import KNeighborsMixin, RadiusNeighborsMixin
 # The error of smooth functions is about the square of the step, and that of rounding in
 # single precision 1e-7 over the step.
 _SMOOTH = (1e-3,)
-# On made-up linear targets (1000 rows, 10 columns) 0.3 alone was as good for forests and
-# boosting as an average up to a whole deviation, and 0.1 or 1 worse for one of them;
-# neighbours had a quarter of the angle to the true direction that 0.1 had.
+# On made-up linear targets (1000 rows, 10 columns) 0.3 alone was as good for forests
+# and boosting as an average up to a whole deviation, and 0.1 or 1 worse for one of
+# them; of neighbours the leading direction was a quarter as far off as with 0.1.
 _TREES = (0.2, 0.4)
 _NEIGHBOURS = (0.3, 0.6)
 # A function of unknown kind is piecewise constant if over this share of the short steps

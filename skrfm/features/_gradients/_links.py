@@ -8,42 +8,42 @@ from scipy.special import expit, softmax
 
 
 def identity(F, J):
-    """The outputs themselves."""
+    """Return the outputs as they are."""
     return F, J
 
 
 def exponential(F, J):
-    """Elementwise exponentials, as of generalised linear models with a log link."""
+    """Return elementwise exponentials, as of models with a logarithmic link."""
     mean = np.exp(F)
     return mean, mean[:, :, None] * J
 
 
 def logistic(F, J):
-    """Elementwise logistic functions, as of several labels."""
+    """Return elementwise logistic functions, as of several labels."""
     share = expit(F)
     return share, (share * (1 - share))[:, :, None] * J
 
 
 def two_classes(F, J):
-    """Probabilities of two classes, of one output that is their log-odds."""
+    """Return probabilities of two classes, of one output that is their log-odds."""
     share, slope = logistic(F, J)
     return np.hstack([1 - share, share]), np.concatenate([-slope, slope], axis=1)
 
 
 def softmax_of_classes(F, J):
-    """Probabilities of the classes, one output for each."""
+    """Return probabilities of the classes, one output for each."""
     share = softmax(F, axis=1)
     mean = np.einsum("bc,bcd->bd", share, J)
     return share, share[:, :, None] * (J - mean[:, None, :])
 
 
 def softmax_of_both_signs(F, J):
-    """Probabilities of two classes, a softmax of one output and its negative."""
+    """Return probabilities of two classes, a softmax of one output and its negative."""
     return two_classes(2 * F, 2 * J)
 
 
 def one_versus_rest(F, J):
-    """Logistic functions of the classes, divided by their sum."""
+    """Return logistic functions of the classes, divided by their sum."""
     share, slope = logistic(F, J)
     total = share.sum(axis=1)[:, None]
     normal = share / total
@@ -73,6 +73,6 @@ def votes_of_pairs(n_classes):
     return link
 
 
-#: what may be between the margins of a classifier and its probabilities, by their number
+#: what may be between the margins of a classifier, one or many, and probabilities
 LINKS_OF_ONE = (two_classes, softmax_of_both_signs)
 LINKS_OF_MANY = (softmax_of_classes, one_versus_rest, logistic)

@@ -1,4 +1,4 @@
-"""The Jacobian of fitted kernel RFM estimators, through the encoding of their tables."""
+"""The Jacobian of fitted kernel RFM estimators, through the encoding of tables."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -66,9 +66,8 @@ class MachineModel:
         if isinstance(fit.predictor, MachineAverage):
             parts = [self._outputs(part, codes) for part in fit.predictor.fits]
             weights = fit.predictor.weights
-            return tuple(
-                weighted_sum(weights, found) for found in zip(*parts, strict=True)
-            )
+            outputs, gradients = zip(*parts, strict=True)
+            return weighted_sum(weights, outputs), weighted_sum(weights, gradients)
         machine, placement = fit.predictor, placement_of("cpu", codes)
         F = machine.outputs(codes, placement)
         J = self._chain(machine, codes, placement)

@@ -1,8 +1,8 @@
 """Kernels of pairs of rows with their gradients, by the formulas of scikit-learn.
 
-The gradient of a kernel with respect to its first row x is a sum of slopes W, each times
-one of a few vectors of the pair (x, z): their difference, z, x, or the signs of the
-differences. Sums and products of kernels combine such sums.
+The gradient of a kernel with respect to its first row x is a sum of slopes W, each
+times one of a few vectors of the pair (x, z): their difference, z, x, or the signs of
+the differences. Sums and products of kernels combine such sums.
 """
 
 from collections.abc import Callable

@@ -56,5 +56,8 @@ class Response:
 
     def __call__(self, X) -> FloatArray:
         """Return the numbers (n, c) at the rows of a table."""
-        found = np.asarray(to_host(getattr(self.estimator, self.method)(X)))
+        found = getattr(self.estimator, self.method)(X)
+        if isinstance(found, list):  # of several targets, each with classes of its own
+            found = np.hstack([np.asarray(part) for part in found])
+        found = np.asarray(to_host(found))
         return found.reshape(len(found), -1).astype(np.float64)
