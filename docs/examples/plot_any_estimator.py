@@ -2,11 +2,11 @@
 Features of other models
 ========================
 
-The average gradient outer product (AGOP) is defined for any model that predicts numbers,
-and so is the recursion of a Recursive Feature Machine: fit, take the AGOP, reweight the
-rows, fit again. This example looks at the AGOP of four models of scikit-learn, puts three
-of them on features of their own, and compares the weights of a neural network with the
-gradients of its layers.
+The average gradient outer product (AGOP) is defined for any model that predicts
+numbers, and so is the recursion of a Recursive Feature Machine: fit, take the AGOP,
+reweight the rows, fit again. This example looks at the AGOP of four models of
+scikit-learn, puts three of them on features of their own, and compares the weights
+of a neural network with the gradients of its layers.
 """
 
 import matplotlib.pyplot as plt
@@ -22,8 +22,8 @@ from skrfm.inspection import agop, agop_alignment, feature_ansatz
 # %%
 # A target of two directions
 # --------------------------
-# Neither of the directions is a column: the first is the sum of columns 0 to 2, the second
-# the difference of columns 3 and 4. Seven more columns have no influence.
+# Neither of the directions is a column: the first is the sum of columns 0 to 2, the
+# second the difference of columns 3 and 4. Seven more columns have no influence.
 
 rng = np.random.default_rng(0)
 U = np.zeros((12, 2))
@@ -41,16 +41,16 @@ y, y_test = target(X) + 0.1 * rng.normal(size=800), target(X_test)
 # %%
 # The AGOP of four models
 # -----------------------
-# The gradients of the support vector machine and of the network have a closed form. Those
-# of the neighbours and of the forest are differences of predictions over some tenths of a
-# standard deviation. The first panel is the AGOP of the target itself.
+# The gradients of the support vector machine and of the network have a closed form.
+# Those of the neighbours and of the forest are differences of predictions over some
+# tenths of a standard deviation. The first panel is the AGOP of the target itself.
 
 models = {
     "neighbours": KNeighborsRegressor(10, weights="distance"),
     "support vectors": SVR(C=10),
     "random forest": RandomForestRegressor(30, random_state=0),
     "network": MLPRegressor(
-        hidden_layer_sizes=(64,), solver="lbfgs", alpha=1.0, max_iter=300, random_state=0
+        hidden_layer_sizes=64, solver="lbfgs", alpha=1.0, max_iter=300, random_state=0
     ),
 }
 first, second = (X @ U).T
@@ -72,10 +72,10 @@ plt.show()
 # %%
 # The models on features of their own
 # -----------------------------------
-# ``RecursiveFeatures`` reweights the rows by the root of the AGOP and fits the model again.
-# The number of rounds is chosen on rows that the fit has not seen; not to reweight at all
-# is among the choices. The forest does not see a scale, and gets the leading eigenvectors
-# as further columns.
+# ``RecursiveFeatures`` reweights the rows by the root of the AGOP and fits the
+# model again. The number of rounds is chosen on rows that the fit has not seen; not
+# to reweight at all is among the choices. The forest does not see a scale, and gets
+# the leading eigenvectors as further columns.
 
 scores = {}
 for name in ("neighbours", "support vectors", "random forest"):
@@ -97,9 +97,9 @@ plt.show()
 # The neural feature ansatz
 # -------------------------
 # Why the AGOP? The papers claim that training a network makes the Gram matrix
-# :math:`W W^\top` of the weights of a layer proportional to a power of the AGOP of the
-# network above, with respect to the input of the layer. Here is a network of two hidden
-# layers while it is trained.
+# :math:`W W^\top` of the weights of a layer proportional to a power of the AGOP of
+# the network above, with respect to the input of the layer. Here is a network of
+# two hidden layers while it is trained.
 
 network = MLPRegressor(
     hidden_layer_sizes=(128, 128),
@@ -139,7 +139,7 @@ axes[2].legend(loc="lower right")
 plt.show()
 
 # %%
-# The claim is seen, with a limit. From the third epoch on the cosines rise as the network
-# learns, to about 0.9, and the blocks of the two directions stand out in both matrices.
-# They stay below 1 because scikit-learn's initial weights are not small, and part of them
-# remains.
+# The claim is seen, with a limit. From the third epoch on the cosines rise as the
+# network learns, to about 0.9, and the blocks of the two directions stand out in
+# both matrices. They stay below 1 because scikit-learn's initial weights are not
+# small, and part of them remains.

@@ -156,7 +156,7 @@ class RecursiveFeatures(
     >>> train, test = slice(0, 500), slice(500, None)
     >>> alone = KNeighborsRegressor(10).fit(X[train], y[train])
     >>> round(alone.score(X[test], y[test]), 2)
-    0.43
+    0.69
     >>> model = RecursiveFeatures(KNeighborsRegressor(10), random_state=0)
     >>> model = model.fit(X[train], y[train])
     >>> round(model.score(X[test], y[test]), 2)
