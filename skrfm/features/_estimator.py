@@ -1,6 +1,7 @@
 """RecursiveFeatures: any estimator on rows that its own gradients have reweighted."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -398,7 +399,7 @@ class RecursiveFeatures(
             self.cv, strata, keep=keep, seed=recursion.seed, groups=groups
         )
         parallel = Parallel(n_jobs=self.n_jobs, return_as="generator")
-        found = parallel(
+        found: Any = parallel(
             delayed(recursion.fold_losses)(rows, train, test, scale)
             for train, test in folds
         )

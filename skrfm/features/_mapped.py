@@ -13,7 +13,7 @@ from .._tables import to_host, validate_numbers
 from ._maps import FeatureMap
 
 #: how rows are read
-FLOATS = {"dtype": [np.float64, np.float32]}
+FLOATS: dict[str, Any] = {"dtype": [np.float64, np.float32]}
 
 
 def _estimator_has(name):
@@ -72,7 +72,7 @@ class MappedMixin(TransformerMixin):
             Columns that are those of X but for a factor have their names.
         """
         check_is_fitted(self)
-        names = check_feature_names_in(self, input_features)
+        names: Any = check_feature_names_in(self, input_features)
         kept, n_out = self._map.names_kept, len(self.components_)
         prefix = type(self).__name__.lower()
         new = [f"{prefix}{number}" for number in range(n_out - kept)]

@@ -181,22 +181,23 @@ def agop_alignment(A: ArrayLike, B: ArrayLike, *, power: float = 1.0) -> float:
     """
     if not power > 0:
         raise ValueError(f"power must be positive, got {power!r}.")
-    A, B = _symmetric(A, "A"), _symmetric(B, "B")
-    if A.shape != B.shape:
+    first, second = _symmetric(A, "A"), _symmetric(B, "B")
+    if first.shape != second.shape:
         raise ValueError(
-            f"A and B must have the same shape; theirs are {A.shape} and {B.shape}."
+            "A and B must have the same shape; theirs are "
+            f"{first.shape} and {second.shape}."
         )
     if power != 1:
-        values, vectors = eigh(B)
-        B = (vectors * np.maximum(values, 0.0) ** power) @ vectors.T
-    norms = np.linalg.norm(A), np.linalg.norm(B)
+        values, vectors = eigh(second)
+        second = (vectors * np.maximum(values, 0.0) ** power) @ vectors.T
+    norms = float(np.linalg.norm(first)), float(np.linalg.norm(second))
     if 0.0 in norms:
         return float("nan")
-    cosine = np.sum((A / norms[0]) * (B / norms[1]))
-    return float(round(np.clip(cosine, -1.0, 1.0), 15))
+    cosine = float(np.sum((first / norms[0]) * (second / norms[1])))
+    return round(min(max(cosine, -1.0), 1.0), 15)
 
 
-def _symmetric(matrix, name):
+def _symmetric(matrix, name) -> FloatArray:
     """Return a symmetric matrix, divided by its largest entry, after checks."""
     matrix = check_array(matrix, dtype=np.float64, input_name=name)
     matrix = matrix / (np.abs(matrix).max() or 1.0)

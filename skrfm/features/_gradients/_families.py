@@ -23,6 +23,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
+from ..._backend import Array
 from ...rfm._base import BaseRFM
 from ._links import (
     LINKS_OF_MANY,
@@ -206,7 +207,8 @@ def _gaussian_processes(process):
 
 def _pipelines(pipeline, method, X, values):
     """Yield the last step after linear maps; none where another step comes before."""
-    matrix, offset = np.eye(X.shape[1]), np.zeros(X.shape[1])
+    matrix: Array = np.eye(X.shape[1])
+    offset: Array = np.zeros(X.shape[1])
     for _, step in pipeline.steps[:-1]:
         if step is None or step == "passthrough":
             continue
@@ -221,20 +223,41 @@ def _pipelines(pipeline, method, X, values):
         yield Mapped(model, matrix, offset)
 
 
-def _affine(step: Any):
+def _standardised(step: Any):
+    scale = np.ones(step.n_features_in_) if step.scale_ is None else step.scale_
+    return 1 / scale, -step.mean_ / scale if step.with_mean else 0.0
+
+
+def _between_bounds(step: Any):
+    return None if step.clip else (step.scale_, step.min_)
+
+
+def _below_bound(step: Any):
+    return 1 / step.scale_, 0.0
+
+
+def _robust(step: Any):
+    scale = step.scale_ if step.with_scaling else np.ones(step.n_features_in_)
+    return 1 / scale, -step.center_ / scale if step.with_centering else 0.0
+
+
+def _principal(step: Any):
+    if step.whiten:
+        return None
+    return step.components_, -step.components_ @ step.mean_
+
+
+# (L, l) of transformers x → L x + l, where L may be a diagonal; None with other options
+_AFFINE = {
+    StandardScaler: _standardised,
+    MinMaxScaler: _between_bounds,
+    MaxAbsScaler: _below_bound,
+    RobustScaler: _robust,
+    PCA: _principal,
+}
+
+
+def _affine(step) -> Any:
     """Return (L, l) of a transformer x → L x + l, L by its diagonal, or None."""
-    if isinstance(step, StandardScaler):
-        scale = 1.0 if step.scale_ is None else step.scale_
-        mean = 0.0 if step.mean_ is None or not step.with_mean else step.mean_
-        factor = np.broadcast_to(1 / np.asarray(scale), step.n_features_in_)
-        return factor, -mean * factor
-    if isinstance(step, MinMaxScaler):
-        return None if step.clip else (step.scale_, step.min_)
-    if isinstance(step, MaxAbsScaler):
-        return 1 / step.scale_, np.zeros_like(step.scale_)
-    if isinstance(step, RobustScaler) and step.with_scaling:
-        center = step.center_ if step.with_centering else 0.0
-        return 1 / step.scale_, -center / step.scale_
-    if isinstance(step, PCA) and not step.whiten:
-        return step.components_, -step.components_ @ step.mean_
-    return None
+    function = _AFFINE.get(type(step))
+    return None if function is None else function(step)

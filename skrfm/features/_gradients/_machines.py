@@ -45,11 +45,11 @@ class MachineModel:
     @property
     def floats_per_row(self):
         """Numbers that the Jacobian takes for each row."""
-        machine = self._fit.predictor.first
+        machine: Any = self._fit.predictor.first
         (n, d), c = machine.X_fit.shape, machine.coef.shape[1]
         return 4 * n + 4 * c * (d + len(self.deviations))
 
-    def jacobian(self, X):
+    def jacobian(self, X: Any) -> tuple[Array, Array]:
         """Return the response at rows of a table, and its Jacobian."""
         fit = self._fit
         codes = self.estimator._read_rows(X, self.method)[0].astype(np.float64)
@@ -68,7 +68,8 @@ class MachineModel:
             weights = fit.predictor.weights
             outputs, gradients = zip(*parts, strict=True)
             return weighted_sum(weights, outputs), weighted_sum(weights, gradients)
-        machine, placement = fit.predictor, placement_of("cpu", codes)
+        machine: Any = fit.predictor
+        placement = placement_of("cpu", codes)
         F = machine.outputs(codes, placement)
         J = self._chain(machine, codes, placement)
         return np.asarray(F, np.float64), fit.targets.rescale(J, placement.backend)

@@ -23,7 +23,7 @@ class Model(Protocol):
     @property
     def floats_per_row(self) -> int: ...  # noqa: D102
 
-    def jacobian(self, X: Any) -> tuple[FloatArray, FloatArray]:
+    def jacobian(self, X: Any) -> tuple[Array, Array]:
         """Return the response (b, c) at rows of a table, and its Jacobian (b, c, d)."""
         ...
 
@@ -77,8 +77,8 @@ class Network:
         From the outputs to the response.
     """
 
-    coefs: list[FloatArray]
-    intercepts: list[FloatArray]
+    coefs: list[Array]
+    intercepts: list[Array]
     activation: str
     link: Callable = identity
 
