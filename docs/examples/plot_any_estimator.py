@@ -50,7 +50,7 @@ models = {
     "support vectors": SVR(C=10),
     "random forest": RandomForestRegressor(30, random_state=0),
     "network": MLPRegressor(
-        hidden_layer_sizes=64, solver="lbfgs", alpha=1.0, max_iter=300, random_state=0
+        hidden_layer_sizes=64, solver="lbfgs", alpha=1.0, max_iter=2000, random_state=0
     ),
 }
 first, second = (X @ U).T

@@ -53,7 +53,8 @@ class MachineModel:
         """Return the response at rows of a table, and its Jacobian."""
         fit = self._fit
         codes = self.estimator._read_rows(X, self.method)[0].astype(np.float64)
-        F, J = self._outputs(fit, codes)
+        outputs: Any = self._outputs(fit, codes)
+        F, J = outputs
         if self.method != "predict_proba":
             return F, J
         logits, slopes = fit.calibration.logits(F)
