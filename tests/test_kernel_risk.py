@@ -372,6 +372,7 @@ def test_display(digits):
         display.best_line_.get_ydata(), display.risk.best_risk[[1, 2, 0]]
     )
     assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["20", "50", "100"]
     plt.close(ax.figure)
 
 

@@ -54,6 +54,7 @@ def test_the_public_names():
         "RFMClassifierCV",
         "RFMRegressor",
         "RFMRegressorCV",
+        "SingularKernelClassifier",
         "TransferKernel",
         "XRFMClassifier",
         "XRFMRegressor",

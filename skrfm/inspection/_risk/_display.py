@@ -10,6 +10,8 @@ from ._kernel_risk import KernelRisk, kernel_risk
 
 # Curves of given ridges beside that of the best, at most.
 _MOST_CURVES = 5
+# More numbers of rows would not be legible below the axis.
+_MOST_TICKS = 8
 
 
 class KernelRiskDisplay:
@@ -118,6 +120,9 @@ class KernelRiskDisplay:
             xlabel="number of training rows",
             ylabel="predicted mean square error",
         )
+        if len(sizes) <= _MOST_TICKS:
+            ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
+            ax.set_xticks([], minor=True)
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
