@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from . import (
         agop,
         completion,
+        conv_rfm,
         exceptions,
         features,
         inspection,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         LinRFMCompleter,
         NTKMatrixCompleter,
     )
+    from .conv_rfm import ConvRFMClassifier, ConvRFMRegressor
     from .features import RecursiveFeatures
     from .kernels import SingularKernelClassifier
     from .lin_rfm import LinRFMRegressor
@@ -39,6 +41,8 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "CNTKInpainter",
+    "ConvRFMClassifier",
+    "ConvRFMRegressor",
     "EntryRegressor",
     "LinRFMCompleter",
     "LinRFMRegressor",
@@ -54,6 +58,7 @@ __all__ = [
     "XRFMRegressor",
     "agop",
     "completion",
+    "conv_rfm",
     "exceptions",
     "features",
     "inspection",
@@ -68,6 +73,8 @@ __all__ = [
 
 _MODULE_OF = {
     "CNTKInpainter": "completion",
+    "ConvRFMClassifier": "conv_rfm",
+    "ConvRFMRegressor": "conv_rfm",
     "EntryRegressor": "completion",
     "LinRFMCompleter": "completion",
     "LinRFMRegressor": "lin_rfm",

@@ -276,7 +276,7 @@ def average_gradient_outer_product(
     """
     scale = float(backend.xp.max(backend.xp.abs(coef))) or 1.0
     # products of very large or very small coefficients would overflow or underflow
-    coef = _compress(coef / scale, backend)
+    coef = compress_outputs(coef / scale, backend)
     rows = options.rows
     if rows is None:
         rows = np.arange(coef.shape[0])
@@ -373,7 +373,7 @@ class _GradientSums:
         return Agop(products=products, squares=squares)
 
 
-def _compress(coef, backend):
+def compress_outputs(coef, backend):
     """Return coefficients with the same coef @ coef.T and as few columns as possible.
 
     The AGOP depends on them only through that product. Centred one-hot columns of c

@@ -20,7 +20,7 @@ LAYERS = [
     {"agop"},
     {"_recursion"},
     {"_search"},
-    {"rfm", "lin_rfm", "completion"},
+    {"rfm", "lin_rfm", "conv_rfm", "completion"},
     {"rfm_cv", "xrfm", "transfer"},
     {"features"},
     {"inspection"},

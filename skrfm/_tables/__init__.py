@@ -36,6 +36,8 @@ from ._validation import (
     validate_rows,
     validate_training,
     validate_validation_set,
+    validate_weight,
+    weight_unit_of,
 )
 
 __all__ = [
@@ -82,4 +84,6 @@ __all__ = [
     "validate_rows",
     "validate_training",
     "validate_validation_set",
+    "validate_weight",
+    "weight_unit_of",
 ]

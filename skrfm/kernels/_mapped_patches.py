@@ -1,0 +1,187 @@
+"""Mapped patches of images, and the pixels of the layers above them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .._backend import Array, FloatArray, for_each, own_threads
+from ._image_loops import HostImageLoops
+
+# Patches that are read at a time by a thread.
+_STRIP = 2**14
+# Numbers that count as one row in the decision about threads.
+_PER_ROW = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappedPatches:
+    """The mapped patches of images, with the variances of the pixels of each layer.
+
+    Attributes
+    ----------
+    grid : tuple of (int, int)
+        Rows and columns of the patches of an image.
+    patches : array of shape (n_patches, n, k)
+        Mapped patches, row by row of the image.
+    roots, inverses : lists of arrays of shape (rows, columns, n)
+        For each layer the standard deviations of the pixels that its activation gets,
+        and their inverses, which are 0 for 0.
+    diagonal : array of shape (n,)
+        The kernel of each image with itself.
+    """
+
+    grid: tuple[int, int]
+    patches: Array
+    roots: list[Array]
+    inverses: list[Array]
+    diagonal: Array
+
+    def __len__(self):
+        return self.patches.shape[1]
+
+    def __getitem__(self, images):
+        """Return the patches of a slice of the images."""
+        return replace(
+            self,
+            patches=self.patches[:, images],
+            roots=[np.ascontiguousarray(a[..., images]) for a in self.roots],
+            inverses=[np.ascontiguousarray(a[..., images]) for a in self.inverses],
+            diagonal=self.diagonal[images],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchMap:
+    """From images to mapped patches, and to the pixels of later layers.
+
+    Attributes
+    ----------
+    depth : int
+        Number of layers, each followed by a ReLU that keeps the variance.
+    size : int
+        Height and width of the patches, and of the windows of later layers.
+    padding : {"same", "valid", "circular"}
+        What patches and windows have beyond the border, as in `CNTK`.
+    """
+
+    depth: int
+    size: int
+    padding: str
+    loops: HostImageLoops = HostImageLoops()
+
+    def grids(self, shape):
+        """Return the rows and columns of the pixels in each layer.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Height and width of the images, and more.
+
+        Raises
+        ------
+        ValueError
+            If the images are too small for patches without padding.
+        """
+        lost = self.size - 1 if self.padding == "valid" else 0
+        grids = [
+            (shape[0] - lost * layer, shape[1] - lost * layer)
+            for layer in range(1, self.depth + 1)
+        ]
+        if min(grids[-1]) < 1:
+            raise ValueError(
+                f"Images of {shape[0]} x {shape[1]} pixels are too small for "
+                f"{self.depth} layers of {self.size} x {self.size} patches without "
+                'padding. Lower depth or patch_size, or choose padding="same".'
+            )
+        return grids
+
+    def patches(self, images: FloatArray) -> FloatArray:
+        """Return the patches of images.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels)
+
+        Returns
+        -------
+        ndarray of shape (n, rows, columns, size * size * channels)
+            A patch has its rows first, then its columns, then the channels.
+        """
+        size, before = self.size, self._first
+        if self.padding != "valid":
+            width = (-before, size - 1 + before)
+            mode = "wrap" if self.padding == "circular" else "constant"
+            images = np.pad(images, [(0, 0), width, width, (0, 0)], mode=mode)
+        windows = np.lib.stride_tricks.sliding_window_view(
+            images, (size, size), axis=(1, 2)
+        )
+        windows = windows.transpose(0, 1, 2, 4, 5, 3)
+        return windows.reshape(*windows.shape[:3], -1)
+
+    def map(self, images: FloatArray, components: FloatArray | None) -> MappedPatches:
+        """Return the mapped patches of images.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels)
+        components : ndarray of shape (k, size * size * channels) or None
+            Aᵀ of the metric; None for the identity.
+        """
+        (rows, columns), n = self.grids(images.shape[1:])[0], len(images)
+        q = self.size**2 * images.shape[3]
+        k = q if components is None else len(components)
+        mapped = np.empty((rows * columns, n, k))
+        step = max(1, _STRIP // (rows * columns))
+
+        def fill(start):
+            part = self.patches(images[start : start + step])
+            part = part.reshape(len(part), -1, q)
+            if components is not None:
+                part = part @ components.T
+            mapped[:, start : start + step] = part.transpose(1, 0, 2)
+
+        with own_threads(mapped.size // _PER_ROW):
+            for_each(fill, range(0, n, step))
+        return self._with_variances(mapped, (rows, columns))
+
+    def _with_variances(self, mapped, grid):
+        """Return MappedPatches of an array (n_patches, n, k)."""
+        variance = np.einsum("pik,pik->pi", mapped, mapped).reshape(*grid, -1)
+        roots, inverses, tangent = [], [], np.zeros_like(variance)
+        for layer in range(self.depth):
+            if layer:
+                variance = self.loops.windows(variance, *self._forward(variance))
+                tangent = self.loops.windows(tangent, *self._forward(tangent))
+            # the angle of an image with itself is 0
+            tangent = tangent + variance
+            roots.append(np.sqrt(variance))
+            with np.errstate(divide="ignore"):
+                inverse = 1 / roots[-1]
+            inverses.append(np.where(roots[-1] > 0, inverse, 0.0))
+        return MappedPatches(
+            grid=grid,
+            patches=mapped,
+            roots=roots,
+            inverses=inverses,
+            diagonal=np.mean(variance + tangent, axis=(0, 1)),
+        )
+
+    @property
+    def _first(self):
+        """The first row of the window of a pixel, from the pixel."""
+        return 0 if self.padding == "valid" else -((self.size - 1) // 2)
+
+    def _window_options(self, first, shape, change):
+        """Return the arguments of `windows` for pixels of a shape, but the pixels."""
+        if self.padding != "valid":
+            change = 0
+        grid = shape[0] + change, shape[1] + change
+        return first, self.size, self.padding == "circular", grid
+
+    def _forward(self, x):
+        """Return the arguments of `windows` from the pixels of a layer to the next."""
+        return self._window_options(self._first, x.shape, 1 - self.size)
+
+    def _backward(self, x):
+        """Return the arguments of `windows` for the adjoint of the windows."""
+        return self._window_options(1 - self.size - self._first, x.shape, self.size - 1)

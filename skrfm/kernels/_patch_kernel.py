@@ -1,0 +1,298 @@
+"""The tangent kernel of convolutional networks as a function of mapped patches.
+
+A metric of patches maps each patch of an image to t = Aᵀ patch before the first layer.
+The kernel of images is then that of `CNTK` with a readout for each pixel, of which all
+pixels of the first layer are given by the inner products of mapped patches. Here it
+comes with its gradient in the mapped patches, by one sweep back through the layers for
+each pair of images: the sweep is the same for all outputs of a predictor.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._backend import FloatArray, IntArray, for_each, own_threads
+from ._mapped_patches import PatchMap
+
+# Images J of a tile, and elements of each of its arrays. On a CPU with 2 MB of second
+# level cache tiles half or twice as large took 5 to 20 % longer.
+_TILE_COLUMNS, _TILE = 64, 2**18
+# Images I of a tile at least: with fewer, products of patches are slow.
+_LEAST_TILE_ROWS = 4
+# Pixels, layers and images that count as one row in the decision about threads.
+_PIXELS_PER_ROW = 500
+# The most numbers of mapped patches, and of gradients, that are held at a time.
+_MOST_PATCHES, _MOST_GRADIENTS = 2**26, 2**25
+# Gradients that are multiplied at a time by a thread.
+_STRIP = 2**14
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchKernel(PatchMap):
+    """The tangent kernel of a convolutional network on mapped patches.
+
+    Attributes
+    ----------
+    depth, size, padding
+        As in `PatchMap`.
+    """
+
+    # -- values --------------------------------------------------------------------
+
+    def gram(self, images: FloatArray, components: FloatArray | None) -> FloatArray:
+        """Return the kernel matrix of images.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels)
+        components : ndarray of shape (k, size * size * channels) or None
+            Aᵀ of the metric; None for the identity.
+
+        Returns
+        -------
+        ndarray of shape (n, n)
+        """
+        n = len(images)
+        K, blocks = np.empty((n, n)), self._blocks(images, components)
+        for number, block in enumerate(blocks):
+            left = self.map(images[block], components)
+            for other in blocks[number:]:
+                same = other is block
+                right = left if same else self.map(images[other], components)
+                self._fill(K[block, other], left, right, upper=same)
+            diagonal = np.arange(n)[block]
+            K[diagonal, diagonal] = left.diagonal
+        lower = np.tril_indices(n, -1)
+        K[lower] = K.T[lower]
+        return K
+
+    def dot(
+        self,
+        left: FloatArray,
+        right: FloatArray,
+        components: FloatArray | None,
+        coef: FloatArray,
+    ) -> FloatArray:
+        """Return k(left, right) @ coef.
+
+        Parameters
+        ----------
+        left : ndarray of shape (n_left, height, width, channels)
+        right : ndarray of shape (n_right, height, width, channels)
+        components : ndarray of shape (k, size * size * channels) or None
+        coef : ndarray of shape (n_right, c)
+
+        Returns
+        -------
+        ndarray of shape (n_left, c)
+        """
+        out = np.zeros((len(left), coef.shape[1]))
+        blocks = self._blocks(left, components)
+        for others in self._blocks(right, components):
+            mapped = self.map(right[others], components)
+            for block in blocks:
+                part = self.map(left[block], components)
+                K = np.empty((len(part), len(mapped)))
+                self._fill(K, part, mapped)
+                out[block] += K @ coef[others]
+        return out
+
+    def _blocks(self, images, components):
+        """Return slices of images whose mapped patches fit the bound on memory."""
+        k = images.shape[3] * self.size**2 if components is None else len(components)
+        rows, columns = self.grids(images.shape[1:])[0]
+        return _slices(len(images), max(1, _MOST_PATCHES // (rows * columns * k)))
+
+    def _fill(self, K, left, right, *, upper=False):
+        """Fill K (n_left, n_right), or the tiles that its upper half touches."""
+        rows, columns = self._tile_shape(left)
+        tiles = [
+            (i, j)
+            for i in _slices(len(left), rows)
+            for j in _slices(len(right), columns)
+            if not upper or j.stop > i.start
+        ]
+
+        def fill(tile):
+            i, j = tile
+            K[i, j] = self._values(left[i], right[j])[0]
+
+        with own_threads(self._work(left, right)):
+            for_each(fill, tiles)
+
+    def _values(self, left, right, *, keep=False):
+        """Return the kernel (n_left, n_right), and what each activation was applied to.
+
+        The latter, a list of (S, T), is empty unless `keep`.
+        """
+        S = left.patches @ right.patches.transpose(0, 2, 1)
+        S = S.reshape(*left.grid, len(left), len(right))
+        T, kept = S.copy(), []
+        for layer in range(self.depth):
+            if layer:
+                S = self.loops.windows(S, *self._forward(S))
+                T = self.loops.windows(T, *self._forward(T))
+                T += S
+            if keep:
+                kept.append((S.copy(), T.copy()))
+            self.loops.relu_values(S, T, *_deviations(left, right, layer))
+        S += T
+        return S.mean(axis=(0, 1)), kept
+
+    def _tile_shape(self, mapped):
+        """Return the numbers of images I and J of a tile."""
+        pixels = len(mapped.patches)
+        columns = min(_TILE_COLUMNS, max(8, _TILE // (pixels * _LEAST_TILE_ROWS)))
+        return max(_LEAST_TILE_ROWS, _TILE // (pixels * columns)), columns
+
+    def _work(self, left, right):
+        """Return the work of a kernel matrix in rows of a kernel machine."""
+        pixels = len(left.patches) * self.depth
+        return len(left) * len(right) * pixels // _PIXELS_PER_ROW
+
+    # -- gradients -----------------------------------------------------------------
+
+    def gradient_products(
+        self,
+        images: FloatArray,
+        components: FloatArray | None,
+        coef: FloatArray,
+        *,
+        rows: IntArray,
+        weight: FloatArray,
+    ) -> FloatArray:
+        """Return the average outer product of gradients in mapped patches.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels)
+        components : ndarray of shape (k, size * size * channels) or None
+        coef : ndarray of shape (n, c)
+            The predictor is k(·, images) @ coef.
+        rows : ndarray of int of shape (m,)
+            The images of the average.
+        weight : ndarray of shape (m,)
+            Their weights.
+
+        Returns
+        -------
+        ndarray of shape (k, k)
+            The average over the images, and over the patches of an image, of the sum
+            over the outputs.
+        """
+        total, groups = 0.0, self._groups(images, components, coef.shape[1])
+        for group in _slices(len(rows), groups):
+            left = self.map(images[rows[group]], components)
+            total = total + self._products(
+                left, self._gradients(left, images, components, coef), weight[group]
+            )
+        return total / (len(left.patches) * weight.sum())
+
+    def gradients(
+        self,
+        left: FloatArray,
+        images: FloatArray,
+        components: FloatArray | None,
+        coef: FloatArray,
+    ) -> FloatArray:
+        """Return the gradients of k(left, images) @ coef in the mapped patches of left.
+
+        Parameters
+        ----------
+        left : ndarray of shape (m, height, width, channels)
+        images : ndarray of shape (n, height, width, channels)
+        components : ndarray of shape (k, size * size * channels) or None
+        coef : ndarray of shape (n, c)
+
+        Returns
+        -------
+        ndarray of shape (n_patches, m, c, k)
+
+        Notes
+        -----
+        Where two patches have the same direction the tangent kernel has a kink. The
+        gradient there is the mean of those on both sides.
+        """
+        mapped = self.map(left, components)
+        return self._gradients(mapped, images, components, coef)
+
+    def _groups(self, images, components, n_outputs):
+        """Return of how many images the gradients fit the bound on memory."""
+        k = images.shape[3] * self.size**2 if components is None else len(components)
+        rows, columns = self.grids(images.shape[1:])[0]
+        return max(1, _MOST_GRADIENTS // (rows * columns * k * n_outputs))
+
+    def _gradients(self, left, images, components, coef):
+        """Return what `gradients` does, given MappedPatches of the left images."""
+        n_patches, n, k = left.patches.shape
+        out = np.zeros((n_patches, n, coef.shape[1], k))
+        for block in self._blocks(images, components):
+            right = self.map(images[block], components)
+            step, _ = self._tile_shape(left)
+
+            def add(part, right=right, alpha=coef[block]):
+                self._add_gradients(out[:, part], left[part], right, alpha)
+
+            with own_threads(self._work(left, right)):
+                for_each(add, _slices(n, min(step, -(-n // 2))))
+        return out
+
+    def _add_gradients(self, out, left, right, coef):
+        """Add gradients of k(left, right) @ coef to `out`."""
+        n_patches, n, _ = left.patches.shape
+        own = np.zeros((n_patches, n, coef.shape[1]))
+        _, columns = self._tile_shape(right)
+        for images in _slices(len(right), columns):
+            others, alpha = right[images], coef[images]
+            dS, da = (
+                x.reshape(n_patches, n, -1) for x in self._derivatives(left, others)
+            )
+            own += da @ alpha
+            for output, weights in enumerate(alpha.T):
+                out[:, :, output] += (dS * weights) @ others.patches
+        out += 2 * own[..., None] * left.patches[:, :, None]
+
+    def _products(self, left, gradients, weight):
+        """Return the weighted sum (k, k) of outer products; overwrites gradients."""
+        gradients *= np.sqrt(weight)[:, None, None]
+        flat = gradients.reshape(-1, gradients.shape[-1])
+
+        with own_threads(self._work(left, left)):
+            products = for_each(
+                lambda part: flat[part].T @ flat[part], _slices(len(flat), _STRIP)
+            )
+        return sum(products)
+
+    def _derivatives(self, left, right):
+        """Return the derivatives of the kernel in the input of the first activation.
+
+        Returns
+        -------
+        dS, da : arrays of shape (rows, columns, n_left, n_right)
+            In the covariances of patches, and the variances of the patches of `left`.
+        """
+        _, kept = self._values(left, right, keep=True)
+        dS = np.full_like(kept[-1][0], 1 / np.prod(kept[-1][0].shape[:2]))
+        dT, da = dS.copy(), np.zeros_like(dS)
+        for layer in reversed(range(self.depth)):
+            S, T = kept.pop()
+            deviations = _deviations(left, right, layer)
+            self.loops.relu_derivatives(S, T, *deviations, dS, dT, da)
+            if layer:
+                dS, dT, da = (
+                    self.loops.windows(x, *self._backward(x)) for x in (dS, dT, da)
+                )
+        return dS, da
+
+
+def _slices(n, size):
+    """Return slices of `size` of n."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _deviations(left, right, layer):
+    """Return the roots of the variances of both images, and their inverses."""
+    return (
+        (left.roots[layer], right.roots[layer]),
+        (left.inverses[layer], right.inverses[layer]),
+    )
