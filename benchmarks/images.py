@@ -39,8 +39,8 @@ CASES = {
     "digits": {"rows": 800, "patch_size": 3},
     "usps": {"rows": 600, "patch_size": 5},
     "usps_noise": {"rows": 600, "patch_size": 5},
-    "scattered_25": {"rows": 800, "patch_size": 3},
-    "scattered_50": {"rows": 800, "patch_size": 3},
+    "scattered_25": {"rows": 800, "patch_size": 5},
+    "scattered_50": {"rows": 800, "patch_size": 5},
     "deep": {"rows": 600, "patch_size": 3},
     "edges": {"rows": 600, "patch_size": 5},
 }
