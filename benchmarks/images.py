@@ -188,11 +188,11 @@ def edge_overlaps(X, y, model):
         for name, span in detectors(size).items()
     }
     return {
-        "mean": overlaps["mean"][0],
-        "first_1": overlaps["first"][0],
-        "first_2": overlaps["first"][1],
-        "mixed": overlaps["mixed"][0],
-        "second": overlaps["second"][0],
+        "mean": float(overlaps["mean"][0]),
+        "first_1": float(overlaps["first"][0]),
+        "first_2": float(overlaps["first"][1]),
+        "mixed": float(overlaps["mixed"][0]),
+        "second": float(overlaps["second"][0]),
         **cost.figures(),
     }
 

@@ -24,8 +24,8 @@ from skrfm.agop import (
     Agop,
     AgopOptions,
     FeatureMetric,
-    compress_outputs,
     average_gradient_outer_product,
+    compress_outputs,
 )
 from skrfm.kernels import L1Laplace, Laplace
 

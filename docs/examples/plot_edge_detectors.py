@@ -3,8 +3,8 @@ Edge detectors from the metric of a convolutional RFM
 =====================================================
 
 :class:`~skrfm.ConvRFMClassifier` learns a metric of the patches of images: the average
-outer product of the gradients of its predictor in a patch. The paper [1]_ claims that the
-leading eigenvectors of the metric are edge detectors, as are the first filters of
+outer product of the gradients of its predictor in a patch. The paper [1]_ claims that
+the leading eigenvectors of the metric are edge detectors, as are the first filters of
 trained convolutional networks, and that images with local signals are predicted better
 than by the kernel of the network alone. Here is what is seen on two small tasks.
 """
@@ -51,11 +51,12 @@ for name, fitted in (("kernel alone", kernel), ("metric of patches", model)):
 # %%
 # How close the filters are to edge detectors
 # -------------------------------------------
-# Each eigenvector of the metric is compared with a mean and with derivatives of a normal
-# density with a standard deviation of 2 pixels. A squared overlap of 1 is the same
-# filter. Eigenvectors of the covariance of patches, which know nothing of the task, are
-# compared as well: they are close to derivatives too, so that such filters by
-# themselves are no proof of learned features.
+# Each eigenvector of the metric is compared with a mean and with derivatives of a
+# normal density with a standard deviation of 2 pixels. A squared overlap of 1 is the
+# same filter. The metric of round 1 is the average outer product of the kernel alone.
+# Eigenvectors of the covariance of patches, which know nothing of the task, are
+# compared as well: they are close to first derivatives too, so that such filters by
+# themselves are no proof of learned features. Only the metric has a mixed derivative.
 
 y_axis, x_axis = np.mgrid[-2:3, -2:3].astype(float)
 window = np.exp(-(x_axis**2 + y_axis**2) / 8)
@@ -104,10 +105,10 @@ figure.suptitle("eigenvectors of the metric, by falling eigenvalues")
 # %%
 # Digits in noise
 # ---------------
-# Strokes are local signals, which a metric of patches tells from noise. The gain is some
-# hundredths of the accuracy, here and where digits are at random places of a larger
-# frame: the kernel compares pixels of equal position. The paper's large gains for such
-# images are not seen.
+# Strokes are local signals, which a metric of patches tells from noise. The gain is
+# some hundredths of the accuracy, here and where digits are at random places of a
+# larger frame: the kernel compares pixels of equal position. The paper's large gains
+# for such images are not seen.
 
 digits, labels = load_digits(return_X_y=True)
 digits = digits.reshape(-1, 8, 8) / 16

@@ -14,119 +14,117 @@ from ._base import BaseConvRFM
 class ConvRFMRegressor(MultiOutputMixin, RegressorMixin, BaseConvRFM):
     """Regression on images with a learned metric of their patches.
 
-        A Recursive Feature Machine of patches [1]_. It alternates between kernel ridge
-        regression, with the tangent kernel of a convolutional network whose first layer
-        sees patches through a metric, and a new metric: the average over images and their
-        patches of the outer products of the gradients of the predictor in a patch. Its
-        eigenvectors resemble edge detectors on natural images.
+    A Recursive Feature Machine of patches [1]_. It alternates between kernel ridge
+    regression, with the tangent kernel of a convolutional network whose first layer
+    sees patches through a metric, and a new metric: the average over images and their
+    patches of the outer products of the gradients of the predictor in a patch. Its
+    eigenvectors resemble edge detectors on natural images.
 
-        Parameters
-        ----------
-        image_shape : tuple of int, default=None
-            (height, width) or (height, width, n_channels) of images that are passed as
-            rows of pixels. None takes the shape of images with three or four axes. Without
-            it rows of pixels are square images of one channel, if their number is a
-            square, and otherwise images of one row.
-        patch_size : int, default=3
-            Height and width of the patches, and of the windows of later convolutions.
-        depth : int, default=2
-            Number of convolutions of the network, each followed by a ReLU.
-        padding : {"same", "valid", "circular"}, default="same"
-            What patches have beyond the border: zeros, nothing (each convolution makes the
-            image smaller) or the opposite side of the image.
-        max_iter : int, default=3
-            Number of updates of the metric in each layer. With 0 the model is ridge
-            regression with the kernel :class:`~skrfm.kernels.CNTK`.
-        alphas : array-like of float or "auto", default="auto"
-            Ridges to choose from, on the diagonal of a kernel matrix that is divided by the
-            mean of its diagonal. ``"auto"`` is the powers of ten from 1e-6 to 10, and half
-            a power beside the best of them. A warning tells where the best of given ridges
-            is at an edge and clearly better than the next.
-        fit_intercept : bool, default=True
-            Whether the weighted mean of the targets is subtracted before the fit and added
-            to the predictions.
-        n_layers : int, default=1
-            With more than one layer, the images are filtered by random filters that are
-            drawn from N(0, M), M being the metric of the layer, and negative responses are
-            set to 0. The next layer learns a metric of the patches of these images. The
-            last layer is the one with the best leave-one-out score.
-        n_filters : int, default=32
-            Number of random filters between two layers.
-        max_agop_samples : int or None, default=200
-            The largest number of images, drawn at random, over which outer products of
-            gradients are averaged. None takes all.
-        random_state : int, RandomState or None, default=None
-            Seed of the images of the average, and of the random filters.
+    Parameters
+    ----------
+    image_shape : tuple of int, default=None
+        (height, width) or (height, width, n_channels) of images that are passed as
+        rows of pixels. None takes the shape of images with three or four axes. Without
+        it rows of pixels are square images of one channel, if their number is a
+        square, and otherwise images of one row.
+    patch_size : int, default=3
+        Height and width of the patches, and of the windows of later convolutions.
+    depth : int, default=2
+        Number of convolutions of the network, each followed by a ReLU.
+    padding : {"same", "valid", "circular"}, default="same"
+        What patches have beyond the border: zeros, nothing (each convolution makes the
+        image smaller) or the opposite side of the image.
+    max_iter : int, default=3
+        Number of updates of the metric in each layer. With 0 the model is ridge
+        regression with the kernel :class:`~skrfm.kernels.CNTK`.
+    alphas : array-like of float or "auto", default="auto"
+        Ridges to choose from, on the diagonal of a kernel matrix that is divided by the
+        mean of its diagonal. ``"auto"`` is the powers of ten from 1e-6 to 10, and half
+        a power beside the best of them. A warning tells where the best of given ridges
+        is at an edge and clearly better than the next.
+    fit_intercept : bool, default=True
+        Whether the weighted mean of the targets is subtracted before the fit and added
+        to the predictions.
+    n_layers : int, default=1
+        With more than one layer, the images are filtered by random filters that are
+        drawn from N(0, M), M being the metric of the layer, and negative responses are
+        set to 0. The next layer learns a metric of the patches of these images. The
+        last layer is the one with the best leave-one-out score.
+    n_filters : int, default=32
+        Number of random filters between two layers.
+    max_agop_samples : int or None, default=200
+        The largest number of images, drawn at random, over which outer products of
+        gradients are averaged. None takes all.
+    random_state : int, RandomState or None, default=None
+        Seed of the images of the average, and of the random filters.
 
-        Attributes
-        ----------
-        metric_ : ndarray of shape (n_patch, n_patch)
-            The metric M of the patches of the images, scaled to a largest diagonal entry
-            of 1; ``n_patch = patch_size * patch_size * n_channels``. The identity for
-            round 0. With several layers that of the best round of the first.
-        filters_ : ndarray of shape (n_patch, patch_size, patch_size, n_channels)
-            The eigenvectors of the metric as images, by falling eigenvalues; for round 0,
-            of the average gradient outer product of the predictor.
-        eigenvalues_ : ndarray of shape (n_patch,)
-            Their eigenvalues, as shares of the largest.
-        alpha_ : float
-            The chosen ridge.
-        best_iter_ : int
-            The round that was kept; 0 is before any metric was learned.
-        best_layer_ : int
-            The layer that was kept; 0 is the one of the images themselves.
-        n_iter_ : int
-            Number of rounds that were fitted in all layers.
-        history_ : dict of ndarrays
-            Columns ``layer``, ``iter``, ``alpha``, ``seconds`` and ``score`` (the
-            leave-one-out R²) of all rounds.
-        image_shape_ : tuple of (int, int, int)
-            Height, width and number of channels of the images.
-        n_features_in_ : int
-            Number of features.
-        feature_names_in_ : ndarray of shape (n_features,)
-            Names of the features, if X has names that are all strings.
+    Attributes
+    ----------
+    metric_ : ndarray of shape (n_patch, n_patch)
+        The metric M of the patches of the images, scaled to a largest diagonal entry
+        of 1; ``n_patch = patch_size * patch_size * n_channels``. The identity for
+        round 0. With several layers that of the best round of the first.
+    filters_ : ndarray of shape (n_patch, patch_size, patch_size, n_channels)
+        The eigenvectors of the metric as images, by falling eigenvalues; for round 0,
+        of the average gradient outer product of the predictor.
+    eigenvalues_ : ndarray of shape (n_patch,)
+        Their eigenvalues, as shares of the largest.
+    alpha_ : float
+        The chosen ridge.
+    best_iter_ : int
+        The round that was kept; 0 is before any metric was learned.
+    best_layer_ : int
+        The layer that was kept; 0 is the one of the images themselves.
+    n_iter_ : int
+        Number of rounds that were fitted in all layers.
+    history_ : dict of ndarrays
+        Columns ``layer``, ``iter``, ``alpha``, ``seconds`` and ``score`` (the
+        leave-one-out R²) of all rounds.
+    image_shape_ : tuple of (int, int, int)
+        Height, width and number of channels of the images.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X has names that are all strings.
 
-        See Also
-        --------
-        ConvRFMClassifier : The classifier.
-        skrfm.kernels.CNTK : The kernel of round 0.
+    See Also
+    --------
+    ConvRFMClassifier : The classifier.
+    skrfm.kernels.CNTK : The kernel of round 0.
 
-        Notes
-        -----
-        The ridge and the round are chosen by leave-one-out residuals in closed form, of
-        training images alone. The metric of a late round has seen the image that is left
-        out, so that scores of late rounds are optimistic; a metric of patches has few
-        parameters, and on digits the accuracy on new images rose with them.
+    Notes
+    -----
+    The ridge and the round are chosen by leave-one-out residuals in closed form, of
+    training images alone. The metric of a late round has seen the image that is left
+    out, so that scores of late rounds are optimistic; a metric of patches has few
+    parameters, and on digits the accuracy on new images rose with them.
 
-        The kernel matrix takes the square of the number of images in memory, and its
-        decomposition the cube in time; pairs of images cost pixels times layers. That
-        suits up to some thousand small images. Predictions compare new images with all
-        training images, in blocks, whose memory does not grow with the number of new ones.
+    The kernel matrix takes the square of the number of images in memory, and its
+    decomposition the cube in time; pairs of images cost pixels times layers. That
+    suits up to some thousand small images. Predictions compare new images with all
+    training images, in blocks, whose memory does not grow with the number of new ones.
 
-        Pixels are not centred or scaled. All is computed in float64; outputs have the
-        precision of X.
+    Pixels are not centred or scaled. All is computed in float64; outputs have the
+    precision of X.
 
-        References
-        ----------
-        .. [1] D. Beaglehole, A. Radhakrishnan, P. Pandit and M. Belkin, "Mechanism of
-           feature learning in convolutional neural networks", arXiv:2309.00570, 2023.
+    References
+    ----------
+    .. [1] D. Beaglehole, A. Radhakrishnan, P. Pandit and M. Belkin, "Mechanism of
+       feature learning in convolutional neural networks", arXiv:2309.00570, 2023.
 
-        Examples
-        --------
-        How steep a wave is, whatever its phase:
+    Examples
+    --------
+    The frequency of a wave, whatever its phase:
 
-        >>> from typing import Any
-
-    import numpy as np
-        >>> from skrfm import ConvRFMRegressor
-        >>> rng = np.random.default_rng(0)
-        >>> y, phase = rng.uniform(0, 1, 100), rng.uniform(0, 6, 100)
-        >>> angle = y[:, None, None] * np.arange(8) + phase[:, None, None]
-        >>> X = np.sin(angle + np.arange(8)[:, None])
-        >>> model = ConvRFMRegressor(max_iter=1, random_state=0).fit(X[:80], y[:80])
-        >>> model.score(X[80:], y[80:]) > 0.9
-        True
+    >>> import numpy as np
+    >>> from skrfm import ConvRFMRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> y, phase = rng.uniform(0, 1, 100), rng.uniform(0, 6, 100)
+    >>> angle = y[:, None, None] * np.arange(8) + phase[:, None, None]
+    >>> X = np.sin(angle + np.arange(8)[:, None])
+    >>> model = ConvRFMRegressor(max_iter=1, random_state=0).fit(X[:80], y[:80])
+    >>> model.score(X[80:], y[80:]) > 0.9
+    True
     """
 
     def predict(self, X: Table) -> FloatArray:
