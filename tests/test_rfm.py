@@ -46,6 +46,8 @@ def two_classes(classes):
 def test_the_public_names():
     assert set(skrfm.__all__) == {
         "CNTKInpainter",
+        "ConvRFMClassifier",
+        "ConvRFMRegressor",
         "EntryRegressor",
         "LinRFMCompleter",
         "LinRFMRegressor",
@@ -61,6 +63,7 @@ def test_the_public_names():
         "XRFMRegressor",
         "agop",
         "completion",
+        "conv_rfm",
         "exceptions",
         "features",
         "inspection",
