@@ -262,6 +262,17 @@ def test_a_classifier_knows_the_classes_of_all_rows(small_sample, rng):
     assert_allclose(model.predict_proba(X).sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_intercept_is_the_mean_of_unequal_classes(small_sample, rng, n_classes):
+    X = rng.normal(size=(1500, 3))
+    y = np.minimum(n_classes - 1, np.digitize(X[:, 0], [1.2, 1.8]))
+    model = RFMClassifier(**CENTERS, scaling=None).fit(X, y)
+    coded = 2.0 * y - 1 if n_classes == 2 else np.eye(3)[y]
+    assert_allclose(model.intercept_, coded.mean(axis=0), rtol=1e-6)
+    far = model.decision_function(X[:1] + 1e6)
+    assert_allclose(np.squeeze(far), coded.mean(axis=0), atol=1e-3)
+
+
 def test_categories_and_missing_values(small_sample, rng, tmp_path):
     n = 1000
     level = rng.choice(["x", "y", "z"], size=n)

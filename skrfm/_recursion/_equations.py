@@ -61,14 +61,13 @@ class EquationsInMemory:
     gram : CrossGram
     Y : array of shape (n, c)
     weight : array of shape (n,)
+    mean : array of shape (c,)
+        What was subtracted from the targets.
     backend : Backend
     """
 
-    #: what the mean of the targets is, beside what was subtracted before
-    mean = 0.0
-
-    def __init__(self, gram, Y, weight, backend):
-        self._gram, self._Y, self._weight = gram, Y, weight
+    def __init__(self, gram, Y, weight, mean, backend):
+        self._gram, self._Y, self._weight, self.mean = gram, Y, weight, mean
         self.n_rows = Y.shape[0]
         self.total_weight = float(backend.xp.sum(weight))
 
@@ -94,15 +93,16 @@ class StreamedEquations:
     def __init__(self, blocks: RowBlocks, functions: CenterFunctions):
         self._blocks, self._functions = blocks, functions
         self.n_rows = blocks.n_rows
-        self.mean, self.total_weight = 0.0, 0.0
+        self.mean: Any = None
+        self.total_weight = 0.0
 
     def right(self):
         """Return KᵀWy, of shape (p, c); set the mean of the targets and the weight."""
         h, sums, total = self._blocks.sum(_RightSide(self._functions))
         self.total_weight = float(total)
-        if not self._functions.candidate.fit_intercept:
-            return h[:, :-1]
         self.mean = sums / self.total_weight
+        if not self._functions.candidate.fit_intercept:
+            self.mean = 0 * self.mean
         return h[:, :-1] - h[:, -1:] * self.mean
 
     def product(self, V):
