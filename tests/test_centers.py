@@ -11,8 +11,10 @@ from skrfm.kernels import Gaussian, Laplace
 from skrfm.solvers import (
     CenterPreconditioner,
     SamplePreconditioner,
+    predictive_variance,
     sample_size,
     solve_centers,
+    variance_of_centers,
 )
 
 BANDWIDTH, BACKEND = 1.7, NumpyBackend()
@@ -276,3 +278,89 @@ def test_results_do_not_depend_on_the_number_of_threads(rng):
         together = products()
     for one, other in zip(alone, together, strict=True):
         assert_array_equal(one, other)
+
+
+# -- variances ------------------------------------------------------------------------
+
+
+def variance(problem, new, ridge, backend=BACKEND, share=1.0):
+    """Return the variance at new rows, from the rows and residuals of a problem."""
+    T, Z, weight, residuals = problem
+    rows, centers, later = (backend.rows(backend.asarray(a)) for a in (T, Z, new))
+    blocks = [
+        (
+            backend.cross(Laplace(), part, centers, BANDWIDTH),
+            backend.self_values(Laplace(), part, BANDWIDTH),
+        )
+        for part in (rows, later[:3, :], later[3:, :])
+    ]
+    return backend.to_numpy(
+        variance_of_centers(
+            backend.cross(Laplace(), centers, centers, BANDWIDTH),
+            backend.cross_gram(Laplace(), rows, centers, BANDWIDTH),
+            backend.asarray(residuals),
+            blocks[:1],
+            blocks[1:],
+            weight=backend.asarray(weight),
+            share=share,
+            alpha=ridge,
+            backend=backend,
+        )
+    )
+
+
+WEIGHTS = {"equal": 1.0, "fractions": (0.3, 1.7), "counts": (1, 5)}
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_with_all_rows_as_centres_the_variance_is_that_of_the_process(
+    weights, problem, rng
+):
+    T, _, weight, Y = problem
+    given = WEIGHTS[weights]
+    if weights == "equal":
+        weight = np.ones(len(T))
+    elif weights == "counts":
+        weight = rng.integers(*given, size=len(T)).astype(float)
+    else:
+        weight = rng.uniform(*given, size=len(T))
+    new, ridge = rng.normal(size=(9, 4)), 0.1
+    K, K_new = (BACKEND.cross(Laplace(), A, T, BANDWIDTH) for A in (T, new))
+    coef = np.linalg.solve(K + np.diag(ridge / weight), Y)
+    expected = predictive_variance(
+        BACKEND.gram(Laplace(), T, BANDWIDTH),
+        coef,
+        [(K_new, np.ones(9))],
+        weight=weight,
+        alpha=ridge,
+        xp=np,
+    )
+    found = variance((T, T, weight, Y - K @ coef), new, ridge)
+    assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_variance_of_few_centres_equals_the_dense_formula(backend, problem, rng):
+    T, Z, weight, Y = problem
+    new, ridge, share = rng.normal(size=(9, 4)), 0.2, 3.0
+    K, K_zz, K_new = (BACKEND.cross(Laplace(), A, Z, BANDWIDTH) for A in (T, Z, new))
+    left = share * K.T @ (weight[:, None] * K) + ridge * K_zz
+
+    def parts(values):
+        leverage = [k @ np.linalg.solve(left, k) for k in values]
+        rest = [1 - k @ np.linalg.solve(K_zz, k) for k in values]
+        return np.array(leverage), np.array(rest)
+
+    h, d = parts(K)
+    squares = (weight**2 / (1 - weight * h)) @ Y**2
+    signal = squares / (weight @ (ridge + weight * d * (1 - weight * h)))
+    h, d = parts(K_new)
+    expected = (d + ridge * h + ridge)[:, None] * signal
+    found = variance((T, Z, weight, Y), new, ridge, backend, share)
+    assert_allclose(found, expected, rtol=1e-7)
+
+
+def test_residuals_of_zero_have_no_variance(problem, rng):
+    T, Z, weight, Y = problem
+    new = rng.normal(size=(5, 4))
+    assert (variance((T, Z, weight, 0 * Y), new, 0.0) == 0).all()
+    assert (variance((T, T, weight, 0 * Y), new, 0.0) == 0).all()

@@ -145,9 +145,6 @@ def test_errors(table):
         RFMRegressor(n_centers=100, validation="loo").fit(X, y)
     with pytest.raises(ValueError, match="The 'n_centers' parameter"):
         RFMRegressor(n_centers=0).fit(X, y)
-    model = RFMRegressor(**ONE, max_iter=0, n_centers=100).fit(X, y)
-    with pytest.raises(ValueError, match="return_std=True needs all rows as centres"):
-        model.predict(X, return_std=True)
 
 
 def test_last_rounds_are_compared_by_a_hold_out(table):
@@ -163,3 +160,55 @@ def test_other_kernels(kernel, table):
     X, y = table
     model = RFMRegressor(**ONE | {"kernel": kernel}, max_iter=2, n_centers=300)
     assert model.fit(X[:700], y[:700]).score(X[700:], y[700:]) > 0.5
+
+
+# -- standard deviations --------------------------------------------------------------
+
+
+def test_deviations_are_those_of_the_projected_process(table):
+    X, y = table
+    model = RFMRegressor(**ONE, max_iter=1, n_centers=120, scaling=None).fit(X, 5 * y)
+    new = np.concatenate([X[:7] + 0.1, X[:1] + 1000])
+    mean, std = model.predict(new, return_std=True)
+    assert_array_equal(mean, model.predict(new))
+
+    def kernel(A, B):
+        A, B = (model.transform(rows) for rows in (A, B))
+        distances = np.sqrt(((A[:, None] - B[None]) ** 2).sum(axis=2))
+        return np.exp(-distances / model.bandwidth_)
+
+    Z = model.X_fit_
+    K, K_zz, K_new = (kernel(rows, Z) for rows in (X, Z, new))
+    left, right = np.linalg.inv(K.T @ K + 0.1 * K_zz), np.linalg.inv(K_zz)
+    h, d = (1 - np.einsum("ij,jk,ik->i", K, A, K) for A in (left, right))
+    squares = np.sum((5 * y - model.predict(X)) ** 2 / h)
+    signal = squares / np.sum(0.1 + d * h)
+    rest = 1 - np.einsum("ij,jk,ik->i", K_new, right - 0.1 * left, K_new)
+    assert_allclose(std, np.sqrt(signal * (rest + 0.1)), rtol=1e-5)
+    # far from all centres nothing is known
+    assert_allclose(std[-1], np.sqrt(1.1 * signal), rtol=1e-5)
+    assert std[-1] > 1.5 * std[:-1].max()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_coverage_of_two_standard_deviations(streamed, rng, monkeypatch):
+    if streamed:
+        monkeypatch.setattr("skrfm._tables._stream.SAMPLE_ROWS", 1000)
+    X = rng.normal(size=(4000, 2))
+    y = np.sin(2 * X[:, 0]) + 0.3 * rng.normal(size=4000)
+    model = RFMRegressor(**ONE, max_iter=1, n_centers=100).fit(X[:3000], y[:3000])
+    mean, std = model.predict(X[3000:], return_std=True)
+    assert 0.93 <= np.mean(np.abs(y[3000:] - mean) < 2 * std) <= 0.97
+    assert_allclose(std.mean(), 0.3, rtol=0.1)
+
+
+def test_a_sample_of_the_rows_tells_the_deviations(table, monkeypatch):
+    X, y = table
+    model = RFMRegressor(**ONE, max_iter=1, n_centers=40)
+    expected = model.fit(X, y).predict(X[:200], return_std=True)[1]
+    monkeypatch.setattr("skrfm.rfm._deviation._LEAST_ROWS", 300)
+    std = model.fit(X, y).predict(X[:200], return_std=True)[1]
+    assert not np.array_equal(std, expected)
+    assert_allclose(std, expected, rtol=0.1)
+    again = pickle.loads(pickle.dumps(model)).predict(X[:200], return_std=True)[1]
+    assert_allclose(again, std, rtol=1e-12)

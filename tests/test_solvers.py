@@ -343,7 +343,7 @@ def test_std_in_blocks_of_rows(table, monkeypatch):
     X, y = table
     model = RFMRegressor(kernel="laplace", alpha=0.1, validation=None, max_iter=1)
     _, whole = model.fit(X, y).predict(X, return_std=True)
-    monkeypatch.setattr("skrfm.rfm._fitted._VARIANCE_ROWS", 7)
+    monkeypatch.setattr("skrfm.rfm._deviation._VARIANCE_ROWS", 7)
     _, blocks = model.predict(X, return_std=True)
     assert_allclose(blocks, whole, rtol=1e-10)
 

@@ -21,6 +21,7 @@ from ._cuda import CudaBackend
 from ._numpy import NumpyBackend, is_numpy
 from ._protocols import (
     Backend,
+    CrossGram,
     Gram,
     HeldGram,
     InnerProductKernel,
@@ -45,6 +46,7 @@ __all__ = [
     "ArrayAPIBackend",
     "Backend",
     "BoolArray",
+    "CrossGram",
     "CudaBackend",
     "FloatArray",
     "Gram",

@@ -140,9 +140,7 @@ def _equations_in_memory(prepared, functions, *, early):
     if early and n > _EARLY_ROWS:
         rows = sample_rows(n, _EARLY_ROWS, (candidate.seed, 1))
         X, Y, weight = (backend.take(a, rows) for a in (X, Y, weight))
-    return EquationsInMemory(
-        functions.gram(X), Y, weight, prepared.intercept, backend
-    )
+    return EquationsInMemory(functions.gram(X), Y, weight, prepared.intercept, backend)
 
 
 def _precondition(prepared, functions, centers, equations, tolerance):

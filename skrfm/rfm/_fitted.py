@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -23,12 +22,10 @@ from .._tables import (
 )
 from ..agop import FeatureMetric
 from ..exceptions import NumericalWarning
-from ..solvers import predictive_variance
+from ._deviation import ResidualRows, variance_of_machine
 
 # a residual of an iterative solver that is warned of: ten times what it stops at
 _LARGE_RESIDUAL = 1e-2
-# rows whose variance is computed together, as a block of the kernel matrix
-_VARIANCE_ROWS = 1024
 
 
 class Predictor(Protocol):
@@ -86,8 +83,8 @@ class KernelMachine:
         The intercept in the units of y.
     targets : NumericTargets or ClassTargets
         The coding of the targets.
-    has_all_rows : bool
-        Whether all training rows are centres of the machine.
+    residual_rows : ResidualRows or None
+        Of a regressor with fewer centres than rows: what deviations are computed from.
     """
 
     candidate: Candidate
@@ -106,7 +103,7 @@ class KernelMachine:
     dual_coef: Array
     constant: Array
     targets: NumericTargets | ClassTargets
-    has_all_rows: bool = True
+    residual_rows: ResidualRows | None = None
 
     @classmethod
     def from_round(cls, fitted, training):
@@ -114,6 +111,11 @@ class KernelMachine:
         placement, candidate = training.placement, fitted.candidate
         backend = placement.backend
         data, statistics = training.data.represented(candidate, backend)
+        residual_rows = None
+        if candidate.has_centers(data.n_rows) and training.targets.classes is None:
+            residual_rows = ResidualRows.of(fitted, data, backend).map_arrays(
+                placement.to_caller
+            )
         if fitted.centers is not None:
             data = data.subset(fitted.centers, backend)
         encoder = training.coding.encoder.scaled(candidate.scaling)
@@ -146,7 +148,7 @@ class KernelMachine:
             dual_coef=placement.to_caller(dual_coef),
             constant=placement.to_caller(constant[0, :]),
             targets=targets,
-            has_all_rows=fitted.centers is None,
+            residual_rows=residual_rows,
         )
 
     def __getstate__(self):
@@ -209,32 +211,11 @@ class KernelMachine:
 
     def deviation(self, X, placement):
         """Return the standard deviations (m, c) of the outputs, noise included."""
-        if not self.has_all_rows:
-            raise ValueError(
-                "return_std=True needs all rows as centres: pass n_centers=None to the "
-                "estimator."
-            )
-        backend, L = placement.backend, self.bandwidth
-        kernel, sizes = self.candidate.kernel, self.candidate.lookup_sizes
-        T, Z = self.mapped(X, placement), placement.to_backend(self.mapped_fit)
-        edges = [*range(0, T.shape[0], _VARIANCE_ROWS), T.shape[0]]
-        parts = (T[start:stop, :] for start, stop in pairwise(edges))
-        blocks = (
-            (
-                backend.cross(kernel, part, Z, L, category_sizes=sizes),
-                backend.self_values(kernel, part, L),
-            )
-            for part in parts
+        T = self.mapped(X, placement)
+        variance = variance_of_machine(self, T, placement)
+        return self.targets.rescale(
+            placement.backend.xp.sqrt(variance), placement.backend
         )
-        variance = predictive_variance(
-            backend.gram(kernel, Z, L, category_sizes=sizes),
-            placement.to_backend(self.coef),
-            blocks,
-            weight=placement.to_backend(self.weight),
-            alpha=self.candidate.ridge,
-            xp=backend.xp,
-        )
-        return self.targets.rescale(backend.xp.sqrt(variance), backend)
 
     def mapped(self, X, placement):
         """Return rows as the kernel takes them: encoded, centred, mapped."""
@@ -282,7 +263,13 @@ class KernelMachine:
             "constant",
         )
         arrays = {name: function(getattr(self, name)) for name in names}
-        return replace(self, metric=self.metric.map_arrays(function), **arrays)
+        rows = self.residual_rows
+        return replace(
+            self,
+            metric=self.metric.map_arrays(function),
+            residual_rows=None if rows is None else rows.map_arrays(function),
+            **arrays,
+        )
 
     def attributes(self):
         """Return the public attributes of an estimator with this machine, by name."""

@@ -215,6 +215,8 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
     .. [1] A. Radhakrishnan, D. Beaglehole, P. Pandit, M. Belkin, "Mechanism for feature
        learning in neural networks and backpropagation-free machine learning models",
        Science 383, 2024.
+    .. [2] M. Seeger, C. Williams, N. Lawrence, "Fast forward selection to speed up
+       sparse Gaussian process regression", AISTATS 2003.
 
     Examples
     --------
@@ -240,8 +242,14 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
             Whether to return standard deviations as well: those of the Gaussian
             process with the learned kernel, noise included. Its signal variance is
             estimated from the leave-one-out residuals; its noise variance is `alpha_`
-            times that. Each call factorises the kernel matrix of the training rows,
-            which takes as long as one round of the fit.
+            times that. Each call factorises the kernel matrix of the centres, which
+            takes as long as one round of the fit.
+
+            With fewer centres than rows they are those of the projected process [2]_,
+            which far from all centres grow to those of the process, where the variance
+            of a mere sum of kernels would vanish; with all rows as centres the two are
+            the same. The uncertainty that fitted rows leave is computed from a random
+            sample of four rows for each centre, at least 10 000.
 
         Returns
         -------

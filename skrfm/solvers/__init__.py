@@ -7,15 +7,11 @@ from ._centers import (
     solve_centers,
 )
 from ._choice import DIRECT, ITERATIVE, SOLVERS, choose_solver, solve
-from ._direct import (
-    cholesky,
-    eigendecomposition,
-    leave_one_out_residuals,
-    predictive_variance,
-)
+from ._direct import cholesky, eigendecomposition, leave_one_out_residuals
 from ._eigenpro import eigenpro
 from ._iterative import conjugate_gradients
 from ._solution import Solution, Solver
+from ._variance import predictive_variance, variance_of_centers
 
 __all__ = [
     "DIRECT",
@@ -35,4 +31,5 @@ __all__ = [
     "sample_size",
     "solve",
     "solve_centers",
+    "variance_of_centers",
 ]

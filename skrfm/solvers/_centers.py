@@ -110,7 +110,7 @@ class CenterPreconditioner(_RidgeTerm):
     def _factor(self, shift, tries):
         """Return the factor of K_zz + shift I."""
         copy = self._backend.xp.astype(self.K, self._dtype, copy=True)
-        return _factorize(copy, shift, self._backend, tries)
+        return factorize_positive(copy, self._backend, shift, tries)
 
     def solve(self, R):
         """Return the approximate inverse times R, in float64."""
@@ -139,15 +139,15 @@ class SamplePreconditioner(_RidgeTerm):
     def __init__(self, K, H, ridge, backend: Backend):
         super().__init__(K, ridge, backend)
         H += ridge * backend.xp.astype(K, backend.xp.float64)
-        self._factor = _factorize(H, 0.0, backend)
+        self._factor = factorize_positive(H, backend)
 
     def solve(self, R):
         """Return the approximate inverse times R, in float64."""
         return self._factor.solve(R)
 
 
-def _factorize(A, shift, backend, tries=_TRIES):
-    """Return the factor of A + shift I, which overwrites A.
+def factorize_positive(A, backend: Backend, shift=0.0, tries=_TRIES):
+    """Return the PositiveFactor of A + shift I, which overwrites A.
 
     More is added to the diagonal where the matrix has no factor.
     """

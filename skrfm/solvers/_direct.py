@@ -1,7 +1,5 @@
 """Direct solvers of (K + diag(ridge)) α = Y, and leave-one-out in closed form."""
 
-from collections.abc import Iterable
-
 from .._backend import Array, Backend, HeldGram, Namespace
 from ..exceptions import NotPositiveDefiniteError
 from ._solution import Solution
@@ -123,7 +121,7 @@ def leave_one_out_residuals(
     Where all weights are at least 1, each row loses one unit of its weight, as if one
     of w repeated rows were left out; otherwise the whole row is left out.
     """
-    removed, factor = _removed_weight(weight, ridge, solution.inverse_diagonal, xp)
+    removed, factor = removed_weight(weight, ridge, solution.inverse_diagonal, xp)
     if mean_solution is None:
         return factor[:, None] * solution.coef
     share = removed / (xp.sum(weight) - removed)
@@ -131,7 +129,7 @@ def leave_one_out_residuals(
     return factor[:, None] * (solution.coef + shift * mean_solution)
 
 
-def _removed_weight(weight, ridge, inverse_diagonal, xp):
+def removed_weight(weight, ridge, inverse_diagonal, xp):
     """Return the weight that each row loses, and the factor residual / coefficient.
 
     Both are of shape (n,).
@@ -144,54 +142,3 @@ def _removed_weight(weight, ridge, inverse_diagonal, xp):
     factor = weight / (others + inverse_diagonal)
     # without a ridge, the repeats that remain interpolate the row that is removed
     return one, xp.where(repeated & no_ridge, 0 * one, factor)
-
-
-def predictive_variance(
-    gram: HeldGram,
-    coef: Array,
-    blocks: Iterable[tuple[Array, Array]],
-    *,
-    weight: Array,
-    alpha: float,
-    xp: Namespace,
-) -> Array:
-    """Return the variance of predictions, noise included, computed block by block.
-
-    Parameters
-    ----------
-    gram : HeldGram
-        K of the training rows, which is overwritten.
-    coef : array of shape (n, c)
-        The fitted coefficients.
-    blocks : iterable of (array of shape (m, n), array of shape (m,))
-        Kernel values between new rows and the training rows, and of new rows with
-        themselves.
-    weight : array of shape (n,)
-        Sample weights w; the ridge is alpha / w.
-    alpha : float
-        The ridge, which is the noise variance in units of the signal variance.
-    xp : namespace
-
-    Returns
-    -------
-    array of shape (sum of m, c)
-
-    Notes
-    -----
-    With C = (K + diag(ridge))⁻¹ the variance in units of the signal variance is
-    v = k(x, x) − k_xᵀ C k_x + alpha, and the signal variance of an output is the
-    weighted mean of α_i² / C_ii, where a row of weight w ≥ 1 counts as w rows.
-    """
-    ridge = alpha / weight
-    factorize(gram, ridge, xp)
-    reduced = [_conditional_variance(gram, K, own, xp) + alpha for K, own in blocks]
-    removed, factor = _removed_weight(weight, ridge, gram.inverse_diagonal(), xp)
-    share = removed * factor / xp.sum(weight)
-    signal = xp.sum(share[:, None] * coef**2, axis=0)
-    return xp.concat(reduced)[:, None] * signal
-
-
-def _conditional_variance(gram, K, own, xp):
-    """Return k(x, x) − k_xᵀ C k_x of new rows; rounding may not make it negative."""
-    variance = own - xp.sum(K * gram.solve(K.T).T, axis=1)
-    return xp.where(variance > 0, variance, xp.zeros_like(variance))
