@@ -96,7 +96,7 @@ def test_weights_are_repeats_where_the_centres_are_the_same(table, monkeypatch):
 
     def fit(X, y, weight, centers):
         monkeypatch.setattr(
-            "skrfm._recursion._centers._choose_centers",
+            "skrfm._recursion._placement._choose_centers",
             lambda n, n_centers, seed: centers,
         )
         model = RFMRegressor(**ONE, max_iter=0, n_centers=100, bandwidth=3.0)
@@ -212,3 +212,112 @@ def test_a_sample_of_the_rows_tells_the_deviations(table, monkeypatch):
     assert_allclose(std, expected, rtol=0.1)
     again = pickle.loads(pickle.dumps(model)).predict(X[:200], return_std=True)[1]
     assert_allclose(again, std, rtol=1e-12)
+
+
+# -- which rows -----------------------------------------------------------------------
+
+
+def test_rows_of_clusters_are_nearer_to_the_others(table):
+    X, y = table
+    distances = {}
+    for centers in ("random", "kmeans"):
+        model = RFMRegressor(**ONE, max_iter=2, n_centers=60, centers=centers)
+        model.fit(X, y)
+        assert model.X_fit_.shape == (60, 5)
+        # in the learned metric, in which rows are clustered
+        T, Z = model.transform(X), model.X_fit_ @ model.components_.T
+        distances[centers] = np.linalg.norm(T[:, None] - Z[None], axis=2).min(axis=1)
+    assert distances["kmeans"].mean() < 0.9 * distances["random"].mean()
+
+
+def test_the_row_of_a_cluster_is_next_to_its_weighted_mean(table):
+    X, y = table
+    weight = np.random.default_rng(1).uniform(size=900) * (np.arange(900) % 3 > 0)
+    weight[X[:, 0] > 0.5] *= 9
+    settings = ONE | {"max_iter": 0, "scaling": None, "centers": "kmeans"}
+    model = RFMRegressor(**settings, n_centers=1).fit(X, y, sample_weight=weight)
+    kept = X[weight > 0]
+    distances = np.linalg.norm(kept - np.average(X, axis=0, weights=weight), axis=1)
+    assert_array_equal(model.X_fit_, kept[[distances.argmin()]])
+
+
+def test_no_more_clusters_than_different_rows(table):
+    X, y = (np.repeat(a[:30], 4, axis=0) for a in table)
+    model = RFMRegressor(**ONE, max_iter=1, n_centers=50, centers="kmeans").fit(X, y)
+    assert 20 < len(model.X_fit_) <= 30
+    assert model.score(X, y) > 0.5
+
+
+@pytest.mark.parametrize("centers", ["kmeans", "given"])
+def test_centres_of_categories_are_levels(centers, rng):
+    pd = pytest.importorskip("pandas")
+    level = rng.integers(0, 40, size=600)
+    frame = pd.DataFrame({"a": rng.normal(size=600), "b": pd.Categorical(level)})
+    y = rng.normal(size=40)[level] + frame["a"]
+    if centers == "given":
+        centers = frame.iloc[:200]
+    settings = ONE | {"max_iter": 1, "level_statistics": "targets"}
+    n_centers = "auto" if len(centers) == 200 else 200
+    model = RFMRegressor(**settings, n_centers=n_centers, centers=centers)
+    model.fit(frame, y)
+    levels = model.X_fit_[:, -40:]
+    assert set(np.unique(levels)) == {0, 1} and (levels.sum(axis=1) == 1).all()
+    assert model.score(frame, y) > 0.8
+
+
+def test_given_centres_are_those_of_the_predictor(table):
+    X, y = table
+    given = X[:80] + 0.1
+    before = given.copy()
+    model = RFMRegressor(**ONE, max_iter=1, centers=given, scaling=None).fit(X, y)
+    assert_array_equal(model.X_fit_, given)
+    assert_array_equal(given, before)
+    assert model.score(X, y) > 0.6
+    scaled = RFMRegressor(**ONE, max_iter=1, centers=given, n_centers=80).fit(X, y)
+    assert_allclose(scaled.transform(given), scaled.X_fit_ @ scaled.components_.T)
+    # as many as there are rows, or more, are taken as well
+    many = RFMRegressor(**ONE, max_iter=1, centers=given).fit(X[:50], y[:50])
+    assert many.X_fit_.shape == (80, 5) and np.isfinite(many.predict(X)).all()
+    assert np.isfinite(many.predict(X, return_std=True)[1]).all()
+
+
+def test_all_rows_given_are_the_kernel_machine(table, monkeypatch):
+    monkeypatch.setattr("skrfm._recursion._centers._TOLERANCE", 1e-11)
+    X, y = table[0][:300], table[1][:300]
+    settings = ONE | {"max_iter": 0, "scaling": None}
+    expected = RFMRegressor(**settings).fit(X, y).predict(table[0], return_std=True)
+    model = RFMRegressor(**settings, centers=X).fit(X, y)
+    found = model.predict(table[0], return_std=True)
+    assert_allclose(found[0], expected[0], atol=1e-6)
+    assert_allclose(found[1], expected[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["kmeans", "given"])
+def test_searches_classes_and_tables_in_batches(name, rng, monkeypatch):
+    monkeypatch.setattr("skrfm._tables._stream.SAMPLE_ROWS", 400)
+    X = rng.normal(size=(1500, 4)).astype(np.float32)
+    y = np.where(X[:, 0] * X[:, 1] > 0, "b", "a")
+    centers, n_centers = (name, 100) if name == "kmeans" else (X[:100], "auto")
+    model = RFMClassifier(
+        n_centers=n_centers, centers=centers, max_iter=2, random_state=0
+    ).fit(X, y)
+    assert model.X_fit_.shape == (100, model.components_.shape[-1])
+    assert model.X_fit_.dtype == np.float32
+    assert model.score(X, y) > 0.9
+    assert_allclose(model.predict_proba(X).sum(axis=1), 1, atol=1e-5)
+
+
+def test_errors_of_centres(table):
+    X, y = table
+    with pytest.raises(ValueError, match="The 'centers' parameter"):
+        RFMRegressor(centers="nothing").fit(X, y)
+    with pytest.raises(ValueError, match="centers do not fit X: X has 3 features"):
+        RFMRegressor(centers=X[:20, :3]).fit(X, y)
+    with pytest.raises(ValueError, match="centers do not fit X"):
+        RFMRegressor(centers=X[0]).fit(X, y)
+    with pytest.raises(ValueError, match="centers has 20 rows, but n_centers=30"):
+        RFMRegressor(centers=X[:20], n_centers=30).fit(X, y)
+    with pytest.raises(ValueError, match="takes a memory_budget of"):
+        RFMRegressor(centers=X[:500], memory_budget=0.001).fit(X, y)
+    with pytest.raises(ValueError, match="centers of the estimator of leaves"):
+        XRFMRegressor(RFMRegressor(centers=X[:20])).fit(X, y)

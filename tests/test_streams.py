@@ -179,7 +179,7 @@ def test_blocks_are_as_good_as_memory(small_sample, table, fit_intercept, monkey
     # the same centres first, in memory
     chosen = [np.flatnonzero((X == z).all(axis=1))[0] for z in centers]
     monkeypatch.setattr(
-        "skrfm._recursion._centers._choose_centers", lambda n, p, seed: chosen
+        "skrfm._recursion._placement._choose_centers", lambda n, p, seed: chosen
     )
     held = RFMRegressor(**settings).fit(X, y + 3)
     tolerances.undo()

@@ -4,6 +4,7 @@ from ._prepared import (
     Distances,
     PreparedData,
     median_distance,
+    most_gradient_rows,
     parse_bandwidth,
     shares_distances,
 )
@@ -13,7 +14,6 @@ from ._rounds import (
     Start,
     Workspace,
     fit_round,
-    most_gradient_rows,
     next_metric,
     round_agop,
     run,

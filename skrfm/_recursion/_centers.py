@@ -18,6 +18,7 @@ from ..solvers import (
     solve_centers,
 )
 from ._equations import CenterFunctions, EquationsInMemory, StreamedEquations
+from ._placement import Centers, place_centers
 from ._prepared import sample_rows
 
 # Rounds before the last one of a recursion learn a metric from so many centres and
@@ -32,8 +33,7 @@ class FittedCenters:
 
     Attributes
     ----------
-    centers : ndarray of int of shape (p,)
-        Which rows the centres are.
+    centers : Centers
     Z : array of shape (p, k)
         The mapped centres.
     metric : FeatureMetric
@@ -43,7 +43,7 @@ class FittedCenters:
     intercept : array of shape (c,)
     """
 
-    centers: np.ndarray
+    centers: Centers
     Z: Array
     metric: FeatureMetric
     bandwidth: float
@@ -63,7 +63,7 @@ class FittedCenters:
             Where these are.
         weight : array of shape (p + m,)
         """
-        n, p = prepared.X.shape[0], len(self.centers)
+        n, p = prepared.X.shape[0], self.Z.shape[0]
         chosen = sample_rows(n, most, candidate.seed)
         T = self.metric.transform(backend.take(prepared.X, chosen), backend)
         both = backend.rows(backend.xp.concat([self.Z, T]))
@@ -78,8 +78,8 @@ class FittedCenters:
         )
         zeros = backend.xp.zeros_like(prepared.Y[: len(chosen), :])
         coef = backend.xp.concat([self.solution.coef, zeros])
-        of_both = np.concatenate([self.centers, chosen])
-        weight = backend.take(prepared.weight, of_both)
+        weight = backend.take(prepared.weight, chosen)
+        weight = backend.xp.concat([self.centers.weight, weight])
         return gram, coef, np.arange(p, p + len(chosen)), weight
 
 
@@ -99,12 +99,14 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
     n_centers = candidate.n_centers
     if early:
         n_centers = min(n_centers, _EARLY_CENTERS)
-    centers = _choose_centers(prepared.X.shape[0], n_centers, candidate.seed)
-    Z = backend.rows(metric.transform(backend.take(prepared.X, centers), backend))
+    centers = place_centers(
+        prepared, candidate, metric, backend, n_centers=n_centers, early=early
+    )
+    Z = backend.rows(metric.transform(centers.X, backend))
     bandwidth = prepared.distances.bandwidth(
         candidate,
         Z,
-        backend.take(prepared.weight, centers),
+        centers.weight,
         backend,
         mapped=metric.components is not None,
     )
@@ -146,22 +148,24 @@ def _equations_in_memory(prepared, functions, *, early):
 def _precondition(prepared, functions, centers, equations, tolerance):
     """Return the preconditioner of equations, from a sample of the rows at hand."""
     candidate, backend = functions.candidate, functions.backend
-    xp, p, total = backend.xp, len(centers), equations.total_weight
+    xp, p, total = backend.xp, centers.X.shape[0], equations.total_weight
     K = functions.kernel_values(functions.Z)
     size = sample_size(equations.n_rows, p, tolerance)
     order = np.random.default_rng(candidate.seed).permutation(prepared.X.shape[0])
-    sample = np.setdiff1d(order[: size + p], centers)[:size]
-    own, others = (backend.take(prepared.weight, rows) for rows in (centers, sample))
+    if centers.given:
+        sample = order[:size]
+    else:
+        sample = np.setdiff1d(order[: size + p], centers.rows)[:size]
+    others = backend.take(prepared.weight, sample)
     of_others = float(xp.sum(others)) if size else 0.0
     if of_others == 0:
         return CenterPreconditioner(K, candidate.ridge, total / p, backend)
-    # the centres stand for themselves, and the sample for all other rows
-    scale = max(total - float(xp.sum(own)), of_others) / of_others
-    both = xp.concat([backend.take(prepared.X, rows) for rows in (centers, sample)])
-    H = functions.gram(both).normal_matrix(xp.concat([own, scale * others]))
+    X, own = backend.take(prepared.X, sample), 0.0
+    if not centers.given:
+        # the centres stand for themselves, and the sample for all other rows
+        X, own = xp.concat([centers.X, X]), float(xp.sum(centers.weight))
+    weight = max(total - own, of_others) / of_others * others
+    if not centers.given:
+        weight = xp.concat([centers.weight, weight])
+    H = functions.gram(X).normal_matrix(weight)
     return SamplePreconditioner(K, H, candidate.ridge, backend)
-
-
-def _choose_centers(n, n_centers, seed):
-    """Return random row indices: fewer centres are the first of more."""
-    return np.random.default_rng(seed).permutation(n)[:n_centers]

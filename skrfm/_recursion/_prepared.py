@@ -12,6 +12,9 @@ from .._tables import RowBlocks
 _MEDIAN_ROWS = 500
 # The most memory that the shared distances of one part of the data may take.
 _MOST_BYTES = 1 << 26
+# How many gradients max_agop_samples="auto" averages. On the choosing half of the
+# tables scores were those of all rows, but for the noise.
+_GRADIENTS, _GRADIENTS_OF_A_COLUMN, _LEAST_AGOP_ROWS = 4000, 10, 500
 _MEDIAN = re.compile(r"\s*(?:(?P<multiple>[^*]+?)\s*\*)?\s*median\s*")
 
 
@@ -151,6 +154,16 @@ def sample_rows(n_rows, size, seed):
     return np.sort(rng.choice(n_rows, size, replace=False))
 
 
+def most_gradient_rows(max_agop_samples, n_rows, n_columns, n_outputs):
+    """Return the number of rows that gradients are averaged over at most."""
+    if max_agop_samples is None:
+        return n_rows
+    if max_agop_samples != "auto":
+        return max_agop_samples
+    gradients = max(_GRADIENTS, _GRADIENTS_OF_A_COLUMN * n_columns)
+    return max(_LEAST_AGOP_ROWS, -(-gradients // n_outputs))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PreparedData:
     """Training rows made ready once for all rounds: centred, with their means.
@@ -168,6 +181,8 @@ class PreparedData:
         For each row the index of the first row that equals it; None if all differ.
     blocks : RowBlocks or None
         All rows, if these are a sample of them. Their targets are not centred.
+    centers : array of shape (p, d) or None
+        The centres of the kernel machine that the user gave, less the means.
     """
 
     X: Array
@@ -178,6 +193,7 @@ class PreparedData:
     distances: Distances
     first: np.ndarray | None = None
     blocks: RowBlocks | None = None
+    centers: Array | None = None
 
     @property
     def n_rows(self):
@@ -207,6 +223,7 @@ class PreparedData:
             distances=Distances(shared),
             first=_first_of_equals(backend.to_numpy(X)),
             blocks=data.with_step(_Centered(center, backend)).blocks,
+            centers=None if data.centers is None else data.centers - center,
         )
 
     def subset(self, rows, backend):

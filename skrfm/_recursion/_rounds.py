@@ -11,14 +11,11 @@ from .._tables import Data
 from ..agop import Agop, AgopOptions, FeatureMetric, average_gradient_outer_product
 from ..solvers import Solution, choose_solver, leave_one_out_residuals
 from ._centers import fit_centers
-from ._prepared import PreparedData, sample_rows
+from ._prepared import PreparedData, most_gradient_rows, sample_rows
 
 # A full metric mixes a category of up to so many levels with the other columns; the
 # levels of a larger one, which would make it much larger, get weights only.
 MIXED_LEVELS = 32
-# How many gradients max_agop_samples="auto" averages. On the choosing half of the
-# tables scores were those of all rows, but for the noise.
-_GRADIENTS, _GRADIENTS_OF_A_COLUMN, _LEAST_AGOP_ROWS = 4000, 10, 500
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,9 @@ class Candidate:
     level_statistics : {"targets", "targets+numbers"} or None
         Statistics of the levels of large categories, in columns before the levels.
     n_centers : int or None
-        The number of rows that are centres of the kernel machine; None takes all.
+        The number of centres of the kernel machine; None takes all rows.
+    centers : {"random", "kmeans", "given"}
+        What they are: random rows, rows of clusters, or those of the Data.
     early_rows : int or None
         Rounds before the last one, if they are not scored, are fitted to a sample of at
         most so many rows, and to half of them before the last of these; None takes
@@ -76,11 +75,14 @@ class Candidate:
     weight_unit: float = 1.0
     level_statistics: str | None = None
     n_centers: int | None = None
+    centers: str = "random"
     early_rows: int | None = None
 
     def has_centers(self, n_rows):
-        """Return whether fewer than so many rows are centres."""
-        return self.n_centers is not None and self.n_centers < n_rows
+        """Return whether the centres are others than so many rows."""
+        if self.n_centers is None:
+            return False
+        return self.centers == "given" or self.n_centers < n_rows
 
     @cached_property
     def kernel_name(self):
@@ -156,7 +158,8 @@ class Round:
         The average gradient outer product of the predictor; after `next_metric` its
         diagonal only.
     centers : ndarray of int or None
-        Which training rows are the centres; None are all.
+        Which training rows are the centres, or which of those that the user gave; None
+        are all training rows.
     following : FeatureMetric or None
         The metric of the next round; None where the AGOP is zero or not known.
     """
@@ -306,7 +309,7 @@ def _fit_centers_round(prepared, candidate, metric, number, backend, with_agop, 
         solution=fitted.solution,
         intercept=fitted.intercept,
         agop=agop,
-        centers=fitted.centers,
+        centers=fitted.centers.rows,
     )
 
 
@@ -382,16 +385,6 @@ def _gram(prepared, candidate, T, bandwidth, backend, workspace, leave_one_out):
         ),
     )
     return workspace.gram, solver
-
-
-def most_gradient_rows(max_agop_samples, n_rows, n_columns, n_outputs):
-    """Return the number of rows that gradients are averaged over at most."""
-    if max_agop_samples is None:
-        return n_rows
-    if max_agop_samples != "auto":
-        return max_agop_samples
-    gradients = max(_GRADIENTS, _GRADIENTS_OF_A_COLUMN * n_columns)
-    return max(_LEAST_AGOP_ROWS, -(-gradients // n_outputs))
 
 
 def round_agop(gram, coef, weight, candidate, backend):

@@ -62,8 +62,8 @@ def make_candidates(params, *, seed, category_sizes, scalings, statistics, weigh
         "solver",
     )
     shared = {name: params[name] for name in names}
-    for name in ("n_centers", "early_rows"):
-        shared[name] = params.get(name)
+    shared |= {name: params.get(name) for name in ("n_centers", "early_rows")}
+    shared["centers"] = params.get("centers", "random")
     kernels = _kernels(params["kernel"], params["metric_type"])
     alphas = _alphas(params["alpha"], params["alphas"], weight_unit)
     candidates = [
@@ -256,9 +256,11 @@ def make_stages(
 
 
 def _has_centers(params, n_rows):
-    """Return whether fewer than so many rows are centres."""
+    """Return whether the centres are others than so many rows."""
     n_centers = params.get("n_centers")
-    return n_centers is not None and n_centers < n_rows
+    if n_centers is None:
+        return False
+    return params.get("centers") == "given" or n_centers < n_rows
 
 
 def _last_round(params, strata, seed, *, few):

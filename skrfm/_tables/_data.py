@@ -1,6 +1,7 @@
 """Training rows and targets as the recursion takes them."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
@@ -33,6 +34,8 @@ class Data:
     blocks : RowBlocks or None
         All rows of a table that is read in batches, if these are a sample of it. What
         is learned from the sample is applied to each block.
+    centers : array of shape (p, d) or None
+        The centres of the kernel machine that the user gave, encoded.
     """
 
     X: Array
@@ -41,6 +44,7 @@ class Data:
     n_levels: int = 0
     quantiles: tuple[int, int] | None = None
     blocks: RowBlocks | None = None
+    centers: Array | None = None
 
     @property
     def n_rows(self):
@@ -60,22 +64,34 @@ class Data:
 
     def subset(self, rows, backend):
         """Return the data of some rows."""
-        arrays = (backend.take(a, rows) for a in (self.X, self.Y, self.weight))
-        return Data(*arrays, n_levels=self.n_levels, quantiles=self.quantiles)
+        X, Y, weight = (backend.take(a, rows) for a in (self.X, self.Y, self.weight))
+        return replace(self, X=X, Y=Y, weight=weight, blocks=None)
 
     def astype(self, dtype, backend):
         """Return the data in a precision."""
-        arrays = (backend.xp.astype(a, dtype) for a in (self.X, self.Y, self.weight))
-        return Data(*arrays, n_levels=self.n_levels, quantiles=self.quantiles)
+        names = ["X", "Y", "weight", *(["centers"] if self.centers is not None else [])]
+        arrays: dict[str, Any] = {
+            name: backend.xp.astype(getattr(self, name), dtype) for name in names
+        }
+        return replace(self, **arrays, blocks=None)
 
     def scaled(self, scaling, backend):
         """Return the data with the columns that a scaling has."""
         if self.quantiles is None or scaling == "quantile":
             return self
         start, stop = self.quantiles
-        X = backend.xp.concat([self.X[:, :start], self.X[:, stop:]], axis=1)
-        scaled = replace(self, X=backend.rows(X), quantiles=None)
+
+        def without(X):
+            X = backend.xp.concat([X[:, :start], X[:, stop:]], axis=1)
+            return backend.rows(X)
+
+        scaled = replace(self.map_rows(without), quantiles=None)
         return scaled.with_step(_Scaled(scaling, backend))
+
+    def map_rows(self, function):
+        """Return the data with a function applied to the rows, and the centres."""
+        centers = None if self.centers is None else function(self.centers)
+        return replace(self, X=function(self.X), centers=centers)
 
     def represented(self, candidate, backend):
         """Return training rows as a candidate takes them, and LevelStatistics or None.
@@ -92,7 +108,10 @@ class Data:
             seed=candidate.seed,
             backend=backend,
         )
-        return data.with_step(_WithStatistics(statistics, backend)), statistics
+        step = _WithStatistics(statistics, backend)
+        if data.centers is not None:
+            data = replace(data, centers=step.append(data.centers))
+        return data.with_step(step), statistics
 
 
 @dataclass(frozen=True)
@@ -114,8 +133,12 @@ class _WithStatistics:
     backend: Backend
 
     def __call__(self, data):
-        rows = self.statistics.append(self.backend.to_numpy(data.X))
-        return replace(data, X=self.backend.rows(self.backend.asarray(rows)))
+        return data.map_rows(self.append)
+
+    def append(self, X):
+        """Return rows with the columns of the statistics."""
+        rows = self.statistics.append(self.backend.to_numpy(X))
+        return self.backend.rows(self.backend.asarray(rows))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from ._sources import (
 )
 from ._table import TableEncoder
 from ._validation import (
+    count_centers,
     encoded,
     make_data,
     make_training_set,
@@ -37,6 +38,7 @@ from ._validation import (
     validate_training,
     validate_weight,
     weight_unit_of_totals,
+    with_given_centers,
 )
 
 # Rows that are read at a time, at most, and numbers: their copies in float64, of which
@@ -253,8 +255,7 @@ def validate_or_stream(estimator, X, y, sample_weight, *, fit_targets):
     fit_targets : callable
         Maps (y, weight) to the coding of the targets.
     """
-    given = getattr(estimator, "n_centers", None)
-    budget = getattr(estimator, "memory_budget", None)
+    given, budget = count_centers(estimator), getattr(estimator, "memory_budget", None)
     n_centers = centers_at_most(given)
     most = None if n_centers is None else max(SAMPLE_ROWS, n_centers)
     if n_centers is None:
@@ -266,8 +267,11 @@ def validate_or_stream(estimator, X, y, sample_weight, *, fit_targets):
         )
     else:
         training = _stream(estimator, source, n_centers, budget, fit_targets)
-    n_centers = resolve_centers(given, training.data.n_rows, budget)
-    return replace(training, n_centers=n_centers)
+    if isinstance(getattr(estimator, "centers", "random"), str):
+        n_centers = resolve_centers(given, training.data.n_rows, budget)
+        return replace(training, n_centers=n_centers)
+    n_centers = resolve_centers(given, np.inf, budget)
+    return replace(with_given_centers(estimator, training), n_centers=n_centers)
 
 
 def _stream(estimator, source, n_centers, memory_budget, fit_targets):

@@ -6,7 +6,7 @@ affair. Only scikit-learn's ``validate_data`` sets something, `n_features_in_` a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ class TrainingSet:
     weight_unit : float
         What weights were divided by, see `weight_unit_of`.
     n_centers : int or None
-        How many rows are centres of the kernel machine; None are all.
+        How many centres the kernel machine has; None are all rows.
     """
 
     data: Data
@@ -251,6 +251,40 @@ def encoded(data, encoder, placement):
         n_levels=sum(encoder.category_sizes),
         quantiles=encoder.quantile_columns,
     )
+
+
+def count_centers(estimator):
+    """Return `n_centers` of an estimator, or the number of the centres it is given.
+
+    Raises
+    ------
+    ValueError
+        If both are given and differ.
+    """
+    count = getattr(estimator, "n_centers", None)
+    centers = getattr(estimator, "centers", "random")
+    if isinstance(centers, str):
+        return count
+    given = centers.shape[0] if hasattr(centers, "shape") else len(centers)
+    if count not in ("auto", given):
+        raise ValueError(
+            f"centers has {given} rows, but n_centers={count}: leave n_centers at "
+            "'auto'."
+        )
+    return given
+
+
+def with_given_centers(estimator, training):
+    """Return a TrainingSet whose data have the centres that the user gave, encoded."""
+    placement, coding, data = training.placement, training.coding, training.data
+    try:
+        X = read_rows(estimator, coding.reader, placement.read(estimator.centers))
+    except ValueError as error:
+        raise ValueError(f"centers do not fit X: {error}") from error
+    backend = placement.input_backend
+    rows = coding.encoder.transform(X, backend.xp)
+    rows = placement.backend.asarray(placement.to_backend(rows), data.X.dtype)
+    return replace(training, data=replace(data, centers=placement.backend.rows(rows)))
 
 
 def validate_validation_set(estimator, training, X_val, y_val, sample_weight_val):

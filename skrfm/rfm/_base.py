@@ -76,6 +76,7 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         center_gradients=False,
         max_agop_samples="auto",
         n_centers="auto",
+        centers="random",
         memory_budget=None,
         solver="auto",
         device=None,
@@ -102,6 +103,7 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         self.center_gradients = center_gradients
         self.max_agop_samples = max_agop_samples
         self.n_centers = n_centers
+        self.centers = centers
         self.memory_budget = memory_budget
         self.solver = solver
         self.device = device
@@ -288,6 +290,7 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         itemsize = backend.xp.finfo(training.data.X.dtype).bits // 8
         return params | {
             "n_centers": training.n_centers,
+            "centers": self.centers if isinstance(self.centers, str) else "given",
             "early_rows": self._early_rows,
             "search_rows": search_rows(self.memory_budget, itemsize),
         }

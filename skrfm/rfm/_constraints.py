@@ -40,6 +40,7 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
         Interval(Integral, 1, None, closed="left"),
         None,
     ],
+    "centers": [StrOptions({"random", "kmeans"}), "array-like"],
     "memory_budget": [Interval(Real, 0, None, closed="neither"), None],
     "solver": [StrOptions({"auto", *SOLVERS})],
     "device": [StrOptions(set(DEVICES)), None],

@@ -113,11 +113,9 @@ class KernelMachine:
         data, statistics = training.data.represented(candidate, backend)
         residual_rows = None
         if candidate.has_centers(data.n_rows) and training.targets.classes is None:
-            residual_rows = ResidualRows.of(fitted, data, backend).map_arrays(
-                placement.to_caller
-            )
-        if fitted.centers is not None:
-            data = data.subset(fitted.centers, backend)
+            rows = ResidualRows.of(fitted, data, backend)
+            residual_rows = rows.map_arrays(placement.to_caller)
+        data = _data_of_centers(fitted, data, backend)
         encoder = training.coding.encoder.scaled(candidate.scaling)
         metric = fitted.metric
         if metric.components is None:
@@ -297,6 +295,16 @@ def _origins(encoder, statistics):
     numbers = encoder.number_origins
     found = statistics.origins(numbers, encoder.categories)
     return np.insert(encoder.origins, len(numbers), found)
+
+
+def _data_of_centers(fitted, data, backend):
+    """Return the Data of the centres of a Round."""
+    if fitted.centers is None:
+        return data
+    if fitted.candidate.centers != "given":
+        return data.subset(fitted.centers, backend)
+    X = backend.take(data.centers, fitted.centers)
+    return replace(data, X=X, weight=backend.xp.ones_like(X[:, 0]))
 
 
 def _importances(fitted, metric):

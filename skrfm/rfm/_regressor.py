@@ -112,13 +112,20 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         averaged. ``"auto"`` is as many as give 4000 gradients of outputs, at least ten
         gradients for each column, and at least 500 rows. None takes all rows.
     n_centers : int, "auto" or None, default="auto"
-        The number of centres of the kernel machine: random training rows, whose kernels
-        make up the predictor. It is fitted to all rows, in passes over them, and takes
-        memory for the kernel matrix of the centres only. The search runs on a sample of
-        100 000 rows. None, or as many as there are rows, makes all rows centres, which
-        is most accurate; the cost grows with the square of their number. ``"auto"``
-        does so up to 50 000 rows and takes 5000 centres above, or fewer if
-        `memory_budget` asks for it.
+        The number of centres of the kernel machine, whose kernels make up the
+        predictor. It is fitted to all rows, in passes over them, and takes memory for
+        the kernel matrix of the centres only. The search runs on a sample of 100 000
+        rows. None, or as many as there are rows, makes all rows centres, which is most
+        accurate; the cost grows with the square of their number. ``"auto"`` does so up
+        to 50 000 rows and takes 5000 centres above, or fewer if `memory_budget` asks
+        for it.
+    centers : {"random", "kmeans"} or array-like of shape (n_centers, n_features), \
+            default="random"
+        What the centres are, where they are fewer than the rows: random training rows,
+        or the rows next to the means of clusters, in the learned metric, which helps
+        where centres are few for the table. Or the centres themselves, rows as X has
+        them: `n_centers` is then left at ``"auto"``, and they are the centres whatever
+        the number of training rows.
     memory_budget : float, default=None
         Gigabytes that a fit with fewer centres than rows holds, about, beside what is
         held before: the sample, kernel matrices, and blocks of rows are made smaller
@@ -155,7 +162,7 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         Encoded training rows of positive weight: the scaled numbers, their quantiles
         if `scaling_` is ``"quantile"``, missing-value indicators, statistics of levels,
         and one-hot encoded categories. Numbers without missing values are one column
-        each. With `n_centers` the centres only.
+        each. With `n_centers` or `centers` the centres only.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Coefficients of the kernel machine.
     intercept_ : float or ndarray of shape (n_outputs,)

@@ -237,6 +237,11 @@ class BaseXRFM(
         leaf = self._leaf_class() if self.estimator is None else clone(self.estimator)
         if placement.on_gpu or self.device is not None:
             leaf.set_params(device="cuda" if placement.on_gpu else "cpu")
+        if not isinstance(leaf.centers, str):
+            raise ValueError(
+                "centers of the estimator of leaves must be 'random' or 'kmeans': rows "
+                "that are given would be the centres of every leaf."
+            )
         return leaf
 
     def _fit(self, leaf, table, sampled, n_jobs, deadline, tasks):
