@@ -28,6 +28,8 @@ PAIRS = {
         "scoring",
         "categorical_features",
         "scaling",
+        "n_centers",
+        "centers",
         "solver",
         "device",
     ],

@@ -294,3 +294,33 @@ def test_scorers_get_weights(wine):
         for a, b in folds
     ]
     assert_allclose(model.best_score_, np.mean(expected))
+
+
+@pytest.mark.parametrize("centers", ["kmeans", "given"])
+@pytest.mark.parametrize("all_in_folds", [True, False])
+def test_few_centres(all_in_folds, centers, rng, monkeypatch):
+    monkeypatch.setattr("skrfm._tables._stream.SAMPLE_ROWS", 400)
+    if not all_in_folds:
+        monkeypatch.setattr("skrfm._search._judging._MOST_CENTERS", 100)
+    X = rng.normal(size=(1500, 3))
+    y = np.sin(2 * X[:, 0]) + X[:, 1] + 0.1 * rng.normal(size=1500)
+    n_centers = 60
+    if centers == "given":
+        centers, n_centers = X[:60], "auto"
+    model = RFMRegressorCV(**SMALL, cv=3, n_centers=n_centers, centers=centers)
+    model.fit(X, y)
+    assert model.X_fit_.shape == (60, 3)
+    assert model.score(X, y) > 0.9
+    for machine in model.machines_:
+        assert machine.X_fit_.shape == (60, 3)
+        assert machine.get_params()["n_centers"] == n_centers
+    # the search has a sample, and the last fit all rows
+    assert model.history_["rows"].max() < 400
+    mean, std = model.predict(X, return_std=True)
+    assert 0.9 < np.mean(np.abs(y - mean) < 2 * std) < 0.99
+
+
+def test_classes_by_few_centres(wine):
+    X, y = wine
+    model = RFMClassifierCV(**SMALL, n_centers=40).fit(X, y)
+    assert model.X_fit_.shape[0] == 40 and model.score(X, y) > 0.95

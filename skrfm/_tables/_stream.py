@@ -267,11 +267,13 @@ def validate_or_stream(estimator, X, y, sample_weight, *, fit_targets):
         )
     else:
         training = _stream(estimator, source, n_centers, budget, fit_targets)
-    if isinstance(getattr(estimator, "centers", "random"), str):
+    centers = getattr(estimator, "centers", "random")
+    if isinstance(centers, str):
         n_centers = resolve_centers(given, training.data.n_rows, budget)
-        return replace(training, n_centers=n_centers)
+        return replace(training, n_centers=n_centers, centers=centers)
+    training = with_given_centers(estimator, training)
     n_centers = resolve_centers(given, np.inf, budget)
-    return replace(with_given_centers(estimator, training), n_centers=n_centers)
+    return replace(training, n_centers=n_centers, centers="given")
 
 
 def _stream(estimator, source, n_centers, memory_budget, fit_targets):

@@ -69,6 +69,8 @@ class TrainingSet:
         What weights were divided by, see `weight_unit_of`.
     n_centers : int or None
         How many centres the kernel machine has; None are all rows.
+    centers : {"random", "kmeans", "given"}
+        What they are.
     """
 
     data: Data
@@ -78,6 +80,7 @@ class TrainingSet:
     placement: Placement
     weight_unit: float
     n_centers: int | None = None
+    centers: str = "random"
 
 
 def validate_training(estimator, X, y, sample_weight, *, fit_targets):

@@ -290,7 +290,7 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         itemsize = backend.xp.finfo(training.data.X.dtype).bits // 8
         return params | {
             "n_centers": training.n_centers,
-            "centers": self.centers if isinstance(self.centers, str) else "given",
+            "centers": training.centers,
             "early_rows": self._early_rows,
             "search_rows": search_rows(self.memory_budget, itemsize),
         }

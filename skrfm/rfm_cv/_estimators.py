@@ -61,6 +61,12 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
         The largest number of rows, drawn at random, over which outer products are
         averaged. ``"auto"`` is as many as give 4000 gradients of outputs, at least ten
         gradients for each column, and at least 500 rows. None takes all rows.
+    n_centers : int, "auto" or None, default="auto"
+        As in `RFMRegressor`; the same for all candidates. The search then runs on a
+        sample of 100 000 rows, if there are more.
+    centers : {"random", "kmeans"} or array-like of shape (n_centers, n_features), \
+            default="random"
+        As in `RFMRegressor`.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         As in `RFMRegressor`.
     device : {"cpu", "cuda", None}, default=None
@@ -165,6 +171,12 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         The largest number of rows, drawn at random, over which outer products are
         averaged. ``"auto"`` is as many as give 4000 gradients of outputs, at least ten
         gradients for each column, and at least 500 rows. None takes all rows.
+    n_centers : int, "auto" or None, default="auto"
+        As in `RFMClassifier`; the same for all candidates. The search then runs on a
+        sample of 100 000 rows, if there are more.
+    centers : {"random", "kmeans"} or array-like of shape (n_centers, n_features), \
+            default="random"
+        As in `RFMClassifier`.
     solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
         As in `RFMClassifier`.
     device : {"cpu", "cuda", None}, default=None
@@ -238,6 +250,8 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
         class_weight=None,
         center_gradients=False,
         max_agop_samples="auto",
+        n_centers="auto",
+        centers="random",
         solver="auto",
         device=None,
         n_jobs=None,
@@ -256,6 +270,8 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
             fit_intercept=fit_intercept,
             center_gradients=center_gradients,
             max_agop_samples=max_agop_samples,
+            n_centers=n_centers,
+            centers=centers,
             solver=solver,
             device=device,
             n_jobs=n_jobs,

@@ -37,6 +37,8 @@ _SHARED = (
 )
 # parameters that the machines of an average have from the search
 _COMMON = (
+    "n_centers",
+    "centers",
     "categorical_features",
     "scaling",
     "level_statistics",
@@ -84,6 +86,8 @@ class SearchCV(BaseRFM):
         fit_intercept=True,
         center_gradients=False,
         max_agop_samples="auto",
+        n_centers="auto",
+        centers="random",
         solver="auto",
         device=None,
         n_jobs=None,
@@ -101,6 +105,8 @@ class SearchCV(BaseRFM):
         self.fit_intercept = fit_intercept
         self.center_gradients = center_gradients
         self.max_agop_samples = max_agop_samples
+        self.n_centers = n_centers
+        self.centers = centers
         self.solver = solver
         self.device = device
         self.n_jobs = n_jobs
@@ -113,6 +119,8 @@ class SearchCV(BaseRFM):
             "seed": seed,
             "category_sizes": encoder.category_sizes,
             "weight_unit": training.weight_unit,
+            "n_centers": training.n_centers,
+            "centers": training.centers,
         }
         columns = {
             "scaling": encoder.scalings,
