@@ -301,7 +301,7 @@ def test_scorers_get_weights(wine):
 def test_few_centres(all_in_folds, centers, rng, monkeypatch):
     monkeypatch.setattr("skrfm._tables._stream.SAMPLE_ROWS", 400)
     if not all_in_folds:
-        monkeypatch.setattr("skrfm._search._judging._MOST_CENTERS", 100)
+        monkeypatch.setattr("skrfm._search._judging.MOST_CENTERS", 100)
     X = rng.normal(size=(1500, 3))
     y = np.sin(2 * X[:, 0]) + X[:, 1] + 0.1 * rng.normal(size=1500)
     n_centers = 60

@@ -1,5 +1,7 @@
 """The recursion: fit, average the gradient outer products, reweight, repeat."""
 
+from ._centers import fit_centers, size_of_round
+from ._placement import clustered_rows, place_centers
 from ._prepared import (
     Distances,
     PreparedData,
@@ -26,12 +28,16 @@ __all__ = [
     "Round",
     "Start",
     "Workspace",
+    "clustered_rows",
+    "fit_centers",
     "fit_round",
     "median_distance",
     "most_gradient_rows",
     "next_metric",
     "parse_bandwidth",
+    "place_centers",
     "round_agop",
     "run",
     "shares_distances",
+    "size_of_round",
 ]

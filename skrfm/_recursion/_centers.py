@@ -96,9 +96,9 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
         Whether it only has to tell the metric of the next round, for which fewer rows
         and centres serve.
     """
-    n_centers = candidate.n_centers
-    if early:
-        n_centers = min(n_centers, _EARLY_CENTERS)
+    n_rows, n_centers, tolerance = size_of_round(
+        prepared.n_rows, candidate.n_centers, early=early
+    )
     centers = place_centers(
         prepared, candidate, metric, backend, n_centers=n_centers, early=early
     )
@@ -112,10 +112,10 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
     )
     functions = CenterFunctions(candidate, metric, Z, bandwidth, backend)
     if prepared.blocks is None or early:
-        equations = _equations_in_memory(prepared, functions, early=early)
+        equations = _equations_in_memory(prepared, functions, n_rows)
     else:
         equations = StreamedEquations(prepared.blocks, functions)
-    right, tolerance = equations.right(), _EARLY_TOLERANCE if early else _TOLERANCE
+    right = equations.right()
     solution = solve_centers(
         equations.product,
         right,
@@ -134,13 +134,21 @@ def fit_centers(prepared, candidate, metric, backend, *, early=False):
     )
 
 
-def _equations_in_memory(prepared, functions, *, early):
-    """Return the normal equations of the rows at hand, or of a sample of them."""
+def size_of_round(n_rows, n_centers, *, early):
+    """Return the rows and centres of a round at most, and the residual it stops at."""
+    if not early:
+        return n_rows, n_centers, _TOLERANCE
+    few = min(n_rows, _EARLY_ROWS), min(n_centers, _EARLY_CENTERS)
+    return *few, _EARLY_TOLERANCE
+
+
+def _equations_in_memory(prepared, functions, n_rows):
+    """Return the normal equations of the rows at hand, or of a sample of so many."""
     backend, candidate = functions.backend, functions.candidate
     X, Y, weight = prepared.X, prepared.Y, prepared.weight
     n = X.shape[0]
-    if early and n > _EARLY_ROWS:
-        rows = sample_rows(n, _EARLY_ROWS, (candidate.seed, 1))
+    if n > n_rows:
+        rows = sample_rows(n, n_rows, (candidate.seed, 1))
         X, Y, weight = (backend.take(a, rows) for a in (X, Y, weight))
     return EquationsInMemory(functions.gram(X), Y, weight, prepared.intercept, backend)
 

@@ -4,7 +4,6 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from .._backend import Array, IntArray
@@ -72,9 +71,14 @@ def _choose_centers(n, n_centers, seed):
     return np.random.default_rng(seed).permutation(n)[:n_centers]
 
 
+def clustered_rows(n_rows, n_centers):
+    """Return of how many rows clusters are made."""
+    return min(n_rows, max(_ROWS_OF_CLUSTER * n_centers, _LEAST_ROWS))
+
+
 def _rows_of_clusters(prepared, candidate, metric, backend, n_centers):
     """Return the indices of the rows next to the means of clusters of mapped rows."""
-    size = max(_ROWS_OF_CLUSTER * n_centers, _LEAST_ROWS)
+    size = clustered_rows(prepared.X.shape[0], n_centers)
     rows = sample_rows(prepared.X.shape[0], size, (candidate.seed, 3))
     X, weight = (backend.take(a, rows) for a in (prepared.X, prepared.weight))
     T = backend.to_numpy(metric.transform(X, backend)).astype(np.float64)
@@ -85,13 +89,15 @@ def _rows_of_clusters(prepared, candidate, metric, backend, n_centers):
 
 def _cluster(T, weight, n_clusters, seed):
     """Return the number of the cluster of each row; every cluster has rows."""
+    from sklearn.cluster import KMeans  # takes long to import, and is rarely needed
+
     model = KMeans(
         n_clusters, init="random", n_init=1, max_iter=_STEPS, random_state=seed
     )
     with warnings.catch_warnings():
         # few steps, or fewer different rows than clusters, are no reason to warn
         warnings.simplefilter("ignore", ConvergenceWarning)
-        labels = model.fit(T, sample_weight=weight).labels_
+        labels = np.asarray(model.fit(T, sample_weight=weight).labels_)
     return np.unique(labels, return_inverse=True)[1]
 
 

@@ -4,6 +4,7 @@ from ._budget import Budget
 from ._calibration import Calibration
 from ._folds import hold_out, make_folds, split_sample
 from ._judging import (
+    MOST_CENTERS,
     ClassificationCriterion,
     Criterion,
     HoldOut,
@@ -43,6 +44,7 @@ from ._search import (
 from ._setup import make_candidates, make_stages, statistics_to_try
 
 __all__ = [
+    "MOST_CENTERS",
     "CLIMBS",
     "RESCALED",
     "Budget",

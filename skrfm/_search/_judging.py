@@ -26,7 +26,7 @@ from ._calibration import Calibration
 
 # Out of fold, up to so many rows are all centres: that takes less time than fewer
 # centres, for which the ridge means the same.
-_MOST_CENTERS = 10_000
+MOST_CENTERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class HoldOut:
 
     def fit_round(self, candidate, number, metrics, backend):
         """Return the pooled outputs of a round, the next metrics, and no model."""
-        if candidate.n_centers is not None and self.n_rows <= _MOST_CENTERS:
+        if candidate.n_centers is not None and self.n_rows <= MOST_CENTERS:
             candidate = replace(candidate, n_centers=None)
         parts = list(zip(self._parts, metrics, strict=True))
         if self.n_jobs in (None, 1):

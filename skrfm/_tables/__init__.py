@@ -4,7 +4,6 @@ from ._blocks import RowBlocks
 from ._data import ClassTargets, Data, NumericTargets
 from ._device import (
     DEVICES,
-    HostScoreMixin,
     InnerDeviceMixin,
     Placement,
     check_n_jobs,
@@ -16,6 +15,7 @@ from ._device import (
 )
 from ._level_statistics import LEVEL_STATISTICS, LevelStatistics, kinds_of_statistics
 from ._limits import (
+    BYTES_OF_PAIR,
     most_centers,
     resolve_centers,
     rows_in_memory,
@@ -23,6 +23,7 @@ from ._limits import (
     search_rows,
 )
 from ._names import names_of_columns
+from ._predictions import HostScoreMixin, in_batches
 from ._reader import MAX_LEVELS, TableReader, needs_reading, read_numbers
 from ._sampled import SampledTable, sample_large_table
 from ._stream import in_memory, rows_of_block, validate_or_stream
@@ -41,6 +42,7 @@ from ._validation import (
 )
 
 __all__ = [
+    "BYTES_OF_PAIR",
     "DEVICES",
     "LEVEL_STATISTICS",
     "MAX_LEVELS",
@@ -61,6 +63,7 @@ __all__ = [
     "TrainingTable",
     "check_n_jobs",
     "from_gpu",
+    "in_batches",
     "in_memory",
     "kinds_of_statistics",
     "most_centers",

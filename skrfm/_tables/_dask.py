@@ -27,11 +27,13 @@ class DaskSource:
     y : dask Series or Array, str or list of str
         Targets in the same partitions, or the names of their columns.
     weight : dask Series or Array, str or None
+    features : list of str, default=None
+        The names of the features of a data frame; None are all other columns.
     """
 
-    def __init__(self, X, y, weight):
+    def __init__(self, X, y, weight, features=None):
         if hasattr(X, "columns"):
-            self._parts, self._split = _parts_of_frame(X, y, weight)
+            self._parts, self._split = _parts_of_frame(X, y, weight, features)
         else:
             self._parts, self._split = _parts_of_array(X, y, weight), _same
         self.n_parts = len(self._parts)
@@ -55,6 +57,22 @@ class DaskSource:
         for part in self._parts:
             values = compute(*part, scheduler=_client() or "synchronous")
             yield from slices(*self._split(*values), size)
+
+
+def batches_of_rows(X, features, size):
+    """Yield the rows of a data frame or an array, without targets, in Batches.
+
+    They come to this process, one partition after the other.
+    """
+    if hasattr(X, "columns"):
+        for name in features or ():
+            require_name(name, X.columns.tolist(), X)
+        parts = (X if features is None else X[features]).to_delayed()
+    else:
+        parts = _partitions(X, X, "X")
+    for part in parts:
+        (rows,) = compute(part, scheduler=_client() or "synchronous")
+        yield from slices(rows, None, None, size)
 
 
 def _client() -> Any:
@@ -85,13 +103,13 @@ def _columns(frame, *, features, targets, weight):
     return frame[features], y, None if weight is None else frame[weight]
 
 
-def _parts_of_frame(X, y, weight):
+def _parts_of_frame(X, y, weight, features):
     """Return the partitions of a frame, and what divides their columns.
 
     All columns are in one frame: which files are read together depends on the columns
     that are read, so those of two frames need not be partitions of the same rows.
     """
-    features = X.columns.tolist()
+    columns = X.columns.tolist()
     names = {}
     for argument, values in (("y", y), ("sample_weight", weight)):
         if is_dask_collection(values):
@@ -104,14 +122,16 @@ def _parts_of_frame(X, y, weight):
             X = X.assign(**{names[argument]: values})
         elif values is not None:
             for name in values if isinstance(values, list) else [values]:
-                require_name(name, features, X)
+                require_name(name, columns, X)
             names[argument] = values
     targets = names["y"]
     used = [*(targets if isinstance(targets, list) else [targets])]
     used.append(names.get("sample_weight"))
+    if features is None:
+        features = [name for name in columns if name not in used]
     split = partial(
         _columns,
-        features=[name for name in features if name not in used],
+        features=features,
         targets=targets,
         weight=names.get("sample_weight"),
     )

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import is_classifier
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import Backend, CudaBackend, NumpyBackend, get_backend, is_numpy
@@ -128,29 +126,6 @@ class InnerDeviceMixin:
             if hasattr(model, "to_device"):
                 model.to_device(device)
         return self.set_params(device=device)
-
-
-class HostScoreMixin:
-    """Mixin of estimators whose `score` takes predictions on any device."""
-
-    predict: Callable
-
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy of a classifier, or R² of a regressor.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        float
-        """
-        score = accuracy_score if is_classifier(self) else r2_score
-        found, y, weight = map(to_host, (self.predict(X), y, sample_weight))
-        return score(y, found, sample_weight=weight)
 
 
 def check_n_jobs(n_jobs, placement):

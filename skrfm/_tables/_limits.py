@@ -13,7 +13,7 @@ _ALL_ROWS, _CENTERS = 50_000, 5000
 # it is made. Shares of the memory that factors, a sample and a search may take; what
 # they do not is for blocks of rows, threads and the predictor. A fit to a million rows
 # of 20 columns held .31 GB with 0.3, and .40 with shares of .25 and .4.
-_BYTES_OF_PAIR = 28
+BYTES_OF_PAIR = 28
 _SHARE_OF_CENTERS, _SHARE_OF_SAMPLE, _SHARE_OF_SEARCH = 0.6, 0.1, 0.15
 # Of a tree: the shares of the kernel matrices of its leaves, and of a table in memory.
 _SHARE_OF_LEAVES, _SHARE_OF_TABLE = 0.6, 0.3
@@ -27,7 +27,7 @@ def most_centers(memory_budget):
     if memory_budget is None:
         return None
     n_bytes = _SHARE_OF_CENTERS * memory_budget * _GIGABYTE
-    return int((n_bytes / _BYTES_OF_PAIR) ** 0.5)
+    return int((n_bytes / BYTES_OF_PAIR) ** 0.5)
 
 
 def rows_of_sample(n_centers, n_columns, itemsize, memory_budget, most=SAMPLE_ROWS):
@@ -98,7 +98,7 @@ def resolve_centers(n_centers, n_rows, memory_budget):
     if n_centers is None or n_centers >= n_rows:
         return None
     if most is not None and n_centers > most:
-        needed = n_centers**2 * _BYTES_OF_PAIR / _SHARE_OF_CENTERS / _GIGABYTE
+        needed = n_centers**2 * BYTES_OF_PAIR / _SHARE_OF_CENTERS / _GIGABYTE
         raise ValueError(
             f"n_centers={n_centers} takes a memory_budget of {needed:.2g} gigabytes; "
             f"memory_budget={memory_budget} allows {most}. Lower n_centers, or raise "

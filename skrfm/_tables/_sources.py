@@ -6,7 +6,7 @@ pass an object of a library that is not.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,12 +22,13 @@ class Batch:
     Attributes
     ----------
     X : array or data frame of shape (m, n_features)
-    y : array-like of shape (m,) or (m, n_outputs)
+    y : array-like of shape (m,) or (m, n_outputs), or None
+        None where only the features are read.
     weight : array-like of shape (m,) or None
     """
 
     X: Any
-    y: Any
+    y: Any = None
     weight: Any = None
 
 
@@ -67,18 +68,25 @@ def is_a(X, module, name):
     return loaded is not None and isinstance(X, getattr(loaded, name))
 
 
+def is_iterable_of_batches(X):
+    """Return whether X is neither a table nor a sequence, but can be iterated."""
+    known = (list, tuple, str, bytes, Mapping)
+    is_table = any(hasattr(X, name) for name in ("shape", "__array__", "__len__"))
+    return isinstance(X, Iterable) and not (is_table or isinstance(X, known))
+
+
 class SlicedSource(_OnePart):
     """Arrays and frames of which slices are read: in memory, memory-mapped, HDF5.
 
     Parameters
     ----------
     X : array-like or data frame of shape (n_samples, n_features)
-    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
     weight : array-like of shape (n_samples,) or None
     """
 
     def __init__(self, X, y, weight):
-        self.X, self.y, self.weight = X, required(y), weight
+        self.X, self.y, self.weight = X, y, weight
         _require_rows(y, X.shape[0], "y")
         _require_rows(weight, X.shape[0], "sample_weight")
 
@@ -103,14 +111,17 @@ class FrameSource(_OnePart):
     table : object
         What the frames are read from.
     y : str, or list of str
-        The names of the columns of targets.
+        The names of the columns of targets; none are read with an empty list.
     weight : str or None
         The name of the column of weights.
+    features : sequence of str or None
+        The names of the features; None takes all other columns.
     """
 
     table: Any
     y: Any
     weight: Any
+    features: Any = None
 
     def __post_init__(self):
         kind = type(self.table).__name__
@@ -120,7 +131,7 @@ class FrameSource(_OnePart):
                 f"where X is a {kind}; got None."
             )
         weights = [] if self.weight is None else [self.weight]
-        for name in [*self._targets, *weights]:
+        for name in [*self._targets, *weights, *(self.features or ())]:
             require_name(name, self._columns(), self.table)
 
     @property
@@ -138,11 +149,15 @@ class FrameSource(_OnePart):
     def batches(self, size):
         """Yield the rows, about so many at a time."""
         others = {*self._targets, self.weight}
-        features = [name for name in self._columns() if name not in others]
+        features = self.features
+        if features is None:
+            features = [name for name in self._columns() if name not in others]
         for frame in self._frames(size):
             weight = None if self.weight is None else _column(frame, self.weight)
             columns = [_column(frame, name) for name in self._targets]
-            y = np.column_stack(columns) if isinstance(self.y, list) else columns[0]
+            y = None
+            if columns:
+                y = np.column_stack(columns) if isinstance(self.y, list) else columns[0]
             yield Batch(frame.select(features), y, weight)
 
 

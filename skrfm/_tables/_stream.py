@@ -1,6 +1,6 @@
 """A training table that is read in batches: one pass for a sample, then blocks."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +25,7 @@ from ._sources import (
     SlicedSource,
     concatenate,
     is_a,
+    is_iterable_of_batches,
     required,
 )
 from ._table import TableEncoder
@@ -185,7 +186,7 @@ class _Totals:
         return np.array(list(self.weights)), np.array(list(self.weights.values()))
 
 
-def find_source(X, y, sample_weight, most_rows=None):
+def find_source(X, y, sample_weight, most_rows=None, features=None):
     """Return the Source of what was passed to `fit`, or None for a table in memory.
 
     Parameters
@@ -193,6 +194,9 @@ def find_source(X, y, sample_weight, most_rows=None):
     X, y, sample_weight : objects
     most_rows : int, default=None
         Arrays and frames of more rows are read in batches as well.
+    features : list of str, default=None
+        The names of the features in a table of named columns; None are all that are
+        neither targets nor weights.
 
     Raises
     ------
@@ -200,25 +204,24 @@ def find_source(X, y, sample_weight, most_rows=None):
         For what can be read only once.
     """
     if is_a(X, "pyarrow.dataset", "Dataset"):
-        return ArrowSource(X, y, sample_weight)
+        return ArrowSource(X, y, sample_weight, features)
     if is_a(X, "polars", "LazyFrame"):
-        return PolarsSource(X, y, sample_weight)
+        return PolarsSource(X, y, sample_weight, features)
     for module, name in (("dask.dataframe", "DataFrame"), ("dask.array", "Array")):
         if is_a(X, module, name):
             from ._dask import DaskSource
 
-            return DaskSource(X, required(y), sample_weight)
+            return DaskSource(X, required(y), sample_weight, features)
     if hasattr(X, "shape"):
         large = most_rows is not None and len(X.shape) == 2 and X.shape[0] > most_rows
         # arrays of a GPU, and of other libraries, stay where they are; sparse ones are
         # refused as ever
         large = large and (isinstance(X, np.ndarray) or not hasattr(X, "device"))
         large = large and not issparse(X)
-        return SlicedSource(X, y, sample_weight) if large else None
-    known = (list, tuple, str, bytes, Mapping)
-    if isinstance(X, known) or hasattr(X, "__array__") or hasattr(X, "__len__"):
+        return SlicedSource(X, required(y), sample_weight) if large else None
+    if not is_iterable_of_batches(X):
         return None
-    return IterableSource(X, y, sample_weight) if isinstance(X, Iterable) else None
+    return IterableSource(X, y, sample_weight)
 
 
 def in_memory(X, y, sample_weight):

@@ -8,7 +8,7 @@ from sklearn.base import ClassifierMixin
 from .._backend import FloatArray, Table
 from .._search import Calibration, ClassificationCriterion
 from .._sklearn import StrOptions
-from .._tables import ClassTargets, HostScoreMixin
+from .._tables import ClassTargets, HostScoreMixin, in_batches
 from ._base import BaseRFM
 
 
@@ -317,12 +317,13 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         rows = validation_rows
         return Calibration.fit(outputs, rows.targets, rows.weight)
 
+    @in_batches
     def decision_function(self, X: Table) -> FloatArray:
         """Return the outputs of the kernel machine.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what `fit` reads in batches
 
         Returns
         -------
@@ -333,12 +334,13 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         out, placement = self._outputs(X, "decision_function")
         return placement.to_caller(self._squeezed(out))
 
+    @in_batches
     def predict(self, X: Table) -> np.ndarray:
         """Predict class labels.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what `fit` reads in batches
 
         Returns
         -------
@@ -349,6 +351,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         labels = targets.labels(placement.backend.to_numpy(out))
         return placement.labels_to_caller(labels)
 
+    @in_batches
     def predict_proba(self, X: Table) -> FloatArray:
         """Predict class probabilities.
 
@@ -362,7 +365,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what `fit` reads in batches
 
         Returns
         -------

@@ -10,6 +10,7 @@ from .._backend import Array, FloatArray, Table, own_threads
 from .._tables import (
     DEVICES,
     from_gpu,
+    in_batches,
     names_of_columns,
     placement_of,
     to_host,
@@ -87,6 +88,7 @@ class FittedMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Return the context that predictions are computed in."""
         return own_threads(self.X_fit_.shape[0] if placement.backend.threads else 0)
 
+    @in_batches
     def transform(self, X: Table) -> FloatArray:
         """Map rows by the square root of the metric.
 
@@ -97,7 +99,7 @@ class FittedMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what `fit` reads in batches
 
         Returns
         -------

@@ -3,7 +3,7 @@
 from sklearn.base import RegressorMixin
 
 from .._backend import FloatArray, Table
-from .._tables import HostScoreMixin
+from .._tables import HostScoreMixin, in_batches
 from ._base import BaseRFM
 
 
@@ -237,6 +237,7 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
 
     _multi_output = True
 
+    @in_batches
     def predict(
         self, X: Table, return_std: bool = False
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
@@ -244,7 +245,7 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what `fit` reads in batches
         return_std : bool, default=False
             Whether to return standard deviations as well: those of the Gaussian
             process with the learned kernel, noise included. Its signal variance is

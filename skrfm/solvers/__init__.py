@@ -3,6 +3,7 @@
 from ._centers import (
     CenterPreconditioner,
     SamplePreconditioner,
+    expected_steps,
     sample_size,
     solve_centers,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "conjugate_gradients",
     "eigendecomposition",
     "eigenpro",
+    "expected_steps",
     "leave_one_out_residuals",
     "predictive_variance",
     "sample_size",

@@ -172,18 +172,27 @@ def sample_size(n_rows: int, n_centers: int, tolerance: float = 1e-3) -> int:
     """
     n, p = n_rows, n_centers
     work = p**2 / (_ROWS_OF_PASS * n)
-    digits = math.log(tolerance) / math.log(_MEASURED_TOLERANCE)
 
     def passes(ratio):
         # the products of all pairs of centres, the Cholesky factor, and the steps
-        steps = digits * _STEPS_OF_SAMPLE / math.log1p(ratio)
+        steps = expected_steps(n, p, ratio * p, tolerance)
         return (ratio + 4 / 3) * work + steps
 
     ratios = [2**k for k in range(_MOST_SAMPLES.bit_length())]
     best = min(ratios, key=passes)
-    if passes(best) >= digits * _STEPS_OF_CENTERS * math.log(n / p):
+    if passes(best) >= expected_steps(n, p, 0, tolerance):
         return 0
     return min(best * p, n - p)
+
+
+def expected_steps(
+    n_rows: int, n_centers: int, size: int, tolerance: float = 1e-3
+) -> float:
+    """Return how many steps to expect with `size` rows, besides the centres, in H."""
+    digits = math.log(tolerance) / math.log(_MEASURED_TOLERANCE)
+    if size == 0:
+        return digits * _STEPS_OF_CENTERS * math.log(n_rows / n_centers)
+    return digits * _STEPS_OF_SAMPLE / math.log1p(size / n_centers)
 
 
 def solve_centers(

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 
 from .._backend import FloatArray, Table
-from .._tables import ClassTargets, HostScoreMixin, NumericTargets
+from .._tables import ClassTargets, HostScoreMixin, NumericTargets, in_batches
 from ..rfm import RFMClassifier, RFMRegressor
 from ._base import BaseXRFM
 
@@ -162,12 +162,13 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     def _leaf_targets(self, targets, y):
         return y
 
+    @in_batches
     def predict(self, X: Table) -> FloatArray:
         """Predict the targets.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what `fit` reads in batches
 
         Returns
         -------
@@ -327,12 +328,13 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     def _leaf_targets(self, targets, y):
         return targets.numbers(y)
 
+    @in_batches
     def predict_proba(self, X: Table) -> FloatArray:
         """Predict class probabilities.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what `fit` reads in batches
 
         Returns
         -------
@@ -341,12 +343,13 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         outputs, placement = self._outputs(X)
         return placement.to_caller(outputs)
 
+    @in_batches
     def predict(self, X: Table) -> np.ndarray:
         """Predict class labels.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what `fit` reads in batches
 
         Returns
         -------
