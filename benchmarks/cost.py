@@ -3,16 +3,23 @@
 Each case is a table, cut to some rows, and an estimator at its defaults or with a few
 parameters. The forecast and the fit run in processes of their own, which make a small
 fit before. The memory of a fit is what the process holds at most, less what it holds
-before the fit (Linux). The constants of the forecast were chosen by it.
+before the fit (Linux). The constants of the forecast were chosen by it. Cases of fewer
+centres than rows have names with ``centers``; one of them is read in batches.
 
     python benchmarks/cost.py [--data DIR] [--cases cpu_act made_300]
 """
 
 import gc
-from pathlib import Path
 
 import numpy as np
-from _experiment import COSTS, Experiment, in_new_process, timed
+from _experiment import (
+    COSTS,
+    Experiment,
+    in_new_process,
+    peak_memory,
+    reset_peak_memory,
+    timed,
+)
 from _report import format_table
 from _tables import find_tables, load_table
 from sklearn.datasets import make_classification, make_friedman1
@@ -33,6 +40,7 @@ REAL = {
     "houses": ("houses", 15_000, "RFM", "float32", {}),
     "heloc": ("heloc", 7500, "RFM", "float32", {}),
     "houses_loo": ("houses", 1500, "RFM", "float64", {"validation": "loo"}),
+    "houses_centers": ("houses", 15_000, "RFM", "float32", {"n_centers": 1500}),
     "elevators_tree": ("elevators", 12_000, "XRFM", "float32", {}),
     "phoneme_tree": ("phoneme", 4000, "XRFM", "float32", {"max_leaf_size": 1500}),
 }
@@ -43,11 +51,15 @@ BUNDLED = {
 }
 # name: task, rows, columns, estimator, precision, parameters
 _ONE = {"kernel": "laplace", "alpha": 0.1, "validation": None}
+_FEW = _ONE | {"n_centers": 1000, "max_iter": 2}
 MADE = {
     "made_5": ("reg", 300, 5, "RFM", "float64", {}),
     "made_300": ("reg", 3000, 300, "RFM", "float32", {}),
     "made_300_classes": ("clf", 1500, 300, "RFM", "float64", {}),
     "made_one_kernel": ("reg", 15_000, 20, "RFM", "float32", _ONE),
+    "made_centers": ("reg", 60_000, 20, "RFM", "float32", _ONE | {"n_centers": 2000}),
+    "made_centers_search": ("reg", 40_000, 10, "RFM", "float32", {"n_centers": 1000}),
+    "made_centers_read": ("reg", 400_000, 20, "RFM", "float32", _FEW),
     "made_budget": ("reg", 8000, 20, "RFM", "float32", {"time_budget": 3}),
 }
 MEASURES = (*COSTS, "memory")
@@ -85,6 +97,8 @@ def _warm_up(X, y, estimator):
         small.set_params(n_candidates=4)
         rows = rows[:200]
     small.fit(X[rows], y[rows])
+    if getattr(estimator, "n_centers", "auto") != "auto":
+        small.set_params(n_centers=300, kernel="laplace").fit(X[rows], y[rows])
     gc.collect()
 
 
@@ -97,29 +111,14 @@ def forecast(case, data):
     return {"estimate_seconds": cost.seconds, **figures}
 
 
-def _reset_peak():
-    """Let the peak of memory start at what is held now (Linux); return that."""
-    Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["VmRSS"].split()[0]) * 1024
-
-
-def _peak():
-    """Return the bytes that were held at most since the peak was reset."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["VmHWM"].split()[0]) * 1024
-
-
 def fit(case, data):
     """Return the costs of the fit of a case."""
     X, y, estimator = load(case, data)
     _warm_up(X, y, estimator)
-    held = _reset_peak()
+    held = reset_peak_memory()
     _, cost = timed(estimator.fit, X, y)
     shape = {"rows": X.shape[0], "columns": X.shape[1]}
-    return {**shape, **cost.figures(), "memory": _peak() - held}
+    return {**shape, **cost.figures(), "memory": peak_memory() - held}
 
 
 def run(args, records):
@@ -164,6 +163,7 @@ EXPERIMENT = Experiment(
     run=run,
     report=report,
     flags={"data": None, "cases": None},
+    out="cost.csv",
 )
 
 if __name__ == "__main__":

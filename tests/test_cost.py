@@ -1,6 +1,7 @@
 """Forecasts of the costs of fits."""
 
 from itertools import count, pairwise
+from time import process_time
 
 import numpy as np
 import pytest
@@ -200,9 +201,53 @@ def test_errors_on_bad_input():
         estimate_cost(RFMRegressor(max_iter=-1), X, y)
     with pytest.raises(ValueError, match="'max_leaf_size' parameter"):
         estimate_cost(XRFMRegressor(max_leaf_size=0), X, y)
-    with pytest.raises(ValueError, match="whose centres are all rows"):
-        estimate_cost(RFMRegressor(n_centers=10), X, y)
+    with pytest.raises(ValueError, match="leaves all rows are centres"):
+        estimate_cost(XRFMRegressor(RFMRegressor(n_centers=10)), X, y)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         estimate_cost(RFMRegressor(), X, y[:-1])
     with pytest.raises(ValueError, match="class"):
         estimate_cost(RFMClassifier(), X, np.zeros(50))
+
+
+# -- fewer centres than rows ----------------------------------------------------------
+
+
+def test_few_centres_take_time_by_the_rows_and_memory_by_the_centres(ticking):
+    def cost(n, n_centers):
+        model = RFMRegressor(**ONE | {"max_iter": 0}, n_centers=n_centers)
+        return estimate_cost(model, *table(n))
+
+    few, rows, centers = cost(8000, 400), cost(16_000, 400), cost(8000, 800)
+    assert few.seconds < rows.seconds < 3 * few.seconds
+    assert few.seconds < centers.seconds
+    matrices = 16 * (800**2 - 400**2)
+    assert matrices < centers.memory - few.memory < 3 * matrices
+    assert cost(8000, None).memory > 5 * few.memory
+
+
+@pytest.mark.parametrize("kind", ["kmeans", "given", "read in batches"])
+def test_forecasts_of_few_centres_are_near_the_fit(kind, monkeypatch):
+    X, y = table(4000, d=4)
+    model = RFMRegressor(**ONE, n_centers=300, random_state=0)
+    if kind == "read in batches":
+        monkeypatch.setattr("skrfm._tables._stream.SAMPLE_ROWS", 2000)
+    elif kind == "given":
+        model.set_params(n_centers="auto", centers=X[:300])
+    else:
+        model.set_params(centers=kind)
+    model.fit(X, y)  # compiles what has to be compiled
+    found = estimate_cost(model, X, y)
+    began = process_time()
+    model.fit(X, y)
+    assert 0.2 < found.cpu_seconds / (process_time() - began) < 5
+    assert 16 * 300**2 < found.memory < 10**8
+
+
+def test_stages_have_all_centres_and_the_fit_few():
+    X, y = table(3000)
+    model = RFMRegressor(n_centers=200, random_state=0, max_iter=2)
+    forecast = _forecast.MachineForecast(clone(model), X, y)
+    *search, final = forecast.work.all()
+    assert not any(forecast.costs.uses_centers(work) for work in search)
+    assert forecast.costs.uses_centers(final)
+    assert final.early == final.gradients < 1

@@ -61,14 +61,9 @@ class MachineForecast:
                 f"{type(estimator).__name__} would compute on a GPU: pass "
                 "device='cpu' to the estimator, and arrays of NumPy."
             )
-        if self.training.n_centers is not None:
-            raise ValueError(
-                "estimate_cost forecasts machines whose centres are all rows: pass "
-                "n_centers=None to the estimator."
-            )
         candidates, stages = estimator._plan(self.training)
         self.seconds_of_validation = clocks() - began
-        self.n_rows = self.training.data.X.shape[0]
+        self.n_rows = self.training.data.n_rows
         self.work = SearchWork(estimator, candidates, stages, self.n_rows)
         self.costs = SearchCosts(
             self.training, self.work.paths, estimator._criterion, stages
@@ -84,7 +79,8 @@ class MachineForecast:
                 seconds = seconds + costs.seconds_of_average(n_scored)
         seconds = seconds + self.seconds_of_validation
         seconds = _within(self.estimator.time_budget, seconds)
-        memory = memory_of_fit(works, costs) + memory_of_rows(self.n_rows, costs)
+        n_held = self.training.data.X.shape[0]
+        memory = memory_of_fit(works, costs) + memory_of_rows(n_held, costs)
         return Forecast(seconds, memory)
 
 
@@ -113,6 +109,11 @@ class TreeForecast:
         self._n_leaves = ceil(self._n_rows / max_rows)
         self._n_jobs = min(effective_n_jobs(n_jobs or 1), self._n_leaves)
         self._max_rows = max_rows
+        if self._leaf.n_centers not in (None, "auto"):
+            raise ValueError(
+                "estimate_cost forecasts trees in whose leaves all rows are centres: "
+                "pass n_centers=None to the estimator of the leaves."
+            )
 
     def forecast(self):
         """Return the Forecast of the fit."""

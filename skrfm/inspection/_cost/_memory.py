@@ -49,7 +49,10 @@ def memory_of_work(work, costs):
     """
     itemsize, n_parallel = costs.itemsize(work.final), min(work.n_jobs, len(work.parts))
     n = max(n for n, _ in work.parts)
-    held = costs.solver(work.final).memory(n, leave_one_out=work.leave_one_out)
+    if costs.uses_centers(work):
+        held = costs.centers().memory()
+    else:
+        held = costs.solver(work.final).memory(n, leave_one_out=work.leave_one_out)
     shares = not work.final and costs.shares_distances(n, itemsize)
     shared = itemsize * n**2 if shares else 0
     gradients = _GRADIENT_ARRAYS * itemsize * costs.gradient_numbers(n)

@@ -27,7 +27,7 @@ _FEW_ROWS = 20
 # speed; the steps of conjugate gradients grow little from here on.
 _DIRECT_ROWS, _ITERATIVE_ROWS = 2000, 3000
 # The first of the repetitions may compile code, and touches new memory.
-_REPETITIONS = 3
+REPETITIONS = 3
 # Rows of a preconditioner at most, and matrices of such a number of columns.
 _LANDMARKS, _PRECONDITIONER = 1000, 2
 # A ridge that a factorisation takes in any precision. With one below the second, it may
@@ -58,7 +58,7 @@ class Stopwatch:
         return self._least[name]
 
 
-def _prepared(data, candidate, n_rows, backend):
+def prepared_rows(data, candidate, n_rows, backend):
     """Return some of the rows of a Data, evenly spaced, prepared for a candidate."""
     rows = np.linspace(0, data.X.shape[0] - 1, n_rows).astype(int)
     data = data.subset(rows, backend)
@@ -103,14 +103,14 @@ class RoundCosts:
         n, d = self._data.X.shape
         most = np.clip((_PAIR_COLUMNS / d) ** 0.5, _LEAST_ROWS, _MOST_ROWS)
         self._n_rows, self._watch = min(n, int(most)), Stopwatch()
-        self._few = _prepared(self._data, candidate, min(n, _FEW_ROWS), backend)
+        self._few = prepared_rows(self._data, candidate, min(n, _FEW_ROWS), backend)
         prepared, gram = None, None
-        for _ in range(_REPETITIONS):
+        for _ in range(REPETITIONS):
             prepared = self._watch.time("prepare", self._prepare)
             gram = self._run(prepared, gram)
 
     def _prepare(self):
-        return _prepared(self._data, self._candidate, self._n_rows, self._backend)
+        return prepared_rows(self._data, self._candidate, self._n_rows, self._backend)
 
     def _run(self, prepared, reusable):
         """Run the parts of a round once; return the kernel matrix."""
@@ -238,12 +238,12 @@ class SolverCosts:
     def _measure(self, solver, streamed, leave_one_out, size):
         """Return the seconds of a solution of a system of some of the rows."""
         candidate, backend, watch = self._candidate, self._backend, Stopwatch()
-        prepared = _prepared(self._data, candidate, size, backend)
+        prepared = prepared_rows(self._data, candidate, size, backend)
         bandwidth = _bandwidth(prepared, candidate, backend)
         ridge = max(candidate.ridge, _LEAST_RIDGE) / prepared.weight
         options = {"want_diagonal": leave_one_out, "seed": candidate.seed}
         gram = None
-        for _ in range(1 if size > _MOST_ROWS else _REPETITIONS):
+        for _ in range(1 if size > _MOST_ROWS else REPETITIONS):
             if streamed:
                 gram = backend.streamed_gram(
                     candidate.kernel,

@@ -10,12 +10,15 @@ from joblib import effective_n_jobs
 from ..._recursion import most_gradient_rows, shares_distances
 from ..._search import (
     CLIMBS,
+    MOST_CENTERS,
     RESCALED,
     HoldOut,
     LastRound,
     data_of_search,
+    learns_anew,
 )
 from ...rfm_cv import RFMClassifierCV, RFMRegressorCV
+from ._centers import CenterCosts
 from ._rounds import RoundCosts, SolverCosts
 
 # The numbers of rounds below are means over searches on real tables, whose totals
@@ -77,6 +80,11 @@ class Work:
         Whether it is the fit to all rows, in the precision of the data.
     n_jobs : int
         The number of parts that are fitted at the same time.
+    early : float
+        The share of the rounds that only tell the metric of the next one, with fewer
+        centres.
+    all_centers : int
+        Up to so many rows, all are centres.
     """
 
     rounds: float
@@ -87,6 +95,8 @@ class Work:
     leave_one_out: bool = False
     final: bool = False
     n_jobs: int = 1
+    early: float = 0.0
+    all_centers: int = 0
 
 
 class SearchWork:
@@ -117,7 +127,9 @@ class SearchWork:
         found += [self._later(s, t) for s, t in pairwise(self._stages)]
         last = self._stages[-1]
         if isinstance(last.judging, HoldOut):
-            rounds = 1.0 if last.warm else min(_ROUNDS_OF_FIT, self._max_iter + 1)
+            anew = learns_anew(self._candidates.first[0].n_centers, self._n_rows)
+            goes_on = last.warm and not anew
+            rounds = 1.0 if goes_on else min(_ROUNDS_OF_FIT, self._max_iter + 1)
             count = min(self._n_machines, _MACHINES, self._most_machines())
             found.append(self._fit(rounds * count, rounds))
         return found
@@ -128,11 +140,13 @@ class SearchWork:
 
     def _fit(self, rounds, rounds_of_one=None):
         """Return the Work of the final fits, whose last rounds have no AGOP."""
-        gradients = 1 - 1 / (rounds_of_one or rounds)
+        early = gradients = 1 - 1 / (rounds_of_one or rounds)
         if self._max_iter == 0:
-            gradients = 1.0
+            early, gradients = 0.0, 1.0
         parts = [(self._n_rows, 0)]
-        return Work(rounds, parts, gradients=gradients, scored=0.0, final=True)
+        return Work(
+            rounds, parts, gradients=gradients, scored=0.0, final=True, early=early
+        )
 
     def _first(self, stage):
         """Return the Work of the first stage, which has all candidates."""
@@ -177,6 +191,7 @@ class SearchWork:
             gradients=1 - every if scored < 1 else 1.0,
             scored=scored,
             leave_one_out=is_loo,
+            early=1 - every if scored < 1 else 0.0,
         )
 
     def _later(self, before, stage):
@@ -197,7 +212,9 @@ class SearchWork:
         judging = stage.judging
         parts = [(len(train), len(test)) for train, test in judging.folds]
         n_jobs = effective_n_jobs(judging.n_jobs or 1)
-        return Work(rounds, parts, shares=shares, n_jobs=n_jobs)
+        return Work(
+            rounds, parts, shares=shares, n_jobs=n_jobs, all_centers=MOST_CENTERS
+        )
 
 
 class SearchCosts:
@@ -221,7 +238,7 @@ class SearchCosts:
             self._data[False] = data_of_search(
                 training.data, candidates, stages, self._backend
             )
-        self._rounds, self._solvers = {}, {}
+        self._rounds, self._solvers, self._centers = {}, {}, {}
 
     def itemsize(self, final):
         """Return the bytes of a number, in the final fit or in the search."""
@@ -267,6 +284,21 @@ class SearchCosts:
             self._solvers[key] = SolverCosts(self._data[final], cheap, self._backend)
         return self._solvers[key]
 
+    def uses_centers(self, work):
+        """Return whether the centres of the rounds of a Work are fewer than rows."""
+        n = max(n for n, _ in work.parts)
+        candidate = next(iter(self.paths.values()))
+        return n > work.all_centers and candidate.has_centers(n)
+
+    def centers(self, path=None):
+        """Return the CenterCosts of a kind of candidate, by default of the first."""
+        path = next(iter(self.paths)) if path is None else path
+        if path not in self._centers:
+            self._centers[path] = CenterCosts(
+                self._data[True], self.paths[path], self._backend
+            )
+        return self._centers[path]
+
     def seconds(self, work):
         """Return the seconds of a Work, on the clock and of the processors."""
         even = dict.fromkeys(self.paths, 1 / len(self.paths))
@@ -297,17 +329,35 @@ class SearchCosts:
         total = np.zeros(2)
         if part is not work.parts[0] and work.scored < 1:
             plain = 0.0  # fitted in the last round only
+        has_centers = self.uses_centers(work)
         for rounds, loo in ((plain, False), (scored, work.leave_one_out)):
-            if rounds:
+            if rounds and not has_centers:
                 total = total + rounds * solver.seconds(n, leave_one_out=loo)
         rounds = plain + scored
         for path, share in shares.items():
             costs = self.rounds(path, work.final)
-            with_agop = work.gradients * costs.fit(n, with_agop=True)
-            without = (1 - work.gradients) * costs.fit(n, with_agop=False)
-            each = with_agop + without + costs.predict(n, m)
-            total = total + share * (rounds * each + costs.preparation(n + m))
+            if has_centers:
+                each = self._of_round_with_centers(work, part, path)
+            else:
+                with_agop = work.gradients * costs.fit(n, with_agop=True)
+                without = (1 - work.gradients) * costs.fit(n, with_agop=False)
+                each = with_agop + without + costs.predict(n, m)
+            held = min(n + m, self._data[work.final].X.shape[0])
+            total = total + share * (rounds * each + costs.preparation(held))
         return total
+
+    def _of_round_with_centers(self, work, part, path):
+        """Return the seconds of a mean round of a machine of few centres."""
+        (n, m), costs = part, self.centers(path)
+        early, late = work.early, 1 - work.early
+        with_agop = max(work.gradients - early, 0.0)
+        predicted = self.rounds(path, work.final).predict(self.paths[path].n_centers, m)
+        return (
+            early * costs.round(n, early=True, with_agop=True)
+            + with_agop * costs.round(n, early=False, with_agop=True)
+            + (late - with_agop) * costs.round(n, early=False, with_agop=False)
+            + predicted
+        )
 
     def seconds_of_average(self, n_scored):
         """Return the seconds of choosing the average of machines."""
