@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -91,7 +92,8 @@ def _cluster(T, weight, n_clusters, seed):
     """Return the number of the cluster of each row; every cluster has rows."""
     from sklearn.cluster import KMeans  # takes long to import, and is rarely needed
 
-    model = KMeans(
+    kmeans: Any = KMeans  # whose stubs have n_init as a string only
+    model = kmeans(
         n_clusters, init="random", n_init=1, max_iter=_STEPS, random_state=seed
     )
     with warnings.catch_warnings():
