@@ -97,8 +97,9 @@ def train(seed, factor, n_catapults):
 # What catapults do
 # -----------------
 # A small step has no catapult. A step of 2.6 / λ has one, and another each time it is
-# raised to that again. In the mean of three seeds error and alignment improve with each, as the paper
-# claims; an RFM, which takes the AGOP itself as its metric, is far ahead of all.
+# raised to that again. In the mean of three seeds error and alignment improve with
+# each, as the paper claims; an RFM, which takes the AGOP itself as its metric, is far
+# ahead of all.
 
 small = [train(seed, 1.0, 1) for seed in range(3)]
 large = [train(seed, 2.6, 5) for seed in range(3)]

@@ -2,7 +2,7 @@
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from numbers import Integral, Real
@@ -20,7 +20,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import FloatArray, IntArray, Table, Vector
+from .._backend import Table, Vector
 from .._sklearn import (
     Checkpoint,
     FitTasks,
@@ -31,9 +31,7 @@ from .._sklearn import (
 )
 from .._tables import (
     DEVICES,
-    ClassTargets,
     InnerDeviceMixin,
-    NumericTargets,
     check_n_jobs,
     in_memory,
     most_centers,
@@ -46,7 +44,8 @@ from .._tables import (
     sample_large_table,
     to_host,
 )
-from ._fitting import FittedTree, Forester, draw_seeds
+from ._fitting import Forester, draw_seeds
+from ._forest import Forest, numbers_of_classes
 from ._leaves import LeafCoding, leaf_outputs
 from ._parallel import Deadline
 from ._partition import TOLERANCE
@@ -60,47 +59,6 @@ _AUTO_LEAF_ROWS = 20_000
 _MANY_ROWS, _LEAST_CENTERS, _CENTERS_OF_ROOT = 100_000, 3000, 3.0
 # A memory budget for fewer rows in a leaf than this is an error.
 _MIN_LEAF_ROWS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forest:
-    """Fitted trees, with the coding of their table and targets.
-
-    Attributes
-    ----------
-    coding : LeafCoding
-        From a table to the rows that trees and leaves take.
-    targets : NumericTargets or ClassTargets
-        The coding of the targets.
-    trees : list of FittedTree
-    """
-
-    coding: LeafCoding
-    targets: NumericTargets | ClassTargets
-    trees: list[FittedTree]
-
-    @property
-    def n_outputs(self) -> int:
-        """The number of outputs: of a classifier, of the classes."""
-        if isinstance(self.targets, ClassTargets):
-            return len(self.targets.classes)
-        return self.targets.n_outputs
-
-    @property
-    def class_numbers(self) -> IntArray | None:
-        """The numbers of the classes, which leaves are fitted to; None of numbers."""
-        return _numbers_of_classes(self.targets)
-
-    @property
-    def feature_importances(self) -> FloatArray:
-        """Those of the leaves, averaged over their rows, for each feature."""
-        origins = self.coding.origins
-        total = np.zeros(len(origins))
-        for tree in self.trees:
-            for model, n_rows in zip(tree.models, tree.n_rows, strict=True):
-                total += n_rows * model.feature_importances_
-        total = np.bincount(origins, total)
-        return total / (total.sum() or 1.0)
 
 
 class BaseXRFM(
@@ -279,7 +237,7 @@ class BaseXRFM(
                 max_split_samples=self.max_split_samples,
                 refined=self._is_refined(leaf),
                 temperature=self.temperature,
-                classes=_numbers_of_classes(targets),
+                classes=numbers_of_classes(targets),
                 n_trees=self.n_trees,
                 n_jobs=n_jobs,
                 deadline=deadline,
@@ -434,13 +392,6 @@ class BaseXRFM(
     def _inner_models(self):
         """Return the models of all leaves."""
         return chain.from_iterable(self.estimators_)
-
-
-def _numbers_of_classes(targets):
-    """Return the numbers of the classes of a coding of targets; None of numbers."""
-    if isinstance(targets, ClassTargets):
-        return np.arange(len(targets.classes))
-    return None
 
 
 def _with_positive_weight(table):
