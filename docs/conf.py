@@ -69,7 +69,7 @@ html_theme_options = {
         "alt_text": "skrfm",
     },
     "github_url": "https://github.com/skrfm/skrfm",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "show_prev_next": False,
     "navigation_with_keys": False,
 }
@@ -79,12 +79,6 @@ html_sidebars = {
     for page in (
         "index",
         "install",
-        "user_guide",
-        "completion",
-        "networks",
-        "transfer",
-        "risk",
-        "gpu",
         "benchmarks",
         "comparison",
         "faq",

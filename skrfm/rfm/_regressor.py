@@ -118,7 +118,7 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         rows. None, or as many as there are rows, makes all rows centres, which is most
         accurate; the cost grows with the square of their number. ``"auto"`` does so up
         to 50 000 rows and takes 5000 centres above, or fewer if `memory_budget` asks
-        for it.
+        for it. Standard deviations with fewer centres than rows are those of [2]_.
     centers : {"random", "kmeans"} or array-like of shape (n_centers, n_features), \
             default="random"
         What the centres are, where they are fewer than the rows: random training rows,
@@ -253,7 +253,7 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
             times that. Each call factorises the kernel matrix of the centres, which
             takes as long as one round of the fit.
 
-            With fewer centres than rows they are those of the projected process [2]_,
+            With fewer centres than rows they are those of the projected process,
             which far from all centres grow to those of the process, where the variance
             of a mere sum of kernels would vanish; with all rows as centres the two are
             the same. The uncertainty that fitted rows leave is computed from a random
