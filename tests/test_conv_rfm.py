@@ -138,10 +138,9 @@ def test_average_outer_product_in_blocks(monkeypatch):
     arguments = {"rows": rows, "weight": weight}
     found = kernel.gradient_products(images, components, coef, **arguments)
     assert_allclose(found, expected, rtol=1e-12)
-    for name, value in (("_MOST_PATCHES", 500), ("_MOST_GRADIENTS", 500)):
+    small = {"_MOST_PATCHES": 500, "_MOST_GRADIENTS": 500, "_MOST_VALUES": 4}
+    for name, value in (small | {"_TILE": 300, "_STRIP": 100}).items():
         monkeypatch.setattr(_patch_kernel, name, value)
-    monkeypatch.setattr(_patch_kernel, "_TILE", 300)
-    monkeypatch.setattr(_patch_kernel, "_STRIP", 100)
     monkeypatch.setattr(_mapped_patches, "_STRIP", 100)
     found = kernel.gradient_products(images, components, coef, **arguments)
     assert_allclose(found, expected, rtol=1e-12)

@@ -23,6 +23,8 @@ _LEAST_TILE_ROWS = 4
 _PIXELS_PER_ROW = 500
 # The most numbers of mapped patches, and of gradients, that are held at a time.
 _MOST_PATCHES, _MOST_GRADIENTS = 2**26, 2**25
+# The most kernel values between new images and those of a predictor.
+_MOST_VALUES = 2**24
 # Gradients that are multiplied at a time by a thread.
 _STRIP = 2**14
 
@@ -87,7 +89,8 @@ class PatchKernel(PatchMap):
         ndarray of shape (n_left, c)
         """
         out = np.zeros((len(left), coef.shape[1]))
-        blocks = self._blocks(left, components)
+        most = max(1, _MOST_VALUES // len(right))
+        blocks = self._blocks(left, components, most=most)
         for others in self._blocks(right, components):
             mapped = self.map(right[others], components)
             for block in blocks:
@@ -97,11 +100,15 @@ class PatchKernel(PatchMap):
                 out[block] += K @ coef[others]
         return out
 
-    def _blocks(self, images, components):
-        """Return slices of images whose mapped patches fit the bound on memory."""
+    def _blocks(self, images, components, *, most=None):
+        """Return slices of images whose mapped patches fit the bound on memory.
+
+        A slice has `most` images at most, if it is given.
+        """
         k = images.shape[3] * self.size**2 if components is None else len(components)
         rows, columns = self.grids(images.shape[1:])[0]
-        return _slices(len(images), max(1, _MOST_PATCHES // (rows * columns * k)))
+        size = max(1, _MOST_PATCHES // (rows * columns * k))
+        return _slices(len(images), size if most is None else min(size, most))
 
     def _fill(self, K, left, right, *, upper=False):
         """Fill K (n_left, n_right), or the tiles that its upper half touches."""
