@@ -112,8 +112,8 @@ _ = ax.set_title("lines: predicted, dots: measured; 100 training rows")
 # all that a model can fit. "A universal trade-off" (Ghosh and Belkin, 2023) claims that
 # a linear model whose training error is a share τ < 1 of the noise has a test error
 # above the noise by an amount that only more features reduce. For whitened features it
-# is at least (n / p) (1 − √τ)², by our own derivation in :doc:`/guide/risk`. Each curve is
-# the path of the ridge; its end at τ = 0 interpolates.
+# is at least (n / p) (1 − √τ)², by our own derivation in :doc:`/guide/risk`. Each curve
+# is the path of the ridge; its end at τ = 0 interpolates.
 
 n, paths = 200, {}
 shares = np.geomspace(1e-4, 1e3, 60)
