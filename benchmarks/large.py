@@ -7,9 +7,9 @@
 learning: the first round of its search, with the same solver. ``fixed-2000`` leaves
 nothing open: one kernel, one ridge and two rounds, so that its seconds show how they
 grow with the rows. All of these read the files in batches, as ``XRFM-1`` does, a tree
-with a memory_budget of one gigabyte, which writes the rows of its leaves to files. XRFM
-and boosting, of the number of rounds in their names, take the table into memory first,
-which is not timed.
+with a memory_budget of one gigabyte, which writes the rows of its leaves to files.
+``exact``, RFMRegressor with all rows as centres, XRFM and boosting, of the number of
+rounds in their names, take the table into memory first, which is not timed.
 The made-up table, ``local``, is that of scale.py. Of other tables a fifth of the rows
 is held out, and all others are fitted to. Figures are of a process of its own: R², or
 the accuracy of a classifier.
@@ -115,6 +115,9 @@ def make_model(name, suffix):
         budget = float(count) if count else None
         model = getattr(skrfm, f"XRFM{suffix}")
         return model(memory_budget=budget, random_state=0), bool(count)
+    if kind == "exact":
+        model = getattr(skrfm, f"RFM{suffix}")
+        return model(n_centers=None, random_state=0), False
     settings = {"n_centers": int(count), "random_state": 0}
     if kind == "plain":
         settings |= {"max_iter": 0}

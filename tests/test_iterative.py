@@ -19,6 +19,7 @@ from skrfm.solvers import (
     _choice,
     _eigenpro,
     _iterative,
+    _preconditioner,
     _rows,
     cholesky,
     choose_solver,
@@ -30,7 +31,8 @@ BANDWIDTH = 3.0
 BACKEND = NumpyBackend()
 
 every_kernel = pytest.mark.parametrize("kernel", DISTANCE, ids=repr)
-held_or_streamed = pytest.mark.parametrize("streamed", [False, True])
+# "products" holds one triangle, to be multiplied by only
+held_or_streamed = pytest.mark.parametrize("streamed", [False, True, "products"])
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +43,12 @@ def threads():
 
 
 def make_gram(kernel, T, streamed, category_sizes=()):
-    if streamed:
-        return BACKEND.streamed_gram(
-            kernel, T, BANDWIDTH, category_sizes=category_sizes
-        )
-    return BACKEND.gram(kernel, T, BANDWIDTH, category_sizes=category_sizes)
+    make = {
+        False: BACKEND.gram,
+        True: BACKEND.streamed_gram,
+        "products": BACKEND.product_gram,
+    }[streamed]
+    return make(kernel, T, BANDWIDTH, category_sizes=category_sizes)
 
 
 def problem(rng, n=500, c=2, dtype=np.float64):
@@ -97,7 +100,7 @@ def test_agop_of_a_streamed_matrix_equals_that_of_a_held_one(
     rows = np.sort(rng.choice(n, 70, replace=False)) if some else None
     unmixed = 0 if kernel.coordinatewise else sum(category_sizes)
     options = AgopOptions(diagonal=kernel.coordinatewise, rows=rows, n_unmixed=unmixed)
-    held, streamed = (
+    held, streamed, products = (
         as_array(
             average_gradient_outer_product(
                 make_gram(kernel, T, streamed, category_sizes),
@@ -107,8 +110,9 @@ def test_agop_of_a_streamed_matrix_equals_that_of_a_held_one(
                 options=options,
             )
         )
-        for streamed in (False, True)
+        for streamed in (False, True, "products")
     )
+    assert_allclose(products, held, atol=1e-11 * np.abs(held).max())
     assert_allclose(streamed, held, atol=1e-11 * np.abs(held).max())
 
 
@@ -119,7 +123,7 @@ def test_agop_of_a_streamed_matrix_equals_that_of_a_held_one(
 @held_or_streamed
 def test_conjugate_gradients_converge(kernel, streamed, rng, monkeypatch):
     monkeypatch.setattr(_iterative, "_TOLERANCE", 1e-9)
-    monkeypatch.setattr(_iterative, "_SUBSAMPLE", 80)
+    monkeypatch.setattr(_preconditioner, "_BLOCK_ROWS", 100)
     T, Y, ridge = problem(rng)
     K = dense_values(kernel, T, T, BANDWIDTH)
     expected = np.linalg.solve(K + np.diag(ridge), Y)
@@ -158,6 +162,71 @@ def test_conjugate_gradients_for_a_kernel_of_inner_products(rng):
     got = conjugate_gradients(gram, Y, ridge, BACKEND).coef
     fitted, expected = gram.product(got), gram.product(expected)
     assert np.linalg.norm(fitted - expected) < 2e-2 * np.linalg.norm(expected)
+
+
+def test_triangle_in_memory_that_is_taken_over(rng):
+    T = rng.normal(size=(700, 3))
+    K = dense_values(Laplace(), T, T, BANDWIDTH)
+    V = rng.normal(size=(700, 40))  # so many columns are left to BLAS
+    gram = BACKEND.product_gram(Laplace(), T, BANDWIDTH)
+    assert_allclose(gram.product(V), K @ V, rtol=1e-10)
+    assert gram.nbytes < 8 * 700**2 * 0.7
+    rows = np.arange(5, 300)
+    fewer = BACKEND.product_gram(Laplace(), T[rows], BANDWIDTH, reusable=gram)
+    assert fewer.nbytes == gram.nbytes
+    assert_allclose(fewer.product(V[rows]), K[np.ix_(rows, rows)] @ V[rows], rtol=1e-10)
+    square = BACKEND.gram(Laplace(), T, BANDWIDTH, reusable=fewer)
+    assert fewer.nbytes == 0
+    again = BACKEND.product_gram(Laplace(), T, BANDWIDTH, reusable=square)
+    assert square.nbytes == 0
+    assert_allclose(again.product(V), K @ V, rtol=1e-10)
+
+
+@every_kernel
+def test_squares_of_the_kernel_matrix(kernel, rng):
+    T = rng.normal(size=(60, 4))
+    rows = np.array([3, 50, 7])
+    K = dense_values(kernel, T, T, BANDWIDTH)
+    for streamed in (False, True, "products"):
+        got = make_gram(kernel, T, streamed).square(rows)
+        assert_allclose(got, K[np.ix_(rows, rows)], rtol=1e-10)
+
+
+def test_preconditioner_is_the_inverse_of_landmarks_and_blocks(rng, monkeypatch):
+    monkeypatch.setattr(_preconditioner, "_BLOCK_ROWS", 60)
+    monkeypatch.setattr(_preconditioner, "_SHARE", 0.1)
+    T, Y, ridge = problem(rng, n=400)
+    K = dense_values(Laplace(), T, T, BANDWIDTH)
+    landmarks = np.sort(np.random.default_rng(7).choice(400, 41, replace=False))
+    nystrom = K[:, landmarks] @ np.linalg.solve(
+        K[np.ix_(landmarks, landmarks)], K[landmarks]
+    )
+    order, edges = _preconditioner.near_blocks(T, 60)
+    assert_array_equal(np.sort(order), np.arange(400))
+    assert edges == list(range(0, 401, 50))
+    number = np.empty(400, dtype=int)
+    number[order] = np.arange(400) // 50
+    same_block = number[:, None] == number
+    matrix = np.where(same_block, K, nystrom) + np.diag(ridge)
+    gram = make_gram(Laplace(), T, "products")
+    inverse = _preconditioner.LocalNystrom(gram, ridge, BACKEND, 7)
+    expected = np.linalg.solve(matrix, Y)
+    assert_allclose(inverse(Y), expected, atol=1e-8 * np.abs(expected).max())
+
+
+def test_near_rows_take_few_steps_with_a_small_ridge(rng, monkeypatch):
+    """Pairs of near rows make K ill-conditioned; blocks hold them together."""
+    monkeypatch.setattr(_iterative, "_STEPS", 25)
+    T, Y, _ = problem(rng, n=1000)
+    T[500:] = T[:500] + 1e-4 * rng.normal(size=(500, 4))
+    ridge = np.full(1000, 1e-4)
+    got = conjugate_gradients(
+        make_gram(Laplace(), T, "products"), Y, ridge, BACKEND, seed=1
+    )
+    assert got.residual <= 1e-3
+    K = dense_values(Laplace(), T, T, BANDWIDTH)
+    residual = (K + np.diag(ridge)) @ got.coef - Y
+    assert np.linalg.norm(residual) <= 1.1e-3 * np.linalg.norm(Y)
 
 
 # -- EigenPro -------------------------------------------------------------------------
@@ -408,6 +477,7 @@ def test_warning_of_a_large_residual(table, monkeypatch):
         warnings.simplefilter("error")
         model.fit(X, y)
     monkeypatch.setattr(_iterative, "_STEPS", 1)
-    monkeypatch.setattr(_iterative, "_SUBSAMPLE", 5)
+    monkeypatch.setattr(_preconditioner, "_LANDMARKS", 5)
+    monkeypatch.setattr(_preconditioner, "_BLOCK_ROWS", 5)
     with pytest.warns(NumericalWarning, match=r"residual of .* Raise alpha, or pass"):
         model.fit(X, y)

@@ -4,6 +4,7 @@ A backend converts arrays, has some linear algebra, and computes, for a kernel a
 that the metric has mapped,
 
     gram(kernel, T, bandwidth)              a Gram: the kernel matrix and its slopes
+    product_gram(kernel, T, bandwidth)      one that is multiplied by, not factorised
     streamed_gram(kernel, T, bandwidth)     one that is computed for each product
     cross(kernel, T, Z, bandwidth)          the kernel matrix between T and Z
     cross_dot(kernel, T, Z, bandwidth, A)   cross(...) @ A, in blocks of rows
@@ -26,6 +27,7 @@ from ._protocols import (
     HeldGram,
     InnerProductKernel,
     Kernel,
+    ProductGram,
     StreamedGram,
 )
 from ._threads import for_each, own_threads
@@ -56,6 +58,7 @@ __all__ = [
     "Kernel",
     "Namespace",
     "NumpyBackend",
+    "ProductGram",
     "Seed",
     "StreamedGram",
     "Table",

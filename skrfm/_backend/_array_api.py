@@ -256,6 +256,18 @@ class ArrayAPIBackend:
             self, kernel, T, bandwidth, reusable=reusable, powers=powers
         )
 
+    def product_gram(
+        self,
+        kernel: Kernel,
+        T: Array,
+        bandwidth: float,
+        *,
+        reusable: PackedArrayGram | None = None,
+        category_sizes: tuple[int, ...] = (),
+    ) -> PackedArrayGram:
+        """Return the kernel matrix of the rows of T, held to be multiplied by."""
+        return self.gram(kernel, T, bandwidth, reusable=reusable)
+
     def streamed_gram(
         self,
         kernel: Kernel,

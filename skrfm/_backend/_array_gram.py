@@ -50,6 +50,12 @@ class ArrayGram:
         values = self._pairs.take(rows).values
         return self._by_blocks(values, len(rows), self.T.shape[0]).T
 
+    def square(self, rows: IntArray) -> Array:
+        """Return K[rows][:, rows], of few rows."""
+        T = self._backend.take(self.T, rows)
+        pairs = pairs_of(self.kernel, T, T, self._bandwidth, self._backend)
+        return pairs.values(_ALL, _ALL)
+
     def slope_rows_product(self, rows: IntArray, V: Array) -> Array:
         """Return W[rows] @ V."""
         slopes = self._pairs.take(rows).slopes
@@ -131,10 +137,14 @@ class PackedArrayGram(ArrayGram):
             self._packed = reusable._packed
         else:
             if reusable is not None:
-                reusable._packed = None  # frees its memory first
+                reusable.free()
             backend.require_memory(n, T)
             self._packed = backend.empty((n, n), T)
         self.refill()
+
+    def free(self) -> None:
+        """Free the memory of the matrix, which is of no use then."""
+        self._packed = self._backend.empty((0, 0), self.T)
 
     @property
     def nbytes(self) -> int:

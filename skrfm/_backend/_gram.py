@@ -62,6 +62,14 @@ class TileGram:
         for_each(fill, block_ranges(len(out)))
         return out
 
+    def square(self, rows: IntArray) -> FloatArray:
+        """Return K[rows][:, rows], of few rows."""
+        T = self.T[rows]
+        tiles = pair_tiles(self.kernel, T, T, self._bandwidth, self._category_sizes)
+        out = tiles.values(0, len(rows), 0, len(rows))
+        np.fill_diagonal(out, self.diagonal[rows])
+        return out
+
     def slope_rows_product(self, rows: IntArray, V: Array) -> FloatArray:
         """Return W[rows] @ V."""
         V = np.ascontiguousarray(V)

@@ -15,6 +15,7 @@ from ._protocols import Kernel
 from ._streamed import StreamedTileGram
 from ._threads import for_each
 from ._tiles import PairTiles, block_ranges, lower_triangle_ranges, pair_tiles
+from ._triangle import TriangleGram
 from ._types import Array, FloatArray, IntArray, Namespace
 
 # Rows that are mapped at a time, and how many times these one thread takes.
@@ -136,7 +137,7 @@ class NumpyBackend:
         T: Array,
         bandwidth: float,
         *,
-        reusable: PackedGram | None = None,
+        reusable: PackedGram | TriangleGram | None = None,
         category_sizes: tuple[int, ...] = (),
         powers: Array | None = None,
     ) -> PackedGram:
@@ -148,6 +149,21 @@ class NumpyBackend:
             reusable=reusable,
             category_sizes=category_sizes,
             powers=powers,
+        )
+
+    def product_gram(
+        self,
+        kernel: Kernel,
+        T: Array,
+        bandwidth: float,
+        *,
+        reusable: PackedGram | TriangleGram | None = None,
+        category_sizes: tuple[int, ...] = (),
+    ) -> PackedGram | TriangleGram:
+        """Return the kernel matrix of the rows of T, held to be multiplied by."""
+        make = PackedGram if kernel.of_inner_products else TriangleGram
+        return make(
+            kernel, T, bandwidth, reusable=reusable, category_sizes=category_sizes
         )
 
     def streamed_gram(

@@ -38,7 +38,7 @@ from ._types import Array, FloatArray, IntArray
 _PANEL, _UPDATE_ROWS = 384, 256
 # Up to this number of columns, compiled loops are 2 to 5 times as fast as BLAS, which
 # packs the matrix for each product; above it, the product is left to BLAS.
-_FEW_COLUMNS = 32
+FEW_COLUMNS = 32
 # The parts of such a product. Their sums are added in this order whatever the number of
 # threads, so that results do not depend on it.
 _PARTS = 8
@@ -259,8 +259,8 @@ class PackedGram(TileGram):
     kernel : Kernel
     T : ndarray of shape (n, k)
     bandwidth : float
-    reusable : PackedGram, default=None
-        An earlier one, whose buffer is taken if it has the size.
+    reusable : PackedGram or TriangleGram, default=None
+        An earlier one: its buffer is taken if it serves, or its memory freed first.
     category_sizes : tuple of int, default=()
         Numbers of levels of the categories in the last columns, which are looked up.
     powers : ndarray of shape (n, n), default=None
@@ -276,11 +276,11 @@ class PackedGram(TileGram):
         self._powers = powers
         self._tiles = pair_tiles(kernel, T, T, bandwidth, category_sizes)
         self.n_dense = self._tiles.T.shape[1]
-        if reusable is not None and reusable._packed.shape == (n, n):
+        if isinstance(reusable, PackedGram) and reusable._packed.shape == (n, n):
             self._packed = reusable._packed
         else:
             if reusable is not None:
-                reusable._packed = None  # frees its memory first
+                reusable.free()
             if n * n * T.dtype.itemsize > UNCHECKED_BYTES:
                 require_memory(n, T.dtype.itemsize)
             self._packed = np.empty((n, n), dtype=T.dtype)
@@ -296,6 +296,10 @@ class PackedGram(TileGram):
     def nbytes(self) -> int:
         """The bytes of its buffer."""
         return self._packed.nbytes
+
+    def free(self) -> None:
+        """Free the memory of the matrix, which is of no use then."""
+        self._packed = np.empty((0, 0), dtype=self.T.dtype)
 
     def refill(self) -> None:
         """Compute K and W, also after K was overwritten."""
@@ -343,7 +347,7 @@ class PackedGram(TileGram):
         return self._symmetric_product(self._slope_diagonal, V, upper=True)
 
     def _symmetric_product(self, diagonal, V, *, upper):
-        if V.shape[1] > _FEW_COLUMNS:
+        if V.shape[1] > FEW_COLUMNS:
             return self._blas_product(diagonal, V, upper=upper)
         columns = np.ascontiguousarray(V.T)
         # each part of the rows has its own sum

@@ -94,6 +94,10 @@ class Gram(Protocol):
         """Return K[:, rows]."""
         ...
 
+    def square(self, rows: IntArray) -> Array:
+        """Return K[rows][:, rows], of few rows."""
+        ...
+
     def slope_product(self, V: Array) -> Array:
         """Return W @ V."""
         ...
@@ -137,13 +141,21 @@ class Gram(Protocol):
         ...
 
 
-class HeldGram(Gram, Protocol):
-    """A Gram whose matrix is in memory, and can be factorised in place."""
+class ProductGram(Gram, Protocol):
+    """A Gram whose matrix is in memory."""
 
     @property
     def nbytes(self) -> int:
         """The bytes of its buffer."""
         ...
+
+    def free(self) -> None:
+        """Free the memory of the matrix, which is of no use then."""
+        ...
+
+
+class HeldGram(ProductGram, Protocol):
+    """A Gram whose matrix is in memory, and can be factorised in place."""
 
     def refill(self) -> None:
         """Compute K and W again, after `factorize`."""
@@ -333,6 +345,21 @@ class Backend(Protocol):
             Numbers of levels of the categories in the last columns.
         powers : array of shape (n, n), default=None
             What `distance_powers` returns, if it is computed already.
+        """
+        ...
+
+    def product_gram(
+        self,
+        kernel: Any,
+        T: Array,
+        bandwidth: float,
+        *,
+        reusable: Any = None,
+        category_sizes: tuple[int, ...] = (),
+    ) -> ProductGram:
+        """Return the kernel matrix of the rows of T, held to be multiplied by.
+
+        Parameters are those of `gram`. Slopes may be computed when they are asked for.
         """
         ...
 

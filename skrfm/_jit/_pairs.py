@@ -225,12 +225,11 @@ def unpack_slopes(packed, rows, j0, out):
 
 
 @jit
-def _add_row_product(packed, i, j0, j1, V, out):
-    """Add both products of the pairs (i, j), j0 <= j < j1, to `out`."""
-    a = packed[i, j0:j1]
+def _add_row_product(a, i, j0, j1, V, out):
+    """Add both products of the pairs (i, j), j0 <= j < j1, of values a to `out`."""
     for c in range(V.shape[0]):
         v, other, own = V[c, j0:j1], out[c, j0:j1], V[c, i]
-        total = packed.dtype.type(0)
+        total = a.dtype.type(0)
         for j in range(a.size):
             total += a[j] * v[j]
             other[j] += a[j] * own
@@ -238,14 +237,13 @@ def _add_row_product(packed, i, j0, j1, V, out):
 
 
 @jit
-def _add_four_row_products(packed, i, j0, j1, V, out):
+def _add_four_row_products(a, i, j0, j1, V, out):
     """Do the same for rows i to i + 3, with half the loads and stores a row."""
-    a0, a1 = packed[i, j0:j1], packed[i + 1, j0:j1]
-    a2, a3 = packed[i + 2, j0:j1], packed[i + 3, j0:j1]
+    a0, a1, a2, a3 = a
     for c in range(V.shape[0]):
         v, other = V[c, j0:j1], out[c, j0:j1]
         v0, v1, v2, v3 = V[c, i], V[c, i + 1], V[c, i + 2], V[c, i + 3]
-        t0 = t1 = t2 = t3 = packed.dtype.type(0)
+        t0 = t1 = t2 = t3 = a0.dtype.type(0)
         for j in range(v.size):
             t0 += a0[j] * v[j]
             t1 += a1[j] * v[j]
@@ -256,6 +254,12 @@ def _add_four_row_products(packed, i, j0, j1, V, out):
         out[c, i + 1] += t1
         out[c, i + 2] += t2
         out[c, i + 3] += t3
+
+
+@jit
+def _four(A, i, j0, j1):
+    """Return columns j0 to j1 of four rows from i on."""
+    return A[i, j0:j1], A[i + 1, j0:j1], A[i + 2, j0:j1], A[i + 3, j0:j1]
 
 
 @jit
@@ -276,13 +280,34 @@ def triangle_product(packed, upper, V, rows):
         for j0 in range(low, high, PRODUCT_COLUMNS):
             j1 = min(j0 + PRODUCT_COLUMNS, high)
             for i in range(b0, whole, 4):
-                _add_four_row_products(packed, i, j0, j1, V, out)
+                _add_four_row_products(_four(packed, i, j0, j1), i, j0, j1, V, out)
             for i in range(whole, b1):
-                _add_row_product(packed, i, j0, j1, V, out)
+                _add_row_product(packed[i, j0:j1], i, j0, j1, V, out)
         for i in range(b0, b1):
             j0, j1 = (i + 1, b1) if upper else (b0, i)
-            _add_row_product(packed, i, j0, j1, V, out)
+            _add_row_product(packed[i, j0:j1], i, j0, j1, V, out)
     return out
+
+
+@jit
+def strip_product(strip, i0, V, out):
+    """Add the share of V @ A that the rows from i0 on have to `out`, both (c, n).
+
+    `strip` holds these rows of the lower triangle of A, from the first column on; each
+    entry counts for (i, j) and (j, i), and all that are not below the diagonal are
+    zeros.
+    """
+    rows, columns = strip.shape
+    for b0 in range(0, rows, PRODUCT_ROWS):
+        b1 = min(b0 + PRODUCT_ROWS, rows)
+        whole = b1 - (b1 - b0) % 4
+        for j0 in range(0, columns, PRODUCT_COLUMNS):
+            j1 = min(j0 + PRODUCT_COLUMNS, columns)
+            for i in range(b0, whole, 4):
+                four = _four(strip, i, j0, j1)
+                _add_four_row_products(four, i0 + i, j0, j1, V, out)
+            for i in range(whole, b1):
+                _add_row_product(strip[i, j0:j1], i0 + i, j0, j1, V, out)
 
 
 # -- gradients of kernels of the L1 and Lp distances ----------------------------------

@@ -14,12 +14,11 @@ from ._rounds import (
     Candidate,
     Round,
     Start,
-    Workspace,
     fit_round,
     next_metric,
-    round_agop,
     run,
 )
+from ._system import Workspace, round_agop
 
 __all__ = [
     "Candidate",

@@ -6,12 +6,20 @@ from functools import cached_property
 
 import numpy as np
 
-from .._backend import Array, Backend, HeldGram, Kernel
+from .._backend import Array, Backend, Kernel
 from .._tables import Data
-from ..agop import Agop, AgopOptions, FeatureMetric, average_gradient_outer_product
-from ..solvers import Solution, choose_solver, leave_one_out_residuals
+from ..agop import Agop, FeatureMetric, average_gradient_outer_product
+from ..solvers import Solution
 from ._centers import fit_centers
 from ._prepared import PreparedData, most_gradient_rows, sample_rows
+from ._system import (
+    Workspace,
+    agop_options,
+    few_gradients,
+    kernel_matrix,
+    round_agop,
+    solve,
+)
 
 # A full metric mixes a category of up to so many levels with the other columns; the
 # levels of a larger one, which would make it much larger, get weights only.
@@ -197,12 +205,6 @@ class Round:
         return out + self.intercept
 
 
-class Workspace:
-    """The memory of the last kernel matrix, which the next one takes over."""
-
-    gram: HeldGram | None = None
-
-
 def fit_round(
     prepared: PreparedData,
     candidate: Candidate,
@@ -248,10 +250,17 @@ def fit_round(
         prepared = prepared.subset(rows, backend)
     T = prepared.mapped(metric, backend)
     bandwidth = prepared.bandwidth(candidate, T, backend)
-    gram, solver = _gram(
-        prepared, candidate, T, bandwidth, backend, workspace, leave_one_out
+    gram, solver = kernel_matrix(
+        prepared,
+        candidate,
+        T,
+        bandwidth,
+        backend,
+        workspace,
+        leave_one_out=leave_one_out,
+        few_slopes=not with_agop or few_gradients(prepared, candidate),
     )
-    solution, residuals = _solve(
+    solution, residuals = solve(
         gram, prepared, candidate, backend, solver=solver, leave_one_out=leave_one_out
     )
     agop = None
@@ -296,7 +305,7 @@ def _fit_centers_round(prepared, candidate, metric, number, backend, with_agop, 
                 coef,
                 weight,
                 backend=backend,
-                options=_agop_options(candidate, rows),
+                options=agop_options(candidate, rows),
             )
         )
     return Round(
@@ -356,82 +365,3 @@ def run(
         if metric is None or fitted.last:
             return
         fitted.T = None  # as much memory as X, and not needed any more
-
-
-def _gram(prepared, candidate, T, bandwidth, backend, workspace, leave_one_out):
-    """Return the Gram of mapped rows, and the solver."""
-    kernel, category_sizes = candidate.kernel, candidate.lookup_sizes
-    solver, streamed = choose_solver(
-        candidate.solver,
-        kernel,
-        T,
-        backend,
-        want_diagonal=leave_one_out,
-        reusable=workspace.gram,
-    )
-    if streamed:
-        gram = backend.streamed_gram(
-            kernel, T, bandwidth, category_sizes=category_sizes
-        )
-        return gram, solver
-    workspace.gram = backend.gram(
-        kernel,
-        T,
-        bandwidth,
-        reusable=workspace.gram,
-        category_sizes=category_sizes,
-        powers=prepared.distances.powers(
-            candidate, T, backend, mapped=T is not prepared.X
-        ),
-    )
-    return workspace.gram, solver
-
-
-def round_agop(gram, coef, weight, candidate, backend):
-    """Return the AGOP of mapped rows, over a seeded subsample if there are many."""
-    rows, (n, d) = None, gram.T.shape
-    most = most_gradient_rows(candidate.max_agop_samples, n, d, coef.shape[1])
-    if n > most:
-        rng = np.random.default_rng(candidate.seed)
-        rows = np.sort(rng.choice(n, most, replace=False))
-    options = _agop_options(candidate, rows)
-    return average_gradient_outer_product(
-        gram, coef, weight, backend=backend, options=options
-    )
-
-
-def _agop_options(candidate, rows):
-    """Return the options of the AGOP of a candidate over some rows."""
-    return AgopOptions(
-        diagonal=candidate.diagonal,
-        centered=candidate.center_gradients,
-        rows=rows,
-        n_unmixed=candidate.n_unmixed,
-    )
-
-
-def _solve(gram, prepared, candidate, backend, *, solver, leave_one_out):
-    """Return the solution of one round, and leave-one-out residuals or None."""
-    Y, weight, xp = prepared.Y, prepared.weight, backend.xp
-    ridge = candidate.ridge / weight
-    # the mean of the targets is left out with a row, which takes a solve for ones
-    with_mean = leave_one_out and candidate.fit_intercept
-    targets = xp.concat([Y, xp.ones_like(Y[:, :1])], axis=1) if with_mean else Y
-    solution = solver(
-        gram,
-        targets,
-        ridge,
-        backend,
-        want_diagonal=leave_one_out,
-        seed=candidate.seed,
-    )
-    mean_solution = None
-    if with_mean:
-        mean_solution = solution.coef[:, -1:]
-        solution.coef = solution.coef[:, :-1]
-    if not leave_one_out:
-        return solution, None
-    residuals = leave_one_out_residuals(
-        solution, mean_solution, Y, weight=weight, ridge=ridge, xp=xp
-    )
-    return solution, residuals

@@ -24,8 +24,9 @@ from ..agop import FeatureMetric
 from ..exceptions import NumericalWarning
 from ._deviation import ResidualRows, variance_of_machine
 
-# a residual of an iterative solver that is warned of: ten times what it stops at
-_LARGE_RESIDUAL = 1e-2
+# a residual of an iterative solver that is warned of: ten times what it stops at where
+# rows are many
+_LARGE_RESIDUAL = 1e-1
 
 
 class Predictor(Protocol):

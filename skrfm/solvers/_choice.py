@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .._backend import Array, Backend, HeldGram, Kernel
+from .._backend import Array, Backend, Kernel, ProductGram
 from ._direct import cholesky, eigendecomposition
 from ._eigenpro import eigenpro
 from ._iterative import conjugate_gradients
@@ -30,7 +30,7 @@ def choose_solver(
     backend: Backend,
     *,
     want_diagonal: bool = False,
-    reusable: HeldGram | None = None,
+    reusable: ProductGram | None = None,
 ) -> tuple[Solver, bool]:
     """Return the solver for a problem, and whether its kernel matrix is streamed.
 
@@ -46,7 +46,7 @@ def choose_solver(
     backend : Backend
     want_diagonal : bool, default=False
         Whether the diagonal of the inverse is needed, which takes a direct solver.
-    reusable : HeldGram, default=None
+    reusable : ProductGram, default=None
         A kernel matrix whose memory the new one can take over.
 
     Returns

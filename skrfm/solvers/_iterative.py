@@ -1,73 +1,15 @@
-"""Conjugate gradients with a Nyström preconditioner, which never hold K."""
+"""Conjugate gradients, which multiply by K only."""
 
-from itertools import pairwise
-
-import numpy as np
-
-from .._backend import Array, Backend, Gram, for_each
+from .._backend import Array, Backend, Gram
+from ._preconditioner import LocalNystrom
 from ._solution import Solution, require_no_diagonal
 
-# Rows of the preconditioner: a share of all, and at most so many. More rows save steps,
-# and each step and the eigendecomposition take longer.
-_SHARE, _SUBSAMPLE = 1 / 25, 1000
-# Eigenvalues below this share of the largest are rounding error; the ridge of the
-# preconditioner is not below it either.
-_NEGLIGIBLE = 1e-6
-# Rows of a part of a product: the unit of work of a thread.
-_STRIP = 1024
-# Steps at most, and the residual relative to the targets that ends them.
+# Steps at most, and the residual relative to the targets that ends them: the first up
+# to so many rows, and the second for more. With the first, the R² of unseen rows of
+# protein was .7648 in place of .7647 and that of kin40k .9952 in place of .9951, after
+# twice the steps.
 _STEPS = 100
-_TOLERANCE = 1e-3
-
-
-class _NystromPreconditioner:
-    """The inverse of ZZᵀ + diag(ridge), where ZZᵀ is the Nyström approximation of K.
-
-    Parameters
-    ----------
-    gram : Gram
-        K.
-    ridge : array of shape (n,)
-    rows : ndarray of int of shape (s,)
-        The landmarks: rows of the subsample.
-    backend : Backend
-    """
-
-    def __init__(self, gram, ridge, rows, backend):
-        xp = self._xp = backend.xp
-        columns = gram.columns(rows)
-        dtype, n = columns.dtype, columns.shape[0]
-        landmarks = xp.astype(backend.take(columns, rows), xp.float64)
-        values, vectors = backend.leading_eigenvectors(landmarks, len(rows))
-        rank = int(xp.sum(xp.astype(values > _NEGLIGIBLE * values[0], xp.int64)))
-        root = xp.astype(vectors[:, :rank] / xp.sqrt(values[:rank]), dtype)
-        self._strips = list(pairwise([*range(0, n, _STRIP), n]))
-        self._Z = xp.concat(self._map_strips(lambda i, j: columns[i:j, :] @ root))
-        # the part of the diagonal that the approximation lacks is added to the ridge
-        residual = gram.diagonal - xp.sum(self._Z * self._Z, axis=1)
-        lacking = max(float(xp.mean(residual)), _NEGLIGIBLE)
-        self._inverse_ridge = (1 / (ridge + lacking))[:, None]
-        inner = self._scaled_product(self._Z)
-        inner = inner + backend.diagonal_matrix(xp.ones_like(self._Z[0, :]))
-        self._inner_root = backend.invert_lower(backend.cholesky(inner, 0))
-
-    def _map_strips(self, function):
-        """Return what a function of (start, stop) returns for each strip of rows."""
-        return for_each(lambda edge: function(*edge), self._strips)
-
-    def _scaled_product(self, R):
-        """Return Zᵀ diag(1 / ridge) R."""
-
-        def product(i, j):
-            return self._Z[i:j, :].T @ (self._inverse_ridge[i:j, :] * R[i:j, :])
-
-        return sum(self._map_strips(product))
-
-    def __call__(self, R):
-        """Return the inverse times R, an array of shape (n, c), by Woodbury."""
-        inner = self._inner_root.T @ (self._inner_root @ self._scaled_product(R))
-        parts = self._map_strips(lambda i, j: R[i:j, :] - self._Z[i:j, :] @ inner)
-        return self._inverse_ridge * self._xp.concat(parts)
+_TOLERANCE, _TOLERANCE_OF_MANY, _MANY_ROWS = 1e-3, 1e-2, 5000
 
 
 def conjugate_gradients(
@@ -82,13 +24,12 @@ def conjugate_gradients(
     """Solve (K + diag(ridge)) α = Y by preconditioned conjugate gradients.
 
     All targets are solved side by side. Parameters as in `Solver`; `gram` is held or
-    streamed, and `seed` draws the rows of the preconditioner.
+    streamed, and `seed` draws the landmarks of the preconditioner.
     """
     require_no_diagonal(want_diagonal, "pcg")
-    xp, n = backend.xp, Y.shape[0]
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.choice(n, min(_SUBSAMPLE, int(_SHARE * n) + 1), replace=False))
-    precondition = _NystromPreconditioner(gram, ridge, rows, backend)
+    xp = backend.xp
+    tolerance = _TOLERANCE if Y.shape[0] <= _MANY_ROWS else _TOLERANCE_OF_MANY
+    precondition = LocalNystrom(gram, ridge, backend, seed)
     coef, R = xp.zeros_like(Y), xp.asarray(Y, copy=True)
     Q = precondition(R)
     P, gamma = Q, _dots(R, Q, xp)
@@ -100,7 +41,7 @@ def conjugate_gradients(
         coef += step * P
         R -= step * A
         residual = _ratio(xp.sqrt(_dots(R, R, xp)), scale, xp.float64, xp)
-        if float(xp.max(residual)) <= _TOLERANCE:
+        if float(xp.max(residual)) <= tolerance:
             break
         Q = precondition(R)
         last, gamma = gamma, _dots(R, Q, xp)
