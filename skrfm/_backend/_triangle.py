@@ -1,6 +1,7 @@
 """The kernel matrix of the training rows, held as one triangle for products only."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class TriangleGram(StreamedTileGram):
         few = V.shape[1] <= FEW_COLUMNS
         given = np.ascontiguousarray(V.T if few else V)
         share = self._compiled_share if few else self._blas_share
-        total = sum(for_each(partial(share, given), _equal_parts(self._starts)))
+        total: Any = sum(for_each(partial(share, given), _equal_parts(self._starts)))
         return np.ascontiguousarray(total.T if few else total) + V
 
     def _compiled_share(self, V, numbers):

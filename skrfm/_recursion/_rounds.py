@@ -15,7 +15,6 @@ from ._prepared import PreparedData, most_gradient_rows, sample_rows
 from ._system import (
     Workspace,
     agop_options,
-    few_gradients,
     kernel_matrix,
     round_agop,
     solve,
@@ -250,15 +249,9 @@ def fit_round(
         prepared = prepared.subset(rows, backend)
     T = prepared.mapped(metric, backend)
     bandwidth = prepared.bandwidth(candidate, T, backend)
+    options = {"leave_one_out": leave_one_out, "with_agop": with_agop}
     gram, solver = kernel_matrix(
-        prepared,
-        candidate,
-        T,
-        bandwidth,
-        backend,
-        workspace,
-        leave_one_out=leave_one_out,
-        few_slopes=not with_agop or few_gradients(prepared, candidate),
+        prepared, candidate, T, bandwidth, backend, workspace, **options
     )
     solution, residuals = solve(
         gram, prepared, candidate, backend, solver=solver, leave_one_out=leave_one_out

@@ -19,11 +19,11 @@ class Workspace:
 
 
 def kernel_matrix(
-    prepared, candidate, T, bandwidth, backend, workspace, *, leave_one_out, few_slopes
+    prepared, candidate, T, bandwidth, backend, workspace, *, leave_one_out, with_agop
 ):
     """Return the Gram of mapped rows, and the solver.
 
-    `few_slopes` says whether slopes of at most a small part of the rows are wanted.
+    Slopes of most of the rows, which an AGOP may need, are held beside the values.
     """
     kernel, category_sizes = candidate.kernel, candidate.lookup_sizes
     solver, streamed = choose_solver(
@@ -39,6 +39,7 @@ def kernel_matrix(
             kernel, T, bandwidth, category_sizes=category_sizes
         )
         return gram, solver
+    few_slopes = not with_agop or _few_gradients(prepared, candidate)
     if few_slopes and solver not in DIRECT.values():
         workspace.gram = backend.product_gram(
             kernel,
@@ -61,7 +62,7 @@ def kernel_matrix(
     return workspace.gram, solver
 
 
-def few_gradients(prepared, candidate):
+def _few_gradients(prepared, candidate):
     """Return whether an AGOP needs the slopes of a small part of the rows."""
     (n, d), c = prepared.X.shape, prepared.Y.shape[1]
     most = most_gradient_rows(candidate.max_agop_samples, n, d, c)

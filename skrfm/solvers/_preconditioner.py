@@ -6,6 +6,7 @@ approximations", AISTATS 2007.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class LocalNystrom:
         self._inverses = [inverse for inverse, _ in parts]
         self._scaled = xp.concat([scaled for _, scaled in parts])
         del parts
-        inner = self._sum(lambda i, j: Z[i:j, :].T @ self._scaled[i:j, :])
+        inner: Any = self._sum(lambda i, j: Z[i:j, :].T @ self._scaled[i:j, :])
         inner = (inner + inner.T) / 2 + backend.diagonal_matrix(xp.ones_like(Z[0, :]))
         self._inner_root = backend.invert_lower(backend.cholesky(inner, 0))
 

@@ -72,9 +72,11 @@ def _bandwidth(prepared, candidate, backend):
     )
 
 
-def _gram(prepared, candidate, bandwidth, backend, reusable=None):
-    """Return the kernel matrix of prepared rows."""
-    return backend.gram(
+def _gram(prepared, candidate, bandwidth, backend, reusable=None, *, solver=None):
+    """Return the kernel matrix of prepared rows, as a solver needs it."""
+    direct = solver is None or solver in DIRECT.values()
+    make = backend.gram if direct else backend.product_gram
+    return make(
         candidate.kernel,
         prepared.X,
         bandwidth,
@@ -252,6 +254,8 @@ class SolverCosts:
                     category_sizes=candidate.lookup_sizes,
                 )
             else:
-                gram = _gram(prepared, candidate, bandwidth, backend, gram)
+                gram = _gram(
+                    prepared, candidate, bandwidth, backend, gram, solver=solver
+                )
             watch.time("solve", solver, gram, prepared.Y, ridge, backend, **options)
         return watch["solve"]
