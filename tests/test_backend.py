@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from threadpoolctl import threadpool_limits
 
 from skrfm._backend import ArrayAPIBackend, NumpyBackend, get_backend
-from skrfm._backend._packed import _FEW_COLUMNS, _PANEL
+from skrfm._backend._packed import FEW_COLUMNS, _PANEL
 from skrfm._backend._threads import own_threads
 from skrfm._backend._tiles import TILE
 from skrfm._jit._pairs import PRODUCT_COLUMNS, PRODUCT_ROWS
@@ -225,7 +225,7 @@ def test_a_gram_of_another_size_is_not_reused():
 # -- slopes -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", [1, 5, _FEW_COLUMNS, _FEW_COLUMNS + 1])
+@pytest.mark.parametrize("columns", [1, 5, FEW_COLUMNS, FEW_COLUMNS + 1])
 @pytest.mark.parametrize("n", [*SIZES, PRODUCT_COLUMNS + 2 * PRODUCT_ROWS + 7])
 def test_products(n, columns, threads):
     """With the matrix below the diagonal and with its slopes above it."""
@@ -237,7 +237,7 @@ def test_products(n, columns, threads):
     assert_allclose(gram.slope_product(V), W @ V, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("columns", [3, _FEW_COLUMNS + 1])
+@pytest.mark.parametrize("columns", [3, FEW_COLUMNS + 1])
 def test_products_do_not_depend_on_the_threads(columns):
     problem, found = Problem(Laplace(), 769), []
     V = np.random.default_rng(2).normal(size=(769, columns))

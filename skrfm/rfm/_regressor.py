@@ -118,7 +118,7 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         rows. None, or as many as there are rows, makes all rows centres, which is most
         accurate; the cost grows with the square of their number. ``"auto"`` does so up
         to 50 000 rows and takes 5000 centres above, or fewer if `memory_budget` asks
-        for it. Standard deviations with fewer centres than rows are those of [2]_.
+        for it.
     centers : {"random", "kmeans"} or array-like of shape (n_centers, n_features), \
             default="random"
         What the centres are, where they are fewer than the rows: random training rows,
@@ -223,8 +223,6 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
     .. [1] A. Radhakrishnan, D. Beaglehole, P. Pandit, M. Belkin, "Mechanism for feature
        learning in neural networks and backpropagation-free machine learning models",
        Science 383, 2024.
-    .. [2] M. Seeger, C. Williams, N. Lawrence, "Fast forward selection to speed up
-       sparse Gaussian process regression", AISTATS 2003.
 
     Examples
     --------
@@ -254,11 +252,12 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
             times that. Each call factorises the kernel matrix of the centres, which
             takes as long as one round of the fit.
 
-            With fewer centres than rows they are those of the projected process,
-            which far from all centres grow to those of the process, where the variance
-            of a mere sum of kernels would vanish; with all rows as centres the two are
-            the same. The uncertainty that fitted rows leave is computed from a random
-            sample of four rows for each centre, at least 10 000.
+            With fewer centres than rows they are those of the projected process (M.
+            Seeger, C. Williams and N. Lawrence, AISTATS 2003), which far from all
+            centres grow to those of the process, where the variance of a mere sum of
+            kernels would vanish; with all rows as centres the two are the same. The
+            uncertainty that fitted rows leave is computed from a random sample of four
+            rows for each centre, at least 10 000.
 
         Returns
         -------
