@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from threadpoolctl import threadpool_limits
 
 from skrfm._backend import ArrayAPIBackend, NumpyBackend, get_backend
-from skrfm._backend._packed import FEW_COLUMNS, _PANEL
+from skrfm._backend._packed import _PANEL, FEW_COLUMNS
 from skrfm._backend._threads import own_threads
 from skrfm._backend._tiles import TILE
 from skrfm._jit._pairs import PRODUCT_COLUMNS, PRODUCT_ROWS

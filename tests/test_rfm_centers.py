@@ -17,7 +17,11 @@ ONE = {"kernel": "laplace", "alpha": 0.1, "validation": None, "random_state": 0}
         RFMRegressor(n_centers=20, **ONE),
         # two ridges of one kernel: the checks are about the centres, not the search
         RFMClassifier(
-            n_centers=20, kernel="laplace", alphas=(0.01, 1.0), max_iter=2, random_state=0
+            kernel="laplace",
+            alphas=(0.01, 1.0),
+            max_iter=2,
+            n_centers=20,
+            random_state=0,
         ),
     ],
     expected_failed_checks=lambda estimator: {

@@ -258,7 +258,7 @@ def feature_ansatz(
     >>> from sklearn.neural_network import MLPRegressor
     >>> from skrfm.inspection import feature_ansatz
     >>> X = np.random.default_rng(0).normal(size=(500, 10))
-    >>> net = MLPRegressor(64, solver="lbfgs", alpha=1, max_iter=3000, random_state=0)
+    >>> net = MLPRegressor(solver="lbfgs", alpha=1, max_iter=3000, random_state=0)
     >>> net = net.fit(X, np.sin(2 * X[:, 0]))
     >>> feature_ansatz(net, X).round(2)
     array([1.])
