@@ -47,6 +47,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "write_computation_times": False,
+    # the examples are independent, and each is less than a minute of one core or two
+    "parallel": 2,
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skrfm",),
     "reference_url": {"skrfm": None},
