@@ -7,10 +7,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
 from skrfm.xrfm import _base, _fitting, _large_leaves, _refine
+from skrfm.xrfm._leaves import find_directions
 from skrfm.xrfm._refine import (
     _Pair,
     _Sides,
     best_threshold,
+    find_corrected_directions,
     find_refined_directions,
     refined,
     reroute,
@@ -38,6 +40,7 @@ def few_centers(monkeypatch):
     monkeypatch.setattr(_refine, "_FIRST_CENTERS", 300)
     monkeypatch.setattr(_refine, "_COMPARED_CENTERS", 200)
     monkeypatch.setattr(_refine, "_REFINED_CENTERS", 250)
+    monkeypatch.setattr(_refine, "_CORRECTED_CENTERS", 250)
 
 
 def cosine(direction):
@@ -72,7 +75,7 @@ def test_two_steps_find_the_normal():
         tried = sides.try_split(direction, 300, 3000)
         direction = refined(direction, halves[1].X, tried.pair)
     assert cosine(direction) > 0.99
-    found = sides.refine(direction, temperature=0.1)
+    found = sides.refine(direction, 0.1, n_centers=250, max_rows=3000)
     assert cosine(found) > 0.99 and found.sharp
 
 
@@ -81,6 +84,42 @@ def test_the_best_of_several_directions_is_refined():
     direction = first_direction(X, y, seed=1)
     assert cosine(direction) > 0.99
     assert direction.sharp  # the functions of the parts differ at the boundary
+
+
+def corrected(X, y):
+    """Return the directions of a node at the defaults, and those by its sides."""
+    data = LeafData(X, y, np.ones(len(X)))
+    splitter = RFMRegressor(**QUICK, scaling=None)
+    found = find_corrected_directions(
+        splitter, data, seed=0, temperature=0.1, max_split_samples=1000
+    )
+    order = np.random.default_rng(0).permutation(len(X))[:1000]
+    return found, find_directions(splitter, data.subset(np.sort(order)), seed=0)
+
+
+def test_a_direction_is_corrected_where_that_clearly_helps():
+    found, by_sides = corrected(*two_parts(6000, seed=1))
+    assert cosine(found[0]) > 0.99 > 0.95 > cosine(by_sides[0])
+    assert_array_equal(found[1].vector, by_sides[0].vector)
+
+
+def test_a_direction_stays_where_no_other_is_clearly_better():
+    X, _ = two_parts(4000)
+    found, by_sides = corrected(X, np.sin(X[:, 0]) + X[:, 1])
+    for each, other in zip(found, by_sides, strict=True):
+        assert_array_equal(each.vector, other.vector)
+
+
+def test_defaults_correct_the_split_at_the_root():
+    X, y = two_parts(9000)
+    model = RFMRegressor(kernel="laplace", alpha=0.01, max_iter=2, validation=None)
+    scores = [
+        XRFMRegressor(model, max_leaf_size=4500, split=split, random_state=0)
+        .fit(X[:8500], y[:8500])
+        .score(X[8500:], y[8500:])
+        for split in ("sides", "auto")
+    ]
+    assert scores[1] > scores[0] + 0.02
 
 
 def test_shares_of_both_sides_where_their_average_is_better(rng):

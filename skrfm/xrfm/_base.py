@@ -235,7 +235,7 @@ class BaseXRFM(
                 rows,
                 max_rows=max_rows,
                 max_split_samples=self.max_split_samples,
-                refined=self._is_refined(leaf),
+                split=self._kind_of_split(leaf),
                 temperature=self.temperature,
                 classes=numbers_of_classes(targets),
                 n_trees=self.n_trees,
@@ -302,11 +302,13 @@ class BaseXRFM(
         self.n_leaves_ = sum(map(len, self.estimators_))
         self.feature_importances_ = forest.feature_importances
 
-    def _is_refined(self, leaf):
-        """Return whether splits are refined, unless it is decided on the data."""
-        return self.split == "refined" or (
-            self.split == "auto" and leaf.n_centers is not None
-        )
+    def _kind_of_split(self, leaf):
+        """Return how nodes are split, unless it is decided on the data."""
+        if self.split != "auto":
+            return self.split
+        if leaf.n_centers is not None:
+            return "refined"
+        return "corrected" if self.time_budget is None else "sides"
 
     def _may_have_large_leaves(self, leaf, n_rows):
         """Return whether large leaves with few centres are an alternative."""

@@ -2,6 +2,7 @@
 
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from time import time
 
@@ -15,7 +16,13 @@ from ._large_leaves import MOST_LARGE_ROWS, large_leaves_are_better, small_and_l
 from ._leaves import ConstantModel, find_directions, fit_leaf
 from ._parallel import Deadline, run_jobs, saved_jobs
 from ._partition import divide
-from ._refine import REFINE_ROWS, find_refined_directions, reroute
+from ._refine import (
+    CORRECTED_ROWS,
+    REFINE_ROWS,
+    find_corrected_directions,
+    find_refined_directions,
+    reroute,
+)
 from ._rows import HeldRows, StreamedRows, subsample
 from ._tree import Leaf, Node, first_split
 
@@ -74,8 +81,9 @@ class Forester:
     max_rows : int
         The largest number of rows of a leaf.
     max_split_samples : int
-    refined : bool
-        Whether splits are refined by the machines of their sides.
+    split : {"sides", "corrected", "refined"}
+        Whether splits are refined by the machines of their sides: not, where that
+        clearly helps, or all of them.
     temperature : float
     classes : ndarray or None
         The numbers of the classes.
@@ -94,7 +102,7 @@ class Forester:
         *,
         max_rows,
         max_split_samples,
-        refined=False,
+        split="sides",
         temperature=0.1,
         classes=None,
         n_trees,
@@ -105,7 +113,7 @@ class Forester:
     ):
         self._leaf, self._table, self._max_rows = leaf, table, max_rows
         self._max_split_samples, self._n_jobs = max_split_samples, n_jobs
-        self._refined, self._temperature, self._classes = refined, temperature, classes
+        self._split, self._temperature, self._classes = split, temperature, classes
         self._n_trees, self._deadline, self._tasks = n_trees, deadline, tasks
         self._checkpoint = Checkpoint() if checkpoint is None else checkpoint
         self._split_alpha, self._stopped = _SPLIT_ALPHA, False
@@ -203,7 +211,7 @@ class Forester:
         to the rows of one small leaf, and to a sample of one side of a refined split.
         """
         large, seeds = copy(self), draw_seeds(np.random.RandomState(seed), 2)
-        large._refined = True
+        large._split = "refined"
         large._max_rows = min(MOST_LARGE_ROWS, -(-self._table.n_rows // 2))
         large.take_centers(n_centers)
         decision = self._checkpoint.get("large leaves")
@@ -269,7 +277,7 @@ class Forester:
         for cell in cells:
             cell.remove()
         n_rows = [len(cell) for cell in cells]
-        if self._refined and self._leaf.n_centers is not None:
+        if self._split == "refined" and self._leaf.n_centers is not None:
             # where all rows are centres, leaves interpolate their own rows
             if self._leaf.n_centers < min(n_rows):
                 reroute(
@@ -294,13 +302,32 @@ class Forester:
             name = f"directions-{next(numbers)}"
             return self._directions(data, nodes, rng, checkpoint.file(name))
 
-        least = REFINE_ROWS if self._refined else self._max_split_samples
+        refined = self._split == "refined"
+        least = REFINE_ROWS if refined else self._max_split_samples
         return divide(
             self._table,
             max_rows=self._max_rows,
             find_directions=find,
             least_rows=least // 2,
         )
+
+    def _finder(self, n_rows, n_all):
+        """Return the function that finds directions of a node, and its rows at most."""
+        most, temperature = self._max_split_samples, self._temperature
+        if self._split == "refined":
+            return partial(
+                find_refined_directions, temperature=temperature
+            ), REFINE_ROWS
+        least, size = CORRECTED_ROWS
+        # the root and its children: what follows them is within parts of the table
+        if self._split == "corrected" and n_rows >= least and 3 * n_rows >= n_all:
+            find = partial(
+                find_corrected_directions,
+                temperature=temperature,
+                max_split_samples=most,
+            )
+            return find, max(size, most)
+        return find_directions, most
 
     def _directions(self, data, nodes, rng, checkpoint=None):
         """Return the directions that nodes, given by their rows, may be split along."""
@@ -316,13 +343,9 @@ class Forester:
 
         def make_job(k):
             seed, rows = seeds[k], nodes[k]
-            size = REFINE_ROWS if self._refined else self._max_split_samples
+            find, size = self._finder(len(rows), len(data))
             rows = data.subset(rows[subsample(len(rows), size, seed=seed)])
-            if self._refined:
-                return delayed(find_refined_directions)(
-                    splitter, rows, seed=seed, temperature=self._temperature
-                )
-            return delayed(find_directions)(splitter, rows, seed=seed)
+            return delayed(find)(splitter, rows, seed=seed)
 
         directions = list(run_jobs(make_job, len(nodes), self._n_jobs))
         checkpoint.save("directions", directions)
