@@ -229,8 +229,8 @@ class _Sides:
     def of(cls, machine, data, seed):
         """Return the sides of data, half of whose rows are fitted, at random."""
         order = np.random.default_rng(seed).permutation(len(data))
-        halves = (data.subset(rows) for rows in np.array_split(order, 2))
-        return cls(machine, *halves, seed)
+        fitted, unseen = np.array_split(order, 2)
+        return cls(machine, data.subset(fitted), data.subset(unseen), seed)
 
     def best_of(self, directions, n_centers, max_rows):
         """Return the direction of the first few whose split errs least, or None."""
