@@ -46,9 +46,9 @@ _REFINED_CENTERS, _REFINED_ROWS = 1000, 15_000
 # Refined directions at most, each of which takes machines for both sides.
 _STEPS = 4
 #: The fewest and the most rows of a node that is refined where that clearly helps. On
-#: the table of benchmarks/scale.py R² of 30 000 rows rises from .762 to .872, of 100 000
-#: from .831 to .878; protein has .7578 in place of .7562 and kin40k .9942 with and
-#: without, both for 4 CPU seconds.
+#: the table of benchmarks/scale.py R² of 30 000 rows rises from .762 to .872, and of
+#: 100 000 from .831 to .878; protein has .7578 in place of .7562 and kin40k .9942 with
+#: and without, both for 4 CPU seconds.
 CORRECTED_ROWS = 8000, 16_000
 # Centres of the machines of its sides, and their rows. By how much the first step has
 # to lower the error: in a trial with 700 centres it lowered that of 30 000 rows of the
