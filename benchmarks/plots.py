@@ -10,6 +10,7 @@ import argparse
 import csv
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from _halves import CHOOSING
 from _report import complete_tables, fold_means, grouped, mean_of, mean_ranks, number
@@ -269,6 +270,8 @@ def main(argv=None):
     parser.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR")
     folder = parser.parse_args(argv).folder
     folder.mkdir(parents=True, exist_ok=True)
+    # names inside a file that do not change from run to run
+    matplotlib.rcParams["svg.hashsalt"] = "skrfm"
     for draw in FIGURES:
         figure = draw()
         # without a date, so that an unchanged figure is an unchanged file
