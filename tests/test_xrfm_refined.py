@@ -75,7 +75,7 @@ def test_two_steps_find_the_normal():
         tried = sides.try_split(direction, 300, 3000)
         direction = refined(direction, halves[1].X, tried.pair)
     assert cosine(direction) > 0.99
-    found = sides.refine(direction, 0.1, n_centers=250, max_rows=3000)
+    found = sides.refine(sides.try_split(direction, 250, 3000)).rule(0.1)
     assert cosine(found) > 0.99 and found.sharp
 
 
@@ -120,6 +120,25 @@ def test_defaults_correct_the_split_at_the_root():
         for split in ("sides", "auto")
     ]
     assert scores[1] > scores[0] + 0.02
+
+
+def test_defaults_divide_one_leaf_where_that_clearly_helps():
+    X, y = two_parts(9000)
+    model = RFMRegressor(kernel="laplace", alpha=0.01, max_iter=2, validation=None)
+
+    def fit(targets, **parameters):
+        found = XRFMRegressor(model, random_state=0, **parameters)
+        return found.fit(X[:8500], targets[:8500])
+
+    divided = fit(y)
+    assert divided.n_leaves_ == 2
+    assert cosine(divided._fitted.trees[0].root.direction) > 0.99
+    scores = [
+        each.score(X[8500:], y[8500:]) for each in (divided, fit(y, split="sides"))
+    ]
+    assert scores[0] > scores[1] + 0.02
+    assert fit(np.sin(X[:, 0]) + X[:, 1]).n_leaves_ == 1
+    assert fit(y, time_budget=1000).n_leaves_ == 1
 
 
 def test_shares_of_both_sides_where_their_average_is_better(rng):

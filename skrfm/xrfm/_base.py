@@ -254,6 +254,8 @@ class BaseXRFM(
         random_state = check_random_state(self.random_state)
         search_seed, *tree_seeds = draw_seeds(random_state, self.n_trees + 1)
         root_estimator = None
+        if self.max_leaf_size == "auto":
+            max_rows = forester.halve_leaf(search_seed)
         if self.search == "root" and n_rows > max_rows:
             began = time()
             root_estimator = forester.search_root(search_seed)

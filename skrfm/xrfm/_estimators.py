@@ -29,8 +29,8 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
     max_leaf_size : int or "auto", default="auto"
         The largest number of rows of a leaf. ``"auto"`` halves the number of all rows
         until it is at most 20 000; with more than 100 000 rows it may be half of the
-        rows, see `split`. A table that is not larger has one leaf, which is fitted as
-        the estimator alone would be. Larger leaves are more accurate; the time of the
+        rows, and with 8000 to 20 000 rows too, see `split`. A table that is not larger
+        has one leaf, which is fitted as the estimator alone would be. Larger leaves are more accurate; the time of the
         last round grows in proportion to this number, or faster, and memory with its
         square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in single
         precision. With a search at the root, rounds before the last are fitted to
@@ -54,10 +54,11 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         takes about as long as a leaf of 10 000 rows. ``"auto"`` is ``"refined"`` for an
         estimator with `n_centers`. Otherwise it is ``"sides"``, but the root and its
         children, from 8000 rows on, are refined on 16 000 rows if the first step lowers
-        the error of unseen rows by 3 %; and with more than 100 000 rows and
-        ``max_leaf_size="auto"`` it compares, on unseen rows of a part of the table,
-        leaves of at most 20 000 rows with two halves of the table (at most 500 000 rows
-        each) that have 3000 centres or more.
+        the error of unseen rows by 3 %. With ``max_leaf_size="auto"`` a table that one
+        leaf would hold is divided too if a direction refined so has sides that are
+        predicted 3 % better than by one machine; with more than 100 000 rows leaves of
+        at most 20 000 rows are compared, on unseen rows of a part of the table, with
+        two halves of it (at most 500 000 rows each) that have 3000 centres or more.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
         leaves, by the search of the estimator on a sample of the rows, whose last stage
@@ -201,8 +202,8 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
     max_leaf_size : int or "auto", default="auto"
         The largest number of rows of a leaf. ``"auto"`` halves the number of all rows
         until it is at most 20 000; with more than 100 000 rows it may be half of the
-        rows, see `split`. A table that is not larger has one leaf, which is fitted as
-        the estimator alone would be. Larger leaves are more accurate; the time of the
+        rows, and with 8000 to 20 000 rows too, see `split`. A table that is not larger
+        has one leaf, which is fitted as the estimator alone would be. Larger leaves are more accurate; the time of the
         last round grows in proportion to this number, or faster, and memory with its
         square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in single
         precision. With a search at the root, rounds before the last are fitted to
@@ -226,10 +227,11 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         takes about as long as a leaf of 10 000 rows. ``"auto"`` is ``"refined"`` for an
         estimator with `n_centers`. Otherwise it is ``"sides"``, but the root and its
         children, from 8000 rows on, are refined on 16 000 rows if the first step lowers
-        the error of unseen rows by 3 %; and with more than 100 000 rows and
-        ``max_leaf_size="auto"`` it compares, on unseen rows of a part of the table,
-        leaves of at most 20 000 rows with two halves of the table (at most 500 000 rows
-        each) that have 3000 centres or more.
+        the error of unseen rows by 3 %. With ``max_leaf_size="auto"`` a table that one
+        leaf would hold is divided too if a direction refined so has sides that are
+        predicted 3 % better than by one machine; with more than 100 000 rows leaves of
+        at most 20 000 rows are compared, on unseen rows of a part of the table, with
+        two halves of it (at most 500 000 rows each) that have 3000 centres or more.
     search : {"root", "leaves"}, default="root"
         Where kernel, ridge and round are chosen. ``"root"`` chooses once for all
         leaves, by the search of the estimator on a sample of the rows, whose last stage

@@ -13,13 +13,14 @@ from .._sklearn import Checkpoint, FitTasks, clone
 from ..kernels import GeneralizedLaplace, Laplace
 from ._comparison import COMPARED_ROWS, Comparison
 from ._large_leaves import MOST_LARGE_ROWS, large_leaves_are_better, small_and_large
-from ._leaves import ConstantModel, find_directions, fit_leaf
+from ._leaves import ConstantModel, find_directions, fit_leaf, make_splitter
 from ._parallel import Deadline, run_jobs, saved_jobs
 from ._partition import divide
 from ._refine import (
     CORRECTED_ROWS,
     REFINE_ROWS,
     find_corrected_directions,
+    find_halving_directions,
     find_refined_directions,
     reroute,
 )
@@ -120,6 +121,30 @@ class Forester:
         self._finalists: list = []
         self._kernel_is_open = isinstance(leaf.kernel, str) and leaf.kernel == "auto"
         self._has_centers, self._root_directions = False, None
+
+    def halve_leaf(self, seed):
+        """Return the largest number of rows of a leaf where one would hold the table.
+
+        It is half of the rows where a refined split clearly helps.
+        """
+        n, (least, most) = self._table.n_rows, CORRECTED_ROWS
+        if self._split != "corrected" or not least <= n <= self._max_rows:
+            return self._max_rows
+        checkpoint = self._checkpoint.file("halves")
+        directions = checkpoint.get("directions")
+        if directions is None:
+            sample, size = self._table.sample, max(most, self._max_split_samples)
+            directions = find_halving_directions(
+                make_splitter(self._leaf, self._split_alpha),
+                sample.subset(subsample(len(sample), size, seed=seed)),
+                seed=seed,
+                temperature=self._temperature,
+                max_split_samples=self._max_split_samples,
+            )
+            checkpoint.save("directions", directions or [])
+        if directions:
+            self._root_directions, self._max_rows = directions, -(-n // 2)
+        return self._max_rows
 
     def search_root(self, seed):
         """Return the fitted estimator that chooses kernel, ridge and round for leaves.
@@ -334,7 +359,7 @@ class Forester:
         if self._root_directions is not None and len(nodes) == 1:
             directions, self._root_directions = self._root_directions, None
             return [directions]
-        splitter = _make_splitter(self._leaf, self._split_alpha)
+        splitter = make_splitter(self._leaf, self._split_alpha)
         seeds = draw_seeds(rng, len(nodes))
         checkpoint = Checkpoint() if checkpoint is None else checkpoint
         saved = checkpoint.get("directions")
@@ -404,21 +429,6 @@ def _settings_of(candidate, *, max_iter):
         "level_statistics": candidate.level_statistics,
         "validation": None,
     }
-
-
-def _make_splitter(leaf, alpha):
-    """Return the unfitted machine that finds the directions of nodes."""
-    return clone(leaf).set_params(
-        kernel="laplace",
-        alpha=alpha,
-        max_iter=1,
-        validation=None,
-        metric_type="full",
-        level_statistics=None,  # directions are of the encoded columns
-        n_centers=None,
-        time_budget=None,
-        memory_budget=None,
-    )
 
 
 def draw_seeds(random_state, count):

@@ -167,6 +167,21 @@ def losses_of_rows(model, data):
     return -np.log(likelihood.clip(min=_LEAST_PROBABILITY))
 
 
+def make_splitter(leaf, alpha):
+    """Return the unfitted machine that finds the directions of nodes."""
+    return clone(leaf).set_params(
+        kernel="laplace",
+        alpha=alpha,
+        max_iter=1,
+        validation=None,
+        metric_type="full",
+        level_statistics=None,  # directions are of the encoded columns
+        n_centers=None,
+        time_budget=None,
+        memory_budget=None,
+    )
+
+
 def find_directions(splitter, data, *, seed):
     """Return the Directions of a node, the best first.
 

@@ -149,10 +149,8 @@ def find_refined_directions(splitter, data, *, seed, temperature):
     best = sides.best_of(directions, _COMPARED_CENTERS, _COMPARED_ROWS)
     if best is None:
         return directions
-    first = sides.refine(
-        best, temperature, n_centers=_REFINED_CENTERS, max_rows=_REFINED_ROWS
-    )
-    return [first, *directions]
+    tried = sides.try_split(best.direction, _REFINED_CENTERS, _REFINED_ROWS)
+    return [sides.refine(tried).rule(temperature), *directions]
 
 
 def find_corrected_directions(splitter, data, *, seed, temperature, max_split_samples):
@@ -165,23 +163,43 @@ def find_corrected_directions(splitter, data, *, seed, temperature, max_split_sa
     max_split_samples : int
         The most rows that directions are found from; all are for their refinement.
     """
+    directions, _, refined_split = _corrected(splitter, data, seed, max_split_samples)
+    if refined_split is None:
+        return directions
+    return [refined_split.rule(temperature), *directions]
+
+
+def find_halving_directions(splitter, data, *, seed, temperature, max_split_samples):
+    """Return the Directions of a table that might be one leaf; None if it should be.
+
+    The first one is refined, and machines of its sides err clearly less than one of all
+    rows with as many centres as both.
+
+    Parameters
+    ----------
+    splitter, data, seed, temperature, max_split_samples
+        As in `find_corrected_directions`.
+    """
+    directions, sides, refined_split = _corrected(
+        splitter, data, seed, max_split_samples
+    )
+    if refined_split is None:
+        return None
+    undivided = sides.error_of_one(2 * _CORRECTED_CENTERS, 2 * _CORRECTED_ROWS)
+    if refined_split.error >= (1 - _LEAST_GAIN) * undivided:
+        return None
+    return [refined_split.rule(temperature), *directions]
+
+
+def _corrected(splitter, data, seed, max_split_samples):
+    """Return directions, the _Sides of rows, and a _Tried if it clearly helps."""
     order = np.random.default_rng(seed).permutation(len(data))
     few = data.subset(np.sort(order[:max_split_samples]))
     directions = find_directions(splitter, few, seed=seed)
     sides = _Sides.of(_machine(splitter), _with_columns(splitter, data), seed)
     best = sides.best_of(directions, _CORRECTED_CENTERS, _CORRECTED_ROWS)
-    if best is None:
-        return directions
-    first = sides.refine(
-        best,
-        temperature,
-        n_centers=_CORRECTED_CENTERS,
-        max_rows=_CORRECTED_ROWS,
-        least_gain=_LEAST_GAIN,
-    )
-    if np.array_equal(first.vector, best.vector):
-        return directions
-    return [first, *directions]
+    found = best and sides.refine(best, least_gain=_LEAST_GAIN)
+    return directions, sides, None if found is best else found
 
 
 def _with_columns(splitter, data):
@@ -207,6 +225,9 @@ class _Tried:
 
     Attributes
     ----------
+    direction : Direction
+    n_centers, max_rows : int
+        The centres of a machine, and its rows at most.
     pair : _Pair
         Their outputs on rows that they have not seen.
     offset : ndarray of shape (m,)
@@ -215,9 +236,17 @@ class _Tried:
         The error where one machine predicts each row.
     """
 
+    direction: Direction
+    n_centers: int
+    max_rows: int
     pair: _Pair
     offset: FloatArray
     error: float
+
+    def rule(self, temperature):
+        """Return the direction, sharp where one machine for each row is better."""
+        sharp = self.pair.is_sharp(self.offset, temperature)
+        return replace(self.direction, sharp=sharp)
 
 
 class _Sides:
@@ -235,11 +264,13 @@ class _Sides:
         return cls(machine, data.subset(fitted), data.subset(unseen), seed)
 
     def best_of(self, directions, n_centers, max_rows):
-        """Return the direction of the first few whose split errs least, or None."""
-        first = directions[:DIRECTIONS]
-        tried = [self.try_split(each, n_centers, max_rows) for each in first]
-        errors = [np.inf if each is None else each.error for each in tried]
-        return first[int(np.argmin(errors))] if np.isfinite(min(errors)) else None
+        """Return the _Tried of the first few directions that errs least, or None."""
+        tried = (
+            self.try_split(each, n_centers, max_rows)
+            for each in directions[:DIRECTIONS]
+        )
+        possible = [each for each in tried if each is not None]
+        return min(possible, key=lambda each: each.error, default=None)
 
     def try_split(self, direction, n_centers, max_rows):
         """Return the _Tried of the median along a direction, or None.
@@ -247,7 +278,7 @@ class _Sides:
         Machines have so many centres, and are fitted to so many rows at most; as many
         unseen rows are predicted in all.
         """
-        fitted, unseen = self._fitted, self._unseen.subset(slice(2 * max_rows))
+        fitted, unseen = self._fitted, self._unseen_of(max_rows)
         split = split_rows(fitted.X, fitted.weight, direction)
         if split is None:
             return None
@@ -261,24 +292,34 @@ class _Sides:
         left_outputs, right_outputs = outputs
         pair = _Pair(left_outputs, right_outputs, unseen.y, unseen.weight)
         offset = node.offset(unseen.X)
-        return _Tried(pair, offset, pair.error((offset > 0).astype(float)))
+        error = pair.error((offset > 0).astype(float))
+        return _Tried(direction, n_centers, max_rows, pair, offset, error)
 
-    def refine(self, direction, temperature, *, n_centers, max_rows, least_gain=0.0):
-        """Return the best of a direction and those that are refined from it.
+    def _unseen_of(self, max_rows):
+        """Return the unseen rows that machines of sides with so many rows predict."""
+        return self._unseen.subset(slice(2 * max_rows))
+
+    def error_of_one(self, n_centers, max_rows):
+        """Return the error of one machine of rows of both sides, on the unseen rows."""
+        machine = clone(self._machine).set_params(n_centers=n_centers)
+        rows = self._fitted.subset(slice(max_rows))  # their order is random
+        model = fit_leaf(machine, rows, seed=self._seed)
+        unseen = self._unseen_of(max_rows // 2)
+        errors = _errors(leaf_outputs(model, unseen.X, None), unseen.y)
+        return np.average(errors, weights=unseen.weight)
+
+    def refine(self, found, *, least_gain=0.0):
+        """Return the best of a _Tried and those that are refined from it.
 
         The first step has to lower the error by a share of `least_gain`.
         """
-        best, found = np.inf, direction
-        for step in range(_STEPS + 1):
-            tried = self.try_split(direction, n_centers, max_rows)
-            most = best * (1 - least_gain) if step == 1 else best
-            if tried is None or tried.error >= most:
+        for _ in range(_STEPS):
+            X = self._unseen.X[: len(found.offset)]
+            direction = refined(found.direction, X, found.pair)
+            tried = self.try_split(direction, found.n_centers, found.max_rows)
+            if tried is None or tried.error >= (1 - least_gain) * found.error:
                 break
-            sharp = tried.pair.is_sharp(tried.offset, temperature)
-            best, found = tried.error, replace(direction, sharp=sharp)
-            if step < _STEPS:
-                X = self._unseen.X[: len(tried.offset)]
-                direction = refined(direction, X, tried.pair)
+            found, least_gain = tried, 0.0
         return found
 
 
