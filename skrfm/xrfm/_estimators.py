@@ -30,11 +30,12 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         The largest number of rows of a leaf. ``"auto"`` halves the number of all rows
         until it is at most 20 000; with more than 100 000 rows it may be half of the
         rows, and with 8000 to 20 000 rows too, see `split`. A table that is not larger
-        has one leaf, which is fitted as the estimator alone would be. Larger leaves are more accurate; the time of the
-        last round grows in proportion to this number, or faster, and memory with its
-        square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in single
-        precision. With a search at the root, rounds before the last are fitted to
-        10 000 rows of a leaf at most, and half of them before that.
+        has one leaf, which is fitted as the estimator alone would be. Larger leaves are
+        more accurate; the time of the last round grows in proportion to this number, or
+        faster, and memory with its square, by one kernel matrix for each job: 1.6 GB
+        for 20 000 rows in single precision. With a search at the root, rounds before
+        the last are fitted to 10 000 rows of a leaf at most, and half of them before
+        that.
     memory_budget : float, default=None
         Gigabytes that a fit holds, about, beside what is held before and the models of
         the leaves. Kernel matrices of the leaves that are fitted at the same time take
@@ -203,11 +204,12 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         The largest number of rows of a leaf. ``"auto"`` halves the number of all rows
         until it is at most 20 000; with more than 100 000 rows it may be half of the
         rows, and with 8000 to 20 000 rows too, see `split`. A table that is not larger
-        has one leaf, which is fitted as the estimator alone would be. Larger leaves are more accurate; the time of the
-        last round grows in proportion to this number, or faster, and memory with its
-        square, by one kernel matrix for each job: 1.6 GB for 20 000 rows in single
-        precision. With a search at the root, rounds before the last are fitted to
-        10 000 rows of a leaf at most, and half of them before that.
+        has one leaf, which is fitted as the estimator alone would be. Larger leaves are
+        more accurate; the time of the last round grows in proportion to this number, or
+        faster, and memory with its square, by one kernel matrix for each job: 1.6 GB
+        for 20 000 rows in single precision. With a search at the root, rounds before
+        the last are fitted to 10 000 rows of a leaf at most, and half of them before
+        that.
     memory_budget : float, default=None
         Gigabytes that a fit holds, about, beside what is held before and the models of
         the leaves. Kernel matrices of the leaves that are fitted at the same time take
