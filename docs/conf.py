@@ -71,7 +71,7 @@ html_theme_options = {
         "alt_text": "skrfm",
     },
     "github_url": "https://github.com/skrfm/skrfm",
-    "header_links_before_dropdown": 5,
+    "header_links_before_dropdown": 6,
     "show_prev_next": False,
     "navigation_with_keys": False,
 }
@@ -81,6 +81,8 @@ html_sidebars = {
     for page in (
         "index",
         "install",
+        "getting_started",
+        "choosing",
         "benchmarks",
         "comparison",
         "faq",
