@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         kernels,
         lin_rfm,
         rfm,
-        rfm_cv,
         solvers,
         transfer,
         xrfm,
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
     from .features import RecursiveFeatures
     from .kernels import SingularKernelClassifier
     from .lin_rfm import LinRFMRegressor
-    from .rfm import RFMClassifier, RFMRegressor
-    from .rfm_cv import RFMClassifierCV, RFMRegressorCV
+    from .rfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
     from .transfer import TransferKernel
     from .xrfm import XRFMClassifier, XRFMRegressor
 
@@ -65,7 +63,6 @@ __all__ = [
     "kernels",
     "lin_rfm",
     "rfm",
-    "rfm_cv",
     "solvers",
     "transfer",
     "xrfm",
@@ -80,9 +77,9 @@ _MODULE_OF = {
     "LinRFMRegressor": "lin_rfm",
     "NTKMatrixCompleter": "completion",
     "RFMClassifier": "rfm",
-    "RFMClassifierCV": "rfm_cv",
+    "RFMClassifierCV": "rfm",
     "RFMRegressor": "rfm",
-    "RFMRegressorCV": "rfm_cv",
+    "RFMRegressorCV": "rfm",
     "RecursiveFeatures": "features",
     "SingularKernelClassifier": "kernels",
     "TransferKernel": "transfer",

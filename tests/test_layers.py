@@ -21,7 +21,7 @@ LAYERS = [
     {"_recursion"},
     {"_search"},
     {"rfm", "lin_rfm", "conv_rfm", "completion"},
-    {"rfm_cv", "xrfm", "transfer"},
+    {"xrfm", "transfer"},
     {"features"},
     {"inspection"},
     {"skrfm"},

@@ -70,7 +70,6 @@ def test_the_public_names():
         "kernels",
         "lin_rfm",
         "rfm",
-        "rfm_cv",
         "solvers",
         "transfer",
         "xrfm",

@@ -17,7 +17,7 @@ from skrfm._backend import NumpyBackend
 from skrfm._recursion import Candidate
 from skrfm._search import halve
 from skrfm.kernels import NTK, GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
-from skrfm.rfm_cv._space import RandomCandidates, parameters_of
+from skrfm.rfm._cv._space import RandomCandidates, parameters_of
 
 SMALL = {"n_candidates": 3, "max_iter": 1, "random_state": 0}
 

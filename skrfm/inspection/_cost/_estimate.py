@@ -6,8 +6,7 @@ from sklearn.base import BaseEstimator
 
 from ..._backend import Table, Vector
 from ..._sklearn import clone
-from ...rfm import RFMClassifier, RFMRegressor
-from ...rfm_cv import RFMClassifierCV, RFMRegressorCV
+from ...rfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
 from ...xrfm import XRFMClassifier, XRFMRegressor
 from ._forecast import MachineForecast, TreeForecast
 

@@ -17,7 +17,7 @@ from ..._search import (
     data_of_search,
     learns_anew,
 )
-from ...rfm_cv import RFMClassifierCV, RFMRegressorCV
+from ...rfm import RFMClassifierCV, RFMRegressorCV
 from ._centers import CenterCosts
 from ._rounds import RoundCosts, SolverCosts
 

@@ -1,7 +1,8 @@
 """RFM estimators that search their parameters at random, with rounds and folds."""
 
-from ..kernels import NTK
-from ..rfm import RFMClassifier, RFMRegressor
+from ...kernels import NTK
+from .._classifier import RFMClassifier
+from .._regressor import RFMRegressor
 from ._scoring import classifier_of, regressor_of
 from ._search_cv import SearchCV
 

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import check_scoring
 
-from .._backend import NumpyBackend
-from .._search import Calibration, HoldOut, PartCriterion
+from ..._backend import NumpyBackend
+from ..._search import Calibration, HoldOut, PartCriterion
 
 
 @dataclass

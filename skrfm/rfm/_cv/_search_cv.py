@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_is_fitted
 
-from .._search import (
+from ..._search import (
     HoldOut,
     SearchRules,
     Stage,
@@ -19,11 +19,11 @@ from .._search import (
     select,
     statistics_to_try,
 )
-from .._sklearn import Interval, StrOptions
-from .._tables import check_n_jobs
-from ..kernels import L1Laplace, Laplace
-from ..rfm._base import BaseRFM
-from ..rfm._fitted import MachineAverage
+from ..._sklearn import Interval, StrOptions
+from ..._tables import check_n_jobs
+from ...kernels import L1Laplace, Laplace
+from .._base import BaseRFM
+from .._fitted import MachineAverage
 from ._scoring import FoldCriterion, parts_of
 from ._space import RandomCandidates, parameters_of
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import ParameterGrid
 
-from .._recursion import Candidate, parse_bandwidth
-from ..kernels import GeneralizedLaplace, LpqLaplace
+from ..._recursion import Candidate, parse_bandwidth
+from ...kernels import GeneralizedLaplace, LpqLaplace
 
 # ranges that were published for tables; bandwidths are multiples of the
 # median distance.

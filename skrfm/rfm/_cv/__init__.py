@@ -1,0 +1,1 @@
+"""RFM estimators that search their parameters at random, with rounds and folds."""
