@@ -31,10 +31,11 @@ def test_the_package_has_its_sources_of_gpu_code_and_a_mark_of_its_types():
 
 def test_tools_are_pinned_alike(config):
     pins = [line for line in requirements(config, "test") if "==" in line]
-    assert sorted(pin.split("==")[0] for pin in pins) == ["pyright", "ruff"]
+    names = sorted(pin.split("==")[0] for pin in pins)
+    assert names == ["codespell", "pyright", "ruff"]
     hooks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
-    (ruff,) = set(re.findall(r"ruff==[\d.]+", hooks))
-    assert ruff in pins
+    hooked = set(re.findall(r"[a-z]+==[\d.]+", hooks))
+    assert len(hooked) == 2 and hooked <= set(pins)
 
 
 def test_links_of_the_metadata(config):

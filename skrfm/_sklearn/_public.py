@@ -2,6 +2,10 @@
 
 from types import FunctionType
 
+from sklearn.base import BaseEstimator
+
+_REFERENCE = "https://skrfm.readthedocs.io/en/latest/generated"
+
 
 def set_public_module(module, *objects):
     """Set `__module__` of what a package exports to the name of the package.
@@ -9,12 +13,15 @@ def set_public_module(module, *objects):
     Representations, error messages and pickles then have the path that a user imports
     from, which stays where it is when files move. A class that inherits its
     constructor from a private one gets a copy in its own name, because a call with an
-    unknown parameter is an error that names the constructor.
+    unknown parameter is an error that names the constructor. The HTML representation
+    of an estimator links to its page of the reference.
     """
     for item in objects:
         item.__module__ = module
         if isinstance(item, type):
             _name_constructor(item)
+        if isinstance(item, type) and issubclass(item, BaseEstimator):
+            _link_to_reference(item)
 
 
 def _name_constructor(cls):
@@ -39,3 +46,15 @@ def _name_constructor(cls):
     own.__module__ = cls.__module__
     own.__qualname__ = f"{cls.__qualname__}.__init__"
     cls.__init__ = own
+
+
+def _link_to_reference(cls):
+    """Set the page of a class, for the HTML representations of scikit-learn.
+
+    The reference has estimators under the name of the package, and other objects, the
+    kernels, under that of their module.
+    """
+    package = cls.__module__.partition(".")[0]
+    path = package if hasattr(cls, "fit") else cls.__module__
+    cls._doc_link_module = package
+    cls._doc_link_template = f"{_REFERENCE}/{path}.{cls.__name__}.html"

@@ -1,5 +1,7 @@
 """From a table to one matrix of floats: numbers, and codes of categories."""
 
+from datetime import date, time, timedelta
+
 import numpy as np
 
 from .._sklearn import check_array, is_missing, safe_indexing
@@ -11,6 +13,8 @@ MAX_LEVELS = 1000
 _NUMBERS = "biuf"
 # how the dtypes of dates and durations begin, in NumPy, pandas, polars and Arrow
 _DATES = ("date", "time", "duration", "period", "interval")
+# and their types in columns of objects, those of pandas included
+_DATE_TYPES = (date, time, timedelta, np.datetime64, np.timedelta64)
 # what a message advises for a column that holds no numbers
 _CATEGORIES_ADVICE = (
     "A column of categories must have a categorical dtype (in pandas: "
@@ -189,21 +193,31 @@ def _read_column(X, column, *, input_name="X", advice=_CATEGORIES_ADVICE):
     values = _values_of(X, column)
     dtype, name = str(values.dtype), f"{name_of(X, column)} of {input_name}"
     if dtype.lower().startswith(_DATES):
-        raise ValueError(
-            f"Column {name} holds dates or durations ({dtype}). Encode them as "
-            "numbers, for example days since a fixed date, or drop the column."
-        )
+        raise _error_of_dates(name, dtype)
     array = np.asarray(values)
     if array.dtype.kind in _NUMBERS:
         narrow = array.dtype in (np.float32, np.float16)
         return array.astype(np.float32 if narrow else np.float64)
     numbers = np.empty(len(values))
     for row, value in enumerate(values):
+        if is_missing(value):
+            numbers[row] = np.nan
+            continue
+        if isinstance(value, _DATE_TYPES):
+            raise _error_of_dates(name, type(value).__name__)
         try:
-            numbers[row] = np.nan if is_missing(value) else float(value)
+            numbers[row] = float(value)
         except (TypeError, ValueError) as error:
             raise type(error)(f"Column {name}: {error}. {advice}") from error
     return numbers
+
+
+def _error_of_dates(name, kind):
+    """Return the error of a column of dates or durations, whose type is `kind`."""
+    return ValueError(
+        f"Column {name} holds dates or durations ({kind}). Encode them as numbers, for "
+        "example days since a fixed date, or drop the column."
+    )
 
 
 def _values_of(X, column):

@@ -20,7 +20,7 @@ from .._sklearn import (
     restored_on_error,
     validate_data,
 )
-from .._tables import to_host
+from .._tables import to_host, validate_numbers
 from ._votes import vote_blocks
 
 # Leave-one-out probabilities are not counted as smaller than this: those of a large
@@ -216,7 +216,7 @@ class SingularKernelClassifier(ClassifierMixin, BaseEstimator):
             if len(X) != len(y):
                 raise ValueError(f"X and y have {len(X)} and {len(y)} rows.")
         else:
-            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+            X, y = validate_numbers(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
         return X, y
 
@@ -234,7 +234,7 @@ class SingularKernelClassifier(ClassifierMixin, BaseEstimator):
             validate_data(self, X, skip_check_array=True, reset=False)
             X = self._encoded(X)
         else:
-            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+            X = validate_numbers(self, X, dtype=[np.float64, np.float32], reset=False)
         return self._mapped(X)
 
     def _fit_scale(self, X, weight):

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..._backend import Array, Backend, FloatArray, Vector
 from ..._sklearn import Interval, StrOptions, restored_on_error, warn
-from ..._tables import DEVICES, outer_placement_of, to_host
+from ..._tables import DEVICES, outer_placement_of, read_numbers, to_host
 from ._image_kernel import torus_kernel
 from ._masks import equal_masks, hidden_pixels
 from ._missing_pixels import fill_by_cholesky, fill_by_iterations
@@ -333,7 +333,7 @@ def _nonnegative_weights(predicted: FloatArray, y: FloatArray) -> FloatArray:
 
 def check_image(X: Array) -> FloatArray:
     """Return an image in float64, of shape (height, width, channels)."""
-    X = np.asarray(X)
+    X = np.asarray(read_numbers(X) if hasattr(X, "columns") else X)
     if np.iscomplexobj(X):
         raise ValueError("X is complex: pass its real and imaginary parts as channels.")
     X = X.astype(np.float64)
