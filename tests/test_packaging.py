@@ -38,6 +38,18 @@ def test_tools_are_pinned_alike(config):
     assert len(hooked) == 2 and hooked <= set(pins)
 
 
+def test_the_recipe_for_conda_needs_what_the_package_needs(config):
+    recipe = (ROOT / ".ci" / "conda-forge" / "recipe.yaml").read_text("utf-8")
+    run = recipe.partition("  run:\n")[2].partition("\ntests:")[0]
+    found = {line.strip(" -").replace(" ", "") for line in run.splitlines()}
+    needed = set(config["options"]["install_requires"].split())
+    assert found - {""} == needed | {"python>=${{python_min}}"}
+    minimum = config["options"]["python_requires"].removeprefix(">=")
+    assert f'python_min: "{minimum}"' in recipe
+    (setuptools,) = re.findall(r"setuptools ?>=\d+", recipe)
+    assert setuptools.replace(" ", "") in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
 def test_links_of_the_metadata(config):
     links = config["metadata"]["project_urls"].strip().splitlines()
     names = [link.split(" = ")[0] for link in links]
