@@ -16,6 +16,14 @@ PRODUCT_ROWS, PRODUCT_COLUMNS = 32, 1024
 # Columns that the gradients of one row take at a time: the length of their buffers.
 _GRADIENT_COLUMNS = 256
 
+
+@jit
+def _copy_row(row, out):
+    """Copy a row; ``out[:] = row`` would compile the text of an error of shapes."""
+    for j in range(row.size):
+        out[j] = row[j]
+
+
 # -- distances ------------------------------------------------------------------------
 
 
@@ -166,10 +174,10 @@ def slopes_of_powers(u, profile):
     """Turn a tile of distance powers into slopes, in place."""
     k, w = np.empty_like(u[0]), np.empty_like(u[0])
     for i in range(u.shape[0]):
-        k[:] = u[i]
+        _copy_row(u[i], k)
         _value_row(k, profile)
         _slope_row(u[i], k, profile, w)
-        u[i] = w
+        _copy_row(w, u[i])
 
 
 # -- packed matrices ------------------------------------------------------------------
@@ -185,7 +193,7 @@ def pack_tile(u, profile, packed, i0, j0, w):
     rows, columns = u.shape
     k = np.empty(columns, dtype=u.dtype)
     for i in range(rows):
-        k[:] = u[i]
+        _copy_row(u[i], k)
         _value_row(k, profile)
         _slope_row(u[i], k, profile, w[i])
         for j in range(min(columns, i0 + i - j0)):
