@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-from skrfm import CNTKInpainter, LinRFMCompleter, RFMRegressor
+from skrfm import CNTKInpainter, LinRFMCompleter, RFMRegressor, _jit
 from skrfm._backend import NumpyBackend
 from skrfm.completion._entries import ObservedEntries
 from skrfm.kernels import CNTK, NTK, GeneralizedLaplace, get_kernel
@@ -57,6 +57,7 @@ def sums(rng):
         yield f"{name} streamed slopes", streamed.slope_product(V)
     blocks = gram.coordinate_gradients(np.arange(5), V)
     yield "gradients", np.concatenate([block for _, block in blocks])
+    yield "triangle", _jit.triangle_product(T @ T.T, True, V.T.copy(), (0, 20))
     rows, cols = np.divmod(np.arange(0, 60, 2), 10)
     weight = np.linspace(1, 2, len(rows))
     values = V[rows, 0]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import _uncompiled
@@ -15,6 +16,7 @@ import skrfm
 from skrfm import _jit
 from skrfm._jit import _powers
 from skrfm._jit._compile import OPTIONS
+from skrfm.kernels import GeneralizedLaplace, get_kernel
 
 # the options with which the package compiles, without its cache on disk
 compiled = njit(**OPTIONS)
@@ -113,6 +115,73 @@ def test_a_tile_of_slopes_is_symmetric_and_has_no_diagonal(rng):
     out = np.empty((3, 5))
     _jit.unpack_slopes(packed, rows, 2, out)
     assert_array_equal(out, expected[rows, 2:7])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize(("n", "columns"), [(3, 1), (37, 5), (70, 2)])
+def test_a_product_with_a_triangle_is_that_with_the_matrix(
+    n, columns, upper, dtype, rng
+):
+    packed = rng.normal(size=(n, n)).astype(dtype)
+    V = rng.normal(size=(columns, n)).astype(dtype)
+    triangle = (np.triu(packed, 1) if upper else np.tril(packed, -1)).astype(float)
+    expected = V @ (triangle + triangle.T)
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype is np.float32 else {"rtol": 1e-10}
+    edges = [0, n // 3, n]
+    parts = [_jit.triangle_product(packed, upper, V, rows) for rows in pairwise(edges)]
+    assert all(part.dtype == dtype for part in parts)
+    assert_allclose(sum(parts), expected, **tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kernel", ["laplace", "l1_laplace", 0.6, 1.0, 1.4], ids=str)
+def test_values_and_slopes_of_powers(kernel, dtype, rng):
+    kernel = GeneralizedLaplace(kernel) if isinstance(kernel, float) else kernel
+    kernel = get_kernel(kernel)
+    profile = tuple(map(dtype, kernel.profile(1.3)))
+    floor = kernel.profile(1.3)[3]
+    u = rng.exponential(size=(5, 7))
+    u[0, :3] = 0, floor / 2, floor
+    u = u.astype(dtype)
+    exact = u.astype(float)
+    expected = kernel.value(exact, 1.3, np)
+    values, both = u.copy(), u.copy()
+    _jit.values_of_powers(values, profile)
+    slopes = _jit.values_and_slopes_of_powers(both, profile)
+    rtol = 2e-5 if dtype is np.float32 else 1e-12
+    assert_allclose(values, expected, rtol=rtol)
+    assert_allclose(both, expected, rtol=rtol)
+    assert_allclose(slopes, kernel.slope(exact, expected, 1.3, np), rtol=rtol)
+
+
+def test_a_compilation_is_announced_once_and_not_where_the_cache_has_it(tmp_path):
+    program = (
+        "import numpy as np; from skrfm import _jit; from numba import njit;"
+        "njit(lambda x: x)(1);"  # of someone else
+        "out = np.empty((2, 2));"
+        "_jit.unpack_slopes(np.ones((3, 3)), np.arange(2), 0, out);"
+        "_jit.pack_tile(out, np.ones((3, 3)), 0, 0, True)"
+    )
+    package = Path(skrfm.__file__).parents[1]
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": str(package),
+    }
+    messages = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stderr.splitlines()
+        for _ in range(2)
+    ]
+    assert len(messages[0]) == 1 and not messages[1]
+    assert (
+        messages[0][0].startswith("Compiling loops") and str(tmp_path) in messages[0][0]
+    )
 
 
 def test_results_without_compilation_are_the_same(tmp_path):

@@ -39,6 +39,9 @@ _PANEL, _UPDATE_ROWS = 384, 256
 # Up to this number of columns, compiled loops are 2 to 5 times as fast as BLAS, which
 # packs the matrix for each product; above it, the product is left to BLAS.
 FEW_COLUMNS = 32
+# Up to this number of rows BLAS takes at most some 0.3 ms more, and the loops need not
+# be compiled, which would take a quarter of the first fit after an installation.
+_FEW_ROWS = 512
 # The parts of such a product. Their sums are added in this order whatever the number of
 # threads, so that results do not depend on it.
 _PARTS = 8
@@ -347,7 +350,7 @@ class PackedGram(TileGram):
         return self._symmetric_product(self._slope_diagonal, V, upper=True)
 
     def _symmetric_product(self, diagonal, V, *, upper):
-        if V.shape[1] > FEW_COLUMNS:
+        if V.shape[1] > FEW_COLUMNS or len(V) <= _FEW_ROWS:
             return self._blas_product(diagonal, V, upper=upper)
         columns = np.ascontiguousarray(V.T)
         # each part of the rows has its own sum
@@ -363,6 +366,7 @@ class PackedGram(TileGram):
         # the parts do not depend on the number of threads, so neither do the results
         n_columns = V.shape[1]
         n_parts = 2 * max(1, min(n_columns, len(V) // 4) // 64)
+        n_parts = 1 if len(V) <= _FEW_ROWS else n_parts
         edges = [n_columns * part // n_parts for part in range(n_parts + 1)]
         write_columns = partial(matrix.symmetric_product, V, out, upper)
         for_each(write_columns, list(pairwise(edges)))

@@ -122,8 +122,7 @@ class PairTiles:
         if self._profile is None:
             k = self.kernel.value(u, self.bandwidth, np)
             return self.kernel.slope(u, k, self.bandwidth, np)
-        _jit.slopes_of_powers(u, self._profile)
-        return u
+        return _jit.values_and_slopes_of_powers(u, self._profile)
 
     def values(self, i0, i1, j0, j1):
         """Return the kernel values of one tile."""
@@ -152,12 +151,12 @@ class PairTiles:
             else:
                 u = np.ascontiguousarray(powers[i0:i1, j0:j1])
             if self._profile is not None:
-                _jit.pack_tile(u, self._profile, packed, i0, j0, np.empty_like(u))
-                continue
-            k = self.kernel.value(u, self.bandwidth, np)
-            w = self.kernel.slope(u, k, self.bandwidth, np)
-            _jit.pack_values(k, packed, i0, j0, False)
-            _jit.pack_values(w, packed, i0, j0, True)
+                k, w = u, _jit.values_and_slopes_of_powers(u, self._profile)
+            else:
+                k = self.kernel.value(u, self.bandwidth, np)
+                w = self.kernel.slope(u, k, self.bandwidth, np)
+            _jit.pack_tile(k, packed, i0, j0, False)
+            _jit.pack_tile(w, packed, i0, j0, True)
 
 
 class AnglePairTiles(PairTiles):
@@ -221,8 +220,8 @@ class AnglePairTiles(PairTiles):
         i0, i1 = rows
         for j0, j1 in block_ranges(i1):
             k, w, _ = self.gradients(i0, i1, j0, j1)
-            _jit.pack_values(k, packed, i0, j0, False)
-            _jit.pack_values(w, packed, i0, j0, True)
+            _jit.pack_tile(k, packed, i0, j0, False)
+            _jit.pack_tile(w, packed, i0, j0, True)
 
 
 def pair_tiles(kernel, T, Z, bandwidth, category_sizes=()) -> Any:

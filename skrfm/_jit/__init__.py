@@ -21,17 +21,15 @@ from ._networks import network_gradients, network_values
 from ._pairs import (
     coordinate_gradients,
     pack_tile,
-    pack_values,
     pair_gradients,
     power_sums,
-    slopes_of_powers,
     squared_distances,
     strip_product,
     triangle_product,
     unpack_slopes,
-    values_of_powers,
     wide_sign_gradients,
 )
+from ._profiles import values_and_slopes_of_powers, values_of_powers
 
 __all__ = [
     "add_level_distances",
@@ -42,18 +40,17 @@ __all__ = [
     "network_values",
     "normal_rows",
     "pack_tile",
-    "pack_values",
     "pair_gradients",
     "power_sums",
     "row_solves",
     "row_sums",
     "sampled_products",
-    "slopes_of_powers",
     "squared_distances",
     "strip_product",
     "subtract_level_sums",
     "triangle_product",
     "unpack_slopes",
+    "values_and_slopes_of_powers",
     "values_of_powers",
     "wide_sign_gradients",
 ]

@@ -6,10 +6,10 @@ and `indices` holds their columns.
 
 import numpy as np
 
-from ._compile import jit
+from ._compile import jit, jit_helper
 
 
-@jit
+@jit_helper
 def _dot(a, b):
     total = a.dtype.type(0)
     for c in range(a.size):
@@ -17,7 +17,7 @@ def _dot(a, b):
     return total
 
 
-@jit
+@jit_helper
 def _add_multiple(total, factor, a):
     for c in range(a.size):
         total[c] += factor * a[c]
@@ -92,7 +92,7 @@ def gather(start, stop, indptr, order, values, out):
         out[e] = values[order[e]]
 
 
-@jit
+@jit_helper
 def _cholesky_solve(A, b):
     """Solve A x = b in place, given the lower triangle of a positive definite A.
 

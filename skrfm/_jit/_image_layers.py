@@ -7,7 +7,7 @@ branches, so that LLVM makes SIMD code of it.
 
 import numpy as np
 
-from ._compile import jit
+from ._compile import jit, jit_helper
 
 # Angles below this take the series of θ cos θ − sin θ, which cancels.
 _SMALL = 0.01
@@ -72,7 +72,7 @@ def mean_over_windows(x, first, size, wrap, row, out):
                 total[j] *= factor
 
 
-@jit
+@jit_helper
 def _angle(om):
     """Return the angle θ and sin θ, given om = 1 − cos θ from 0 to 2."""
     cosine = 1 - om
@@ -88,7 +88,7 @@ def _angle(om):
     return theta, np.sqrt(om * (2 - om))
 
 
-@jit
+@jit_helper
 def _cosine_gap(cosine):
     """Return 1 − cosine, without rounding errors below 0, near 0 or above 2."""
     om = 1 - cosine

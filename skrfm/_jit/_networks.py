@@ -10,7 +10,7 @@ else of the NNGP kernel.
 
 import numpy as np
 
-from ._compile import jit
+from ._compile import jit, jit_helper
 from ._powers import asin_root
 
 # Cosines beyond this size get om or op from differences of unit vectors: 1 − cos would
@@ -20,7 +20,7 @@ _NEAR = 0.99
 _SMALL = 0.01
 
 
-@jit
+@jit_helper
 def _gap_rows(cos, u, v, om, op):
     """Fill om and op of the pairs of one row u with the rows of v."""
     one, half = om.dtype.type(1), om.dtype.type(0.5)
@@ -44,7 +44,7 @@ def _gap_rows(cos, u, v, om, op):
             near -= 1
 
 
-@jit
+@jit_helper
 def _cubic(angle, kind):
     """Return sin θ − θ cos θ for a small θ."""
     square = angle * angle
@@ -52,7 +52,7 @@ def _cubic(angle, kind):
     return angle * square * (kind(1 / 3) - series)
 
 
-@jit
+@jit_helper
 def _layer(om, op, network, kind):
     """Return F / (gain r), F_K / gain and 1 − cos after a layer.
 
@@ -78,7 +78,7 @@ def _layer(om, op, network, kind):
     )
 
 
-@jit
+@jit_helper
 def _gap_with_bias(gap, a, c, square, kind):
     """Return 1 − (F + b²) / √((a + b²)(c + b²)) without cancellation."""
     inner = np.sqrt(a * c)
@@ -88,7 +88,7 @@ def _gap_with_bias(gap, a, c, square, kind):
     return (square * uneven * uneven / both + inner * gap) / outer
 
 
-@jit
+@jit_helper
 def _input_layer(om, op, a, c, K, T, kind):
     """Fill K and T with the inner products of the inputs."""
     for j in range(om.size):

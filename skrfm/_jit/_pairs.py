@@ -7,8 +7,8 @@ above it.
 
 import numpy as np
 
-from ._compile import jit
-from ._powers import LOG2E, exp2, power_of
+from ._compile import jit, jit_helper
+from ._powers import power_of
 
 # Rows of a packed matrix that share the loads of V in a product, and the columns of
 # these loads: together they fit the first-level cache.
@@ -17,52 +17,41 @@ PRODUCT_ROWS, PRODUCT_COLUMNS = 32, 1024
 _GRADIENT_COLUMNS = 256
 
 
-@jit
-def _copy_row(row, out):
-    """Copy a row; ``out[:] = row`` would compile the text of an error of shapes."""
-    for j in range(row.size):
-        out[j] = row[j]
+def _none_for_1(p):
+    """Return None for p = 1, for which Numba leaves out the code of other powers."""
+    return None if p == 1 else p
 
 
 # -- distances ------------------------------------------------------------------------
 
 
 @jit
-def _squared_distance_row(u, t_norm, z_norm, nearness):
-    """Turn inner products into squared distances; return how many pairs are near."""
-    zero, near = u.dtype.type(0), 0
-    for j in range(u.size):
-        both = t_norm + z_norm[j]
-        s = both - (u[j] + u[j])  # 2 * u[j] would be in float64
-        near += s < nearness * both
-        u[j] = s if s > zero else zero
-    return near
-
-
-@jit
-def _near_distances(u, t, z, t_norm, z_norm, nearness, near):
-    """Recompute the squared distances of near pairs from differences of the rows."""
-    for j in range(u.size):
-        if near == 0:
-            break
-        if u[j] < nearness * (t_norm + z_norm[j]):
-            s = u.dtype.type(0)
-            for c in range(t.size):
-                difference = t[c] - z[j, c]
-                s += difference * difference
-            u[j] = s
-            near -= 1
-
-
-@jit
 def squared_distances(u, t, z, t_norm, z_norm, nearness):
-    """Turn a tile of inner products into squared distances, in place."""
+    """Turn a tile of inner products into squared distances, in place.
+
+    Those of near pairs are computed again, from differences of the rows.
+    """
+    zero = u.dtype.type(0)
     for i in range(u.shape[0]):
-        near = _squared_distance_row(u[i], t_norm[i], z_norm, nearness)
-        _near_distances(u[i], t[i], z, t_norm[i], z_norm, nearness, near)
+        row, a, near = u[i], t[i], 0
+        for j in range(row.size):
+            both = t_norm[i] + z_norm[j]
+            s = both - (row[j] + row[j])  # 2 * row[j] would be in float64
+            near += s < nearness * both
+            row[j] = s if s > zero else zero
+        for j in range(row.size):
+            if near == 0:
+                break
+            if row[j] < nearness * (t_norm[i] + z_norm[j]):
+                s = zero
+                for c in range(a.size):
+                    difference = a[c] - z[j, c]
+                    s += difference * difference
+                row[j] = s
+                near -= 1
 
 
-@jit
+@jit_helper
 def _add_powers(a, z, p, out):
     """Add |a - z_j|**p to out_j; multiples of 1/4 need no logarithm."""
     tiny = np.finfo(out.dtype).tiny
@@ -89,131 +78,64 @@ def _add_powers(a, z, p, out):
             out[j] += power if delta > 0 else delta
 
 
+@jit_helper
+def _add_sizes(t, z_columns, j0, j1, row):
+    """Add |t_c - z_jc| to row_j, for four columns c at a time and then the others."""
+    d = t.size
+    for c in range(0, d - 3, 4):
+        a0, a1, a2, a3 = t[c], t[c + 1], t[c + 2], t[c + 3]
+        z0, z1 = z_columns[c, j0:j1], z_columns[c + 1, j0:j1]
+        z2, z3 = z_columns[c + 2, j0:j1], z_columns[c + 3, j0:j1]
+        for j in range(row.size):
+            first = abs(a0 - z0[j]) + abs(a1 - z1[j])
+            second = abs(a2 - z2[j]) + abs(a3 - z3[j])
+            row[j] += first + second
+    for c in range(d - d % 4, d):
+        a, zc = t[c], z_columns[c, j0:j1]
+        for j in range(row.size):
+            row[j] += abs(a - zc[j])
+
+
 @jit
+def _power_sums(t, z_columns, j0, p, out):
+    j1 = j0 + out.shape[1]
+    for i in range(out.shape[0]):
+        row = out[i]
+        row[:] = 0
+        if p is None:
+            _add_sizes(t[i], z_columns, j0, j1, row)
+        else:
+            for c in range(t.shape[1]):
+                _add_powers(t[i, c], z_columns[c, j0:j1], p, row)
+
+
 def power_sums(t, z_columns, j0, p, out):
     """out_ij = sum over c of |t_ic - z_(j0+j)c|**p; z_columns is z transposed.
 
     Arguments here and below are whole arrays and an offset, not slices of columns: a
-    slice may or may not be contiguous, and Numba would compile each case.
+    slice may or may not be contiguous, and Numba would compile each case. The code for
+    p = 1 is compiled alone, without that of powers, which takes longer.
     """
-    d, j1 = t.shape[1], j0 + out.shape[1]
-    m = out.shape[1]
-    for i in range(out.shape[0]):
-        row = out[i]
-        row[:] = 0
-        if p == 1:
-            for c in range(0, d - 3, 4):
-                a0, a1, a2, a3 = t[i, c], t[i, c + 1], t[i, c + 2], t[i, c + 3]
-                z0, z1 = z_columns[c, j0:j1], z_columns[c + 1, j0:j1]
-                z2, z3 = z_columns[c + 2, j0:j1], z_columns[c + 3, j0:j1]
-                for j in range(m):
-                    first = abs(a0 - z0[j]) + abs(a1 - z1[j])
-                    second = abs(a2 - z2[j]) + abs(a3 - z3[j])
-                    row[j] += first + second
-            for c in range(d - d % 4, d):
-                a, zc = t[i, c], z_columns[c, j0:j1]
-                for j in range(m):
-                    row[j] += abs(a - zc[j])
-        else:
-            for c in range(d):
-                _add_powers(t[i, c], z_columns[c, j0:j1], p, row)
-
-
-# -- kernel values and slopes ---------------------------------------------------------
-
-
-@jit
-def _value_row(u, profile):
-    """Turn u into exp(-(scale * u)**exponent), in place."""
-    scale, exponent, _, _ = profile
-    zero, one = u.dtype.type(0), u.dtype.type(1)
-    log2e = u.dtype.type(LOG2E)
-    if exponent == 1:
-        for j in range(u.size):
-            u[j] = exp2(-(scale * log2e) * u[j])
-    elif exponent == u.dtype.type(0.5):
-        for j in range(u.size):
-            u[j] = exp2(-np.sqrt((scale * log2e * log2e) * u[j]))
-    else:
-        for j in range(u.size):
-            positive = u[j] > zero
-            v = power_of(scale * (u[j] if positive else one), exponent)
-            u[j] = exp2(-log2e * v) if positive else one
-
-
-@jit
-def _slope_row(u, k, profile, w):
-    """Write w = -order * (scale * x)**exponent * k / x, x = max(u, floor); 0 at 0."""
-    scale, exponent, order, floor = profile
-    zero, one = u.dtype.type(0), u.dtype.type(1)
-    if exponent == 1:
-        for j in range(u.size):
-            w[j] = -order * scale * k[j] if u[j] > zero else zero
-    elif exponent == u.dtype.type(0.5) and floor == 0:
-        for j in range(u.size):
-            positive = u[j] > zero
-            w[j] = -order * np.sqrt(scale / (u[j] if positive else one)) * k[j]
-            w[j] = w[j] if positive else zero
-    else:
-        for j in range(u.size):
-            positive = u[j] > zero
-            x = max(u[j], floor) if positive else one
-            w[j] = -order * power_of(scale * x, exponent) * k[j] / x
-            w[j] = w[j] if positive else zero
-
-
-@jit
-def values_of_powers(u, profile):
-    """Turn a tile of distance powers into kernel values, in place."""
-    for i in range(u.shape[0]):
-        _value_row(u[i], profile)
-
-
-@jit
-def slopes_of_powers(u, profile):
-    """Turn a tile of distance powers into slopes, in place."""
-    k, w = np.empty_like(u[0]), np.empty_like(u[0])
-    for i in range(u.shape[0]):
-        _copy_row(u[i], k)
-        _value_row(k, profile)
-        _slope_row(u[i], k, profile, w)
-        _copy_row(w, u[i])
+    _power_sums(t, z_columns, j0, _none_for_1(p), out)
 
 
 # -- packed matrices ------------------------------------------------------------------
 
 
 @jit
-def pack_tile(u, profile, packed, i0, j0, w):
-    """Write kernel values below and slopes above the diagonal of `packed`.
-
-    The tile `u` holds distance powers, and starts at row i0 and column j0 <= i0; `w` is
-    scratch memory of its shape. The diagonal is not written.
-    """
-    rows, columns = u.shape
-    k = np.empty(columns, dtype=u.dtype)
-    for i in range(rows):
-        _copy_row(u[i], k)
-        _value_row(k, profile)
-        _slope_row(u[i], k, profile, w[i])
-        for j in range(min(columns, i0 + i - j0)):
-            packed[i0 + i, j0 + j] = k[j]
-    for j in range(columns):
-        for i in range(max(0, j0 + j - i0 + 1), rows):
-            packed[j0 + j, i0 + i] = w[i, j]
-
-
-@jit
-def pack_values(k, packed, i0, j0, upper):
+def pack_tile(k, packed, i0, j0, upper):
     """Write a tile below the diagonal of `packed`, or transposed above it if `upper`.
 
-    The tile `k` starts at row i0 and column j0 <= i0.
+    The tile `k` starts at row i0 and column j0 <= i0. The diagonal is not written.
     """
-    for i in range(k.shape[0]):
-        for j in range(min(k.shape[1], i0 + i - j0)):
-            if upper:
+    rows, columns = k.shape
+    if upper:
+        for j in range(columns):
+            for i in range(max(0, j0 + j - i0 + 1), rows):
                 packed[j0 + j, i0 + i] = k[i, j]
-            else:
+    else:
+        for i in range(rows):
+            for j in range(min(columns, i0 + i - j0)):
                 packed[i0 + i, j0 + j] = k[i, j]
 
 
@@ -232,7 +154,7 @@ def unpack_slopes(packed, rows, j0, out):
                 out[i, j] = 0
 
 
-@jit
+@jit_helper
 def _add_row_product(a, i, j0, j1, V, out):
     """Add both products of the pairs (i, j), j0 <= j < j1, of values a to `out`."""
     for c in range(V.shape[0]):
@@ -244,7 +166,7 @@ def _add_row_product(a, i, j0, j1, V, out):
         out[c, i] += total
 
 
-@jit
+@jit_helper
 def _add_four_row_products(a, i, j0, j1, V, out):
     """Do the same for rows i to i + 3, with half the loads and stores a row."""
     a0, a1, a2, a3 = a
@@ -264,7 +186,7 @@ def _add_four_row_products(a, i, j0, j1, V, out):
         out[c, i + 3] += t3
 
 
-@jit
+@jit_helper
 def _four(A, i, j0, j1):
     """Return columns j0 to j1 of four rows from i on."""
     return A[i, j0:j1], A[i + 1, j0:j1], A[i + 2, j0:j1], A[i + 3, j0:j1]
@@ -321,69 +243,77 @@ def strip_product(strip, i0, V, out):
 # -- gradients of kernels of the L1 and Lp distances ----------------------------------
 
 
-@jit
-def _signed_power_row(a, z, exponent, out):
-    """out_j = |a - z_j|**exponent * sign(a - z_j), 0 where they are equal."""
+@jit_helper
+def _weighted_signs(a, z, weight, out):
+    """out_j = weight_j sign(a - z_j)."""
+    zero = out.dtype.type(0)
+    for j in range(z.size):
+        positive = weight[j] if a > z[j] else zero
+        negative = weight[j] if a < z[j] else zero
+        out[j] = positive - negative
+
+
+@jit_helper
+def _weighted_powers(a, z, p, weight, out):
+    """out_j = weight_j |a - z_j|**(p - 1) sign(a - z_j), 0 where they are equal."""
     tiny = np.finfo(out.dtype).tiny
-    zero, one = out.dtype.type(0), out.dtype.type(1)
-    if exponent == 0:
+    zero, exponent = out.dtype.type(0), p - out.dtype.type(1)
+    if exponent == 1:
         for j in range(z.size):
-            positive = one if a > z[j] else zero
-            negative = one if a < z[j] else zero
-            out[j] = positive - negative
-    elif exponent == 1:
-        for j in range(z.size):
-            out[j] = a - z[j]
+            out[j] = weight[j] * (a - z[j])
     elif exponent == 0.25:
         for j in range(z.size):
             delta = a - z[j]
-            root = np.sqrt(np.sqrt(abs(delta)))
-            out[j] = root if delta > zero else -root
+            power = weight[j] * np.sqrt(np.sqrt(abs(delta)))
+            out[j] = power if delta > zero else -power
     elif exponent == 0.5:
         for j in range(z.size):
             delta = a - z[j]
-            root = np.sqrt(abs(delta))
-            out[j] = root if delta > zero else -root
+            power = weight[j] * np.sqrt(abs(delta))
+            out[j] = power if delta > zero else -power
     elif exponent == 0.75:
         for j in range(z.size):
             delta = a - z[j]
             root = np.sqrt(abs(delta))
-            root *= np.sqrt(root)
-            out[j] = root if delta > zero else -root
+            power = weight[j] * (root * np.sqrt(root))
+            out[j] = power if delta > zero else -power
     else:
         for j in range(z.size):
             delta = a - z[j]
-            power = power_of(max(abs(delta), tiny), exponent)
+            power = weight[j] * power_of(max(abs(delta), tiny), exponent)
             power = power if abs(delta) > zero else zero
             out[j] = power if delta > zero else -power
 
 
 @jit
+def _coordinate_gradients(t, z_columns, j0, slope, coef, p, gradients):
+    j1 = j0 + slope.shape[1]
+    weights = np.empty(slope.shape[1], dtype=t.dtype)
+    for i in range(t.shape[0]):
+        for c in range(t.shape[1]):
+            row = z_columns[c, j0:j1]
+            if p is None:
+                _weighted_signs(t[i, c], row, slope[i], weights)
+            else:
+                _weighted_powers(t[i, c], row, p, slope[i], weights)
+            for o in range(coef.shape[0]):
+                theirs = coef[o, j0:j1]
+                total = t.dtype.type(0)
+                for j in range(theirs.size):
+                    total += weights[j] * theirs[j]
+                gradients[i, o, c] += total
+
+
 def coordinate_gradients(t, z_columns, j0, slope, coef, p, gradients):
     """Add the share of one tile to the gradients at its rows.
 
     gradients_iol += sum_j slope_ij coef_oJ |δ|**(p-1) sign δ with J = j0 + j and
     δ = t_il - z_Jl; `coef` is (c, n), `z_columns` (d, n) and `gradients` (b, c, d).
     """
-    outputs, m = coef.shape[0], slope.shape[1]
-    weighted = np.empty((outputs, m), dtype=t.dtype)
-    power = np.empty(m, dtype=t.dtype)
-    exponent = p - t.dtype.type(1)
-    for i in range(t.shape[0]):
-        for o in range(outputs):
-            for j in range(m):
-                weighted[o, j] = slope[i, j] * coef[o, j0 + j]
-        for c in range(t.shape[1]):
-            _signed_power_row(t[i, c], z_columns[c, j0 : j0 + m], exponent, power)
-            for o in range(outputs):
-                row = weighted[o]
-                total = t.dtype.type(0)
-                for j in range(m):
-                    total += row[j] * power[j]
-                gradients[i, o, c] += total
+    _coordinate_gradients(t, z_columns, j0, slope, coef, _none_for_1(p), gradients)
 
 
-@jit
+@jit_helper
 def _sign_row(a, b, out):
     """out_j = sign(a_j - b_j)."""
     one, zero = out.dtype.type(1), out.dtype.type(0)
@@ -420,6 +350,28 @@ def wide_sign_gradients(t, z, slope, coef, gradients):
 
 
 @jit
+def _pair_gradients(packed, z_columns, i0, i1, coef, p, gradients):
+    d, n = z_columns.shape
+    weights = np.empty(_GRADIENT_COLUMNS, dtype=packed.dtype)
+    for i in range(i0, i1):
+        for j0 in range(i + 1, n, _GRADIENT_COLUMNS):
+            j1 = min(j0 + _GRADIENT_COLUMNS, n)
+            slope = packed[i, j0:j1]
+            for c in range(d):
+                row = z_columns[c, j0:j1]
+                if p is None:
+                    _weighted_signs(z_columns[c, i], row, slope, weights)
+                else:
+                    _weighted_powers(z_columns[c, i], row, p, slope, weights)
+                for o in range(coef.shape[0]):
+                    theirs, added = coef[o, j0:j1], gradients[o, c, j0:j1]
+                    own, total = coef[o, i], packed.dtype.type(0)
+                    for j in range(theirs.size):
+                        total += weights[j] * theirs[j]
+                        added[j] -= weights[j] * own
+                    gradients[o, c, i] += total
+
+
 def pair_gradients(packed, z_columns, i0, i1, coef, p, gradients):
     """Add the shares of the pairs (i, j), i0 <= i < i1 and j > i, at both rows.
 
@@ -427,26 +379,4 @@ def pair_gradients(packed, z_columns, i0, i1, coef, p, gradients):
     take most of the time, serve both rows, with opposite signs. `coef` is (c, n),
     `gradients` (c, d, n).
     """
-    (d, n), outputs = z_columns.shape, coef.shape[0]
-    exponent = p - packed.dtype.type(1)
-    theirs = np.empty((outputs, _GRADIENT_COLUMNS), dtype=packed.dtype)
-    own = np.empty((outputs, _GRADIENT_COLUMNS), dtype=packed.dtype)
-    power = np.empty(_GRADIENT_COLUMNS, dtype=packed.dtype)
-    for i in range(i0, i1):
-        for j0 in range(i + 1, n, _GRADIENT_COLUMNS):
-            m = min(_GRADIENT_COLUMNS, n - j0)
-            for o in range(outputs):
-                for j in range(m):
-                    slope = packed[i, j0 + j]
-                    theirs[o, j] = slope * coef[o, j0 + j]
-                    own[o, j] = slope * coef[o, i]
-            for c in range(d):
-                row = z_columns[c, j0 : j0 + m]
-                _signed_power_row(z_columns[c, i], row, exponent, power)
-                for o in range(outputs):
-                    added = gradients[o, c, j0 : j0 + m]
-                    total = packed.dtype.type(0)
-                    for j in range(m):
-                        total += theirs[o, j] * power[j]
-                        added[j] -= own[o, j] * power[j]
-                    gradients[o, c, i] += total
+    _pair_gradients(packed, z_columns, i0, i1, coef, _none_for_1(p), gradients)
