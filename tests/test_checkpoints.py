@@ -181,24 +181,25 @@ def test_a_killed_process_loses_one_round_at_most(tmp_path):
             y = np.sin(2 * X[:, 0]) * X[:, 1]
             model = RFMRegressor(
                 kernel="laplace", alpha=0.1, validation=None, max_iter=4,
-                n_centers=60, random_state=0, checkpoint_dir=folder or None,
-            ).fit(X, y)
+                n_centers=60, random_state=0, checkpoint_dir=folder,
+            )
+            outputs = model.fit(X, y).predict(X)
+            fitted = rounds[:]
+            expected = model.set_params(checkpoint_dir=None).fit(X, y).predict(X)
             with open(out, "wb") as file:
-                pickle.dump((rounds, model.predict(X)), file)
+                pickle.dump((fitted, outputs, expected), file)
             """
         )
     )
     out = tmp_path / "out.pickle"
 
-    def run(kill_in, folder):
+    def run(kill_in):
+        folder = str(tmp_path / "checkpoints")
         command = [sys.executable, script, str(kill_in), folder, out]
         return subprocess.run(command, check=False).returncode
 
-    assert run(-1, "") == 0
-    _, expected = pickle.loads(out.read_bytes())
-    folder = str(tmp_path / "checkpoints")
-    assert run(3, folder) == -signal.SIGKILL
-    assert run(-1, folder) == 0
-    rounds, outputs = pickle.loads(out.read_bytes())
+    assert run(3) == -signal.SIGKILL
+    assert run(-1) == 0
+    rounds, outputs, expected = pickle.loads(out.read_bytes())
     assert rounds == [3, 4]
     assert_array_equal(outputs, expected)

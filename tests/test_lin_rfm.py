@@ -16,7 +16,7 @@ from skrfm.lin_rfm._sparse import SparseProblem, solve_sparse
 
 @parametrize_with_checks(
     [
-        LinRFMRegressor(),
+        LinRFMRegressor(alphas=4),  # fewer than by default, for the time it takes
         LinRFMRegressor(alpha=0.01),
         LinRFMRegressor(power=0.25, alpha=0.1),
         LinRFMRegressor(power=0, alpha=0.1),
@@ -204,8 +204,8 @@ def test_no_warning_where_the_best_alpha_is_inside(sparse_table, alphas):
 # -- units --------------------------------------------------------------------------
 
 CHOICES = [
-    {},
-    {"power": 0.25},
+    {"alphas": 5},
+    {"alphas": 5, "power": 0.25},
     {"power": 0},
     {"power": 0.4, "validation": "loo"},
     {"power": 0, "validation": "loo"},
@@ -220,7 +220,7 @@ def fit(X, y, **parameters):
 
 @pytest.mark.parametrize("parameters", CHOICES, ids=str)
 @pytest.mark.parametrize(
-    ("dtype", "exponents"), [(np.float64, (-150, -9, 150)), (np.float32, (-30, 4, 30))]
+    ("dtype", "exponents"), [(np.float64, (-150, 150)), (np.float32, (-30, 30))]
 )
 def test_units_of_the_table_do_not_matter(sparse_table, parameters, dtype, exponents):
     X, y = sparse_table[0].astype(dtype), sparse_table[1]

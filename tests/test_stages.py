@@ -243,10 +243,10 @@ def few_of_many_columns(n, seed):
     return X, f + 0.1 * rng.normal(size=n)
 
 
-@pytest.mark.slow  # eight fits of 2000 rows for the best single setting
+@pytest.mark.slow  # eight fits of 1200 rows for the best single setting
 def test_the_search_is_near_the_best_single_setting():
-    X, y = few_of_many_columns(2000, 0)
-    X_new, y_new = few_of_many_columns(4000, 1)
+    X, y = few_of_many_columns(1200, 0)
+    X_new, y_new = few_of_many_columns(2000, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NumericalWarning)
         found = RFMRegressor(random_state=0).fit(X, y).score(X_new, y_new)

@@ -22,6 +22,7 @@ from skrfm.xrfm._tree import route
 QUICK = RFMRegressor(
     kernel="laplace", alpha=0.1, max_iter=1, validation=None, scaling=None
 )
+SEARCH = {"alphas": (0.01, 1.0), "cv": 2, "max_iter": 1}
 QUICK_CLASSES = RFMClassifier(kernel="laplace", alpha=0.1, max_iter=1, validation=None)
 
 
@@ -34,8 +35,9 @@ def expected_failures(estimator):
 
 @parametrize_with_checks(
     [
-        XRFMRegressor(random_state=0),
-        XRFMClassifier(random_state=0),
+        # the search of the defaults, at the root, with fewer candidates and rounds
+        XRFMRegressor(RFMRegressor(**SEARCH), random_state=0),
+        XRFMClassifier(RFMClassifier(**SEARCH), random_state=0),
         XRFMRegressor(QUICK, max_leaf_size=12, search="leaves"),
         XRFMClassifier(QUICK_CLASSES, max_leaf_size=12, search="leaves"),
     ],
