@@ -9,12 +9,15 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import (
+    CNTKInpainter,
+    ConvRFMRegressor,
     LinRFMCompleter,
     LinRFMRegressor,
     NTKMatrixCompleter,
     RFMClassifier,
     RFMRegressor,
     RFMRegressorCV,
+    SingularKernelClassifier,
     XRFMRegressor,
 )
 
@@ -182,6 +185,8 @@ DATES = {
     "zones": pd.date_range("2024", periods=N, tz="UTC"),
     "timedelta": pd.to_timedelta(np.arange(N), unit="h"),
     "period": pd.period_range("2024", periods=N),
+    "objects": pd.Series([datetime.date(2024, 1, 1 + i % 9) for i in range(N)]),
+    "timestamps": pd.Series(pd.date_range("2024", periods=N), dtype=object),
 }
 
 
@@ -205,7 +210,7 @@ def test_dates_in_arrays_and_in_polars():
         RFMClassifier().fit(frame, y)
 
 
-@pytest.mark.parametrize("value", ["tall", {"a": 1}, datetime.date(2024, 1, 1), (1, 2)])
+@pytest.mark.parametrize("value", ["tall", {"a": 1}, (1, 2)])
 def test_other_values_in_a_column_of_numbers_are_an_error_that_names_it(value):
     X = pd.DataFrame({"x": np.arange(4.0), "size": pd.Series([1, 2, 3, value])})
     with pytest.raises((ValueError, TypeError), match="Column 'size' of X.*categor"):
@@ -221,6 +226,9 @@ NUMBERS_ONLY = {
     "linear": lambda X: LinRFMRegressor(max_iter=5).fit(X, np.arange(float(len(X)))),
     "low rank": lambda X: LinRFMCompleter(max_iter=5).fit_transform(X),
     "tangent": lambda X: NTKMatrixCompleter().fit_transform(X),
+    "singular": lambda X: SingularKernelClassifier().fit(X, np.arange(len(X)) % 2),
+    "images": lambda X: ConvRFMRegressor(image_shape=(1, 2)).fit(X, np.arange(len(X))),
+    "pixels": lambda X: CNTKInpainter().fit_transform(X),
 }
 
 
@@ -230,12 +238,13 @@ NUMBERS_ONLY = {
     [
         (DATES["datetime"], "holds dates"),
         (DATES["timedelta"], "holds dates"),
+        (DATES["objects"], "holds dates"),
         (["red"] * N, "could not convert.*Only numbers.*OneHotEncoder"),
         (pd.Categorical(["a"] * N), "could not convert.*Only numbers"),
         ([[1, 2]] * N, "Only numbers"),
         (np.arange(N) * 1j, "Only numbers"),
     ],
-    ids=["date", "duration", "text", "category", "lists", "complex"],
+    ids=["date", "duration", "objects", "text", "category", "lists", "complex"],
 )
 def test_columns_without_numbers_are_refused_by_name(fit, column, message):
     X = pd.DataFrame({"x": np.arange(float(N)), "odd": column})
