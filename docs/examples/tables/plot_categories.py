@@ -33,7 +33,7 @@ from skrfm.inspection import FeatureImportancesDisplay
 # ---------
 
 rng = np.random.default_rng(0)
-n = 6000
+n = 4000
 regions = [f"region {k}" for k in range(25)]
 usual_price = dict(zip(regions, rng.uniform(20, 60, size=25), strict=True))
 table = pd.DataFrame(
@@ -58,7 +58,7 @@ table.loc[rng.uniform(size=n) < 0.1, "calls"] = np.nan
 
 print(table.head(), f"\nshare that leaves: {(leaves == 'leaves').mean():.2f}")
 X_train, X_test, y_train, y_test = train_test_split(
-    table, leaves, train_size=2000, random_state=0
+    table, leaves, train_size=1200, random_state=0
 )
 
 # %%
