@@ -136,7 +136,8 @@ def test_search_at_the_root_fits_about_as_many_rows_as_a_leaf_has(
 ):
     X = rng.normal(size=(2000, 3))
     y = np.sin(2 * X[:, 0]) + 0.1 * rng.normal(size=2000)
-    model = XRFMRegressor(max_leaf_size=max_rows, random_state=0).fit(X, y)
+    estimator = RFMRegressor(alphas=(0.01, 1.0), max_iter=2)
+    model = XRFMRegressor(estimator, max_leaf_size=max_rows, random_state=0).fit(X, y)
     root = model.root_estimator_
     assert len(root.X_fit_) == n_fitted and root.machine_weights_ == [1.0]
     last = root.history_["rows"].max()

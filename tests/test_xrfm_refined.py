@@ -111,12 +111,12 @@ def test_a_direction_stays_where_no_other_is_clearly_better():
 
 
 def test_defaults_correct_the_split_at_the_root():
-    X, y = two_parts(9000)
-    model = RFMRegressor(kernel="laplace", alpha=0.01, max_iter=2, validation=None)
+    X, y = two_parts(6500)
+    model = RFMRegressor(kernel="laplace", alpha=0.01, max_iter=1, validation=None)
     scores = [
-        XRFMRegressor(model, max_leaf_size=4500, split=split, random_state=0)
-        .fit(X[:8500], y[:8500])
-        .score(X[8500:], y[8500:])
+        XRFMRegressor(model, max_leaf_size=3100, split=split, random_state=0)
+        .fit(X[:6000], y[:6000])
+        .score(X[6000:], y[6000:])
         for split in ("sides", "auto")
     ]
     assert scores[1] > scores[0] + 0.02

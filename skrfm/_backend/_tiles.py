@@ -39,6 +39,23 @@ def lower_triangle_ranges(n_rows):
     return block_ranges(n_rows, size)[::-1]
 
 
+def _pack(k, w, packed, i0, j0):
+    """Write a tile of values below, and of slopes above the diagonal of a buffer.
+
+    The tile starts at row i0 and column j0 <= i0; its pairs (i, j) with j >= i are left
+    out.
+    """
+    rows, columns = k.shape
+    below = packed[i0 : i0 + rows, j0 : j0 + columns]
+    above = packed[j0 : j0 + columns, i0 : i0 + rows]
+    if j0 + columns <= i0:
+        below[:], above[:] = k, w.T
+    else:
+        mask = np.tri(rows, columns, i0 - j0 - 1, dtype=bool)
+        np.copyto(below, k, where=mask)
+        np.copyto(above, w.T, where=mask.T)
+
+
 class PairTiles:
     """Tiles of distance powers, kernel values and slopes of a kernel of a distance.
 
@@ -155,8 +172,7 @@ class PairTiles:
             else:
                 k = self.kernel.value(u, self.bandwidth, np)
                 w = self.kernel.slope(u, k, self.bandwidth, np)
-            _jit.pack_tile(k, packed, i0, j0, False)
-            _jit.pack_tile(w, packed, i0, j0, True)
+            _pack(k, w, packed, i0, j0)
 
 
 class AnglePairTiles(PairTiles):
@@ -220,8 +236,7 @@ class AnglePairTiles(PairTiles):
         i0, i1 = rows
         for j0, j1 in block_ranges(i1):
             k, w, _ = self.gradients(i0, i1, j0, j1)
-            _jit.pack_tile(k, packed, i0, j0, False)
-            _jit.pack_tile(w, packed, i0, j0, True)
+            _pack(k, w, packed, i0, j0)
 
 
 def pair_tiles(kernel, T, Z, bandwidth, category_sizes=()) -> Any:

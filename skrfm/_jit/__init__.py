@@ -20,7 +20,6 @@ from ._levels import add_level_distances, subtract_level_sums
 from ._networks import network_gradients, network_values
 from ._pairs import (
     coordinate_gradients,
-    pack_tile,
     pair_gradients,
     power_sums,
     squared_distances,
@@ -39,7 +38,6 @@ __all__ = [
     "network_gradients",
     "network_values",
     "normal_rows",
-    "pack_tile",
     "pair_gradients",
     "power_sums",
     "row_solves",

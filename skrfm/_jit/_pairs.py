@@ -78,35 +78,28 @@ def _add_powers(a, z, p, out):
             out[j] += power if delta > 0 else delta
 
 
-@jit_helper
-def _add_sizes(t, z_columns, j0, j1, row):
-    """Add |t_c - z_jc| to row_j, for four columns c at a time and then the others."""
-    d = t.size
-    for c in range(0, d - 3, 4):
-        a0, a1, a2, a3 = t[c], t[c + 1], t[c + 2], t[c + 3]
-        z0, z1 = z_columns[c, j0:j1], z_columns[c + 1, j0:j1]
-        z2, z3 = z_columns[c + 2, j0:j1], z_columns[c + 3, j0:j1]
-        for j in range(row.size):
-            first = abs(a0 - z0[j]) + abs(a1 - z1[j])
-            second = abs(a2 - z2[j]) + abs(a3 - z3[j])
-            row[j] += first + second
-    for c in range(d - d % 4, d):
-        a, zc = t[c], z_columns[c, j0:j1]
-        for j in range(row.size):
-            row[j] += abs(a - zc[j])
-
-
 @jit
 def _power_sums(t, z_columns, j0, p, out):
-    j1 = j0 + out.shape[1]
+    d, j1 = t.shape[1], j0 + out.shape[1]
+    whole = d - d % 4 if p is None else 0
     for i in range(out.shape[0]):
         row = out[i]
         row[:] = 0
-        if p is None:
-            _add_sizes(t[i], z_columns, j0, j1, row)
-        else:
-            for c in range(t.shape[1]):
-                _add_powers(t[i, c], z_columns[c, j0:j1], p, row)
+        for c in range(0, whole, 4):
+            a0, a1, a2, a3 = t[i, c], t[i, c + 1], t[i, c + 2], t[i, c + 3]
+            z0, z1 = z_columns[c, j0:j1], z_columns[c + 1, j0:j1]
+            z2, z3 = z_columns[c + 2, j0:j1], z_columns[c + 3, j0:j1]
+            for j in range(row.size):
+                first = abs(a0 - z0[j]) + abs(a1 - z1[j])
+                second = abs(a2 - z2[j]) + abs(a3 - z3[j])
+                row[j] += first + second
+        for c in range(whole, d):
+            a, z = t[i, c], z_columns[c, j0:j1]
+            if p is None:
+                for j in range(row.size):
+                    row[j] += abs(a - z[j])
+            else:
+                _add_powers(a, z, p, row)
 
 
 def power_sums(t, z_columns, j0, p, out):
@@ -120,23 +113,6 @@ def power_sums(t, z_columns, j0, p, out):
 
 
 # -- packed matrices ------------------------------------------------------------------
-
-
-@jit
-def pack_tile(k, packed, i0, j0, upper):
-    """Write a tile below the diagonal of `packed`, or transposed above it if `upper`.
-
-    The tile `k` starts at row i0 and column j0 <= i0. The diagonal is not written.
-    """
-    rows, columns = k.shape
-    if upper:
-        for j in range(columns):
-            for i in range(max(0, j0 + j - i0 + 1), rows):
-                packed[j0 + j, i0 + i] = k[i, j]
-    else:
-        for i in range(rows):
-            for j in range(min(columns, i0 + i - j0)):
-                packed[i0 + i, j0 + j] = k[i, j]
 
 
 @jit
@@ -350,9 +326,8 @@ def wide_sign_gradients(t, z, slope, coef, gradients):
 
 
 @jit
-def _pair_gradients(packed, z_columns, i0, i1, coef, p, gradients):
+def _pair_gradients(packed, z_columns, i0, i1, coef, p, weights, gradients):
     d, n = z_columns.shape
-    weights = np.empty(_GRADIENT_COLUMNS, dtype=packed.dtype)
     for i in range(i0, i1):
         for j0 in range(i + 1, n, _GRADIENT_COLUMNS):
             j1 = min(j0 + _GRADIENT_COLUMNS, n)
@@ -379,4 +354,5 @@ def pair_gradients(packed, z_columns, i0, i1, coef, p, gradients):
     take most of the time, serve both rows, with opposite signs. `coef` is (c, n),
     `gradients` (c, d, n).
     """
-    _pair_gradients(packed, z_columns, i0, i1, coef, _none_for_1(p), gradients)
+    weights, p = np.empty(_GRADIENT_COLUMNS, dtype=packed.dtype), _none_for_1(p)
+    _pair_gradients(packed, z_columns, i0, i1, coef, p, weights, gradients)
