@@ -110,7 +110,9 @@ def test_a_direction_stays_where_no_other_is_clearly_better():
         assert_array_equal(each.vector, other.vector)
 
 
-def test_defaults_correct_the_split_at_the_root():
+def test_defaults_correct_the_split_at_the_root(monkeypatch):
+    # the rows from which on a node is corrected, for the time that the test takes
+    monkeypatch.setattr(_fitting, "CORRECTED_ROWS", (5000, 10_000))
     X, y = two_parts(6500)
     model = RFMRegressor(kernel="laplace", alpha=0.01, max_iter=1, validation=None)
     scores = [
