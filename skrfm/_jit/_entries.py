@@ -93,12 +93,12 @@ def gather(start, stop, indptr, order, values, out):
 
 
 @jit_helper
-def _cholesky_solve(A, b):
-    """Solve A x = b in place, given the lower triangle of a positive definite A.
+def _factorise(A):
+    """Overwrite the lower triangle of a positive definite A by its Cholesky factor.
 
     Pivots below the rounding error are raised to it.
     """
-    k, zero = b.size, A.dtype.type(0)
+    k, zero = len(A), A.dtype.type(0)
     unit = np.finfo(A.dtype).eps
     for j in range(k):
         x, least = A[j], unit * A[j, j]
@@ -117,6 +117,13 @@ def _cholesky_solve(A, b):
             a2[j], a3[j] = (a2[j] - r) / pivot, (a3[j] - s) / pivot
         for i in range(tail, k):
             A[i, j] = (A[i, j] - _dot(A[i, :j], x[:j])) / pivot
+
+
+@jit_helper
+def _cholesky_solve(A, b):
+    """Solve A x = b in place, given the lower triangle of a positive definite A."""
+    k = b.size
+    _factorise(A)
     for j in range(k):
         b[j] = (b[j] - _dot(A[j, :j], b[:j])) / A[j, j]
     for j in range(k - 1, -1, -1):
@@ -163,3 +170,33 @@ def dual_solves(start, stop, indptr, indices, values, noise, P, out):
             A[e - first, e - first] += noise[e]
             b[e - first] = values[e]
         _cholesky_solve(A, b)
+
+
+@jit
+def quadratic_forms(
+    start, stop, indptr, indices, weight, V, penalty, query_ptr, query, out
+):
+    """out_q = V_j · A_i⁻¹ V_j for the queries q = (i, j) of rows start to stop − 1.
+
+    A_i = Σ_e weight_e V_j V_jᵀ + diag(penalty) over the entries e = (i, j) of row i.
+    The queries of row i are query_ptr[i] to query_ptr[i + 1] − 1; `query` holds their
+    columns.
+    """
+    k = V.shape[1]
+    A, x = np.empty((k, k), dtype=V.dtype), np.empty(k, dtype=V.dtype)
+    for i in range(start, stop):
+        if query_ptr[i] == query_ptr[i + 1]:
+            continue
+        A[:] = 0
+        for c in range(k):
+            A[c, c] = penalty[c]
+        for e in range(indptr[i], indptr[i + 1]):
+            v = V[indices[e]]
+            for c in range(k):
+                _add_multiple(A[c, : c + 1], weight[e] * v[c], v[: c + 1])
+        _factorise(A)
+        for q in range(query_ptr[i], query_ptr[i + 1]):
+            v = V[query[q]]
+            for c in range(k):
+                x[c] = (v[c] - _dot(A[c, :c], x[:c])) / A[c, c]
+            out[q] = _dot(x, x)

@@ -379,6 +379,30 @@ class ObservedEntries:
         )
         return out
 
+    def quadratic_forms(
+        self,
+        V: FloatArray,
+        penalty: FloatArray,
+        weight: FloatArray,
+        *,
+        rows: IntArray,
+        cols: IntArray,
+    ) -> FloatArray:
+        """Return V_j · (Σ_e weight_e V_e V_eᵀ + diag(penalty))⁻¹ V_j at any (i, j).
+
+        The sum is over the entries e of row i, in columns whose rows of V are V_e.
+        """
+        order = np.argsort(rows, kind="stable")
+        pointer = np.searchsorted(rows[order], np.arange(self.shape[0] + 1))
+        V, penalty = np.ascontiguousarray(V), np.asarray(penalty, dtype=V.dtype)
+        ordered = np.empty(len(order), dtype=V.dtype)
+        self._by_row.for_each_part(
+            _jit.quadratic_forms, weight, V, penalty, pointer, cols[order], ordered
+        )
+        out = np.empty_like(ordered)
+        out[order] = ordered
+        return out
+
 
 def _sums(layout, values, R):
     """Return S @ R, S the sparse matrix of values in the order of a layout."""

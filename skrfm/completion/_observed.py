@@ -167,6 +167,21 @@ class ObservedMatrix:
         """The shape of the whole matrix."""
         return self.rows.size, self.columns.size
 
+    def compact(self) -> Triplets:
+        """Return the entries with indices that leave empty rows and columns out.
+
+        They take less memory than `entries`, which have two layouts.
+        """
+        entries = self.entries
+        uniform = bool(np.all(entries.weight == 1))
+        return Triplets(
+            entries.rows,
+            entries.cols,
+            entries.values,
+            shape=entries.shape,
+            weight=None if uniform else entries.weight,
+        )
+
     def triplets(self, mask: BoolArray) -> Triplets:
         """Return the entries where a mask is True, as triplets of the whole matrix."""
         entries = self.entries

@@ -16,8 +16,9 @@ from ..._backend import FloatArray, IntArray, own_threads
 from ..._tables import Placement
 from .._observed import ObservedIndices, ObservedMatrix, Triplets
 from ._iterates import Iterate, RowModel
-from ._rows import factors_of, new_rows, row_model
+from ._rows import FactorModel, new_rows
 from ._scaling import Scaling
+from ._uncertainty import HoldOut, Uncertainty
 
 # So many entries are as much work as a row of a kernel machine: with fewer of them,
 # starting threads does not pay.
@@ -142,30 +143,40 @@ class FittedMatrix:
         The regression that completes rows.
     filling : Filling
         The values in rows and columns without entries.
+    uncertainty : Uncertainty
+        What standard deviations are computed from.
     """
 
     factors: tuple[FloatArray, FloatArray, FloatArray]
     scaling: Scaling
     row_model: RowModel
     filling: Filling
+    uncertainty: Uncertainty
 
     @classmethod
     def of(
-        cls, iterate: Iterate, *, loss: str, scaling: Scaling, filling: Filling
+        cls, iterate: Iterate, *, loss: str, scaling: Scaling, matrix: ObservedMatrix
     ) -> "FittedMatrix":
         """Return the fitted matrix of an iterate, in the units before scaling."""
-        to_numpy = iterate.entries.to_numpy
-        model = row_model(iterate, loss)
-        U, s, V = map(to_numpy, factors_of(iterate, model))
+        model = FactorModel.of(iterate, loss).map_arrays(iterate.entries.to_numpy)
+        U, s, V = model.factors
         mean = scaling.mean
-        if iterate.mean is not None:
-            mean = mean + to_numpy(iterate.mean) * scaling.scale
+        if model.mean is not None:
+            mean = mean + model.mean * scaling.scale
         return cls(
             factors=(U, s * scaling.scale, V),
             scaling=Scaling(mean, scaling.scale),
-            row_model=model.map_arrays(to_numpy),
-            filling=filling,
+            row_model=model.row_model,
+            filling=Filling.of(matrix),
+            uncertainty=Uncertainty(
+                observed=matrix.compact(), scaling=scaling, model=model, loss=loss
+            ),
         )
+
+    def with_hold_out(self, hold_out: HoldOut | None) -> "FittedMatrix":
+        """Return the same with the hidden entries that scale standard deviations."""
+        uncertainty = replace(self.uncertainty, hold_out=hold_out)
+        return replace(self, uncertainty=uncertainty)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -182,7 +193,7 @@ class FittedMatrix:
         """Return the means of all columns that are added to the factors."""
         return self.filling.columns.expand(self.scaling.mean, self.filling.overall_mean)
 
-    def predict(self, rows: IntArray, cols: IntArray) -> FloatArray:
+    def at(self, rows: IntArray, cols: IntArray) -> FloatArray:
         """Return the values at some positions."""
         return self.filling.at(rows, cols, self._products)
 
@@ -194,6 +205,18 @@ class FittedMatrix:
             block = slice(start, start + _BLOCK)
             out[block] = np.einsum("ek,ek->e", U[rows[block]] * s, V[cols[block]])
         return out + self.scaling.mean[cols]
+
+    def deviations(self, rows: IntArray, cols: IntArray) -> FloatArray:
+        """Return standard deviations at some positions, noise included."""
+        uncertainty = self.uncertainty
+        filling = replace(
+            self.filling,
+            column_means=uncertainty.column_deviations,
+            overall_mean=uncertainty.overall_deviation,
+        )
+        with threads_for(len(uncertainty.observed)):
+            out = filling.at(rows, cols, uncertainty.deviations)
+        return out.astype(self.factors[0].dtype, copy=False)
 
     def complete(self, triplets: Triplets, placement: Placement) -> CompletedRows:
         """Return completed rows, from entries in rows of any number.

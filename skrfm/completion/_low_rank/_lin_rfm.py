@@ -16,12 +16,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ..._backend import Array, FloatArray, Seed, Table, Vector
+from ..._backend import FloatArray, Seed, Table, Vector
 from ..._sklearn import Interval, Progress, StrOptions, restored_on_error
 from ..._tables import DEVICES, Placement, outer_placement_of, to_host
+from .._entry_predictions import EntryPredictionsMixin
 from .._frames import as_given
 from .._input import (
-    check_indices,
     check_triplets,
     is_nan,
     require_entries,
@@ -30,8 +30,8 @@ from .._input import (
     warn_of_gaps,
     warn_of_iterations,
 )
-from .._observed import ObservedIndices, Triplets
-from ._fitted import Filling, FittedMatrix, threads_for
+from .._observed import ObservedIndices, ObservedMatrix, Triplets
+from ._fitted import FittedMatrix, threads_for
 from ._iterates import Iterate
 from ._problem import SOLVERS, problem_of
 from ._scaling import Scaling
@@ -39,7 +39,11 @@ from ._search import complete
 
 
 class LinRFMCompleter(
-    CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin,
+    EntryPredictionsMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Low-rank matrix completion by a linear Recursive Feature Machine.
 
@@ -316,7 +320,7 @@ class LinRFMCompleter(
         warn_of_gaps(matrix.rows, matrix.columns)
         scaling = Scaling.of(entries, self.center)
         scaled = scaling.apply(entries, placement)
-        attributes = partial(self._attributes, scaling, Filling.of(matrix))
+        attributes = partial(self._attributes, scaling, matrix)
         progress = Progress(
             self,
             n_runs=4 if self.alpha == "auto" else 1,
@@ -327,6 +331,7 @@ class LinRFMCompleter(
             found = complete(scaled, problem, progress)
             fitted = attributes(found.iterate)
         placement.backend.release()
+        fitted["_fitted"] = fitted["_fitted"].with_hold_out(found.hold_out)
         fitted |= found.attributes()
         for name, value in fitted.items():
             setattr(self, name, value)
@@ -339,11 +344,11 @@ class LinRFMCompleter(
         return self
 
     def _attributes(
-        self, scaling: Scaling, filling: Filling, iterate: Iterate
+        self, scaling: Scaling, matrix: ObservedMatrix, iterate: Iterate
     ) -> dict[str, Any]:
         """Return the fitted attributes of a completer that ends with an iterate."""
         fitted = FittedMatrix.of(
-            iterate, loss=self.loss, scaling=scaling, filling=filling
+            iterate, loss=self.loss, scaling=scaling, matrix=matrix
         )
         return {"rank_": iterate.rank, "_fitted": fitted}
 
@@ -389,25 +394,6 @@ class LinRFMCompleter(
         """Warn of new rows without entries, unless `fit` has warned of such rows."""
         if self._fitted.filling.rows.indices is None:
             warn_of_gaps(rows, ObservedIndices(None, self.n_features_in_))
-
-    def predict_entries(self, rows: Vector, cols: Vector) -> Array:
-        """Predict entries of the fitted matrix without forming it.
-
-        Parameters
-        ----------
-        rows, cols : array-like of int of shape (n_entries,)
-            The indices of the entries.
-
-        Returns
-        -------
-        ndarray of shape (n_entries,)
-            The predictions, also for entries that were observed. Rows without entries
-            in `fit` have the means of the columns, columns without the mean of all.
-        """
-        check_is_fitted(self)
-        fitted, placement = self._fitted, outer_placement_of(self.device, rows)
-        rows, cols = check_indices(to_host(rows), to_host(cols), fitted.shape)
-        return placement.to_caller(fitted.predict(rows, cols))
 
     def score(self, X: Table, y: None = None) -> float:
         """Return R² on observed entries that are hidden before the transform.

@@ -53,4 +53,9 @@ def mean_square(weight: Array, residuals: Array, loss: str) -> float:
     """
     if loss == "squared":
         return float(np.average(residuals**2, weights=weight))
-    return float(np.quantile(np.abs(residuals), 0.9) / _TOP_TENTH) ** 2
+    return deviation_of_top_tenth(residuals) ** 2
+
+
+def deviation_of_top_tenth(residuals: Array) -> float:
+    """Return the standard deviation of residuals, from the 90th percentile of size."""
+    return float(np.quantile(np.abs(residuals), 0.9) / _TOP_TENTH)

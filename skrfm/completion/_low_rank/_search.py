@@ -13,10 +13,12 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from ..._backend import BoolArray
 from ..._sklearn import Progress
 from .._entries import Entries
 from ._iterates import Iterate, Schedule, Smoothing, zero_iterate
 from ._problem import Problem
+from ._rows import FactorModel
 from ._stopping import (
     ConvergenceRule,
     CrossValidationRule,
@@ -24,6 +26,7 @@ from ._stopping import (
     HoldOutRule,
     StoppingRule,
 )
+from ._uncertainty import HoldOut
 
 # The smoothing of the search for a match. A slower decay passes over fewer singular
 # values at a time, and takes more iterates.
@@ -71,6 +74,8 @@ class Completion:
         Whether the iterate matches the entries.
     validation_score : float
         R² on hidden entries; NaN if none were hidden.
+    hold_out : HoldOut or None
+        The fit to a part of the entries by which a stage was chosen.
     history : list of HistoryRow
         One row for each iterate.
     """
@@ -79,6 +84,7 @@ class Completion:
     converged: bool
     exact: bool
     validation_score: float = np.nan
+    hold_out: HoldOut | None = None
     history: list[HistoryRow] = field(default_factory=list)
 
     def attributes(self) -> dict[str, Any]:
@@ -157,6 +163,7 @@ def _search_on_hidden(
         name="hide",
         shown=shown,
         hidden=hidden,
+        mask=mask,
         problem=problem,
         smoothing=_HOLD_OUT[problem.loss],
         progress=progress,
@@ -169,6 +176,7 @@ def _search_on_hidden(
         name="graded",
         shown=shown,
         hidden=hidden,
+        mask=mask,
         problem=replace(
             problem,
             solver=problem.full_spectrum_solver,
@@ -242,6 +250,8 @@ class HoldOutSearch:
         R² on the hidden entries.
     converged : bool
         Whether further iterates were no better.
+    hold_out : HoldOut
+        The best fit to the shown entries.
     history : list of HistoryRow
         One row for each iterate.
     """
@@ -251,6 +261,7 @@ class HoldOutSearch:
     error: float
     r2: float
     converged: bool
+    hold_out: HoldOut
     history: list[HistoryRow]
 
     @classmethod
@@ -260,6 +271,7 @@ class HoldOutSearch:
         name: str,
         shown: Entries,
         hidden: Entries,
+        mask: BoolArray,
         problem: Problem,
         smoothing: Smoothing,
         progress: Progress,
@@ -272,6 +284,8 @@ class HoldOutSearch:
             The name of the stage.
         shown, hidden : Entries
             The entries that are fitted, and those that are predicted.
+        mask : ndarray of bool
+            The mask of the hidden ones among all entries.
         problem : Problem
         smoothing : Smoothing
             Its power and floor are replaced by those of the problem.
@@ -284,7 +298,8 @@ class HoldOutSearch:
         )
         found = stage.run(progress)
         best = found.history[: rule.best.number + 1]
-        predictions = rule.predictions()
+        model = FactorModel.of(rule.best, problem.loss)
+        predictions = model.products(hidden)
         return cls(
             problem=replace(problem, max_rank=rule.rank()),
             schedule=Schedule(
@@ -293,6 +308,7 @@ class HoldOutSearch:
             error=rule.error(predictions),
             r2=rule.r2(predictions),
             converged=found.converged,
+            hold_out=HoldOut(hidden=mask, model=model.map_arrays(hidden.to_numpy)),
             history=found.history,
         )
 
@@ -312,5 +328,5 @@ class HoldOutSearch:
             rule=rule,
         )
         final = stage.run(progress)
-        final.validation_score = self.r2
+        final.validation_score, final.hold_out = self.r2, self.hold_out
         return final

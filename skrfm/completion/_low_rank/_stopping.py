@@ -11,7 +11,6 @@ from .._entries import Entries, degrees_of_freedom
 from ._iterates import Iterate
 from ._loss import mean_square
 from ._problem import Problem
-from ._rows import fitted_rows, row_model
 
 # Iterates without a better score before a stage ends: more of them take time, fewer may
 # end it at a plateau.
@@ -199,16 +198,6 @@ class HoldOutRule(StoppingRule):
             errors -= entries.products(left, right)
             scores.append(self._score(errors))
         return 1 + int(np.argmax(np.array(scores) <= (1 + _EQUAL) * min(scores)))
-
-    def predictions(self) -> Array:
-        """Return the hidden entries as a fit that ended with `best` predicts them.
-
-        The rows are solved again, with the metric of that iterate.
-        """
-        model = row_model(self.best, self.problem.loss)
-        rows = fitted_rows(self.best, model)
-        products = self.entries.products(rows, model.V)
-        return self.best.add_mean(self.entries, products)
 
     def error(self, predicted: Array) -> float:
         """Return the score of predictions, to be compared with other solvers.
