@@ -205,7 +205,7 @@ def test_an_entry_regressor_can_be_stored(through):
 
 def test_a_fitted_completer_holds_no_dense_matrix():
     # it holds the observed entries, from which standard deviations are computed
-    _, X = low_rank(150, 120, share=0.1)
+    _, X = low_rank(300, 240, share=0.1)
     assert len(pickle.dumps(completer_of(max_rank=2).fit(X))) < X.nbytes / 4
 
 

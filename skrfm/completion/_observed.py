@@ -167,18 +167,18 @@ class ObservedMatrix:
         """The shape of the whole matrix."""
         return self.rows.size, self.columns.size
 
-    def compact(self) -> Triplets:
-        """Return the entries with indices that leave empty rows and columns out.
-
-        They take less memory than `entries`, which have two layouts.
-        """
-        entries = self.entries
+    def stored(self) -> "StoredEntries":
+        """Return the entries in a form that takes less memory."""
+        entries, shape = self.entries, self.entries.shape
+        size = max(len(entries), *shape)
+        kind = np.int32 if size < np.iinfo(np.int32).max else np.int64
+        counts = entries.row_counts().astype(kind)
         uniform = bool(np.all(entries.weight == 1))
-        return Triplets(
-            entries.rows,
-            entries.cols,
-            entries.values,
-            shape=entries.shape,
+        return StoredEntries(
+            counts=counts,
+            cols=entries.cols.astype(kind, copy=False),
+            values=entries.values,
+            shape=shape,
             weight=None if uniform else entries.weight,
         )
 
@@ -191,4 +191,35 @@ class ObservedMatrix:
             entries.values[mask],
             shape=self.shape,
             weight=entries.weight[mask],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEntries:
+    """Entries in the order of rows alone, with indices as small as they can be.
+
+    Attributes
+    ----------
+    counts : ndarray of int of shape (m,)
+        The number of entries in each row.
+    cols, values : ndarray of shape (n_entries,)
+    shape : tuple of (int, int)
+    weight : ndarray of shape (n_entries,) or None
+        None if all are 1.
+    """
+
+    counts: IntArray
+    cols: IntArray
+    values: FloatArray
+    shape: tuple[int, int]
+    weight: FloatArray | None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def entries(self) -> ObservedEntries:
+        """Return the entries."""
+        rows = np.repeat(np.arange(len(self.counts)), self.counts)
+        return ObservedEntries(
+            rows, self.cols, self.values, shape=self.shape, weight=self.weight
         )

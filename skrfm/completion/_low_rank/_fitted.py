@@ -169,7 +169,7 @@ class FittedMatrix:
             row_model=model.row_model,
             filling=Filling.of(matrix),
             uncertainty=Uncertainty(
-                observed=matrix.compact(), scaling=scaling, model=model, loss=loss
+                observed=matrix.stored(), scaling=scaling, model=model, loss=loss
             ),
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..._backend import BoolArray, FloatArray, IntArray
 from .._entries import ObservedEntries
-from .._observed import Triplets
+from .._observed import StoredEntries
 from ._iterates import entry_weights
 from ._loss import deviation_of_top_tenth, reweighted
 from ._rows import FactorModel
@@ -179,7 +179,7 @@ class Uncertainty:
 
     Attributes
     ----------
-    observed : Triplets
+    observed : StoredEntries
         The entries, in a matrix without empty rows and columns.
     scaling : Scaling
         What the entries were scaled by for the solver.
@@ -190,7 +190,7 @@ class Uncertainty:
         The fit to a part of the entries that chose the rank.
     """
 
-    observed: Triplets
+    observed: StoredEntries
     scaling: Scaling
     model: FactorModel
     loss: str
