@@ -46,4 +46,5 @@ class EntryPredictionsMixin:
         mean = placement.to_caller(fitted.at(rows, cols))
         if not return_std:
             return mean
-        return mean, placement.to_caller(fitted.deviations(rows, cols))
+        std = fitted.deviations(rows, cols, backend=placement.backend)
+        return mean, placement.to_caller(std)

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from ..._backend import FloatArray, IntArray, own_threads
+from ..._backend import Backend, FloatArray, IntArray, own_threads
 from ..._tables import Placement
 from .._observed import ObservedIndices, ObservedMatrix, Triplets
 from ._iterates import Iterate, RowModel
@@ -206,8 +206,13 @@ class FittedMatrix:
             out[block] = np.einsum("ek,ek->e", U[rows[block]] * s, V[cols[block]])
         return out + self.scaling.mean[cols]
 
-    def deviations(self, rows: IntArray, cols: IntArray) -> FloatArray:
-        """Return standard deviations at some positions, noise included."""
+    def deviations(
+        self, rows: IntArray, cols: IntArray, *, backend: Backend
+    ) -> FloatArray:
+        """Return standard deviations at some positions, noise included.
+
+        Their small systems are solved on the CPU, whatever the backend is.
+        """
         uncertainty = self.uncertainty
         filling = replace(
             self.filling,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..._backend import Backend, FloatArray, Table
+from ..._backend import Backend, FloatArray, IntArray, Table
 from .._entries import ObservedEntries
 from ._feature_names import FeatureNames
 from ._first_completer import dense, fit_first_completer, predictions_of
@@ -28,12 +28,47 @@ class FittedCompletion:
     row_feature_names : FeatureNames
         Names of the columns of row_features.
     first_completer : estimator or None
+    first : ndarray of shape (n_rows, n_columns) or None
+        Its predictions of the fitted matrix.
     """
 
     model: KernelModel
     rows: FittedRows
     row_feature_names: FeatureNames
     first_completer: Any
+    first: FloatArray | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the fitted matrix."""
+        return self.model.observed.shape
+
+    def at(self, rows: IntArray, cols: IntArray) -> FloatArray:
+        """Return predictions of entries of the fitted matrix."""
+        if len(rows) == 0:
+            return np.zeros(0)
+        chosen, positions = np.unique(rows, return_inverse=True)
+        out = self.model.predict(self._fitted_rows(chosen))[positions, cols]
+        return out if self.first is None else out + self.first[rows, cols]
+
+    def deviations(
+        self, rows: IntArray, cols: IntArray, *, backend: Backend
+    ) -> FloatArray:
+        """Return their standard deviations, noise included."""
+        if len(rows) == 0:
+            return np.zeros(0)
+        chosen, positions = np.unique(rows, return_inverse=True)
+        new = self._fitted_rows(chosen)
+        return self.model.standard_deviations(new, backend)[positions, cols]
+
+    def _fitted_rows(self, positions: IntArray) -> NewRows:
+        """Return rows of the fitted matrix as rows to predict."""
+        side, entries = self.model.side, None
+        if side.per_column:
+            entries = self.model.targets[positions]
+        if not self.model.needs_positions:
+            return NewRows(np.zeros((len(positions), 0)), entries=entries)
+        return NewRows(side.features[positions], positions=positions, entries=entries)
 
     @property
     def n_features(self) -> int:
@@ -122,11 +157,13 @@ def fit_completion(
     backend : Backend
         Solves the linear systems.
     """
-    first = None
+    first = predicted = None
     if first_completer is not None:
         random_state = check_random_state(options.random_state)
         seed = random_state.randint(np.iinfo(np.int32).max)
+        X = dense(entries)
         first, entries = fit_first_completer(first_completer, entries, seed)
+        predicted = predictions_of(first, X).astype(X.dtype, copy=False)
     model = new_model(entries, sides.columns, center=center)
     model.solve(sides.rows_with(model.targets), options, backend)
     backend.release()
@@ -135,6 +172,7 @@ def fit_completion(
         rows=sides.fitted_rows,
         row_feature_names=sides.row_feature_names,
         first_completer=first,
+        first=predicted,
     )
 
 

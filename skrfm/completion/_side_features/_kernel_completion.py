@@ -4,9 +4,10 @@ Columns are independent of each other given the kernel between rows, so columns 
 are observed in the same rows share one factorisation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def make_groups(
     return groups
 
 
-def _map_groups(function, groups):
+def map_groups(function: Callable[[Group], Any], groups: Sequence[Group]) -> list[Any]:
     """Return the results of a function for each group.
 
     Groups run in threads of their own; a single group leaves the threads to BLAS.
@@ -140,7 +141,7 @@ def choose_alpha(
         return squared_errors(group, alphas, centred=centred)
 
     count = sum(group.host_targets.size for group in usable)
-    errors = np.sum(_map_groups(errors_of, usable), axis=0) / count
+    errors = np.sum(map_groups(errors_of, usable), axis=0) / count
     best = len(errors) - 1 - int(np.argmin(errors[::-1]))
     return alphas[best], errors
 
@@ -186,7 +187,7 @@ def solve_groups(
         solution = backend.to_numpy(solve(group.targets))
         out[np.ix_(group.rows, group.columns)] = solution
 
-    _map_groups(fill, groups)
+    map_groups(fill, groups)
     return out
 
 

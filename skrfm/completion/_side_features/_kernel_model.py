@@ -10,10 +10,12 @@ from sklearn.utils import check_random_state, gen_batches
 from ..._backend import Backend, BoolArray, FloatArray, NumpyBackend, Seed
 from ..._sklearn import warn
 from .._entries import ObservedEntries
+from ._coupled_deviations import CoupledProcess
 from ._kernel_completion import (
     Group,
     choose_alpha,
     make_groups,
+    map_groups,
     ridge_solver,
     solve_groups,
     standard_deviations,
@@ -156,7 +158,8 @@ class Decoupled(KernelModel):
         """Return standard deviations; NaN in columns without entries."""
         cross = self.side.cross(rows)
         out = np.full((len(rows), len(self.mean)), np.nan)
-        for group in self._groups(backend):
+
+        def fill(group):
             column = group.columns[0]
             out[:, group.columns] = standard_deviations(
                 group,
@@ -164,6 +167,8 @@ class Decoupled(KernelModel):
                 cross=cross.block(column, group.rows),
                 diagonal=cross.diagonal(column),
             )
+
+        map_groups(fill, self._groups(backend))
         self.side.release()
         return out
 
@@ -184,7 +189,7 @@ class Coupled(KernelModel):
         self, entries: ObservedEntries, column_kernel: FloatArray, *, center: bool
     ):
         super().__init__(entries, center=center)
-        self.column_kernel = column_kernel
+        self.column_kernel, self.max_iter = column_kernel, 0
         if center:
             overall = float(np.mean(entries.values, dtype=np.float64))
             self._predict_means(entries.column_counts() > 0, overall)
@@ -242,18 +247,26 @@ class Coupled(KernelModel):
         )
         self.coef = np.zeros(self.targets.shape)
         self.coef[box] = backend.to_numpy(coef)
-        self.n_iter = max(1, n_iter)
+        self.n_iter, self.max_iter = max(1, n_iter), options.max_iter
         side.release()
 
     def _predict_block(self, cross: CrossKernel) -> FloatArray:
         return cross.dot(self.coef, self.observed) @ self.column_kernel
 
     def standard_deviations(self, rows: NewRows, backend: Backend) -> FloatArray:
-        """Raise ValueError: there are none for coupled columns."""
-        raise ValueError(
-            "return_std=True needs columns that are independent: fit without "
-            "col_features and col_kernel."
+        """Return standard deviations of predictions, noise included."""
+        process = CoupledProcess(
+            row_kernel=self.side.gram(),
+            column_kernel=self.column_kernel,
+            observed=self.observed,
+            coef=self.coef,
+            alpha=self.alpha,
+            max_iter=self.max_iter,
+            backend=backend,
         )
+        out = process.deviations(self.side.cross(rows))
+        self.side.release()
+        return out
 
 
 def _hide(observed: BoolArray, share: float, random_state: Seed) -> BoolArray:

@@ -30,11 +30,15 @@ class MaskedSystem:
         self._row_kernel, self._column_kernel = row_kernel, column_kernel
         self._eigen = None
 
-    def _complete_solver(self, alpha: float) -> Callable[[Array], Array]:
-        """Return a function that solves the system as if nothing were missing."""
+    def prepare(self) -> None:
+        """Decompose the kernels now, so that threads can share the system."""
         if self._eigen is None:
             kernels = self._row_kernel, self._column_kernel
             self._eigen = [np.linalg.eigh(K) for K in kernels]
+
+    def _complete_solver(self, alpha: float) -> Callable[[Array], Array]:
+        """Return a function that solves the system as if nothing were missing."""
+        self.prepare()
         (u, U), (v, V) = self._eigen
         values = np.outer(np.maximum(u, 0), np.maximum(v, 0)) + alpha
         return lambda R: U @ ((U.T @ R @ V) / values) @ V.T

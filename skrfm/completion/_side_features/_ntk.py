@@ -23,6 +23,7 @@ from ..._sklearn import (
     warn_of_edge,
 )
 from ..._tables import DEVICES, outer_placement_of, to_host
+from .._entry_predictions import EntryPredictionsMixin
 from .._frames import as_given
 from .._input import entries_of, is_nan, require_entries
 from ._fitted import fit_completion, predicts_from_features
@@ -30,7 +31,9 @@ from ._kernel_model import SolveOptions, warn_if_not_converged
 from ._side_input import check_alphas, read_sides, warn_of_undetermined
 
 
-class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class NTKMatrixCompleter(
+    EntryPredictionsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Matrix completion with neural tangent kernels and side features.
 
     Each row of the matrix is described by a prior vector: its features or, if there are
@@ -134,7 +137,8 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Columns that are observed in the same rows share one factorisation; with entries in
     the prior, each column needs one. Factorisations are not kept, so memory is bounded
     by X and a few matrices of n_rows by n_rows for each thread. Standard deviations
-    need them again.
+    need them again; with a kernel of columns, they come from 64 draws of the process
+    where more than 3000 entries are observed, and have an error of a few per cent.
 
     References
     ----------
@@ -401,14 +405,13 @@ class NTKMatrixCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         mean : ndarray of shape (n_samples, n_features)
             The predictions.
         std : ndarray of shape (n_samples, n_features)
-            Standard deviations, NaN in columns without entries. Only returned if
-            `return_std` is True.
+            Standard deviations, with ``return_std=True`` only. NaN in columns without
+            entries, unless there is a kernel of columns.
 
         Raises
         ------
         ValueError
-            If `return_std` is True and there is a kernel of columns, or if names or
-            number of the features differ from those in `fit`.
+            If names or number of the features differ from those in `fit`.
         """
         check_is_fitted(self)
         placement = outer_placement_of(self.device, row_features)
