@@ -4,6 +4,7 @@ from .._sklearn import set_public_module
 from ._entry_regressor import EntryRegressor
 from ._images._inpainting import CNTKInpainter
 from ._low_rank._lin_rfm import LinRFMCompleter
+from ._ranking import rank_untested
 from ._side_features._drug_screen import (
     profile_scores,
     screen_priors,
@@ -17,6 +18,7 @@ __all__ = [
     "LinRFMCompleter",
     "NTKMatrixCompleter",
     "profile_scores",
+    "rank_untested",
     "screen_priors",
     "within_cell_splits",
 ]
@@ -28,6 +30,7 @@ set_public_module(
     LinRFMCompleter,
     NTKMatrixCompleter,
     profile_scores,
+    rank_untested,
     screen_priors,
     within_cell_splits,
 )
