@@ -100,25 +100,34 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
             )
         return self
 
-    def predict(self, X: Array) -> Array:
+    def predict(
+        self, X: Array, return_std: bool = False
+    ) -> Array | tuple[Array, Array]:
         """Predict entries.
 
         Parameters
         ----------
         X : array-like of int of shape (n_entries, 2)
             Pairs (row, column) within the shape of the matrix.
+        return_std : bool, default=False
+            Whether to return standard deviations as well, if the completer has them.
 
         Returns
         -------
-        ndarray of shape (n_entries,)
+        mean : ndarray of shape (n_entries,)
             The predictions. Where no entry of the row or column was in `fit`, they are
             the means that the completer fills in.
+        std : ndarray of shape (n_entries,)
+            The standard deviations, with ``return_std=True`` only.
         """
         check_is_fitted(self)
         placement = outer_placement_of(None, X)
         pairs = validate_data(self, placement.read(X), dtype=None, reset=False)
         rows, cols = _pairs(pairs)
-        return placement.to_caller(self.completer_.predict_entries(rows, cols))
+        if not return_std:
+            return placement.to_caller(self.completer_.predict_entries(rows, cols))
+        mean, std = self.completer_.predict_entries(rows, cols, return_std=True)
+        return placement.to_caller(mean), placement.to_caller(std)
 
 
 def _pairs(X: Array) -> tuple[IntArray, IntArray]:

@@ -86,6 +86,7 @@ def rank_untested(
     >>> completer = LinRFMCompleter(random_state=0).fit(X)
     >>> ranked = rank_untested(completer, X, n_pairs=3)
     >>> ranked["row"], ranked["column"], ranked["mean"].round(2)
+    (array([49, 54,  6]), array([18, 39, 39]), array([5.88, 5.62, 5.45]))
     """
     _check_parameters(n_pairs=n_pairs, by=by, z=z, best_of=best_of)
     check_is_fitted(completer)
@@ -217,14 +218,16 @@ def _check_shape(completer, entries):
     fitted = getattr(completer, "_fitted", None)
     if fitted is not None and fitted.shape != entries.shape:
         raise ValueError(
-            f"X has the shape {entries.shape}, but the completer was fitted to a matrix "
-            f"of the shape {fitted.shape}: pass the matrix of the fit."
+            f"X has the shape {entries.shape}, but the completer was fitted to a "
+            f"matrix of the shape {fitted.shape}: pass the matrix of the fit."
         )
 
 
 def _check_parameters(*, n_pairs, by, z, best_of):
     if n_pairs is not None and not (isinstance(n_pairs, Integral) and n_pairs >= 1):
-        raise ValueError(f"n_pairs must be an integer above 0 or None, got {n_pairs!r}.")
+        raise ValueError(
+            f"n_pairs must be an integer above 0 or None, got {n_pairs!r}."
+        )
     if by not in _ORDERS:
         raise ValueError(f"by must be one of {', '.join(_ORDERS)}, got {by!r}.")
     if best_of not in _REFERENCES:

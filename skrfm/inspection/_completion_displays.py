@@ -172,7 +172,7 @@ class CoverageDisplay:
         Parameters
         ----------
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            The true targets.
+            The true targets; NaN where they are not known.
         mean, std : array-like of the shape of y
             The predictions and their standard deviations.
         levels : array-like of shape (n_levels,), default=None
@@ -195,8 +195,11 @@ class CoverageDisplay:
         levels = np.asarray(levels, dtype=float)
         if not ((levels > 0) & (levels < 1)).all():
             raise ValueError(f"levels must be between 0 and 1, got {levels}.")
-        errors = np.abs(y - mean).ravel()
-        widths = norm.ppf((1 + levels) / 2)[:, None] * std.ravel()
+        known = ~np.isnan(y)
+        if not known.any():
+            raise ValueError("y is NaN everywhere: pass at least one known target.")
+        errors = np.abs(y - mean)[known]
+        widths = norm.ppf((1 + levels) / 2)[:, None] * std[known]
         return cls(levels=levels, coverage=(errors <= widths).mean(axis=1)).plot(ax=ax)
 
     @classmethod
@@ -206,7 +209,10 @@ class CoverageDisplay:
         Parameters
         ----------
         estimator : estimator
-            Fitted, with ``predict(X, return_std=True)``.
+            Fitted, with ``predict(X, return_std=True)``: a regressor, an
+            EntryRegressor, whose rows are pairs (row, column) of a matrix, or an
+            NTKMatrixCompleter, whose rows are features. For `predict_entries` of a
+            completer, use `from_predictions`.
         X : array-like of shape (n_samples, n_features)
             Rows that it was not fitted to.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
