@@ -370,6 +370,7 @@ def test_standard_deviations_agree_with_a_gaussian_process():
     new = np.random.default_rng(1).normal(size=(6, 3))
     mean, std = completer.predict(new, return_std=True)
     assert_array_equal(mean, completer.predict(new))
+    variances, squares, counts = [], [], np.sum(~np.isnan(X), axis=0)
     for j in range(X.shape[1]):
         seen = ~np.isnan(X[:, j])
         process = GaussianProcessRegressor(Precomputed(), alpha=0.3, optimizer=None)
@@ -379,8 +380,21 @@ def test_standard_deviations_agree_with_a_gaussian_process():
             process.kernel_(features[seen]) + 0.3 * np.eye(seen.sum())
         )
         coef = inverse @ process.y_train_
-        scale = np.mean(coef**2 / np.diag(inverse))
-        assert_allclose(std[:, j] ** 2, scale * (expected**2 + 0.3), rtol=1e-8)
+        squares.append(np.sum(coef**2 / np.diag(inverse)))
+        variances.append(expected**2 + 0.3)
+    # leave-one-out residuals, as if each column had ten more entries of average scale
+    squares = np.array(squares)
+    scales = (squares + 10 * squares.sum() / counts.sum()) / (counts + 10)
+    assert_allclose(std**2, np.transpose(variances) * scales, rtol=1e-8)
+
+
+def test_columns_of_equal_entries_have_a_standard_deviation():
+    features, _, X = problem()
+    X[~np.isnan(X[:, 0]), 0] = 2.0
+    completer = NTKMatrixCompleter(alpha=0.3).fit(X, row_features=features)
+    mean, std = completer.predict(features, return_std=True)
+    assert_allclose(mean[:, 0], 2)
+    assert (std[:, 0] > 0).all() and std[:, 0].mean() < std[:, 1:].mean()
 
 
 # -- data frames ----------------------------------------------------------------------

@@ -23,7 +23,7 @@ from ..._backend import (
     for_each,
     own_threads,
 )
-from ._kernel_completion import ridge_solver
+from ._kernel_completion import ridge_solver, variance_scales
 from ._masked_system import MaskedSystem
 from ._side_kernels import CrossKernel
 
@@ -37,8 +37,6 @@ _N_DRAWS = 32
 _DRAWS_HELD = 8
 # The tolerance of conjugate gradients for a draw: far below the error of the draws.
 _DRAW_TOL = 1e-2
-# Entries of average scale that are added to each column, some of which have none.
-_PRIOR_ENTRIES = 10
 # Entries that are predicted together where the covariance matrix is factorised.
 _BLOCK = 2000
 
@@ -87,9 +85,7 @@ class CoupledProcess:
         """
         squares = np.zeros(self.observed.shape)
         squares[self.observed] = self.coef[self.observed] ** 2 / precision
-        counts = self.observed.sum(axis=0)
-        prior = _PRIOR_ENTRIES * squares.sum() / counts.sum()
-        return (squares.sum(axis=0) + prior) / (counts + _PRIOR_ENTRIES)
+        return variance_scales(squares.sum(axis=0), self.observed.sum(axis=0))
 
     def _factorised(self, cross: CrossKernel) -> tuple[FloatArray, FloatArray]:
         """Return variances (n_new, n), and the diagonal of the inverse covariance."""

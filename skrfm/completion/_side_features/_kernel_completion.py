@@ -24,6 +24,9 @@ from ...exceptions import NotPositiveDefiniteError
 
 # bounds the eigendecompositions that choose the ridge, one for each group of columns
 _MOST_GROUPS = 50
+# Entries of average scale that are added to each column: one whose few entries happen
+# to be equal would have no variance at all.
+_PRIOR_ENTRIES = 10
 
 
 @dataclass
@@ -201,19 +204,16 @@ def ridge_solver(K: Array, alpha: float, backend: Backend) -> Callable[[Array], 
         return lambda B: vectors @ (inverse[:, None] * (vectors.T @ B))
 
 
-def standard_deviations(
+def predictive_variances(
     group: Group, alpha: float, *, cross: FloatArray, diagonal: FloatArray
-) -> FloatArray:
-    """Return standard deviations of predictions, noise included.
-
-    The variance of each column is scaled such that its leave-one-out residuals have
-    the variance that is predicted for them.
+) -> tuple[FloatArray, FloatArray]:
+    """Return variances of predictions, and what they have to be scaled by.
 
     Parameters
     ----------
     group : Group
     alpha : float
-        The ridge.
+        The ridge: the variance of the noise before scaling.
     cross : ndarray of shape (n_new, n_rows)
         The kernel between new rows and the rows of the group.
     diagonal : ndarray of shape (n_new,)
@@ -221,7 +221,10 @@ def standard_deviations(
 
     Returns
     -------
-    ndarray of shape (n_new, n_columns)
+    variance : ndarray of shape (n_new,)
+        The variances before scaling, noise included.
+    squares : ndarray of shape (n_columns,)
+        The sums of squared leave-one-out residuals over their variances.
     """
     backend = group.backend
     solve = ridge_solver(group.gram(), alpha, backend)
@@ -230,5 +233,19 @@ def standard_deviations(
     cross, diagonal = backend.asarray(cross), backend.asarray(diagonal)
     explained = np.sum(cross @ inverse * cross, axis=1)
     variance = np.maximum(diagonal - explained, 0) + alpha
-    scale = np.mean(coef**2 / np.diag(inverse)[:, None], axis=0)
-    return backend.to_numpy(np.sqrt(variance[:, None] * scale))
+    squares = np.sum(coef**2 / np.diag(inverse)[:, None], axis=0)
+    return backend.to_numpy(variance), backend.to_numpy(squares)
+
+
+def variance_scales(squares: FloatArray, counts: IntArray) -> FloatArray:
+    """Return the scale of the variances of each column: a mean square, shrunken.
+
+    Parameters
+    ----------
+    squares : ndarray of shape (n_columns,)
+        The sums of squared leave-one-out residuals over their variances.
+    counts : ndarray of shape (n_columns,)
+        The numbers of entries.
+    """
+    prior = _PRIOR_ENTRIES * squares.sum() / counts.sum()
+    return (squares + prior) / (counts + _PRIOR_ENTRIES)

@@ -16,9 +16,10 @@ from ._kernel_completion import (
     choose_alpha,
     make_groups,
     map_groups,
+    predictive_variances,
     ridge_solver,
     solve_groups,
-    standard_deviations,
+    variance_scales,
 )
 from ._masked_system import MaskedSystem
 from ._rows import NewRows
@@ -156,21 +157,23 @@ class Decoupled(KernelModel):
 
     def standard_deviations(self, rows: NewRows, backend: Backend) -> FloatArray:
         """Return standard deviations; NaN in columns without entries."""
-        cross = self.side.cross(rows)
-        out = np.full((len(rows), len(self.mean)), np.nan)
+        cross, n_columns = self.side.cross(rows), len(self.mean)
+        variances = np.full((len(rows), n_columns), np.nan)
+        squares = np.zeros(n_columns)
 
         def fill(group):
             column = group.columns[0]
-            out[:, group.columns] = standard_deviations(
+            variance, squares[group.columns] = predictive_variances(
                 group,
                 self.alpha,
                 cross=cross.block(column, group.rows),
                 diagonal=cross.diagonal(column),
             )
+            variances[:, group.columns] = variance[:, None]
 
         map_groups(fill, self._groups(backend))
         self.side.release()
-        return out
+        return np.sqrt(variances * variance_scales(squares, self.observed.sum(axis=0)))
 
 
 class Coupled(KernelModel):
