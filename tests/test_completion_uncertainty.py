@@ -243,11 +243,12 @@ def expected_deviations(completer, X, cross, diagonal):
     rows, cols = np.nonzero(~np.isnan(X))
     C = K[np.ix_(rows, rows)] * K_c[np.ix_(cols, cols)] + alpha * np.eye(len(rows))
     inverse = np.linalg.inv(C)
-    squares = np.zeros(X.shape)
+    squares = np.full(X.shape, np.nan)
     coef = inverse @ (X[rows, cols] - completer.mean_[cols])
     squares[rows, cols] = coef**2 / np.diag(inverse)
     counts = np.sum(~np.isnan(X), axis=0)
-    scale = (squares.sum(axis=0) + 10 * squares.sum() / counts.sum()) / (counts + 10)
+    scale = (np.nansum(squares, axis=0) + 10 * np.nanmean(squares)) / (counts + 10)
+    scale *= np.nanquantile(squares / scale, 0.9) / Z90**2
     variance = np.empty((len(cross), X.shape[1]))
     for i, j in np.ndindex(*variance.shape):
         k = cross[i, rows] * K_c[j, cols]

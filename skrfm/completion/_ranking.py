@@ -223,8 +223,10 @@ def _check_shape(completer, entries):
         )
 
 
-def _check_parameters(*, n_pairs, by, z, best_of):
-    if n_pairs is not None and not (isinstance(n_pairs, Integral) and n_pairs >= 1):
+def _check_parameters(*, n_pairs: Any, by: Any, z: Any, best_of: Any) -> None:
+    if n_pairs is not None and not (
+        isinstance(n_pairs, Integral) and int(n_pairs) >= 1
+    ):
         raise ValueError(
             f"n_pairs must be an integer above 0 or None, got {n_pairs!r}."
         )
@@ -233,5 +235,5 @@ def _check_parameters(*, n_pairs, by, z, best_of):
     if best_of not in _REFERENCES:
         choices = ", ".join(_REFERENCES)
         raise ValueError(f"best_of must be one of {choices}, got {best_of!r}.")
-    if not (isinstance(z, Real) and np.isfinite(z) and z >= 0):
+    if not (isinstance(z, Real) and 0 <= float(z) < np.inf):
         raise ValueError(f"z must be a number of at least 0, got {z!r}.")

@@ -18,7 +18,12 @@ import numpy as np
 import pandas as pd
 
 from skrfm import NTKMatrixCompleter
-from skrfm.completion import profile_scores, screen_priors, within_cell_splits
+from skrfm.completion import (
+    profile_scores,
+    rank_untested,
+    screen_priors,
+    within_cell_splits,
+)
 
 # %%
 # The table
@@ -94,3 +99,19 @@ axes[1].scatter(reversal, really, s=14)
 axes[1].plot([-1, 1], [-1, 1], color="gray", linewidth=1)
 axes[1].set(title="untested pairs", xlabel="predicted", ylabel="true")
 plt.show()
+
+# %%
+# How certain a ranking is
+# ------------------------
+# A single readout of each pair, here the measured reversal, is a matrix of cells and
+# drugs. Its completion has standard deviations, so that pairs can be ranked cautiously:
+# by the prediction less one standard deviation.
+
+of_measured = -(measured @ unwanted) / (
+    np.linalg.norm(measured, axis=1) * np.linalg.norm(unwanted)
+)
+readout = of_measured.unstack("drug").reindex(index=cells, columns=drugs)
+completer = NTKMatrixCompleter().fit(readout)
+cautious = rank_untested(completer, readout, by="lower_bound", n_pairs=8)
+cautious["true"] = really[cautious.set_index(["row", "column"]).index].to_numpy()
+print(cautious.round(3).to_string(index=False))

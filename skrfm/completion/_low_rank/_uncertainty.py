@@ -141,7 +141,7 @@ def noise_factors(
     """
     rows, cols, (m, n) = entries.rows, entries.cols, entries.shape
     dtype, mean = squares.dtype, float(np.mean(squares))
-    of_rows = np.ones(m)
+    of_rows, of_columns = np.ones(m), np.ones(n)
     if mean == 0:
         return of_rows.astype(dtype), np.zeros(n, dtype)
     squares = squares / mean

@@ -85,7 +85,7 @@ class CoupledProcess:
         """
         squares = np.zeros(self.observed.shape)
         squares[self.observed] = self.coef[self.observed] ** 2 / precision
-        return variance_scales(squares.sum(axis=0), self.observed.sum(axis=0))
+        return variance_scales(squares, self.observed)
 
     def _factorised(self, cross: CrossKernel) -> tuple[FloatArray, FloatArray]:
         """Return variances (n_new, n), and the diagonal of the inverse covariance."""

@@ -21,12 +21,15 @@ from ..._backend import (
     own_threads,
 )
 from ...exceptions import NotPositiveDefiniteError
+from .._low_rank._loss import deviation_of_top_tenth
 
 # bounds the eigendecompositions that choose the ridge, one for each group of columns
 _MOST_GROUPS = 50
 # Entries of average scale that are added to each column: one whose few entries happen
 # to be equal would have no variance at all.
 _PRIOR_ENTRIES = 10
+# With fewer residuals the share of them inside an interval is too uncertain.
+_FEWEST_RESIDUALS = 20
 
 
 @dataclass
@@ -223,8 +226,8 @@ def predictive_variances(
     -------
     variance : ndarray of shape (n_new,)
         The variances before scaling, noise included.
-    squares : ndarray of shape (n_columns,)
-        The sums of squared leave-one-out residuals over their variances.
+    squares : ndarray of shape (n_rows, n_columns)
+        The squares of leave-one-out residuals over their variances.
     """
     backend = group.backend
     solve = ridge_solver(group.gram(), alpha, backend)
@@ -233,19 +236,27 @@ def predictive_variances(
     cross, diagonal = backend.asarray(cross), backend.asarray(diagonal)
     explained = np.sum(cross @ inverse * cross, axis=1)
     variance = np.maximum(diagonal - explained, 0) + alpha
-    squares = np.sum(coef**2 / np.diag(inverse)[:, None], axis=0)
+    squares = coef**2 / np.diag(inverse)[:, None]
     return backend.to_numpy(variance), backend.to_numpy(squares)
 
 
-def variance_scales(squares: FloatArray, counts: IntArray) -> FloatArray:
-    """Return the scale of the variances of each column: a mean square, shrunken.
+def variance_scales(squares: FloatArray, observed: BoolArray) -> FloatArray:
+    """Return what the variances of each column have to be scaled by.
+
+    The scale of a column is its mean square, shrunken towards that of all columns. A
+    common factor makes 90 % intervals hold 90 % of the leave-one-out residuals, whose
+    tails are heavier than those of a normal distribution.
 
     Parameters
     ----------
-    squares : ndarray of shape (n_columns,)
-        The sums of squared leave-one-out residuals over their variances.
-    counts : ndarray of shape (n_columns,)
-        The numbers of entries.
+    squares : ndarray of shape (n_rows, n_columns)
+        The squares of leave-one-out residuals over their variances, 0 for others.
+    observed : ndarray of bool of that shape
     """
-    prior = _PRIOR_ENTRIES * squares.sum() / counts.sum()
-    return (squares + prior) / (counts + _PRIOR_ENTRIES)
+    sums, counts = squares.sum(axis=0), observed.sum(axis=0)
+    prior = _PRIOR_ENTRIES * sums.sum() / counts.sum()
+    scales = (sums + prior) / (counts + _PRIOR_ENTRIES)
+    if counts.sum() < _FEWEST_RESIDUALS or prior == 0:
+        return scales
+    ratios = np.sqrt(squares / scales)[observed]
+    return scales * deviation_of_top_tenth(ratios) ** 2

@@ -157,13 +157,14 @@ class Decoupled(KernelModel):
 
     def standard_deviations(self, rows: NewRows, backend: Backend) -> FloatArray:
         """Return standard deviations; NaN in columns without entries."""
-        cross, n_columns = self.side.cross(rows), len(self.mean)
-        variances = np.full((len(rows), n_columns), np.nan)
-        squares = np.zeros(n_columns)
+        cross = self.side.cross(rows)
+        variances = np.full((len(rows), len(self.mean)), np.nan)
+        squares = np.zeros(self.observed.shape)
 
         def fill(group):
             column = group.columns[0]
-            variance, squares[group.columns] = predictive_variances(
+            box = np.ix_(group.rows, group.columns)
+            variance, squares[box] = predictive_variances(
                 group,
                 self.alpha,
                 cross=cross.block(column, group.rows),
@@ -173,7 +174,7 @@ class Decoupled(KernelModel):
 
         map_groups(fill, self._groups(backend))
         self.side.release()
-        return np.sqrt(variances * variance_scales(squares, self.observed.sum(axis=0)))
+        return np.sqrt(variances * variance_scales(squares, self.observed))
 
 
 class Coupled(KernelModel):

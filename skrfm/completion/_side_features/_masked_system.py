@@ -1,6 +1,7 @@
 """Kernel ridge regression on observed entries that two kernels couple."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -28,18 +29,18 @@ class MaskedSystem:
 
     def __init__(self, row_kernel: Array, column_kernel: Array):
         self._row_kernel, self._column_kernel = row_kernel, column_kernel
-        self._eigen = None
+        self._eigen: list[Any] | None = None
 
-    def prepare(self) -> None:
-        """Decompose the kernels now, so that threads can share the system."""
+    def prepare(self) -> list[Any]:
+        """Decompose the kernels once; threads can share the system after that."""
         if self._eigen is None:
             kernels = self._row_kernel, self._column_kernel
             self._eigen = [np.linalg.eigh(K) for K in kernels]
+        return self._eigen
 
     def _complete_solver(self, alpha: float) -> Callable[[Array], Array]:
         """Return a function that solves the system as if nothing were missing."""
-        self.prepare()
-        (u, U), (v, V) = self._eigen
+        (u, U), (v, V) = self.prepare()
         values = np.outer(np.maximum(u, 0), np.maximum(v, 0)) + alpha
         return lambda R: U @ ((U.T @ R @ V) / values) @ V.T
 
