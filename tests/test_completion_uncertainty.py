@@ -248,7 +248,7 @@ def expected_deviations(completer, X, cross, diagonal):
     squares[rows, cols] = coef**2 / np.diag(inverse)
     counts = np.sum(~np.isnan(X), axis=0)
     scale = (np.nansum(squares, axis=0) + 10 * np.nanmean(squares)) / (counts + 10)
-    scale *= np.nanquantile(squares / scale, 0.9) / Z90**2
+    scale *= (np.nanquantile(np.sqrt(squares / scale), 0.9) / Z90) ** 2
     variance = np.empty((len(cross), X.shape[1]))
     for i, j in np.ndindex(*variance.shape):
         k = cross[i, rows] * K_c[j, cols]
