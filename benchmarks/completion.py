@@ -23,7 +23,14 @@ from skrfm import LinRFMCompleter, LinRFMRegressor
 
 SCALE = [(500, 5, 10_000), (5000, 10, 2_000_000), (20_000, 10, 4_000_000)]
 ENTRIES = [10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7]
-OVERSAMPLING = (1.5, 2.0, 2.5, 3.0)
+OVERSAMPLING = (1.2, 1.3, 1.5, 2.0, 2.5, 3.0)
+GROSS_ERRORS = {
+    0.05: ("absolute", "huber", "squared"),
+    0.1: ("absolute", "huber"),
+    0.2: ("absolute", "huber"),
+    0.3: ("absolute",),
+    0.4: ("absolute",),
+}
 GROWTH = ["1000 columns", "square"]
 TRIALS, FOLDS = 10, 5
 # degrees of freedom of a 200 x 200 matrix of rank 5
@@ -32,10 +39,22 @@ FREEDOM = 5 * (400 - 5)
 RECOVERED = 1e-4
 
 
+# the odds of rows and columns, where entries are drawn unevenly
+SAMPLING = {
+    "rows": lambda m, n: (np.ones(m), np.ones(n)),
+    "power law": lambda m, n: (
+        np.arange(1, m + 1) ** -0.5,
+        np.arange(1, n + 1) ** -0.5,
+    ),
+}
+
+
 class LowRank:
     """A random matrix of a given rank, some of its entries, and errors against it."""
 
-    def __init__(self, m, n, rank, *, count, seed=0, noise=0.0, condition=None):
+    def __init__(
+        self, m, n, rank, *, count, seed=0, noise=0.0, condition=None, sampling=None
+    ):
         rng = np.random.default_rng(seed)
         self.P = rng.standard_normal((m, rank))
         self.Q = rng.standard_normal((n, rank)) / np.sqrt(rank)
@@ -46,7 +65,11 @@ class LowRank:
                 Q * np.geomspace(1, 1 / condition, rank),
             )
         self.shape = m, n
-        self.rows, self.cols = self._draw_entries(count, rank, rng)
+        if sampling is None:
+            self.rows, self.cols = self._draw_entries(count, rank, rng)
+        else:
+            odds = SAMPLING[sampling](m, n)
+            self.rows, self.cols = self._draw_unevenly(count, rank, rng, odds=odds)
         self.values = self.at(self.rows, self.cols)
         self.values = self.values + noise * rng.standard_normal(len(self.values))
 
@@ -62,6 +85,23 @@ class LowRank:
             counts = np.bincount(rows, minlength=m), np.bincount(cols, minlength=n)
             if min(counts[0].min(), counts[1].min()) >= rank:
                 return rows, cols
+
+    def _draw_unevenly(self, count, rank, rng, *, odds):
+        """Return the indices of entries, `rank` of each row and column among them.
+
+        The others are drawn by the odds of their rows and columns.
+        """
+        m, n = self.shape
+        chosen = np.zeros(self.shape, dtype=bool)
+        keys = rng.random(self.shape)
+        for i in range(m):
+            chosen[i, np.argsort(keys[i])[:rank]] = True
+        for j in np.flatnonzero(chosen.sum(axis=0) < rank):
+            chosen[np.argsort(keys[:, j])[:rank], j] = True
+        # the largest of random numbers to the power 1 / odds is a draw by the odds
+        logs = np.where(chosen, 0.0, np.log(rng.random(self.shape)) / np.outer(*odds))
+        order = np.argsort(logs, axis=None)[::-1]
+        return np.divmod(rng.permutation(order[:count]), n)
 
     def at(self, rows, cols):
         """Return entries of the matrix, in blocks that take little memory."""
@@ -161,22 +201,36 @@ def entries(args, records):
 
 
 def recovery(args, records):
-    """Exact recovery of 200 x 200 matrices of rank 5, and harder ones."""
-    for factor in OVERSAMPLING:
-        name, count = f"oversampling {factor}", int(factor * FREEDOM)
+    """Exact recovery of matrices of rank 5 whose rank is not given, and noise."""
+    for name, options in recovery_cases().items():
         for trial in range(TRIALS):
-            recover(records, name, trial, count=count)
-    for trial in range(TRIALS):
-        name = "condition 1e5, 3x"
-        recover(records, name, trial, count=3 * FREEDOM, condition=1e5)
-        for loss in ("huber", "squared"):
-            name = f"5 % gross errors, 4x, {loss}"
-            options = {"count": 4 * FREEDOM, "outliers": 0.05, "loss": loss}
             recover(records, name, trial, **options)
     for trial in range(3):
         name = "noise 0.1, 1000 x 1000, rank 10, 4x"
         options = {"m": 1000, "rank": 10, "max_rank": 30, "count": 4 * 10 * 1990}
         recover(records, name, trial, noise=0.1, **options)
+
+
+def recovery_cases():
+    """Return the options of each case, by name."""
+    cases = {
+        f"oversampling {factor}": {"count": int(factor * FREEDOM)}
+        for factor in OVERSAMPLING
+    }
+    cases["condition 1e6, 1.5x"] = {"count": int(1.5 * FREEDOM), "condition": 1e6}
+    cases["condition 1e6, 3x"] = {"count": 3 * FREEDOM, "condition": 1e6}
+    freedom = 5 * (1000 + 50 - 5)
+    for factor in (1.3, 1.5, 2.0):
+        options = {"m": 1000, "n": 50, "count": int(factor * freedom)}
+        cases[f"1000 x 50, {factor}x"] = options | {"sampling": "rows"}
+    for factor in (1.3, 1.5):
+        options = {"count": int(factor * FREEDOM), "sampling": "power law"}
+        cases[f"power law, {factor}x"] = options
+    for share, losses in GROSS_ERRORS.items():
+        for loss in losses:
+            options = {"count": 4 * FREEDOM, "outliers": share, "loss": loss}
+            cases[f"{share:.0%} gross errors, 4x, {loss}"] = options
+    return cases
 
 
 def recover(records, name, trial, **options):
@@ -185,10 +239,18 @@ def recover(records, name, trial, **options):
 
 
 def measure_small(
-    *, trial, m=200, rank=5, max_rank=10, outliers=0.0, loss="squared", **problem
+    *,
+    trial,
+    m=200,
+    n=None,
+    rank=5,
+    max_rank=None,
+    outliers=0.0,
+    loss="squared",
+    **problem,
 ):
     """Return the figures of one small problem."""
-    problem = LowRank(m, m, rank, seed=trial, **problem)
+    problem = LowRank(m, n or m, rank, seed=trial, **problem)
     if outliers > 0:
         rng = np.random.default_rng(trial)
         count = round(outliers * len(problem.values))

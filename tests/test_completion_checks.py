@@ -78,10 +78,12 @@ REPEATING = [
     "check_sample_weights_shape",
 ]
 
-# the defaults, and a given ridge with the other solver, which takes a single stage
+# the defaults, a given ridge with the other solver, which takes a single stage, and the
+# loss that leaves entries out
 ESTIMATORS = [
     LinRFMCompleter(random_state=0),
     LinRFMCompleter(random_state=0, solver="alternating", alpha=0.1, tol=1e-3),
+    LinRFMCompleter(random_state=0, loss="absolute", keep_observed=False),
     EntryRegressor(LinRFMCompleter(random_state=0)),
 ]
 
@@ -103,7 +105,7 @@ def test_extra_checks(name):
 
 def test_the_parameters_of_an_entry_regressor_are_checked():
     check = estimator_checks.check_param_validation
-    check("EntryRegressor", ESTIMATORS[2])
+    check("EntryRegressor", ESTIMATORS[-1])
 
 
 # -- entries as rows of X -------------------------------------------------------------

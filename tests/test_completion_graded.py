@@ -86,7 +86,7 @@ def test_a_decaying_spectrum_is_kept_and_predicts_better(shape, dtype):
     full_rank = completer_of().fit(X)
     low = completer_of(solver="two-sided").fit(X)
     assert full_rank.rank_ == min(shape) and low.rank_ < min(shape)
-    assert {"match", "hide", "graded", "fit"} == set(full_rank.history_["stage"])
+    assert {"match", "hide", "graded", "fit"} <= set(full_rank.history_["stage"])
     assert error(full_rank, X, full) < error(low, X, full)
     assert full_rank.mean_.any() and not low.mean_.any()
     assert full_rank.transform(X).dtype == dtype

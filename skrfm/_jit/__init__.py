@@ -17,6 +17,7 @@ from ._entries import (
     row_sums,
     sampled_products,
 )
+from ._factors import eliminated_rows, posterior_rows
 from ._levels import add_level_distances, subtract_level_sums
 from ._networks import network_gradients, network_values
 from ._pairs import (
@@ -35,11 +36,13 @@ __all__ = [
     "add_level_distances",
     "coordinate_gradients",
     "dual_solves",
+    "eliminated_rows",
     "gather",
     "network_gradients",
     "network_values",
     "normal_rows",
     "pair_gradients",
+    "posterior_rows",
     "power_sums",
     "quadratic_forms",
     "row_solves",

@@ -39,8 +39,8 @@ class Progress:
     ----------
     estimator : estimator
         With `CallbackSupportMixin`.
-    n_runs : int
-        The largest number of runs of the recursion.
+    n_runs : int or None
+        The largest number of runs of the recursion, None if it is not known.
     attributes : callable
         Maps a fitted Round to the fitted attributes of an estimator that ended with it.
     data : dict

@@ -3,127 +3,21 @@
 from collections.abc import Callable, Iterator
 from copy import copy
 from itertools import pairwise
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import coo_array
 
 from .. import _jit
 from .._backend import Array, BoolArray, FloatArray, IntArray, for_each
+from ._entries_protocol import Entries
+
+__all__ = ["Entries", "ObservedEntries", "degrees_of_freedom"]
 
 # The loops are always cut into the same parts: results do not depend on the threads.
 _PARTS = 16
 # The metric of a matrix with more columns is not formed: it takes their number squared.
 _WIDEST_METRIC = 4000
-
-
-class Entries(Protocol):
-    """The entries (i, j) of a matrix, as the solvers use them: on the CPU or a GPU.
-
-    Entries are sorted by row and column. S denotes the sparse matrix of some values at
-    the entries; L (m, k) and R (n, k) are dense factors, with rows L_i and R_j.
-    """
-
-    shape: tuple[int, int]
-    values: Array
-    weight: Array
-    rows: Array
-
-    @property
-    def cols(self) -> Array:
-        """The column of each entry."""
-        ...
-
-    def __len__(self) -> int:
-        """Return the number of entries."""
-        ...
-
-    def asarray(self, a: np.ndarray) -> Array:
-        """Return a NumPy array as an array of the library of `values`."""
-        ...
-
-    def to_numpy(self, a: Array) -> FloatArray:
-        """Return an array of the library of `values` as a NumPy array."""
-        ...
-
-    def row_counts(self) -> IntArray:
-        """Return the number of entries in each row, as a NumPy array."""
-        ...
-
-    def draw_hidden(self, share: float, random_state: np.random.RandomState) -> Any:
-        """Return the boolean NumPy mask of a random share of the entries."""
-        ...
-
-    def select(self, mask: BoolArray) -> Self:
-        """Return the entries where a boolean NumPy mask is True."""
-        ...
-
-    def with_values(self, values: Array) -> Self:
-        """Return entries with other values at the same positions."""
-        ...
-
-    def column_means(self) -> Array:
-        """Return the weighted means (n,) of the columns."""
-        ...
-
-    def subtract(self, means: Array) -> Self:
-        """Return the entries minus a mean for each column."""
-        ...
-
-    def transposed(self) -> Self:
-        """Return the entries of the transposed matrix."""
-        ...
-
-    def dense(self) -> Array:
-        """Return the matrix (m, n), with zeros where no entry is observed."""
-        ...
-
-    def row_maxima(self, values: Array) -> Array:
-        """Return the largest of positive values in each row, 0 for empty rows."""
-        ...
-
-    def by_column(self, values: Array) -> Array:
-        """Return values in the order of columns, then rows."""
-        ...
-
-    def products(self, L: Array, R: Array) -> Array:
-        """Return L_i · R_j at the entries."""
-        ...
-
-    def row_sums(self, values: Array, R: Array) -> Array:
-        """Return S @ R (m, k)."""
-        ...
-
-    def column_sums(self, values: Array, L: Array) -> Array:
-        """Return S.T @ L (n, k)."""
-        ...
-
-    def sums_by_column(self, values: Array, L: Array) -> Array:
-        """Return `column_sums` of values in the order of `by_column`."""
-        ...
-
-    def normal_row_sums(
-        self, weight: Array, L: Array, R: Array, columns: slice
-    ) -> Array:
-        """Return S @ R[:, columns], S with the values weight · (L_i · R_j)."""
-        ...
-
-    def normal_column_sums(
-        self, weight: Array, L: Array, R: Array, columns: slice
-    ) -> Array:
-        """Return S.T @ L[:, columns] for that S, with weights by column."""
-        ...
-
-    def row_solves(self, V: Array, penalty: Array, weight: Array) -> Array:
-        """Return z_i = argmin Σ_j weight_ij (value_ij − V_j · z)² + Σ penalty z²."""
-        ...
-
-    def dual_solves(self, P: Array, noise: Array) -> Array:
-        """Return (P_ii + diag(noise_i))⁻¹ values_i of each row, at the entries.
-
-        P_ii is the metric P (n, n) between the columns observed in row i.
-        """
-        ...
 
 
 class _CompressedRows:
@@ -278,6 +172,10 @@ class ObservedEntries:
         other.column_order[self.column_order] = np.arange(len(self))
         return other
 
+    def on_host(self) -> "ObservedEntries":
+        """Return the entries themselves."""
+        return self
+
     def asarray(self, a: np.ndarray) -> np.ndarray:
         """Return a NumPy array as it is."""
         return a
@@ -402,6 +300,84 @@ class ObservedEntries:
         out = np.empty_like(ordered)
         out[order] = ordered
         return out
+
+    def posterior_rows(
+        self,
+        columns: tuple[FloatArray, FloatArray],
+        *,
+        weight: FloatArray,
+        prior: FloatArray,
+        noise: float,
+    ) -> tuple[tuple[FloatArray, FloatArray], FloatArray]:
+        """Return the normal posterior of row factors u_i, given that of the columns.
+
+        The entries are u_i · v_j plus errors of variance noise / weight.
+
+        Parameters
+        ----------
+        columns : tuple of ndarray, of shapes (n, k) and (n, k, k)
+            The means and the covariances of v_j. Here and below only the lower
+            triangles of covariances are used and set.
+        weight : ndarray of shape (n_entries,)
+        prior : ndarray of shape (k, k)
+            The precision of u_i without entries.
+        noise : float
+
+        Returns
+        -------
+        rows : tuple of ndarray, of shapes (m, k) and (m, k, k)
+            The means and the covariances of u_i.
+        squares : ndarray of shape (n_entries,)
+            The expected squares of the entries minus u_i · v_j.
+        """
+        means, covariances = columns
+        m, k, dtype = self.shape[0], means.shape[1], means.dtype
+        rows = np.empty((m, k), dtype), np.zeros((m, k, k), dtype)
+        squares = np.empty(len(self), dtype)
+        self._by_row.for_each_part(
+            _jit.posterior_rows,
+            self.values,
+            weight,
+            np.ascontiguousarray(means),
+            covariances,
+            prior,
+            noise,
+            *rows,
+            squares,
+        )
+        return rows, squares
+
+    def eliminated_rows(
+        self, V: FloatArray, ridge: float
+    ) -> tuple[FloatArray, float, FloatArray, FloatArray]:
+        """Return the rows U that fit columns V, and the problem left for the columns.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n, k)
+        ridge : float
+            Of each row, relative to the trace of its system.
+
+        Returns
+        -------
+        U : ndarray of shape (m, k)
+        square : float
+            The sum of the squared residuals.
+        system : ndarray of shape (n * k, n * k)
+            The Gauss-Newton matrix of V, its lower triangle.
+        gradient : ndarray of shape (n, k)
+            Minus half the gradient by V.
+        """
+        (n, k), m = V.shape, self.shape[0]
+        U, residuals = np.empty((m, k), V.dtype), np.empty(len(self), V.dtype)
+        system, gradient = np.zeros((n * k, n * k), V.dtype), np.zeros((n, k), V.dtype)
+        rows, V = self._by_row, np.ascontiguousarray(V)
+        # in one part: all rows add to the same system
+        _jit.eliminated_rows(
+            *(rows.pointer, rows.indices, self.values, V, ridge),
+            *(U, residuals, system, gradient),
+        )
+        return U, float(residuals @ residuals), system, gradient
 
 
 def _sums(layout, values, R):

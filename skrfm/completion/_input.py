@@ -223,6 +223,17 @@ def warn_of_iterations(n_iter: int) -> None:
     )
 
 
+def warn_of_outliers(rows: IntArray) -> None:
+    """Warn of wrong entries that stay in the completed matrix, given their rows."""
+    if len(rows) > 0:
+        warn(
+            f"{len(rows)} of the entries look wrong and were left out of the fit, but "
+            "keep_observed=True keeps them in the result of transform: pass "
+            "keep_observed=False.",
+            NumericalWarning,
+        )
+
+
 def warn_of_few_entries(entries: ObservedEntries, rank: int) -> None:
     """Warn if the entries hardly determine a matrix of this rank."""
     freedom = degrees_of_freedom(rank, entries.shape)

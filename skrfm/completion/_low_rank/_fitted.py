@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -169,7 +170,10 @@ class FittedMatrix:
             row_model=model.row_model,
             filling=Filling.of(matrix),
             uncertainty=Uncertainty(
-                observed=matrix.stored(), scaling=scaling, model=model, loss=loss
+                observed=matrix.stored(),
+                scaling=scaling,
+                model=model,
+                loss="squared" if loss == "absolute" else loss,
             ),
         )
 
@@ -244,3 +248,12 @@ class FittedMatrix:
         with threads_for(len(matrix.entries)):
             Z = scaled.to_numpy(new_rows(scaled, model.map_arrays(scaled.asarray)))
         return CompletedRows(observed=(Z * scale) @ model.V.T + mean, filling=filling)
+
+
+def fitted_matrix(completer: Any, name: str) -> FittedMatrix:
+    """Return the fitted matrix, or raise AttributeError for a fitted attribute."""
+    if not hasattr(completer, "_fitted"):
+        raise AttributeError(
+            f"{name!r} is available after the completer is fitted: call fit first."
+        )
+    return completer._fitted

@@ -33,7 +33,7 @@ class GpuEntries(ObservedEntries):
         self._by_row = _GpuRows(host_entries._by_row, backend)
         self._by_column = _GpuRows(host_entries._by_column, backend)
 
-    def _to_host(self) -> ObservedEntries:
+    def on_host(self) -> ObservedEntries:
         """Return the entries in the memory of the CPU, with the current values."""
         other = self._host_entries.with_values(self.to_numpy(self.values))
         other.weight = self.to_numpy(self.weight)
@@ -59,19 +59,19 @@ class GpuEntries(ObservedEntries):
 
     def select(self, mask: BoolArray) -> "GpuEntries":
         """Return the entries where a boolean NumPy mask is True."""
-        return GpuEntries(self._to_host().select(mask), self._backend)
+        return GpuEntries(self.on_host().select(mask), self._backend)
 
     def transposed(self) -> "GpuEntries":
         """Return the entries of the transposed matrix."""
-        return GpuEntries(self._to_host().transposed(), self._backend)
+        return GpuEntries(self.on_host().transposed(), self._backend)
 
     def column_means(self) -> Array:
         """Return the weighted mean of each column; of all entries for empty columns."""
-        return self.asarray(self._to_host().column_means())
+        return self.asarray(self.on_host().column_means())
 
     def dense(self) -> Array:
         """Return the matrix, with zeros where no entry is observed."""
-        return self.asarray(self._to_host().dense())
+        return self.asarray(self.on_host().dense())
 
     def row_maxima(self, values: Array) -> Array:
         """Return the largest of positive values in each row, 0 for empty rows."""

@@ -10,7 +10,7 @@ smoothed by an ε that decreases from step to step.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -122,15 +122,37 @@ class RowModel:
         The penalty of each direction.
     bound : float
         Residuals beyond it count linearly, as in Huber's loss; infinite for squares.
+    errors : ErrorModel or None
+        Given if entries may be wrong: these are left out.
     """
 
     V: Array
     penalty: Array
     bound: float = np.inf
+    errors: "ErrorModel | None" = None
 
     def map_arrays(self, function: Callable[[Array], Array]) -> "RowModel":
         """Return the same with a function applied to its arrays."""
-        return RowModel(function(self.V), function(self.penalty), self.bound)
+        return replace(self, V=function(self.V), penalty=function(self.penalty))
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """What tells the wrong entries of a row from the right ones.
+
+    Attributes
+    ----------
+    size : float
+        The root mean square of the entries that were fitted.
+    noise : float
+        The deviation of their errors.
+    prior : ndarray of shape (k, k)
+        The precision of the coefficients of a row.
+    """
+
+    size: float
+    noise: float
+    prior: FloatArray
 
 
 @dataclass(kw_only=True)
@@ -180,6 +202,10 @@ class Iterate:
     def rank(self) -> int:
         """The number of singular values: those above ε, or all."""
         return len(self.s)
+
+    def count_above_eps(self) -> int:
+        """Return how many singular values are above ε, at least 1."""
+        return max(1, int(np.count_nonzero(self.s > self.eps)))
 
     @property
     def full_spectrum(self) -> bool:
@@ -292,6 +318,13 @@ class Spectrum:
         self.V = _orthonormal(entries.asarray(start.astype(entries.values.dtype)))
         self.U: Array = None
         self.s: Array = None
+
+    @classmethod
+    def of(cls, U: Array, s: Array, V: Array) -> "Spectrum":
+        """Return given triplets."""
+        spectrum = cls.__new__(cls)
+        spectrum.U, spectrum.s, spectrum.V = U, s, V
+        return spectrum
 
     def update(
         self,

@@ -1,5 +1,6 @@
 """LinRFMCompleter: matrix completion by a linear Recursive Feature Machine."""
 
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
@@ -16,7 +17,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ..._backend import FloatArray, Seed, Table, Vector
+from ..._backend import FloatArray, IntArray, Seed, Table, Vector
 from ..._sklearn import Interval, Progress, StrOptions, restored_on_error
 from ..._tables import DEVICES, Placement, outer_placement_of, to_host
 from .._entry_predictions import EntryPredictionsMixin
@@ -29,9 +30,10 @@ from .._input import (
     warn_of_few_entries,
     warn_of_gaps,
     warn_of_iterations,
+    warn_of_outliers,
 )
 from .._observed import ObservedIndices, ObservedMatrix, Triplets
-from ._fitted import FittedMatrix, threads_for
+from ._fitted import FittedMatrix, fitted_matrix, threads_for
 from ._iterates import Iterate
 from ._problem import SOLVERS, problem_of
 from ._scaling import Scaling
@@ -83,15 +85,17 @@ class LinRFMCompleter(
     alpha : float or "auto", default="auto"
         The ridge, relative to the largest singular value σ_1 of the current W:
         λ = alpha σ_1^(4 power). 0 matches the entries exactly. "auto" first looks for
-        a low-rank matrix that matches all entries up to `tol`. If there is none, it
-        hides the share `validation_fraction` of the entries, decreases λ together with
-        ε² until the predictions of the hidden entries no longer improve, and repeats
-        the iterations up to that point with all entries. If the matrix is small enough
-        (about 1000 by 300), a matrix that keeps its full spectrum is tried in the same
-        way, and taken if it predicts the hidden entries better.
-    loss : {"squared", "huber"}, default="squared"
-        "huber" is robust against a few grossly wrong entries: it is linear beyond
-        twice the scale of the bulk of the residuals.
+        a low-rank matrix that matches all entries up to `tol`, also from random starts
+        if they are few. If there is none, it hides the share `validation_fraction` of
+        the entries, decreases λ together with ε² until the predictions of the hidden
+        entries no longer improve, and repeats the iterations up to that point with all
+        entries. A matrix of at most about 1000 by 300 that keeps its full spectrum is
+        tried in the same way, and taken if it predicts the hidden entries better.
+    loss : {"squared", "huber", "absolute"}, default="squared"
+        "huber" is linear beyond twice the scale of the bulk of the residuals: it stands
+        about 5 % of grossly wrong entries, and needs an `alpha` other than 0.
+        "absolute" stands 30 % of any size: variational Bayes with contaminated errors
+        finds them, and the others are fitted by squares. Use keep_observed=False.
     center : bool, default=False
         Whether the means of the columns are subtracted first. They add 1 to the rank
         of a matrix that has none, but help if columns differ mainly in level. A matrix
@@ -145,11 +149,14 @@ class LinRFMCompleter(
         R² on the entries that "auto" hid; NaN if none were hidden.
     history_ : dict of ndarray
         One element per iteration: "stage", "iter", "epsilon", "rank" and "score". The
-        stages are "match" (the search for a matrix that matches all entries), "hide"
-        and "graded" (the searches on hidden entries, with a low rank and with a full
-        spectrum) and "fit" (with all entries). The score is the generalised
-        cross-validation error in the first stage, the error on hidden entries in the
-        next two, and the relative residual in the last.
+        stages are "match" (the search for a match), "hide" and "graded" (on hidden
+        entries, with a low rank and with a full spectrum), "start" (variational Bayes
+        from random factors, ten steps each), "refine" (the end of a match) and "fit"
+        (with all entries). The score is the generalised cross-validation error in
+        "match", the error on hidden entries in the next two, else the residual.
+    outliers_ : tuple of ndarray of int, of shapes (n_outliers,) and (n_outliers,)
+        The rows and columns of the entries that loss="absolute" left out as wrong;
+        empty with another loss.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -190,13 +197,14 @@ class LinRFMCompleter(
     converged_: bool
     validation_score_: float
     history_: dict[str, np.ndarray]
+    outliers_: tuple[IntArray, IntArray]
     _fitted: FittedMatrix
 
     _parameter_constraints = {
         "power": [Interval(Real, 0, 0.5, closed="right")],
         "max_rank": [Interval(Integral, 1, None, closed="left"), None],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "loss": [StrOptions({"squared", "huber"})],
+        "loss": [StrOptions({"squared", "huber", "absolute"})],
         "center": ["boolean"],
         "solver": [StrOptions({"auto", *SOLVERS})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -214,7 +222,7 @@ class LinRFMCompleter(
         power: float = 0.5,
         max_rank: int | None = None,
         alpha: float | Literal["auto"] = "auto",
-        loss: Literal["squared", "huber"] = "squared",
+        loss: Literal["squared", "huber", "absolute"] = "squared",
         center: bool = False,
         solver: Literal["auto", "two-sided", "alternating", "exact"] = "auto",
         max_iter: int = 300,
@@ -323,18 +331,26 @@ class LinRFMCompleter(
         attributes = partial(self._attributes, scaling, matrix)
         progress = Progress(
             self,
-            n_runs=4 if self.alpha == "auto" else 1,
+            n_runs=None if self.alpha == "auto" or self.loss == "absolute" else 1,
             attributes=attributes,
             data={"X": X, "y": None, "metadata": {}},
         )
         with threads_for(len(entries)):
             found = complete(scaled, problem, progress)
+            left_out = found.left_out(len(entries))
+            if left_out.any():
+                kept = replace(matrix, entries=entries.select(~left_out))
+                attributes = partial(self._attributes, scaling, kept)
             fitted = attributes(found.iterate)
         placement.backend.release()
         fitted["_fitted"] = fitted["_fitted"].with_hold_out(found.hold_out)
         fitted |= found.attributes()
+        wrong = matrix.triplets(left_out)
+        fitted["outliers_"] = wrong.rows, wrong.cols
         for name, value in fitted.items():
             setattr(self, name, value)
+        if self.keep_observed:
+            warn_of_outliers(wrong.rows)
         if not found.converged:
             warn_of_iterations(self.n_iter_)
         # a full spectrum is shrunk in all directions, and claims no rank
@@ -355,12 +371,12 @@ class LinRFMCompleter(
     @property
     def factors_(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """U, s and V of all rows and columns."""
-        return _fitted_matrix(self, "factors_").all_factors()
+        return fitted_matrix(self, "factors_").all_factors()
 
     @property
     def mean_(self) -> FloatArray:
         """The means that are added to the factors."""
-        return _fitted_matrix(self, "mean_").all_means()
+        return fitted_matrix(self, "mean_").all_means()
 
     def transform(self, X: Table) -> Table:
         """Complete the rows of a matrix, by one small least squares problem for each.
@@ -423,12 +439,3 @@ class LinRFMCompleter(
         shown, hidden = matrix.triplets(~mask), matrix.triplets(mask)
         predicted = self._fitted.complete(shown, placement).at(hidden.rows, hidden.cols)
         return float(r2_score(hidden.values, predicted))
-
-
-def _fitted_matrix(completer: LinRFMCompleter, name: str) -> FittedMatrix:
-    """Return the fitted matrix, or raise AttributeError for a fitted attribute."""
-    if not hasattr(completer, "_fitted"):
-        raise AttributeError(
-            f"{name!r} is available after the completer is fitted: call fit first."
-        )
-    return completer._fitted

@@ -24,6 +24,8 @@ _LEAST_SMOOTHING = 10
 # The most operations of an iterate with a full spectrum, about those of 1000 by 300:
 # bounds the time of the comparison.
 _DENSE_WORK = 2e9
+# The power whose penalty is closest to the rank.
+_RANK_POWER = 0.5
 
 
 class Solver(Protocol):
@@ -48,7 +50,7 @@ class Solver(Protocol):
             How ε and λ change.
         max_rank : int
             The largest rank of an iterate.
-        loss : {"squared", "huber"}
+        loss : {"squared", "huber", "absolute"}
         random_state : RandomState
             Determines where the search for singular vectors starts.
         """
@@ -65,13 +67,15 @@ class Problem:
     full_spectrum_solver : Solver or None
         A solver whose iterates keep all singular directions, to be compared with
         `solver` on hidden entries; None if it is not tried.
+    restarts : bool
+        Whether a match is also looked for from random starts.
     power : float
         The power of the AGOP.
     ridge : float or None
         The ridge relative to the spectrum; None if it is chosen.
     max_rank : int
         The largest rank of an iterate.
-    loss : {"squared", "huber"}
+    loss : {"squared", "huber", "absolute"}
     max_iter : int
         The largest number of iterates of each stage.
     tol : float
@@ -86,6 +90,7 @@ class Problem:
 
     solver: Solver
     full_spectrum_solver: Solver | None
+    restarts: bool
     power: float
     ridge: float | None
     max_rank: int
@@ -121,6 +126,11 @@ SOLVERS: dict[str, Solver] = {
 def problem_of(completer: Any, matrix: ObservedMatrix) -> Problem:
     """Return the Problem that the parameters of a LinRFMCompleter describe."""
     entries = matrix.entries
+    if completer.loss == "huber" and completer.alpha == 0:
+        raise ValueError(
+            "loss='huber' with alpha=0 would match wrong entries too: pass "
+            "alpha='auto', an alpha above 0, or loss='absolute'."
+        )
     seed = check_random_state(completer.random_state).randint(np.iinfo(np.int32).max)
     eps = float(np.finfo(entries.values.dtype).eps)
     least_tol = _LEAST_TOL * eps
@@ -130,6 +140,7 @@ def problem_of(completer: Any, matrix: ObservedMatrix) -> Problem:
     return Problem(
         solver=SOLVERS[_solver_name(completer)],
         full_spectrum_solver=full_spectrum if tries_full_spectrum else None,
+        restarts=_has_restarts(completer),
         power=completer.power,
         ridge=None if completer.alpha == "auto" else completer.alpha,
         max_rank=largest_rank(completer.max_rank, matrix),
@@ -151,6 +162,15 @@ def _solver_name(completer: Any) -> str:
         return completer.solver
     has_ridge = completer.alpha != "auto" and completer.alpha > 0
     return "alternating" if has_ridge else "two-sided"
+
+
+def _has_restarts(completer: Any) -> bool:
+    """Return whether a match is also looked for from random starts.
+
+    Another solver or another power asks for a certain matrix, not for any of low rank.
+    """
+    default = completer.solver == "auto" and completer.power == _RANK_POWER
+    return default and completer.loss != "huber"
 
 
 def _tries_full_spectrum(completer: Any, entries: ObservedEntries) -> bool:

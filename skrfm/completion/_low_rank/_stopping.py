@@ -49,7 +49,8 @@ class StoppingRule:
     def __init__(self, entries: Entries, problem: Problem):
         self.entries, self.problem = entries, problem
         self.converged = self.exact = False
-        self._mean_square = np.average(entries.values**2, weights=entries.weight)
+        bulk = "absolute" if problem.loss == "absolute" else "squared"
+        self._mean_square = mean_square(entries.weight, entries.values, bulk)
 
     def __call__(self, iterate: Iterate) -> tuple[float, bool]:
         """Return the score of an iterate, and whether the stage ends with it."""
@@ -147,6 +148,51 @@ class CrossValidationRule(StoppingRule):
         since = iterate.number - self._best_number
         improved = self._best_score < 0.5 * self._first_square
         return since >= _PATIENCE[self.problem.loss] and improved
+
+
+class FallingRule(StoppingRule):
+    """Stops at a match up to a target, or where the residual no longer falls.
+
+    Parameters
+    ----------
+    entries : Entries
+    problem : Problem
+    target : float
+        The relative residual of a match.
+    patience : int
+        The number of iterates in which the residual has to fall.
+    share : float
+        The share of itself by which it has to fall.
+    first : int, default=0
+        Iterates that never end the stage.
+    """
+
+    def __init__(
+        self,
+        entries: Entries,
+        problem: Problem,
+        *,
+        target: float,
+        patience: int,
+        share: float,
+        first: int = 0,
+    ):
+        super().__init__(entries, problem)
+        self._target, self._patience = target, patience
+        self._factor, self._first = 1 - share, first
+        self._residuals: list[float] = []
+
+    def __call__(self, iterate: Iterate) -> tuple[float, bool]:
+        """Return the relative residual, and whether the stage ends."""
+        residual = self._relative_residual(iterate)
+        self._residuals.append(residual)
+        freedom = degrees_of_freedom(iterate.rank, self.entries.shape)
+        determined = freedom < len(self.entries)
+        self.exact = self.converged = residual <= self._target and determined
+        stalled = iterate.number >= max(self._first, self._patience) and (
+            residual > self._factor * self._residuals[-1 - self._patience]
+        )
+        return residual, self.exact or stalled
 
 
 class HoldOutRule(StoppingRule):

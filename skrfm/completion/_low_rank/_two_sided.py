@@ -44,9 +44,14 @@ def two_sided(
     max_rank: int,
     loss: str,
     random_state: np.random.RandomState,
+    start: tuple[Spectrum, float] | None = None,
 ) -> Iterator[Iterate]:
-    """Yield iterates without end; a Solver."""
-    spectrum, eps = starting_point(
+    """Yield iterates without end; a Solver.
+
+    `start` holds the triplets and ε to begin with, None for those of the observed
+    entries.
+    """
+    spectrum, eps = start or starting_point(
         entries, smoothing, max_rank=max_rank, random_state=random_state
     )
     values_by_column, weight = entries.by_column(entries.values), entries.weight
