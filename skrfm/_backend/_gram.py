@@ -119,7 +119,13 @@ class TileGram:
         else:
             for j0, j1 in block_ranges(n):
                 _jit.coordinate_gradients(
-                    t, tiles.columns, j0, slopes(j0, j1), coef_rows, tiles.p, gradients
+                    t,
+                    tiles.columns,
+                    j0,
+                    slopes(j0, j1),
+                    coef_rows,
+                    tiles.order,
+                    gradients,
                 )
         if tiles.t_levels is not None:
             along_levels = self._level_gradients(rows, coef_rows)

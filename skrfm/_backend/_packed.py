@@ -362,11 +362,12 @@ class PackedGram(TileGram):
     def _blas_product(self, diagonal, V, *, upper):
         np.fill_diagonal(self._packed, diagonal)
         matrix, V = BlasMatrix(self._packed), np.ascontiguousarray(V)
-        out = np.empty_like(V)
+        out, n_columns = np.empty_like(V), V.shape[1]
+        if len(V) <= _FEW_ROWS:
+            matrix.symmetric_product(V, out, upper, (0, n_columns))
+            return out
         # the parts do not depend on the number of threads, so neither do the results
-        n_columns = V.shape[1]
         n_parts = 2 * max(1, min(n_columns, len(V) // 4) // 64)
-        n_parts = 1 if len(V) <= _FEW_ROWS else n_parts
         edges = [n_columns * part // n_parts for part in range(n_parts + 1)]
         write_columns = partial(matrix.symmetric_product, V, out, upper)
         for_each(write_columns, list(pairwise(edges)))
@@ -396,8 +397,16 @@ class PackedGram(TileGram):
         def partial_gradients(rows):
             out = np.zeros((n_outputs, self.n_dense, n), dtype=self.T.dtype)
             i0, i1 = rows
+            weights = np.empty(_jit.GRADIENT_COLUMNS, dtype=out.dtype)
             _jit.pair_gradients(
-                self._packed, tiles.columns, i0, i1, coef_rows, tiles.p, out
+                self._packed,
+                tiles.columns,
+                i0,
+                i1,
+                coef_rows,
+                tiles.order,
+                weights,
+                out,
             )
             return out
 

@@ -39,6 +39,13 @@ def lower_triangle_ranges(n_rows):
     return block_ranges(n_rows, size)[::-1]
 
 
+def _power(profile):
+    """Return None for an exponent that needs no logarithm, else the exponent."""
+    _, exponent, _, floor = profile
+    plain = exponent == 1 or (exponent == 0.5 and floor == 0)
+    return None if plain else exponent
+
+
 def _pack(k, w, packed, i0, j0):
     """Write a tile of values below, and of slopes above the diagonal of a buffer.
 
@@ -79,12 +86,15 @@ class PairTiles:
         Z transposed, for coordinatewise kernels.
     p : float
         Order of the norm, in the precision of T.
+    order : float or None
+        The same for compiled code, where None stands for 1.
     """
 
     def __init__(self, kernel, T, Z, bandwidth=None, category_sizes=()):
         self.kernel, self.bandwidth = kernel, bandwidth
         dtype = T.dtype.type
         self.p = dtype(kernel.norm_order)
+        self.order = None if self.p == 1 else self.p
         self.T, self.t_levels = self._split_levels(T, category_sizes)
         if Z is T:
             self.Z, self.z_levels = self.T, self.t_levels
@@ -100,6 +110,7 @@ class PairTiles:
             self._nearness = dtype(NEARNESS[8 * T.dtype.itemsize])
         profile = None if bandwidth is None else kernel.profile(bandwidth)
         self._profile = None if profile is None else tuple(map(dtype, profile))
+        self._power = None if profile is None else _power(self._profile)
 
     def _split_levels(self, rows, category_sizes):
         """Return the columns that are not looked up, and the Levels of the others."""
@@ -113,7 +124,7 @@ class PairTiles:
         """Return the distance powers of one tile."""
         if self.kernel.coordinatewise:
             out = np.empty((i1 - i0, j1 - j0), dtype=self.T.dtype)
-            _jit.power_sums(self.T[i0:i1], self.columns, j0, self.p, out)
+            _jit.power_sums(self.T[i0:i1], self.columns, j0, self.order, out)
         else:
             t, z = self.T[i0:i1], self.Z[j0:j1]
             t_squares, z_squares = self._t_squares[i0:i1], self._z_squares[j0:j1]
@@ -139,14 +150,16 @@ class PairTiles:
         if self._profile is None:
             k = self.kernel.value(u, self.bandwidth, np)
             return self.kernel.slope(u, k, self.bandwidth, np)
-        return _jit.values_and_slopes_of_powers(u, self._profile)
+        w = np.empty_like(u)
+        _jit.values_and_slopes(u.reshape(-1), self._profile, self._power, w.reshape(-1))
+        return w
 
     def values(self, i0, i1, j0, j1):
         """Return the kernel values of one tile."""
         u = self.distance_powers(i0, i1, j0, j1)
         if self._profile is None:
             return self.kernel.value(u, self.bandwidth, np)
-        _jit.values_of_powers(u, self._profile)
+        _jit.values_of_powers(u.reshape(-1), self._profile, self._power)
         return u
 
     def pack_rows(self, packed, powers, rows):
@@ -168,7 +181,10 @@ class PairTiles:
             else:
                 u = np.ascontiguousarray(powers[i0:i1, j0:j1])
             if self._profile is not None:
-                k, w = u, _jit.values_and_slopes_of_powers(u, self._profile)
+                k, w = u, np.empty_like(u)
+                _jit.values_and_slopes(
+                    k.reshape(-1), self._profile, self._power, w.reshape(-1)
+                )
             else:
                 k = self.kernel.value(u, self.bandwidth, np)
                 w = self.kernel.slope(u, k, self.bandwidth, np)

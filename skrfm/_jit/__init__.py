@@ -21,6 +21,7 @@ from ._factors import eliminated_rows, posterior_rows
 from ._levels import add_level_distances, subtract_level_sums
 from ._networks import network_gradients, network_values
 from ._pairs import (
+    GRADIENT_COLUMNS,
     coordinate_gradients,
     pair_gradients,
     power_sums,
@@ -28,11 +29,13 @@ from ._pairs import (
     strip_product,
     triangle_product,
     unpack_slopes,
+    values_and_slopes,
+    values_of_powers,
     wide_sign_gradients,
 )
-from ._profiles import values_and_slopes_of_powers, values_of_powers
 
 __all__ = [
+    "GRADIENT_COLUMNS",
     "add_level_distances",
     "coordinate_gradients",
     "dual_solves",
@@ -53,7 +56,7 @@ __all__ = [
     "subtract_level_sums",
     "triangle_product",
     "unpack_slopes",
-    "values_and_slopes_of_powers",
+    "values_and_slopes",
     "values_of_powers",
     "wide_sign_gradients",
 ]

@@ -8,18 +8,13 @@ above it.
 import numpy as np
 
 from ._compile import jit, jit_helper
-from ._powers import power_of
+from ._powers import LOG2E, exp2, power_of
 
 # Rows of a packed matrix that share the loads of V in a product, and the columns of
 # these loads: together they fit the first-level cache.
 PRODUCT_ROWS, PRODUCT_COLUMNS = 32, 1024
 # Columns that the gradients of one row take at a time: the length of their buffers.
-_GRADIENT_COLUMNS = 256
-
-
-def _none_for_1(p):
-    """Return None for p = 1, for which Numba leaves out the code of other powers."""
-    return None if p == 1 else p
+GRADIENT_COLUMNS = 256
 
 
 # -- distances ------------------------------------------------------------------------
@@ -79,7 +74,14 @@ def _add_powers(a, z, p, out):
 
 
 @jit
-def _power_sums(t, z_columns, j0, p, out):
+def power_sums(t, z_columns, j0, p, out):
+    """out_ij = sum over c of |t_ic - z_(j0+j)c|**p; z_columns is z transposed.
+
+    Arguments here and below are whole arrays and an offset, not slices of columns: a
+    slice may or may not be contiguous, and Numba would compile each case. `p` is None
+    for 1, here and below: Numba then leaves out the code of powers, which takes longest
+    to compile.
+    """
     d, j1 = t.shape[1], j0 + out.shape[1]
     whole = d - d % 4 if p is None else 0
     for i in range(out.shape[0]):
@@ -102,14 +104,64 @@ def _power_sums(t, z_columns, j0, p, out):
                 _add_powers(a, z, p, row)
 
 
-def power_sums(t, z_columns, j0, p, out):
-    """out_ij = sum over c of |t_ic - z_(j0+j)c|**p; z_columns is z transposed.
+# -- kernel values and slopes ---------------------------------------------------------
 
-    Arguments here and below are whole arrays and an offset, not slices of columns: a
-    slice may or may not be contiguous, and Numba would compile each case. The code for
-    p = 1 is compiled alone, without that of powers, which takes longer.
-    """
-    _power_sums(t, z_columns, j0, _none_for_1(p), out)
+# A profile is (scale, exponent, order, floor). Of a distance power u the value k is
+# exp(-(scale * u)**exponent); the slope is -order * (scale * x)**exponent * k / x with
+# x = max(u, floor), and 0 where u is 0.
+# Exponents 1 and 1/2 need no logarithm, and have no floor. The code for others takes as
+# long to compile, so it is compiled when a kernel first needs it: `power` is None where
+# the exponent is one of the two, else the exponent, and Numba leaves out the branches
+# that a None rules out.
+
+
+@jit
+def values_of_powers(u, profile, power):
+    """Turn distance powers (m,) into kernel values, in place."""
+    scale, exponent, _, _ = profile
+    zero, one = u.dtype.type(0), u.dtype.type(1)
+    log2e = u.dtype.type(LOG2E)
+    if power is not None:
+        for j in range(u.size):
+            positive = u[j] > zero
+            v = power_of(scale * (u[j] if positive else one), power)
+            u[j] = exp2(-log2e * v) if positive else one
+    elif exponent == 1:
+        for j in range(u.size):
+            u[j] = exp2(-(scale * log2e) * u[j])
+    else:
+        for j in range(u.size):
+            u[j] = exp2(-np.sqrt((scale * log2e * log2e) * u[j]))
+
+
+@jit
+def values_and_slopes(u, profile, power, w):
+    """Turn distance powers (m,) into kernel values, in place, and write slopes w."""
+    scale, exponent, order, floor = profile
+    zero, one = u.dtype.type(0), u.dtype.type(1)
+    log2e = u.dtype.type(LOG2E)
+    if power is not None:
+        bound = -order * power_of(scale * floor, power) / floor if floor > 0 else zero
+        for j in range(u.size):
+            positive = u[j] > zero
+            x = u[j] if positive else one
+            v = power_of(scale * x, power)
+            k = exp2(-log2e * v) if positive else one
+            slope = -order * v / x if x >= floor else bound
+            w[j] = slope * k if positive else zero
+            u[j] = k
+    elif exponent == 1:
+        for j in range(u.size):
+            k = exp2(-(scale * log2e) * u[j])
+            w[j] = -order * scale * k if u[j] > zero else zero
+            u[j] = k
+    else:
+        for j in range(u.size):
+            positive = u[j] > zero
+            k = exp2(-np.sqrt((scale * log2e * log2e) * u[j]))
+            w[j] = -order * np.sqrt(scale / (u[j] if positive else one)) * k
+            w[j] = w[j] if positive else zero
+            u[j] = k
 
 
 # -- packed matrices ------------------------------------------------------------------
@@ -262,7 +314,12 @@ def _weighted_powers(a, z, p, weight, out):
 
 
 @jit
-def _coordinate_gradients(t, z_columns, j0, slope, coef, p, gradients):
+def coordinate_gradients(t, z_columns, j0, slope, coef, p, gradients):
+    """Add the share of one tile to the gradients at its rows.
+
+    gradients_iol += sum_j slope_ij coef_oJ |δ|**(p-1) sign δ with J = j0 + j and
+    δ = t_il - z_Jl; `coef` is (c, n), `z_columns` (d, n) and `gradients` (b, c, d).
+    """
     j1 = j0 + slope.shape[1]
     weights = np.empty(slope.shape[1], dtype=t.dtype)
     for i in range(t.shape[0]):
@@ -278,15 +335,6 @@ def _coordinate_gradients(t, z_columns, j0, slope, coef, p, gradients):
                 for j in range(theirs.size):
                     total += weights[j] * theirs[j]
                 gradients[i, o, c] += total
-
-
-def coordinate_gradients(t, z_columns, j0, slope, coef, p, gradients):
-    """Add the share of one tile to the gradients at its rows.
-
-    gradients_iol += sum_j slope_ij coef_oJ |δ|**(p-1) sign δ with J = j0 + j and
-    δ = t_il - z_Jl; `coef` is (c, n), `z_columns` (d, n) and `gradients` (b, c, d).
-    """
-    _coordinate_gradients(t, z_columns, j0, slope, coef, _none_for_1(p), gradients)
 
 
 @jit_helper
@@ -307,10 +355,10 @@ def wide_sign_gradients(t, z, slope, coef, gradients):
     """
     outputs, n = coef.shape
     weighted = np.zeros((outputs, n + 1), dtype=t.dtype)
-    first = np.empty(_GRADIENT_COLUMNS, dtype=t.dtype)
-    second = np.empty(_GRADIENT_COLUMNS, dtype=t.dtype)
-    for c0 in range(0, t.shape[1], _GRADIENT_COLUMNS):
-        c1 = min(c0 + _GRADIENT_COLUMNS, t.shape[1])
+    first = np.empty(GRADIENT_COLUMNS, dtype=t.dtype)
+    second = np.empty(GRADIENT_COLUMNS, dtype=t.dtype)
+    for c0 in range(0, t.shape[1], GRADIENT_COLUMNS):
+        c1 = min(c0 + GRADIENT_COLUMNS, t.shape[1])
         for i in range(t.shape[0]):
             for o in range(outputs):
                 for j in range(n):
@@ -326,11 +374,17 @@ def wide_sign_gradients(t, z, slope, coef, gradients):
 
 
 @jit
-def _pair_gradients(packed, z_columns, i0, i1, coef, p, weights, gradients):
+def pair_gradients(packed, z_columns, i0, i1, coef, p, weights, gradients):
+    """Add the shares of the pairs (i, j), i0 <= i < i1 and j > i, at both rows.
+
+    Slopes are read from above the diagonal of `packed`. The powers of a pair, which
+    take most of the time, serve both rows, with opposite signs. `coef` is (c, n),
+    `gradients` (c, d, n); `weights` is scratch memory of GRADIENT_COLUMNS.
+    """
     d, n = z_columns.shape
     for i in range(i0, i1):
-        for j0 in range(i + 1, n, _GRADIENT_COLUMNS):
-            j1 = min(j0 + _GRADIENT_COLUMNS, n)
+        for j0 in range(i + 1, n, GRADIENT_COLUMNS):
+            j1 = min(j0 + GRADIENT_COLUMNS, n)
             slope = packed[i, j0:j1]
             for c in range(d):
                 row = z_columns[c, j0:j1]
@@ -345,14 +399,3 @@ def _pair_gradients(packed, z_columns, i0, i1, coef, p, weights, gradients):
                         total += weights[j] * theirs[j]
                         added[j] -= weights[j] * own
                     gradients[o, c, i] += total
-
-
-def pair_gradients(packed, z_columns, i0, i1, coef, p, gradients):
-    """Add the shares of the pairs (i, j), i0 <= i < i1 and j > i, at both rows.
-
-    Slopes are read from above the diagonal of `packed`. The powers of a pair, which
-    take most of the time, serve both rows, with opposite signs. `coef` is (c, n),
-    `gradients` (c, d, n).
-    """
-    weights, p = np.empty(_GRADIENT_COLUMNS, dtype=packed.dtype), _none_for_1(p)
-    _pair_gradients(packed, z_columns, i0, i1, coef, p, weights, gradients)
