@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
-from skrfm import RFMClassifier, RFMRegressor, TransferKernel
+from skrfm import RFMClassifier, TransferKernel
 
 
 class MeanOfColumns(Ridge):
@@ -26,10 +26,7 @@ class MeanOfColumns(Ridge):
 @pytest.mark.filterwarnings("ignore:There is no source")
 @parametrize_with_checks(
     [
-        # the search of the default target, with fewer candidates and rounds
-        TransferKernel(
-            target_estimator=RFMRegressor(alphas=(0.01, 1.0), cv=2, max_iter=1)
-        ),
+        TransferKernel(),
         TransferKernel(
             target_estimator=RFMClassifier(
                 kernel="laplace", max_iter=1, validation="loo", random_state=0
