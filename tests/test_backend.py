@@ -200,8 +200,9 @@ def test_a_reusable_gram_gives_its_memory_and_nothing_else():
 
 
 @every_kernel
-def test_given_distances_are_used_and_not_changed(kernel, backend):
-    problem = Problem(kernel, 300)
+@pytest.mark.parametrize("n", [40, 300])  # one tile in a row of tiles, and two
+def test_given_distances_are_used_and_not_changed(n, kernel, backend):
+    problem = Problem(kernel, n)
     expected, T = problem.gram(backend), backend.asarray(problem.T)
     powers = backend.distance_powers(kernel, T)
     gram = backend.gram(kernel, T, BANDWIDTH, powers=powers)

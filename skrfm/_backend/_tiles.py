@@ -179,7 +179,7 @@ class PairTiles:
             if powers is None:
                 u = self.distance_powers(i0, i1, j0, j1)
             else:
-                u = np.ascontiguousarray(powers[i0:i1, j0:j1])
+                u = powers[i0:i1, j0:j1].copy()  # it is changed in place
             if self._profile is not None:
                 k, w = u, np.empty_like(u)
                 _jit.values_and_slopes(
