@@ -19,7 +19,12 @@ from ._entries import (
 )
 from ._factors import eliminated_rows, posterior_rows
 from ._levels import add_level_distances, subtract_level_sums
-from ._networks import network_gradients, network_values
+from ._networks import (
+    cosine_values,
+    left_out_values,
+    network_gradients,
+    network_values,
+)
 from ._pairs import (
     GRADIENT_COLUMNS,
     coordinate_gradients,
@@ -38,9 +43,11 @@ __all__ = [
     "GRADIENT_COLUMNS",
     "add_level_distances",
     "coordinate_gradients",
+    "cosine_values",
     "dual_solves",
     "eliminated_rows",
     "gather",
+    "left_out_values",
     "network_gradients",
     "network_values",
     "normal_rows",

@@ -33,6 +33,15 @@ def jit_helper(function):
     return jit(function, no_cpython_wrapper=True)
 
 
+def inlined(function):
+    """Compile a function into the loops that call it.
+
+    LLVM leaves calls of long functions as they are, and a loop with a call is not
+    turned into SIMD code.
+    """
+    return njit(inline="always", **OPTIONS)(function)
+
+
 class _Announcement(event.Listener):
     """Logs that functions of this package are compiled, once in a process.
 

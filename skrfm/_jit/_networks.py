@@ -10,7 +10,7 @@ else of the NNGP kernel.
 
 import numpy as np
 
-from ._compile import jit, jit_helper
+from ._compile import inlined, jit, jit_helper
 from ._powers import asin_root
 
 # Cosines beyond this size get om or op from differences of unit vectors: 1 − cos would
@@ -52,7 +52,7 @@ def _cubic(angle, kind):
     return angle * square * (kind(1 / 3) - series)
 
 
-@jit_helper
+@inlined
 def _layer(om, op, network, kind):
     """Return F / (gain r), F_K / gain and 1 − cos after a layer.
 
@@ -97,6 +97,27 @@ def _input_layer(om, op, a, c, K, T, kind):
         T[j] = K[j]
 
 
+@jit_helper
+def _row_values(om, op, a, c, K, T, network):
+    """Fill K and T with the kernels of a network, and overwrite om, op and c."""
+    depth, _, _, gain, square, _ = network
+    kind = om.dtype.type
+    gain, square = kind(gain), kind(square)
+    _input_layer(om, op, a, c, K, T, kind)
+    for _ in range(depth):
+        for j in range(om.size):
+            F, slope, gap, _ = _layer(om[j], op[j], network, kind)
+            K[j] = gain * np.sqrt(a * c[j]) * F + square
+            T[j] = K[j] + T[j] * (gain * slope)
+            c[j] *= gain
+            om[j] = gap
+            if square > 0:
+                om[j] = _gap_with_bias(gap, gain * a, c[j], square, kind)
+            op[j] = kind(2) - om[j]
+            c[j] += square
+        a = gain * a + square
+
+
 @jit
 def network_values(cos, u, v, a, c, network):
     """Turn a tile of cosines into kernel values, in place.
@@ -104,29 +125,63 @@ def network_values(cos, u, v, a, c, network):
     The pairs are of rows with unit vectors u (m, d) and v (n, d) and squared norms a
     and c.
     """
-    depth, _, _, gain, square, is_tangent = network
-    kind, n = cos.dtype.type, cos.shape[1]
-    gain, square = kind(gain), kind(square)
-    buffers = np.empty((4, n), dtype=cos.dtype)
+    is_tangent = network[5]
+    buffers = np.empty((4, cos.shape[1]), dtype=cos.dtype)
     om, op, K, T = buffers[0], buffers[1], buffers[2], buffers[3]
     for i in range(cos.shape[0]):
         _gap_rows(cos[i], u[i], v, om, op)
-        b, d = a[i], c.copy()
-        _input_layer(om, op, b, d, K, T, kind)
-        for _ in range(depth):
-            for j in range(n):
-                F, slope, gap, _ = _layer(om[j], op[j], network, kind)
-                K[j] = gain * np.sqrt(b * d[j]) * F + square
-                T[j] = K[j] + T[j] * (gain * slope)
-                d[j] *= gain
-                om[j] = gap
-                if square > 0:
-                    om[j] = _gap_with_bias(gap, gain * b, d[j], square, kind)
-                op[j] = kind(2) - om[j]
-                d[j] += square
-            b = gain * b + square
-        for j in range(n):
+        _row_values(om, op, a[i], c.copy(), K, T, network)
+        for j in range(cos.shape[1]):
             cos[i, j] = T[j] if is_tangent else K[j]
+
+
+@jit_helper
+def _cosine_row(om, op, c, K, T, network):
+    """Turn cosines of unit vectors in om into kernel values in T, and in K."""
+    square = network[4]
+    kind = om.dtype.type
+    one, total = kind(1), kind(1 + square)
+    for j in range(om.size):
+        cos = min(max(om[j], -one), one)
+        om[j] = (one - cos) / total
+        op[j] = kind(2) - om[j] if square > 0 else one + cos
+        c[j] = total
+    _row_values(om, op, total, c, K, T, network)
+
+
+@jit
+def cosine_values(cos, network):
+    """Turn a matrix of cosines between unit vectors into kernel values, in place."""
+    is_tangent = network[5]
+    buffers = np.empty((5, cos.shape[1]), dtype=cos.dtype)
+    om, op, c, K, T = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
+    for i in range(cos.shape[0]):
+        om[:] = cos[i]
+        _cosine_row(om, op, c, K, T, network)
+        for j in range(cos.shape[1]):
+            cos[i, j] = T[j] if is_tangent else K[j]
+
+
+@jit
+def left_out_values(inner, columns, u, v, a, c, network, out):
+    """Fill a kernel of vectors without one coordinate, the product of their norms kept.
+
+    Element (i, j) is √(a_i c_j) times the tangent kernel of the cosine
+    (inner[i, columns[j]] − u_i v_j) / √(a_i c_j), where u and v are the coordinates
+    left out, and a and c the squared norms without them.
+    """
+    n = columns.size
+    buffers = np.empty((6, n), dtype=inner.dtype)
+    om, op, d, K, T = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
+    norms, zero = buffers[5], inner.dtype.type(0)
+    for i in range(inner.shape[0]):
+        for j in range(n):
+            norms[j] = np.sqrt(a[i] * c[j])
+            product = inner[i, columns[j]] - u[i] * v[j]
+            om[j] = product / norms[j] if norms[j] > 0 else zero
+        _cosine_row(om, op, d, K, T, network)
+        for j in range(n):
+            out[i, j] = norms[j] * T[j]
 
 
 @jit

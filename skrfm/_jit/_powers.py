@@ -14,18 +14,40 @@ from numpy.polynomial import Chebyshev, Polynomial
 from ._compile import EXACT
 
 LOG2E = 1 / math.log(2)
+# coefficients of a polynomial in one loop: with 8 all polynomials become SIMD code
+_MOST_UNROLLED = 8
 
 
 def _horner(coefficients):
-    """Return a compiled polynomial, given its coefficients from the highest power."""
-    coefficients = tuple(coefficients)
+    """Return a compiled polynomial, given its coefficients from the highest power.
+
+    LLVM unrolls loops over a few coefficients only: longer ones would keep a jump for
+    each coefficient, and the loops that call them would not become SIMD code.
+    """
+    most = _MOST_UNROLLED
+    first, rest = coefficients[0], tuple(coefficients[1 : most + 1])
 
     @njit(**EXACT)
     def evaluate(r):
-        p = r * coefficients[0]
-        for c in coefficients[1:-1]:
-            p = (p + c) * r
-        return p + coefficients[-1]
+        p = first
+        for c in rest:
+            p = p * r + c
+        return p
+
+    for start in range(most + 1, len(coefficients), most):
+        evaluate = _continued(evaluate, tuple(coefficients[start : start + most]))
+    return evaluate
+
+
+def _continued(polynomial, rest):
+    """Return a compiled polynomial times powers, plus further coefficients."""
+
+    @njit(**EXACT)
+    def evaluate(r):
+        p = polynomial(r)
+        for c in rest:
+            p = p * r + c
+        return p
 
     return evaluate
 

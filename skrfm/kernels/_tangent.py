@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from .. import _jit
 from .._backend import Array, Namespace
 from ._base import InnerProductKernel
 from ._duals import Relu, covariance, get_activation
@@ -150,6 +151,11 @@ class _WideNetwork(InnerProductKernel):
         -------
         ndarray of the same shape
         """
+        network = self.network()
+        if network is not None:
+            values = np.array(cosines, ndmin=2)  # overwritten by the compiled loops
+            _jit.cosine_values(values, network)
+            return values.reshape(np.shape(cosines))
         cosines = np.clip(cosines, -1, 1)
         square = self.bias**2
         one = np.ones_like(cosines) * (1 + square)

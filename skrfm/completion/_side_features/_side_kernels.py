@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ... import _jit
 from ..._backend import BoolArray, FloatArray, IntArray
 from ...kernels import NTK
 from ._rows import NewRows
@@ -257,15 +258,26 @@ class EntrySide:
         """Return the kernel between some rows, for the prediction of a column."""
         if self._inner is None:
             self._inner = self.vectors.products(self.vectors)
-        entries, squares = self.vectors.left_out(column, rows)
-        squares = self._with_identity(squares)
-        inner = self._inner[rows][:, rows] - np.outer(entries, entries)
-        inner[np.diag_indices_from(inner)] = squares
-        return self._of_inner(inner, squares, squares)
+        vectors = self.vectors
+        K = self._kernel(self._inner[rows], vectors, rows, column=column, rows=rows)
+        K[np.diag_indices_from(K)] = self.self_values(vectors, column, rows)
+        return K
 
-    def _of_inner(self, inner, left_squares, right_squares):
-        K = self._ntk.of_cosines(_cosines(inner, left_squares, right_squares))
-        return K * (np.sqrt(np.outer(left_squares, right_squares)) / self._mean_square)
+    def _kernel(self, inner, left, left_rows, *, column, rows):
+        """Return the kernel of some vectors with some fitted rows, for one column."""
+        u, a = left.left_out(column, left_rows)
+        v, c = self.vectors.left_out(column, rows)
+        a, c = self._with_identity(a), self._with_identity(c)
+        network = self._ntk.network()
+        if network is None:  # an activation without compiled code
+            cosines = _cosines(inner[:, rows] - np.outer(u, v), a, c)
+            K = self._ntk.of_cosines(cosines) * np.sqrt(np.outer(a, c))
+        else:
+            columns = np.arange(inner.shape[1])[rows]
+            K = np.empty((len(inner), len(columns)))
+            _jit.left_out_values(inner, columns, u, v, a, c, network, K)
+        K /= self._mean_square
+        return K
 
     def cross(self, rows: NewRows) -> CrossKernel:
         """Return the kernel between rows to predict and the fitted rows.
@@ -281,17 +293,11 @@ class EntrySide:
         `inner` (n_new, n_rows) has the inner products of the vectors, which include the
         entries of the column.
         """
-        left, left_squares = new.left_out(column)
-        right, right_squares = self.vectors.left_out(column, rows)
-        return self._of_inner(
-            inner - np.outer(left, right),
-            self._with_identity(left_squares),
-            self._with_identity(right_squares),
-        )
+        return self._kernel(inner, new, _ALL, column=column, rows=rows)
 
-    def self_values(self, new, column):
-        """Return the kernel of each new vector with itself, for one column."""
-        squares = self._with_identity(new.left_out(column)[1])
+    def self_values(self, vectors, column, rows=_ALL):
+        """Return the kernel of some vectors with themselves, for one column."""
+        squares = self._with_identity(vectors.left_out(column, rows)[1])
         return self_kernel(self._ntk) * squares / self._mean_square
 
 
@@ -329,8 +335,9 @@ class _EntryCross:
 
     def block(self, column, rows):
         """Return the kernel with some fitted rows, for the prediction of a column."""
-        inner = np.take(self._inner, rows, axis=1)
-        return self._side.cross_block(inner, self._vectors, column=column, rows=rows)
+        return self._side.cross_block(
+            self._inner, self._vectors, column=column, rows=rows
+        )
 
     def dot(self, coef, observed):
         """Return the kernel of each column times its coefficients."""
