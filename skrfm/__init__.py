@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         CNTKInpainter,
         EntryRegressor,
         LinRFMCompleter,
+        MatrixCompleter,
         NTKMatrixCompleter,
     )
     from .conv_rfm import ConvRFMClassifier, ConvRFMRegressor
@@ -44,6 +45,7 @@ __all__ = [
     "EntryRegressor",
     "LinRFMCompleter",
     "LinRFMRegressor",
+    "MatrixCompleter",
     "NTKMatrixCompleter",
     "RFMClassifier",
     "RFMClassifierCV",
@@ -75,6 +77,7 @@ _MODULE_OF = {
     "EntryRegressor": "completion",
     "LinRFMCompleter": "completion",
     "LinRFMRegressor": "lin_rfm",
+    "MatrixCompleter": "completion",
     "NTKMatrixCompleter": "completion",
     "RFMClassifier": "rfm",
     "RFMClassifierCV": "rfm",

@@ -1,6 +1,7 @@
 """Matrix completion."""
 
 from .._sklearn import set_public_module
+from ._choice._matrix_completer import MatrixCompleter
 from ._entry_regressor import EntryRegressor
 from ._images._inpainting import CNTKInpainter
 from ._low_rank._lin_rfm import LinRFMCompleter
@@ -16,6 +17,7 @@ __all__ = [
     "CNTKInpainter",
     "EntryRegressor",
     "LinRFMCompleter",
+    "MatrixCompleter",
     "NTKMatrixCompleter",
     "profile_scores",
     "rank_untested",
@@ -28,6 +30,7 @@ set_public_module(
     CNTKInpainter,
     EntryRegressor,
     LinRFMCompleter,
+    MatrixCompleter,
     NTKMatrixCompleter,
     profile_scores,
     rank_untested,

@@ -1,6 +1,6 @@
 """Side features and kernels that a user passes: checks, and the kernels they give."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -238,37 +238,39 @@ def _check_combination(sides, *, has_first_completer):
 
 def _check_side(side: SideInput, prior: Prior) -> Side | None:
     """Return the kernel of one side, None where nothing was passed."""
-    name, features = side.name, side.features
-    if features is not None and side.kernel is not None:
+    if isinstance(side.features, str) and side.name == "row":
+        if side.features != IDENTITY:
+            raise ValueError(
+                f'row_features must be an array or "{IDENTITY}", got {side.features!r}.'
+            )
+        side = replace(side, features=np.zeros((side.count, 0)))
+    features, kernel = ordered(side)
+    if kernel is not None:
+        mean = np.mean(np.diag(kernel))
+        scale = self_kernel(prior.ntk) / mean if mean > 0 else 1
+        return GivenSide(kernel * scale)
+    if features is None:
+        return None
+    return FeatureSide(features, identity=prior.identity, ntk=prior.ntk)
+
+
+def ordered(side: SideInput) -> tuple[FloatArray | None, FloatArray | None]:
+    """Return the checked features and kernel of a side, in the order of X."""
+    name, features, kernel = side.name, side.features, side.kernel
+    if features is not None and kernel is not None:
         raise ValueError(
             f"{name}_features and {name}_kernel are both given: a kernel takes the "
             "place of features. Pass one of them."
         )
-    if side.kernel is not None:
-        K = _check_kernel(
-            order_kernel(
-                side.kernel, f"{name}_kernel", labels=side.labels, of=side.described
-            ),
-            f"{name}_kernel",
-            count=side.count,
-        )
-        mean = np.mean(np.diag(K))
-        return GivenSide(K * (self_kernel(prior.ntk) / mean if mean > 0 else 1))
-    if features is None:
-        return None
-    if isinstance(features, str) and name == "row":
-        if features != IDENTITY:
-            raise ValueError(
-                f'row_features must be an array or "{IDENTITY}", got {features!r}.'
-            )
-        features = np.zeros((side.count, 0))
-    else:
+    matched = {"labels": side.labels, "of": side.described}
+    if kernel is not None:
+        kernel = order_kernel(kernel, f"{name}_kernel", **matched)
+        return None, _check_kernel(kernel, f"{name}_kernel", count=side.count)
+    if features is not None:
         argument = f"{name}_features"
-        features = order_features(
-            features, argument, labels=side.labels, of=side.described
-        )
-        features = _check_features(features, argument, count=side.count)
-    return FeatureSide(features, identity=prior.identity, ntk=prior.ntk)
+        features = order_features(features, argument, **matched)
+        return _check_features(features, argument, count=side.count), None
+    return None, None
 
 
 def warn_of_undetermined(entries: ObservedEntries, sides: Sides) -> None:

@@ -254,8 +254,13 @@ class EntrySide:
         """Drop the inner products; they are computed again when they are needed."""
         self._inner = None
 
-    def gram(self, rows: IntArray | slice = _ALL, column: int = 0) -> FloatArray:
-        """Return the kernel between some rows, for the prediction of a column."""
+    def gram(
+        self, rows: IntArray | slice = _ALL, column: int | None = 0
+    ) -> FloatArray:
+        """Return the kernel between some rows, for the prediction of a column.
+
+        Where column is None, it is the kernel of all their entries.
+        """
         if self._inner is None:
             self._inner = self.vectors.products(self.vectors)
         vectors = self.vectors
@@ -313,8 +318,14 @@ class _EntryVectors:
         """Return the inner products with other vectors."""
         return self._vectors @ others._vectors.T
 
-    def left_out(self, column: int, rows: IntArray | slice = _ALL):
-        """Return the entries of a column, and the squared norms without them."""
+    def left_out(self, column: int | None, rows: IntArray | slice = _ALL):
+        """Return the entries of a column, and the squared norms without them.
+
+        Where column is None, nothing is left out.
+        """
+        if column is None:
+            squares = self.squares[rows]
+            return np.zeros_like(squares), squares
         entries = self.entries[rows, column]
         return entries, self.squares[rows] - entries**2
 

@@ -1,0 +1,1 @@
+"""The choice among ways to complete a matrix, by hidden entries."""
