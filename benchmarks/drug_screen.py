@@ -1,25 +1,29 @@
-"""Drug screens: NTKMatrixCompleter with side features, beside other methods.
+"""Drug screens: MatrixCompleter and NTKMatrixCompleter, beside other methods.
 
     python benchmarks/drug_screen.py --data DIR [--cases cmap response davis] [--report]
 
 ``cmap`` predicts signatures of (cell, drug) pairs that are held out within each cell
 (``DIR/cmap/cmap_tensor_open.npz``): mean R² and cosine of a signature, and Pearson's
 correlation of all values. ``response`` is ln IC50 of cell lines × drugs
-(``DIR/drug_response/gdsc_580x170.npz``) and ``davis`` the affinity of drugs × kinases
-(``DIR/bioassay/davis.npz``, its own folds for entries), with random entries, whole rows
-or whole columns held out: root mean square error and Pearson's correlation. Means are
-taken over the other axis where a whole row or column is unknown.
+(``DIR/drug_response/gdsc_580x170.npz``), ``davis`` the affinity of drugs × kinases
+(``DIR/bioassay/davis.npz``, its own folds for entries), and ``prism``, ``ctrp`` and
+``gdsc`` the viability of the same cell lines × drugs in three screens
+(``DIR/transfer_drug/prism_ctrp_gdsc_318x84.npz``). Held out are random entries, whole
+rows, whole columns, or the rows of some tissues. Pearson's correlation is that of all
+entries, or the mean of those within rows or columns; "normalised" is after the mean
+effects of rows and columns are taken out. Means are taken over the other axis where a
+whole row or column is unknown.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _experiment import Experiment, timed
+from _experiment import Experiment, flag, timed
 from _report import format_table, grouped, mean_of
+from _screen_models import response_models, ridge
+from _screens import SCREENS, held_out, load, measure
 from sklearn.impute import KNNImputer
-from sklearn.model_selection import KFold
 
 from skrfm import LinRFMCompleter, NTKMatrixCompleter
 from skrfm.completion import profile_scores, screen_priors, within_cell_splits
@@ -30,11 +34,11 @@ MEANS = ("cell mean", "drug mean")
 # -- signatures -----------------------------------------------------------------------
 
 
-def cmap(records, data, folds):
+def cmap(records, args):
     """Signatures: the predictions of all folds are scored together."""
-    table, cell_features, drug_features = load_cmap(data)
+    table, cell_features, drug_features = load_cmap(args.data)
     models = signature_models(cell_features, drug_features)
-    for seed in range(folds):
+    for seed in range(args.folds):
         for name, model in models.items():
             key = {"case": "cmap", "split": "within cells", "model": name}
             records.once(key | {"fold": seed}, measure_signatures, table, model, seed)
@@ -147,183 +151,27 @@ def linear(shown, priors, cell_features):
     return ridge(shown.to_numpy(), F)
 
 
-def ridge(X, F):
-    """Complete by ridge regression on features, the ridge by leave-one-out."""
-    K = F @ F.T
-    completer = NTKMatrixCompleter(alphas=np.geomspace(1e-3, 1e3, 13))
-    return completer.fit_transform(X, row_kernel=2 * K / np.mean(np.diag(K)))
-
-
 # -- responses ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Screen:
-    """A matrix of responses and what is known of its rows and columns.
+def responses(name):
+    """Return the case of a screen: entries, rows, columns and tissues are held out."""
 
-    Attributes
-    ----------
-    Y : ndarray of shape (m, n)
-        Responses, NaN where they are missing.
-    rows : ndarray of shape (m, p)
-        Features of the rows.
-    columns : ndarray of shape (n, q) or None
-        Features of the columns.
-    kernel : ndarray of shape (n, n) or None
-        Kernel matrix of the columns.
-    entry_folds : list of ndarray of shape (k, 2)
-        Indices of the entries of each fold.
-    """
+    def case(records, args):
+        screen = load(name, args.data)
+        for split in screen.splits:
+            if split not in args.splits:
+                continue
+            hidden = list(held_out(screen, split))[: args.folds]
+            models = response_models(screen, split)
+            for fold, gaps in enumerate(hidden):
+                for model, complete in models.items():
+                    if "models" in args.given and model not in args.models:
+                        continue
+                    key = {"case": name, "split": split, "model": model, "fold": fold}
+                    records.once(key, measure, screen, gaps, complete)
 
-    Y: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray | None
-    kernel: np.ndarray | None
-    entry_folds: list
-
-
-def response(records, data, folds):
-    """Cell lines × drugs."""
-    with np.load(Path(data) / "drug_response" / "gdsc_580x170.npz") as file:
-        Y = file["Y"].astype(float)
-        screen = Screen(
-            Y=Y,
-            rows=standardised(file["row_expression"].astype(float)),
-            columns=file["col_features"].astype(float),
-            kernel=None,
-            entry_folds=random_entries(Y),
-        )
-    compare(records, "response", screen, folds)
-
-
-def davis(records, data, folds):
-    """Drugs × kinases, with a kernel of the kinases."""
-    with np.load(Path(data) / "bioassay" / "davis.npz") as file:
-        Y = file["Y"].astype(float)
-        screen = Screen(
-            Y=Y,
-            rows=file["row_features"].astype(float),
-            columns=None,
-            kernel=file["col_kernel"].astype(float),
-            entry_folds=[np.argwhere(~np.isnan(Y))[file["fold_test"]]],
-        )
-    compare(records, "davis", screen, folds)
-
-
-def standardised(F):
-    """Return features of mean 0 and variance 1."""
-    scale = F.std(axis=0)
-    return (F - F.mean(axis=0)) / np.where(scale > 0, scale, 1)
-
-
-def random_entries(Y):
-    """Return the indices of five folds of entries."""
-    entries = np.argwhere(~np.isnan(Y))
-    folds = KFold(5, shuffle=True, random_state=0)
-    return [entries[test] for _, test in folds.split(entries)]
-
-
-def compare(records, case, screen, folds):
-    """Hold out entries, rows and columns, and complete."""
-    for split in ("entries", "rows", "columns"):
-        hidden = list(held_out(screen, split))[:folds]
-        models = response_models(screen, split)
-        for fold, gaps in enumerate(hidden):
-            for name, model in models.items():
-                key = {"case": case, "split": split, "model": name, "fold": fold}
-                records.once(key, measure_responses, screen.Y, gaps, model)
-
-
-def held_out(screen, split):
-    """Yield masks of what is held out."""
-    shape = screen.Y.shape
-    if split == "entries":
-        for entries in screen.entry_folds:
-            gaps = np.zeros(shape, dtype=bool)
-            gaps[tuple(entries.T)] = True
-            yield gaps
-        return
-    axis = 0 if split == "rows" else 1
-    folds = KFold(5, shuffle=True, random_state=0)
-    for _, test in folds.split(np.arange(shape[axis])):
-        gaps = np.zeros(shape, dtype=bool)
-        gaps[(test,) if axis == 0 else (slice(None), test)] = True
-        yield gaps
-
-
-def measure_responses(Y, gaps, model):
-    """Return the error and the correlation on what is held out, and the costs."""
-    predicted, cost = timed(model, np.where(gaps, np.nan, Y))
-    test = gaps & ~np.isnan(Y)
-    true, predicted = Y[test], predicted[test]
-    rmse = float(np.sqrt(np.mean((true - predicted) ** 2)))
-    pearson = float(np.corrcoef(true, predicted)[0, 1])
-    return {"rmse": rmse, "pearson": pearson, **cost.figures()}
-
-
-def transposed(complete):
-    """Return a function that completes the transposed matrix."""
-    return lambda X: complete(X.T).T
-
-
-def ntk(*, rows=None, row_kernel=None, columns=None, col_kernel=None, **parameters):
-    """Return a function that completes a matrix from what is known of its sides."""
-    sides = {
-        "row_features": rows,
-        "row_kernel": row_kernel,
-        "col_features": columns,
-        "col_kernel": col_kernel,
-    }
-    sides = {name: side for name, side in sides.items() if side is not None}
-
-    def complete(X):
-        completer = NTKMatrixCompleter(random_state=0, **parameters)
-        return completer.fit_transform(X, **sides)
-
-    return complete
-
-
-def response_models(screen, split):
-    """Return {name: function that completes a matrix}, by what is held out."""
-    across = split == "columns"
-    models = side_models(screen.columns if across else screen.rows)
-    if across:
-        if screen.kernel is not None:
-            models["NTK, kernel"] = ntk(row_kernel=screen.kernel)
-        models = {name: transposed(model) for name, model in models.items()}
-    if split == "entries":
-        models |= entry_models(screen)
-    both = {"columns": screen.columns, "col_kernel": screen.kernel}
-    if any(side is not None for side in both.values()):
-        both |= {"rows": screen.rows, "prior_identity": 1.0}
-        models["NTK, both sides"] = ntk(**both)
-    return models
-
-
-def side_models(features):
-    """Return models of whole rows, from their features where there are any."""
-    models = {"mean": lambda X: np.broadcast_to(np.nanmean(X, axis=0), X.shape)}
-    if features is not None:
-        models["ridge"] = lambda X: ridge(X, features)
-        models["NTK, features"] = ntk(rows=features)
-        models["NTK, features, depth 1"] = ntk(rows=features, depth=1)
-    return models
-
-
-def entry_models(screen):
-    """Return models of random entries."""
-    rows, kernel = screen.rows, screen.kernel
-    low_rank = LinRFMCompleter(random_state=0)
-    models = {
-        "LinRFMCompleter": LinRFMCompleter(random_state=0).fit_transform,
-        "NTK, entries": ntk(),
-        "NTK, features + entries": ntk(rows=rows, prior_entries=2.0),
-        "NTK after LinRFM, features": ntk(rows=rows, first_completer=low_rank),
-    }
-    if kernel is not None:
-        after = ntk(row_kernel=kernel, first_completer=low_rank)
-        models["NTK after LinRFM, kernel"] = transposed(after)
-    return models
+    return case
 
 
 # -- report ---------------------------------------------------------------------------
@@ -332,7 +180,7 @@ def entry_models(screen):
 def run(args, records):
     """Measure the cases."""
     for case in args.cases:
-        CASES[case](records, args.data, args.folds)
+        CASES[case](records, args)
 
 
 def report(rows, args):
@@ -345,8 +193,18 @@ def report(rows, args):
         print("\n" + format_table([f"{case}, {split}", "runs", *FIGURES], lines))
 
 
-CASES = {"cmap": cmap, "response": response, "davis": davis}
-FIGURES = ("r2", "cosine", "pearson", "rmse", "seconds", "cpu_seconds")
+CASES = {"cmap": cmap, **{name: responses(name) for name in SCREENS}}
+SPLITS = ("entries", "rows", "columns", "tissues")
+CORRELATIONS = ("pearson", "within_rows", "within_columns")
+FIGURES = (
+    "r2",
+    "cosine",
+    *CORRELATIONS,
+    *(f"normalised_{name}" for name in CORRELATIONS),
+    "rmse",
+    "seconds",
+    "cpu_seconds",
+)
 # empty rows and columns are the point here: their warnings are not shown
 EXPERIMENT = Experiment(
     doc=__doc__,
@@ -354,8 +212,13 @@ EXPERIMENT = Experiment(
     figures=FIGURES,
     run=run,
     report=report,
-    flags={"folds": 3},
+    flags={"folds": 3, "models": None},
     choices={"cases": CASES},
+    own_flags=[
+        flag(
+            "splits", list(SPLITS), choices=SPLITS, nargs="+", help="what is held out"
+        ),
+    ],
     out="drug_screen.csv",
     needs_data=True,
 )

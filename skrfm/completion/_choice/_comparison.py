@@ -74,9 +74,9 @@ class Comparison:
 
         The residuals of a fit are those of entries that a fit of the first method did
         not see, and neither did it see the hidden entries: for each pair of folds
-        there is a fit without both.
+        there is a fit without both. That needs three folds.
         """
-        if not methods or self._matched(first.name):
+        if not methods or self.n_folds < 3 or self._matched(first.name):
             return
         base, folds = self.predictions[first.name], range(self.n_folds)
         residuals = np.tile(self.entries.values - base, (self.n_folds, 1))

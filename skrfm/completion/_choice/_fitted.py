@@ -53,7 +53,9 @@ class FittedChoice:
 
     def predict(self, rows: Rows) -> FloatArray:
         """Return predictions of rows, of observed entries as well."""
-        parts = (w * self.methods[name].predict(rows) for name, w in self.weights.items())
+        parts = (
+            w * self.methods[name].predict(rows) for name, w in self.weights.items()
+        )
         out = sum(parts, np.zeros(rows.entries.shape))
         empty = rows.entries.row_counts() == 0
         if empty.any():

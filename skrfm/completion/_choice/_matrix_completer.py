@@ -33,7 +33,7 @@ from .._observed import ObservedIndices
 from .._side_features._ntk import NTKMatrixCompleter
 from ._choose import choose_and_fit
 from ._comparison import folds_of
-from ._fitted import FittedChoice
+from ._fitted import FittedChoice, quiet
 from ._methods import Rows
 from ._sides import FittedSides
 
@@ -77,7 +77,9 @@ class MatrixCompleter(
         The kernel completer, without features; None takes the defaults. Its `center`,
         `prior_entries`, `keep_observed` and `missing_values` are set by the methods.
     cv : int, default=4
-        Number of folds of the observed entries.
+        Number of folds of the observed entries. "low rank, row features" and "low rank,
+        column features" need at least 3: for each pair of folds there is a low-rank fit
+        without both, so that their residuals are those of entries not seen.
     missing_values : float, default=np.nan
         The value of missing entries in a dense X.
     keep_observed : bool, default=True
@@ -378,7 +380,8 @@ class MatrixCompleter(
     ) -> FloatArray:
         """Return predictions of all entries of X, observed ones included."""
         known = self._sides.match(X, entries.shape[0], to_host(row_features))
-        return self._fitted.predict(Rows(entries, **known))
+        with quiet():
+            return self._fitted.predict(Rows(entries, **known))
 
     def predict_entries(self, rows: Vector, cols: Vector) -> Array:
         """Predict entries of the fitted matrix.
@@ -397,7 +400,8 @@ class MatrixCompleter(
         placement, fitted = outer_placement_of(None, rows), self._fitted
         shape = fitted.entries.shape
         rows, cols = check_indices(to_host(rows), to_host(cols), shape)
-        predicted = fitted.at(rows, cols)
+        with quiet():
+            predicted = fitted.at(rows, cols)
         dtype = fitted.entries.values.dtype
         return placement.to_caller(predicted.astype(dtype, copy=False))
 

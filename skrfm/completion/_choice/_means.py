@@ -46,9 +46,9 @@ class ShrunkMeans:
         values, weight = values / scale, entries.weight.astype(np.float64)
         mean = float(np.average(values, weights=weight))
         found = _effects(entries, values - mean, weight)
-        rows, columns, row_penalty, column_penalty = found
+        shift, rows, columns, row_penalty, column_penalty = found
         return cls(
-            mean * scale,
+            (mean + shift) * scale,
             rows * scale,
             columns * scale,
             row_penalty=row_penalty,
@@ -86,24 +86,25 @@ def _shrunk(index, residual, weight, *, size, penalty):
 
 
 def _effects(entries, values, weight):
-    """Return the effects of rows and columns, and their penalties."""
+    """Return a shift of the mean, the effects of rows and columns, their penalties."""
     rows, cols, (m, n) = entries.rows, entries.cols, entries.shape
     total = float(np.average(values**2, weights=weight))
-    a, b = np.zeros(m), np.zeros(n)
+    shift, a, b = 0.0, np.zeros(m), np.zeros(n)
     if total == 0:
-        return a, b, 1.0, 1.0
+        return shift, a, b, 1.0, 1.0
     known_rows, known_cols = np.unique(rows), np.unique(cols)
     variances = np.full(3, total / 3)  # of rows, columns and noise
     for _ in range(_MAX_ITER):
         penalty = variances[2] / variances[:2]
+        left = values - shift
         b, col_totals = _shrunk(
-            cols, values - a[rows], weight, size=n, penalty=penalty[1]
+            cols, left - a[rows], weight, size=n, penalty=penalty[1]
         )
         a, row_totals = _shrunk(
-            rows, values - b[cols], weight, size=m, penalty=penalty[0]
+            rows, left - b[cols], weight, size=m, penalty=penalty[0]
         )
         row_spread, col_spread = variances[2] / row_totals, variances[2] / col_totals
-        squares = (values - a[rows] - b[cols]) ** 2 + row_spread[rows]
+        squares = (left - a[rows] - b[cols]) ** 2 + row_spread[rows]
         latest = np.array(
             [
                 np.mean(a[known_rows] ** 2 + row_spread[known_rows]),
@@ -116,4 +117,10 @@ def _effects(entries, values, weight):
         variances = latest
         if change <= _TOL * total:
             break
-    return a, b, float(penalty[0]), float(penalty[1])
+        # a common part of the effects belongs to the mean, which is not shrunk: updates
+        # in turn would move it slowly
+        parts = a[known_rows].mean(), b[known_cols].mean()
+        a[known_rows] -= parts[0]
+        b[known_cols] -= parts[1]
+        shift += sum(parts)
+    return shift, a, b, float(penalty[0]), float(penalty[1])

@@ -1,6 +1,7 @@
 """Ways to complete a matrix, all with one interface, made of the public completers."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -128,18 +129,16 @@ class _FittedKernel:
 
     def __init__(self, entries: ObservedEntries, means: ShrunkMeans):
         self.means = means
-        self._fitted_rows = entries
-        self._fitted: FloatArray | None = None
+        self._entries = entries
 
-    def _fitted_matrix(self):
-        if self._fitted is None:
-            every = np.arange(self._fitted_rows.shape[0])
-            self._fitted = self.predict(Rows(self._fitted_rows, positions=every))
-        return self._fitted
+    @cached_property
+    def _of_fit_rows(self) -> FloatArray:
+        every = np.arange(self._entries.shape[0])
+        return self.predict(Rows(self._entries, positions=every))
 
     def at(self, rows, cols):
         """Return predictions of entries of the matrix of the fit."""
-        return self._fitted_matrix()[rows, cols]
+        return self._of_fit_rows[rows, cols]
 
     def predict(self, rows):
         """Return predictions of the rows."""
@@ -187,8 +186,10 @@ class ColumnEntries:
 
 
 class _FittedColumnEntries(_FittedKernel):
-    """Rows of the fit, told by their entries, are predicted without their own entries
-    in the kernel of the columns; new rows have none there.
+    """A kernel of the columns by their entries.
+
+    A row of the fit, recognised by its entries, is predicted by a kernel without them,
+    so that its observed columns look like the others. A new row has none there.
     """
 
     def __init__(self, entries, means, completer):
@@ -201,15 +202,15 @@ class _FittedColumnEntries(_FittedKernel):
 
     def _left_over(self, residuals, rows):
         known, positions = self._index.find(rows.entries)
-        out = np.empty(residuals.shape)
+        out = np.zeros(residuals.shape)
         out[known] = self._of_fit[positions[known]]
-        if not known.all():
+        new = ~known & (rows.entries.row_counts() > 0)
+        if new.any():
             side: Any = self.completer._fitted.model.side
-            model = kernel_of(
-                self._completer, alpha=self.completer.alpha_, depth=self.completer.depth_
-            )
+            fitted = {"alpha": self.completer.alpha_, "depth": self.completer.depth_}
+            model = kernel_of(self._completer, **fitted)
             kernel = side.gram(column=None)
-            out[~known] = model.fit_transform(residuals[~known].T, row_kernel=kernel).T
+            out[new] = model.fit_transform(residuals[new].T, row_kernel=kernel).T
         return out
 
 
@@ -333,13 +334,13 @@ class FittedColumnFeatures(_FittedKernel):
         self.effects: FloatArray = model.predict(Rows(entries, positions=every))[:, 0]
 
     def _left_over(self, residuals, rows):
-        model = kernel_of(
-            self._completer,
-            prior_entries=0.0,
-            alpha=self.completer.alpha_,
-            depth=self.completer.depth_,
-        )
-        return model.fit_transform(residuals.T, **self._sides.of_rows()).T
+        out, some = np.zeros(residuals.shape), rows.entries.row_counts() > 0
+        if some.any():
+            fitted = {"alpha": self.completer.alpha_, "depth": self.completer.depth_}
+            model = kernel_of(self._completer, prior_entries=0.0, **fitted)
+            sides = self._sides.of_rows()
+            out[some] = model.fit_transform(residuals[some].T, **sides).T
+        return out
 
     def of_empty(self, rows: Rows, columns: IntArray) -> FloatArray:
         """Return predictions of some columns from their features."""

@@ -23,8 +23,8 @@ from ..._backend import (
 from ...exceptions import NotPositiveDefiniteError
 from .._low_rank._loss import deviation_of_top_tenth
 
-# bounds of the eigendecompositions that choose the ridge, one for each group of columns:
-# with 800 rows, all 60 groups take 9 CPU seconds, 12 of them 2, for the same ridge
+# bounds of the eigendecompositions that choose the ridge, one for each group of
+# columns: with 800 rows 50 groups take 9 CPU seconds, 12 of them 2, for the same ridge
 _MOST_GROUPS, _LEAST_GROUPS = 50, 12
 _MOST_CUBES = _MOST_GROUPS * 400**3
 # Entries of average scale that are added to each column: one whose few entries happen

@@ -254,9 +254,7 @@ class EntrySide:
         """Drop the inner products; they are computed again when they are needed."""
         self._inner = None
 
-    def gram(
-        self, rows: IntArray | slice = _ALL, column: int | None = 0
-    ) -> FloatArray:
+    def gram(self, rows: IntArray | slice = _ALL, column: int | None = 0) -> FloatArray:
         """Return the kernel between some rows, for the prediction of a column.
 
         Where column is None, it is the kernel of all their entries.
@@ -300,7 +298,7 @@ class EntrySide:
         """
         return self._kernel(inner, new, _ALL, column=column, rows=rows)
 
-    def self_values(self, vectors, column, rows=_ALL):
+    def self_values(self, vectors, column, rows: IntArray | slice = _ALL):
         """Return the kernel of some vectors with themselves, for one column."""
         squares = self._with_identity(vectors.left_out(column, rows)[1])
         return self_kernel(self._ntk) * squares / self._mean_square
