@@ -92,6 +92,14 @@ def test_powers_out_of_range_are_clipped(dtype):
     assert 0.2 * info.max <= out[1] < np.inf
 
 
+@pytest.mark.parametrize("count", [2, 8, 9, 10, 17, 20])
+def test_polynomials_of_any_length(count, rng):
+    coefficients = rng.normal(size=count)
+    polynomial = _powers._horner(coefficients)
+    got = [polynomial(r) for r in (-0.7, 0.0, 0.4)]
+    assert_allclose(got, np.polyval(coefficients, [-0.7, 0.0, 0.4]), rtol=1e-13)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("p", [1.0, 1.25, 1.3, 1.5, 1.75, 2.0])
 @pytest.mark.parametrize("d", [1, 3, 4, 6, 9])

@@ -22,6 +22,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import LinRFMCompleter, NTKMatrixCompleter
+from skrfm.completion._side_features import _kernel_completion
 from skrfm.exceptions import NumericalWarning
 
 # -- scikit-learn's checks ------------------------------------------------------------
@@ -203,6 +204,44 @@ def test_no_warning_where_the_best_ridge_is_inside_or_given():
         warnings.filterwarnings("error", message="The best ridge")
         for parameters in ({}, {"alpha": 1e-3}, {"alphas": [1e-3]}):
             NTKMatrixCompleter(**parameters).fit(X, row_features=features)
+
+
+def test_ridge_of_large_groups_is_chosen_on_some_columns(monkeypatch):
+    _, _, X = problem(n=12, columns=9, missing=0.3)
+    X[-2:] = np.random.default_rng(1).normal(size=(2, 9))
+    whole = NTKMatrixCompleter().fit(X)
+    monkeypatch.setattr(_kernel_completion, "_MOST_CUBES", 1.0)
+    monkeypatch.setattr(_kernel_completion, "_LEAST_GROUPS", 3)
+    some = NTKMatrixCompleter().fit(X)
+    columns = [0, 4, 8]
+    squares = []
+    for alpha in some.alphas:
+        errors = []
+        for j in columns:
+            for i in np.flatnonzero(~np.isnan(X[:, j])):
+                errors.append(entry_left_out(X, i, j, alpha))
+        squares.append(np.mean(np.square(errors)))
+    assert_allclose(some.alpha_errors_, squares, rtol=1e-9)
+    assert not np.allclose(whole.alpha_errors_, squares)
+
+
+def entry_left_out(X, i, j, alpha):
+    """The error of an entry that is predicted from the others of its column."""
+    means = np.nanmean(X, axis=0)
+    filled = np.where(np.isnan(X), 0, X - means)
+    scale = np.sqrt(np.mean(np.sum(filled**2, axis=1)))
+    vectors = np.column_stack([np.ones(len(X)), filled / scale])
+    mean_square = np.mean(np.sum(vectors**2, axis=1))
+    vectors[:, j + 1] = 0
+    norms = np.linalg.norm(vectors, axis=1)
+    cosines = vectors @ vectors.T / np.outer(norms, norms)
+    np.fill_diagonal(cosines, 1)
+    K = kappa(cosines, 1) * np.outer(norms, norms) / mean_square
+    seen = ~np.isnan(X[:, j])
+    seen[i] = False
+    mean = X[seen, j].mean()
+    A = K[np.ix_(seen, seen)] + alpha * np.eye(seen.sum())
+    return X[i, j] - mean - K[i, seen] @ np.linalg.solve(A, X[seen, j] - mean)
 
 
 def kernel_with_norms(left, right):

@@ -125,6 +125,11 @@ def test_of_cosines(rng):
     for kernel in (NTK(2), NTK(1, "erf", 0.4), NNGP(3, bias=1.0)):
         expected = kernel.kernel_matrix(X)
         assert_allclose(kernel.of_cosines(X @ X.T), expected, rtol=1e-6)
+    many = np.clip(rng.uniform(-1.0001, 1.0001, size=(7, 50)), -1.01, 1.01)
+    for kernel in (NTK(1), NTK(3, bias=0.3), NNGP(2, "leaky_relu(0.2)")):
+        compiled = kernel.of_cosines(many)
+        kernel.network = lambda: None
+        assert_allclose(compiled, kernel.of_cosines(many), rtol=1e-12, atol=1e-14)
     c = np.linspace(-1, 1, 9)
     angle, pi = np.arccos(c), np.pi
     first = c * (pi - angle) / pi

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._sklearn import FitTasks
+from ..._sklearn import FitTasks, clone
 from .._entries import ObservedEntries
 from ._after import AfterLowRank, FittedAfterLowRank
 from ._comparison import Choice, Comparison, folds_of
@@ -75,6 +75,13 @@ def choose_and_fit(
     fit = _Fit(exact, methods, after, left_over, tasks)
     with quiet():
         return fit.of_choice(choice), choice
+
+
+def seeded(completer: Any, seed: int) -> Any:
+    """Return a completer with a seed, if it has none of its own."""
+    if completer.random_state is not None:
+        return completer
+    return clone(completer).set_params(random_state=seed)
 
 
 class _Fit:

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..._backend import Array, FloatArray, Seed, Table, Vector
-from ..._sklearn import FitTasks, Interval, StrOptions, clone, restored_on_error
+from ..._sklearn import FitTasks, Interval, StrOptions, restored_on_error
 from ..._tables import outer_placement_of, to_host
 from .._entries import ObservedEntries
 from .._frames import as_given
@@ -26,12 +26,10 @@ from .._input import (
     entries_of,
     is_nan,
     require_entries,
-    warn_of_gaps,
 )
 from .._low_rank._lin_rfm import LinRFMCompleter
-from .._observed import ObservedIndices
 from .._side_features._ntk import NTKMatrixCompleter
-from ._choose import choose_and_fit
+from ._choose import choose_and_fit, seeded
 from ._comparison import folds_of
 from ._fitted import FittedChoice, quiet
 from ._methods import Rows
@@ -299,14 +297,14 @@ class MatrixCompleter(
         weighted: bool,
     ) -> Self:
         """Compare the methods on entries; X is passed on to callbacks."""
-        _warn_of_gaps(entries, sides)
+        sides.warn_of_gaps(entries)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         tasks = FitTasks.of_fit(self, X=X, y=None, metadata={})
         fitted, choice = choose_and_fit(
             entries,
             sides.data,
-            low_rank=_seeded(self.low_rank or LinRFMCompleter(), seed),
-            kernel=_seeded(self.kernel or NTKMatrixCompleter(), seed),
+            low_rank=seeded(self.low_rank or LinRFMCompleter(), seed),
+            kernel=seeded(self.kernel or NTKMatrixCompleter(), seed),
             combine=self.combine,
             n_folds=min(self.cv, len(entries)),
             seed=seed,
@@ -442,20 +440,3 @@ class MatrixCompleter(
             at = entries.rows[hidden], entries.cols[hidden]
             predicted[hidden] = self._predict(X, shown, row_features)[at]
         return float(r2_score(entries.values, predicted))
-
-
-def _seeded(completer: Any, seed: int) -> Any:
-    """Return a completer with a seed, if it has none of its own."""
-    if completer.random_state is not None:
-        return completer
-    return clone(completer).set_params(random_state=seed)
-
-
-def _warn_of_gaps(entries: ObservedEntries, sides: FittedSides) -> None:
-    """Warn of rows and columns that have neither entries nor features."""
-    (m, n), known = entries.shape, sides.data
-    every = ObservedIndices(None, m), ObservedIndices(None, n)
-    warn_of_gaps(
-        every[0] if known.has_rows else ObservedIndices.of(entries.rows, m)[0],
-        every[1] if known.has_columns else ObservedIndices.of(entries.cols, n)[0],
-    )

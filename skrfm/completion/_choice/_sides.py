@@ -7,6 +7,9 @@ import numpy as np
 
 from ..._backend import FloatArray, Table
 from ..._tables import to_host
+from .._entries import ObservedEntries
+from .._input import warn_of_gaps
+from .._observed import ObservedIndices
 from .._side_features._feature_names import FeatureNames
 from .._side_features._labels import labels_of
 from .._side_features._rows import FittedRows, order_features
@@ -94,6 +97,18 @@ class FittedSides:
             SideData(**arrays),
             rows=FittedRows(labels["row"], shape[0]),
             names=FeatureNames.read(to_host(sides.get("row_features")), "row_features"),
+        )
+
+    def warn_of_gaps(self, entries: ObservedEntries) -> None:
+        """Warn of rows and columns that have neither entries nor features."""
+        (m, n), data = entries.shape, self.data
+        warn_of_gaps(
+            ObservedIndices(None, m)
+            if data.has_rows
+            else ObservedIndices.of(entries.rows, m)[0],
+            ObservedIndices(None, n)
+            if data.has_columns
+            else ObservedIndices.of(entries.cols, n)[0],
         )
 
     def match(

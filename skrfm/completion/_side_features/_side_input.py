@@ -1,6 +1,6 @@
 """Side features and kernels that a user passes: checks, and the kernels they give."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -243,7 +243,9 @@ def _check_side(side: SideInput, prior: Prior) -> Side | None:
             raise ValueError(
                 f'row_features must be an array or "{IDENTITY}", got {side.features!r}.'
             )
-        side = replace(side, features=np.zeros((side.count, 0)))
+        features = np.zeros((side.count, 0))
+        if side.kernel is None:
+            return FeatureSide(features, identity=prior.identity, ntk=prior.ntk)
     features, kernel = ordered(side)
     if kernel is not None:
         mean = np.mean(np.diag(kernel))
