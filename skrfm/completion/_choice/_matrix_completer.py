@@ -74,7 +74,7 @@ class MatrixCompleter(
     kernel : NTKMatrixCompleter, default=None
         The kernel completer, without features; None takes the defaults. Its `center`,
         `prior_entries`, `keep_observed` and `missing_values` are set by the methods.
-    cv : int, default=4
+    cv : int, default=5
         Number of folds of the observed entries. "low rank, row features" and "low rank,
         column features" need at least 3: for each pair of folds there is a low-rank fit
         without both, so that their residuals are those of entries not seen.
@@ -168,7 +168,7 @@ class MatrixCompleter(
         combine: Literal["auto", "average", "best"] = "auto",
         low_rank: LinRFMCompleter | None = None,
         kernel: NTKMatrixCompleter | None = None,
-        cv: int = 4,
+        cv: int = 5,
         missing_values: float = np.nan,
         keep_observed: bool = True,
         random_state: Seed = None,
