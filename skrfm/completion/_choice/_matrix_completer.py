@@ -134,11 +134,11 @@ class MatrixCompleter(
     ...     completer.cv_results_["param_method"],
     ...     completer.cv_results_["mean_test_score"],
     ... ):
-    ...     print(f"{name}: {score:.2f}")
-    means: 0.01
+    ...     print(f"{name}: {score:z.2f}")
+    means: 0.00
     low rank: 1.00
-    row entries: 0.94
-    column entries: 0.93
+    row entries: 0.85
+    column entries: 0.87
     average: 1.00
     >>> completer.transform(X)[0, :4].round(3)
     array([ 0.031,  0.145,  0.08 , -0.148])
