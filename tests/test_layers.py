@@ -25,6 +25,7 @@ LAYERS = [
     {"features"},
     {"inspection"},
     {"skrfm"},
+    {"__main__"},
 ]
 LAYER_OF = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 

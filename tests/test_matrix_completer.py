@@ -18,6 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import EntryRegressor, LinRFMCompleter, MatrixCompleter, NTKMatrixCompleter
 from skrfm.completion._choice._comparison import Comparison, folds_of, simplex_weights
+from skrfm.completion._choice._deviations import Deviations
 from skrfm.completion._choice._means import ShrunkMeans
 from skrfm.exceptions import NumericalWarning
 
@@ -461,3 +462,55 @@ def test_each_fit_is_a_task():
     assert used >= set(completer.weights_)
     assert {id(c) for c in recorder.begun} == {id(c) for c in recorder.ended}
     assert_array_equal(recorder.offered[-1], completer.transform(X))
+
+
+# -- standard deviations --------------------------------------------------------------
+
+
+def noisy_columns(rng, shape=(90, 40)):
+    """Return a matrix with gaps, and fresh measurements; columns differ in noise."""
+    full = rng.normal(size=(shape[0], 3)) @ rng.normal(size=(3, shape[1]))
+    noise = np.where(np.arange(shape[1]) % 2, 0.2, 1.0)
+    first, second = (full + noise * rng.normal(size=shape) for _ in range(2))
+    return np.where(rng.random(shape) < 0.6, first, np.nan), second
+
+
+@pytest.mark.parametrize("combine", ["best", "average"])
+def test_intervals_cover_new_measurements(combine, rng):
+    X, measured = noisy_columns(rng)
+    model = MatrixCompleter(random_state=0, combine=combine).fit(X)
+    at = np.nonzero(np.isnan(X))
+    mean, std = model.predict_entries(*at, return_std=True)
+    assert_allclose(mean, model.predict_entries(*at))
+    inside = np.abs(measured[at] - mean) <= 1.645 * std
+    assert 0.86 < inside.mean() < 0.94
+    noisy = at[1] % 2 == 0
+    assert std[noisy].mean() > 2 * std[~noisy].mean()
+    for some in (noisy, ~noisy):
+        assert 0.8 < inside[some].mean() < 0.97
+
+
+def test_rows_and_columns_without_entries_are_less_certain(rng):
+    X, _ = noisy_columns(rng)
+    X[5], X[:, 7] = np.nan, np.nan
+    with pytest.warns(UserWarning, match="without|no "):
+        model = MatrixCompleter(random_state=0).fit(X)
+    _, std = model.predict_entries([5, 6, 6, 5], [9, 9, 7, 7], return_std=True)
+    assert std[0] > std[1] and std[2] > std[1] and std[3] > max(std[0], std[2]) > 0
+
+
+def test_deviations_are_factors_of_rows_and_columns(rng):
+    of_rows, of_columns = rng.uniform(0.5, 2, 400), rng.uniform(0.5, 2, 300)
+    truth = of_rows[:, None] * of_columns
+    errors = truth * rng.normal(size=truth.shape)
+    rows, cols = np.nonzero(rng.random(truth.shape) < 0.5)
+    shown = np.full(truth.shape, np.nan)
+    shown[rows, cols] = errors[rows, cols]
+    entries = observed(shown)
+    effects_of = [np.zeros(400), np.zeros(300)]
+    found = Deviations.of(entries, effects_of)
+    known = np.ones(400, dtype=bool), np.ones(300, dtype=bool)
+    std = found.at(rows, cols, known=known)
+    assert np.abs(np.log(std / truth[rows, cols])).mean() < 0.1
+    doubled = Deviations.of(entries.with_values(2 * entries.values), effects_of)
+    assert_allclose(doubled.at(rows, cols, known=known), 2 * std)

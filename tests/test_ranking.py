@@ -50,11 +50,11 @@ def test_pairs_are_ranked_as_by_hand(fitted, by, largest):
     assert_array_equal(got["row"], expected[:, 1])
     assert_array_equal(got["column"], expected[:, 2])
     assert_allclose(got["mean"], expected[:, 3])
-    names = ["row", "column", "mean"]
+    assert_allclose(got["std"], expected[:, 4])
+    names = ["row", "column", "mean", "std"]
     if by != "mean":
         name = "upper_bound" if by == "lower_bound" and not largest else by
-        names += ["std", name]
-        assert_allclose(got["std"], expected[:, 4])
+        names += [name]
         assert_allclose(got[name], expected[:, 5], atol=1e-12)
     assert list(got) == names
     assert np.isnan(X[got["row"], got["column"]]).all()

@@ -35,7 +35,7 @@ def rank_untested(
 
     Parameters
     ----------
-    completer : LinRFMCompleter or NTKMatrixCompleter
+    completer : LinRFMCompleter, NTKMatrixCompleter or MatrixCompleter
         Fitted, with a method ``predict_entries(rows, cols, return_std=True)``.
     X : array-like or sparse matrix or array of shape (n_rows, n_features)
         The matrix that it was fitted to. Its missing entries are the untested pairs.
@@ -58,8 +58,8 @@ def rank_untested(
     Returns
     -------
     DataFrame or dict of ndarray
-        The pairs, the best first: "row", "column" and "mean"; unless `by` is "mean",
-        also "std" and a column named `by` ("upper_bound" for the smallest). If X is a
+        The pairs, the best first: "row", "column", "mean" and "std"; unless `by` is
+        "mean", also a column named `by` ("upper_bound" for the smallest). If X is a
         data frame of pandas or polars, a data frame with the labels of X; otherwise a
         dict of arrays with indices. Pairs without a standard deviation come last.
 
@@ -145,9 +145,9 @@ class _Criterion:
 
     def columns(self, rows: IntArray, cols: IntArray) -> dict[str, FloatArray]:
         """Return the columns of the result."""
-        if self.by == "mean":
-            return {"mean": self.completer.predict_entries(rows, cols)}
         mean, std = self.completer.predict_entries(rows, cols, return_std=True)
+        if self.by == "mean":
+            return {"mean": mean, "std": std}
         scores = self._combine(mean, std, rows, cols)
         name = self.by
         if name == "lower_bound":

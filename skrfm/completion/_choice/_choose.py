@@ -8,6 +8,7 @@ from ..._sklearn import FitTasks, clone
 from .._entries import ObservedEntries
 from ._after import AfterLowRank, FittedAfterLowRank
 from ._comparison import Choice, Comparison, folds_of
+from ._deviations import Deviations
 from ._fitted import FittedChoice, quiet
 from ._means import ShrunkMeans
 from ._methods import (
@@ -63,7 +64,7 @@ def choose_and_fit(
     ]
     if n_folds < 2:
         choice = Choice("means", {"means": 1.0}, {}, np.nan)
-        left_over = exact
+        left_over, errors = exact, means_left_over(exact)
     else:
         comparison = Comparison(exact, folds_of(exact, n_folds, seed))
         with quiet(completely=True):
@@ -71,10 +72,16 @@ def choose_and_fit(
                 comparison.add(method, tasks)
             comparison.add_after(methods[1], after, tasks)
         choice = comparison.choose(combine)
-        left_over = comparison.residuals(LowRank.name)
+        left_over = comparison.residuals({LowRank.name: 1.0})
+        errors = comparison.residuals(choice.weights)
     fit = _Fit(exact, methods, after, left_over, tasks)
     with quiet():
-        return fit.of_choice(choice), choice
+        return fit.of_choice(choice, errors), choice
+
+
+def means_left_over(entries: ObservedEntries) -> ObservedEntries:
+    """Return what shrunk means leave over of the entries that they are those of."""
+    return ShrunkMeans.of(entries).residuals(entries)
 
 
 def seeded(completer: Any, seed: int) -> Any:
@@ -94,8 +101,11 @@ class _Fit:
         self._done: dict[str, FittedMethod] = {}
         self._means = ShrunkMeans.of(entries)
 
-    def of_choice(self, choice: Choice) -> FittedChoice:
-        """Return the methods with a weight, and those of rows without entries."""
+    def of_choice(self, choice: Choice, errors: ObservedEntries) -> FittedChoice:
+        """Return the methods with a weight, and those of rows without entries.
+
+        `errors` are those of entries that were hidden.
+        """
         methods = {name: self._fitted(name) for name in choice.weights}
         entries: Any = self._entries
         gaps = {}
@@ -107,6 +117,7 @@ class _Fit:
             methods=methods,
             weights=choice.weights,
             means=self._fitted(Means.name),
+            spread=Deviations.of(errors, [self._means.rows, self._means.columns]),
             empty_columns=np.flatnonzero(entries.column_counts() == 0),
             **gaps,
         )

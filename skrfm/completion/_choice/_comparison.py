@@ -123,9 +123,16 @@ class Comparison:
         yield
         self.seconds[name].append(perf_counter() - begin)
 
-    def residuals(self, name: str) -> ObservedEntries:
-        """Return the entries less their predictions by fits without them."""
-        return self.entries.with_values(self.entries.values - self.predictions[name])
+    def residuals(self, weights: dict[str, float]) -> ObservedEntries:
+        """Return the entries less their predictions by fits without them.
+
+        Parameters
+        ----------
+        weights : dict of str to float
+            Those of the methods.
+        """
+        predicted = sum(w * self.predictions[name] for name, w in weights.items())
+        return self.entries.with_values(self.entries.values - predicted)
 
     # -- results --------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..._backend import FloatArray, IntArray
 from ...exceptions import NumericalWarning
 from .._entries import ObservedEntries
+from ._deviations import Deviations
 from ._methods import (
     FittedColumnFeatures,
     FittedMethod,
@@ -32,6 +33,8 @@ class FittedChoice:
     means : FittedMethod
         Shrunk means of rows and columns, for rows and columns of which nothing else is
         known.
+    spread : Deviations
+        Standard deviations of new measurements.
     row_features : FittedRowFeatures or None
         Predicts rows without entries.
     column_features : FittedColumnFeatures or None
@@ -44,7 +47,13 @@ class FittedChoice:
     row_features: FittedRowFeatures | None = None
     column_features: FittedColumnFeatures | None = None
     means: FittedMethod
+    spread: Deviations
     empty_columns: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the matrix of the fit."""
+        return self.entries.shape
 
     def completers(self) -> dict[str, Any]:
         """Return the fitted completers of the methods that are one."""
@@ -86,6 +95,10 @@ class FittedChoice:
 
     def at(self, rows: IntArray, cols: IntArray) -> FloatArray:
         """Return predictions of entries of the matrix of the fit."""
+        with quiet():
+            return self._as_entries(self._at(rows, cols))
+
+    def _at(self, rows, cols):
         parts = (w * self.methods[n].at(rows, cols) for n, w in self.weights.items())
         out = sum(parts, np.zeros(len(rows)))
         unknown = (self.entries.row_counts() == 0)[rows] | np.isin(
@@ -94,6 +107,17 @@ class FittedChoice:
         if unknown.any():
             out[unknown] = self._at_unknown(rows[unknown], cols[unknown])
         return out
+
+    def deviations(
+        self, rows: IntArray, cols: IntArray, *, backend: object = None
+    ) -> FloatArray:
+        """Return standard deviations of new measurements; `backend` is not needed."""
+        known = self.entries.row_counts() > 0, self.entries.column_counts() > 0
+        return self._as_entries(self.spread.at(rows, cols, known=known))
+
+    def _as_entries(self, a):
+        """Return an array in the precision of the entries."""
+        return a.astype(self.entries.values.dtype, copy=False)
 
     def _at_unknown(self, rows, cols):
         """Return predictions in rows or columns without entries."""

@@ -19,9 +19,9 @@ from ..._backend import Array, FloatArray, Seed, Table, Vector
 from ..._sklearn import FitTasks, Interval, StrOptions, restored_on_error
 from ..._tables import outer_placement_of, to_host
 from .._entries import ObservedEntries
+from .._entry_predictions import EntryPredictionsMixin
 from .._frames import as_given
 from .._input import (
-    check_indices,
     check_triplets,
     entries_of,
     is_nan,
@@ -37,7 +37,11 @@ from ._sides import FittedSides
 
 
 class MatrixCompleter(
-    CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+    EntryPredictionsMixin,
+    CallbackSupportMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Matrix completion by the methods that predict hidden entries best.
 
@@ -144,6 +148,7 @@ class MatrixCompleter(
     array([ 0.031,  0.145,  0.08 , -0.148])
     """
 
+    device = None  # it computes on the CPU, whatever the arrays
     method_: str
     weights_: dict[str, float]
     cv_results_: dict[str, Any]
@@ -380,28 +385,6 @@ class MatrixCompleter(
         known = self._sides.match(X, entries.shape[0], to_host(row_features))
         with quiet():
             return self._fitted.predict(Rows(entries, **known))
-
-    def predict_entries(self, rows: Vector, cols: Vector) -> Array:
-        """Predict entries of the fitted matrix.
-
-        Parameters
-        ----------
-        rows, cols : array-like of int of shape (n_entries,)
-            The indices of the entries.
-
-        Returns
-        -------
-        ndarray of shape (n_entries,)
-            The predictions, also for entries that were observed.
-        """
-        check_is_fitted(self)
-        placement, fitted = outer_placement_of(None, rows), self._fitted
-        shape = fitted.entries.shape
-        rows, cols = check_indices(to_host(rows), to_host(cols), shape)
-        with quiet():
-            predicted = fitted.at(rows, cols)
-        dtype = fitted.entries.values.dtype
-        return placement.to_caller(predicted.astype(dtype, copy=False))
 
     def score(
         self, X: Table, y: None = None, *, row_features: Table | None = None
