@@ -159,7 +159,7 @@ def report(args, screen, model, held_out, ranked) -> str:
         {
             "R²": model.cv_results_["mean_test_score"],
             "weight": [
-                model.weights_.get(name, 0.0)
+                model.weights_.get(name, np.nan if name == "average" else 0.0)
                 for name in model.cv_results_["param_method"]
             ],
         },
@@ -177,7 +177,7 @@ def report(args, screen, model, held_out, ranked) -> str:
         pictures=pictures_of(truth, mean, std),
         choice=f"Completed by: {html.escape(model.method_)}. R² is that of all "
         "entries, hidden in turn.",
-        methods=methods.to_html(float_format="{:.3f}".format),
+        methods=methods.to_html(na_rep="", float_format="{:.3f}".format),
         order="smallest" if args.smallest else "largest",
         ranked=ranked.to_html(index=False, float_format="{:.4g}".format),
         version=__version__,
