@@ -88,7 +88,7 @@ def read_screen(path: Path, separator: str):
             f"{frame.iat[i, j]!r} is not a finite number. Leave the cell empty if the "
             "pair is not tested."
         )
-    n_observed = int(numbers.notna().sum(axis=None))
+    n_observed = np.count_nonzero(numbers.notna())
     if n_observed < _LEAST_ENTRIES:
         raise FileError(
             f"{path} has {n_observed} entries; at least {_LEAST_ENTRIES} are needed."
@@ -152,7 +152,7 @@ def report(args, screen, model, held_out, ranked) -> str:
 
     truth, mean, std = held_out
     n_rows, n_cols = screen.shape
-    n_observed = int(screen.notna().sum(axis=None))
+    n_observed = np.count_nonzero(screen.notna())
     error = np.sqrt(np.mean((truth - mean) ** 2))
     inside = np.mean(np.abs(truth - mean) <= _WIDTH_OF_90 * std)
     methods = pd.DataFrame(
