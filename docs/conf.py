@@ -43,6 +43,10 @@ if os.environ.get("SKRFM_DOCS_INTERSPHINX"):
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
+    "subsection_order": [
+        f"examples/{folder}"
+        for folder in ("tables", "completion", "images", "transfer", "theory")
+    ],
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
@@ -71,7 +75,9 @@ html_theme_options = {
         "alt_text": "skrfm",
     },
     "github_url": "https://github.com/skrfm/skrfm",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
+    # the field of the theme takes a second row of the header
+    "navbar_persistent": ["search-button"],
     "show_prev_next": False,
     "navigation_with_keys": False,
 }

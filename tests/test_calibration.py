@@ -112,3 +112,11 @@ def test_probabilities(n_classes, dtype, rng):
     assert_allclose(
         got, calibrated(outputs.astype(dtype).astype(float), 3.0), rtol=1e-10
     )
+
+
+def test_scores_far_below_zero():
+    scores = np.array([[0.5], [-2000.0], [3000.0], [-0.5]])
+    for softness in SOFTNESSES:
+        proba = Calibration(1.0, softness).probabilities(scores)
+        assert np.isfinite(proba).all() and (proba >= 0).all()
+        assert proba[1, 0] > 0.999 and proba[2, 1] > 0.999

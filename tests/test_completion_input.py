@@ -268,7 +268,7 @@ BAD_PARAMETERS = [
     *({"max_rank": rank} for rank in (0, 2.5)),
     *({"alpha": alpha} for alpha in (-1e-9, "none")),
     *({"validation_fraction": share} for share in (0, 1)),
-    {"loss": "absolute"},
+    {"loss": "quadratic"},
     {"solver": "als"},
     {"max_iter": 0},
     {"tol": -1e-9},

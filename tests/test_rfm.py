@@ -51,6 +51,7 @@ def test_the_public_names():
         "EntryRegressor",
         "LinRFMCompleter",
         "LinRFMRegressor",
+        "MatrixCompleter",
         "NTKMatrixCompleter",
         "RFMClassifier",
         "RFMClassifierCV",

@@ -100,7 +100,9 @@ def _features(outputs, softness):
     if np.isinf(softness):
         return q
     q /= softness
-    return np.where(q < _EXPONENTIAL_BELOW, q, np.log(np.logaddexp(0, q)))
+    # far below the bound the exponential would be 0, which has no logarithm
+    softplus = np.logaddexp(0, np.maximum(q, _EXPONENTIAL_BELOW))
+    return np.where(q < _EXPONENTIAL_BELOW, q, np.log(softplus))
 
 
 def _estimates(outputs):

@@ -10,6 +10,7 @@ that the Genomics of Drug Sensitivity in Cancer project publishes::
 
     python drug_response.py screen.npz picture.png
 """
+# sphinx_gallery_thumbnail_path = '_static/drug_response.png'
 
 import sys
 
