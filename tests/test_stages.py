@@ -11,7 +11,8 @@ from sklearn.model_selection import GroupKFold, KFold
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm._recursion import Candidate, Start
 from skrfm._search import Budget, Trial, _budget, _race, _search, by_path, drop_worse
-from skrfm._search._race import Race, relative_loss, standard_errors
+from skrfm._search._pruning import relative_loss, standard_errors
+from skrfm._search._race import Race
 from skrfm._search._search import fold_stages, sample_stages
 from skrfm.exceptions import NumericalWarning
 from skrfm.kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
@@ -92,8 +93,14 @@ def test_rows_of_one_group_stay_together(rng):
 def trial_of(losses, kernel=None, **parameters):
     candidate = Candidate(kernel or Laplace(), **({"alpha": 0.1} | parameters))
     trial = Trial(candidate, Start(), 1, None)
-    trial.record(-float(np.mean(losses)), np.asarray(losses), 0, losses)
+    record(trial, losses, 0)
     return trial
+
+
+def record(trial, losses, number):
+    losses = np.asarray(losses)
+    weight = np.ones(len(losses))
+    trial.record(-float(np.mean(losses)), losses, number, losses, weight)
 
 
 def test_standard_errors_are_those_of_paired_differences(rng):
@@ -130,6 +137,28 @@ def test_trials_that_lose_clearly_end_but_not_in_round_0(rng):
     drop_worse(trials, 1, np.ones(1000))
     assert [trial.active for trial in trials] == [True, True, False, True, False]
     assert len(by_path(trials)) == 3
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize(
+    ("gains", "n_rounds"),
+    [
+        # a falling loss goes on, however slow the second round after a gain is
+        ([0.01, 0.01, 0.01, 0.01], 4),
+        ([0.003, 0.003, 0.003, 0.003], 4),
+        # two rounds of tiny gains end it, and the last of them is kept
+        ([0.01, 1e-4, 1e-4, 0.01], 3),
+        ([1e-4, -1e-4, 0.01, 0.01], 2),
+    ],
+)
+def test_a_trial_ends_after_rounds_that_gain_next_to_nothing(gains, n_rounds, scale):
+    trial = trial_of(np.full(5, scale))
+    losses = scale * np.cumprod(1 - np.array(gains))
+    for number, loss in enumerate(losses, 1):
+        if trial.active:
+            record(trial, np.full(5, loss), number)
+    assert len(trial.scores) == n_rounds + 1
+    assert -trial.best.score == pytest.approx(losses[:n_rounds].min())
 
 
 # -- what is searched -----------------------------------------------------------------

@@ -18,20 +18,8 @@ from ._judging import (
     select,
     weighted_sum,
 )
-from ._race import (
-    RESCALED,
-    Candidates,
-    Choice,
-    SearchRules,
-    Trial,
-    TrialResult,
-    by_path,
-    drop_worse,
-    halve,
-    mean_excess,
-    standard_errors,
-    unscored_history,
-)
+from ._pruning import by_path, drop_worse, halve, mean_excess, standard_errors
+from ._race import RESCALED, Candidates, SearchRules, unscored_history
 from ._search import (
     CLIMBS,
     Search,
@@ -42,6 +30,7 @@ from ._search import (
     warn_of_ridge,
 )
 from ._setup import make_candidates, make_stages, statistics_to_try
+from ._trials import Choice, Trial, TrialResult
 
 __all__ = [
     "MOST_CENTERS",
