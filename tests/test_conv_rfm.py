@@ -9,11 +9,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
 from skrfm import ConvRFMClassifier, ConvRFMRegressor
+from skrfm._backend import NumpyBackend
 from skrfm._search import RegressionCriterion
 from skrfm.agop import FeatureMetric
 from skrfm.conv_rfm._layers import filtered, random_filters
 from skrfm.conv_rfm._ridge import RidgePath
-from skrfm.kernels import CNTK, _mapped_patches, _patch_kernel
+from skrfm.kernels import CNTK, _image_loops, _patch_kernel
 from skrfm.kernels._patch_kernel import PatchKernel
 
 every_padding = pytest.mark.parametrize("padding", ["same", "valid", "circular"])
@@ -138,10 +139,10 @@ def test_average_outer_product_in_blocks(monkeypatch):
     arguments = {"rows": rows, "weight": weight}
     found = kernel.gradient_products(images, components, coef, **arguments)
     assert_allclose(found, expected, rtol=1e-12)
-    small = {"_MOST_PATCHES": 500, "_MOST_GRADIENTS": 500, "_MOST_VALUES": 4}
-    for name, value in (small | {"_TILE": 300, "_STRIP": 100}).items():
+    for name, value in {"_MOST_GRADIENTS": 500, "_MOST_VALUES": 4}.items():
         monkeypatch.setattr(_patch_kernel, name, value)
-    monkeypatch.setattr(_mapped_patches, "_STRIP", 100)
+    for name, value in {"_MOST_PATCHES": 500, "_TILE": 300, "_STRIP": 100}.items():
+        monkeypatch.setattr(_image_loops, name, value)
     found = kernel.gradient_products(images, components, coef, **arguments)
     assert_allclose(found, expected, rtol=1e-12)
     assert_allclose(kernel.gram(images, None), K, rtol=1e-12)
@@ -163,6 +164,7 @@ def test_leave_one_out_outputs_are_those_of_fits_without_a_row(fit_intercept):
     X, Y = rng.normal(size=(9, 3)), rng.normal(size=(9, 2))
     K, weight = X @ X.T, rng.uniform(0.5, 2, size=9)
     options = {"criterion": RegressionCriterion(), "fit_intercept": fit_intercept}
+    options |= {"backend": NumpyBackend()}
     fit = RidgePath(K.copy(), Y, weight, **options).fit(0.3)
     for row in range(9):
         rest = np.delete(np.arange(9), row)
@@ -179,6 +181,7 @@ def test_the_ridge_between_powers_of_ten_is_found():
     X = rng.normal(size=(40, 5))
     Y = X[:, :1] + rng.normal(size=(40, 1))
     options = {"criterion": RegressionCriterion(), "fit_intercept": True}
+    options |= {"backend": NumpyBackend()}
     path = RidgePath(X @ X.T, Y, np.ones(40), **options)
     best, _ = path.best(None)
     near = [path.fit(best.alpha * factor).score for factor in (10**-0.5, 10**0.5)]
@@ -201,7 +204,7 @@ def planted(n, noise=0.0):
     w = np.array([[1, 2, 1], [0, 0, 0], [-1, -2, -1]]) / np.sqrt(12)
     X = rng.normal(size=(n, 8, 8))
     patches = PatchKernel(depth=1, size=3, padding="same").patches(X[..., None])
-    y = np.maximum(patches @ w.ravel(), 0).sum(axis=(1, 2))
+    y = np.maximum(patches @ w.ravel(), 0).sum(axis=0)
     return X, y + noise * rng.normal(size=n), w
 
 

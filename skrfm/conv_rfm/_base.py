@@ -1,6 +1,6 @@
 """What the convolutional RFM estimators share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -14,12 +14,15 @@ from .._backend import FloatArray, NumpyBackend, Table, Vector
 from .._search import Calibration, RegressionCriterion
 from .._sklearn import Interval, StrOptions, restored_on_error, warn_of_edge
 from .._tables import (
+    DEVICES,
     NumericTargets,
+    outer_placement_of,
     to_host,
     validate_numbers,
     validate_weight,
     weight_unit_of,
 )
+from ..kernels._image_loops import HostImageLoops, image_loops
 from ..kernels._patch_kernel import PatchKernel
 from ._images import ImageReader, as_rows
 from ._layers import ImageLayer, Options, Round, Targets, filtered, random_filters
@@ -48,14 +51,17 @@ class FittedLayers:
     images: FloatArray
     unit: float
 
-    def outputs(self, images):
-        """Return the outputs (m, c) at new images (m, height, width, channels)."""
-        images = images / self.unit
+    def outputs(self, images, loops):
+        """Return the outputs (m, c) at new images (m, height, width, channels).
+
+        `loops` are those of the device that computes.
+        """
+        kernel, images = replace(self.kernel, loops=loops), images / self.unit
         for filters in self.filters:
-            images = filtered(images, filters, self.kernel)
+            images = filtered(images, filters, kernel)
         components = self.machine.metric.components
         coef = self.machine.coef
-        out = self.kernel.dot(images, self.images, components, coef)
+        out = kernel.dot(images, self.images, components, coef)
         return out + self.machine.fit.intercept
 
 
@@ -74,6 +80,7 @@ class BaseConvRFM(BaseEstimator):
         "n_filters": [Interval(Integral, 1, None, closed="left")],
         "max_agop_samples": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
+        "device": [StrOptions(set(DEVICES)), None],
     }
 
     def __init__(
@@ -90,6 +97,7 @@ class BaseConvRFM(BaseEstimator):
         n_filters=32,
         max_agop_samples=200,
         random_state=None,
+        device=None,
     ):
         self.image_shape = image_shape
         self.patch_size = patch_size
@@ -102,6 +110,7 @@ class BaseConvRFM(BaseEstimator):
         self.n_filters = n_filters
         self.max_agop_samples = max_agop_samples
         self.random_state = random_state
+        self.device = device
 
     # -- what a subclass defines --------------------------------------------------
 
@@ -142,6 +151,7 @@ class BaseConvRFM(BaseEstimator):
             The fitted estimator.
         """
         with restored_on_error(self):
+            placement = outer_placement_of(self.device, X)
             rows, own_shape = as_rows(X)
             rows, y = validate_numbers(
                 self,
@@ -154,10 +164,10 @@ class BaseConvRFM(BaseEstimator):
             )
             reader = ImageReader.of_rows(rows, own_shape, self.image_shape)
             weight = validate_weight(sample_weight, y)
-            self._fit(reader, rows, y, weight)
+            self._fit(reader, rows, y, weight, placement)
         return self
 
-    def _fit(self, reader, rows, y, sample_weight):
+    def _fit(self, reader, rows, y, sample_weight, placement):
         """Fit to checked rows of pixels, and set the fitted attributes."""
         coding = self._fit_targets(y, sample_weight)
         Y, weight = coding.code(y, sample_weight)
@@ -169,18 +179,19 @@ class BaseConvRFM(BaseEstimator):
                 f"sample_weight, got {keep.sum()}."
             )
         targets = Targets(Y[keep], weight[keep])
-        options = self._options(reader.shape)
+        options = self._options(reader.shape, placement)
         images = reader.images(rows[keep])
         # products of very large or very small pixels would overflow or underflow
         unit = float(2.0 ** np.floor(np.log2(np.abs(images).max() or 1.0)))
         images /= unit
         rounds, layers = self._fit_layers(images, targets, options)
+        placement.backend.release()
         scores = [found.fit.score for found in rounds]
         best = rounds[int(np.argmax(scores))]
         if options.alphas is not None:
             warn_of_edge(options.alphas, -np.array(best.alpha_scores))
         self._layers = FittedLayers(
-            kernel=options.kernel,
+            kernel=replace(options.kernel, loops=HostImageLoops()),
             filters=layers.filters[: best.layer],
             machine=best,
             images=layers.images[best.layer],
@@ -235,7 +246,7 @@ class BaseConvRFM(BaseEstimator):
         self.filters_ = vectors.reshape(n_patch, size, size, shape[2])
         self.eigenvalues_ = np.maximum(values[::-1], 0) / (values[-1] or 1.0)
 
-    def _options(self, shape):
+    def _options(self, shape, placement):
         """Return the Options of the rounds for images of a shape."""
         alphas = None
         if not isinstance(self.alphas, str):
@@ -245,7 +256,10 @@ class BaseConvRFM(BaseEstimator):
                     f"alphas must be positive numbers, or 'auto', got {self.alphas!r}."
                 )
         kernel = PatchKernel(
-            depth=self.depth, size=self.patch_size, padding=self.padding
+            depth=self.depth,
+            size=self.patch_size,
+            padding=self.padding,
+            loops=image_loops(placement),
         )
         for _ in range(self.n_layers):
             shape = kernel.grids(shape)[0]
@@ -256,23 +270,32 @@ class BaseConvRFM(BaseEstimator):
             criterion=self._criterion,
             max_iter=self.max_iter,
             max_agop_samples=self.max_agop_samples,
+            backend=placement.backend,
         )
 
     # -- predictions ----------------------------------------------------------------
 
     def _outputs(self, X):
-        """Return the outputs (m, c) at new images in the precision of X."""
+        """Return the outputs (m, c) at new images in the precision of X, as NumPy.
+
+        With them the placement of X is returned.
+        """
         check_is_fitted(self)
+        placement = outer_placement_of(self.device, X)
         rows = validate_numbers(
             self, self._reader.rows(X), dtype=[np.float64, np.float32], reset=False
         )
-        out = self._layers.outputs(self._reader.images(rows))
-        return out.astype(rows.dtype, copy=False)
+        out = self._layers.outputs(self._reader.images(rows), image_loops(placement))
+        placement.backend.release()
+        return out.astype(rows.dtype, copy=False), placement
 
-    def _decoded(self, outputs):
+    def _decoded(self, X):
         """Return outputs in the units of y, without the axis of a single output."""
+        outputs, placement = self._outputs(X)
         decoded = self._coding.decode(outputs, NumpyBackend())
-        return decoded[:, 0] if self._coding.single_output else decoded
+        if self._coding.single_output:
+            decoded = decoded[:, 0]
+        return placement.to_caller(decoded)
 
 
 @dataclass(frozen=True)

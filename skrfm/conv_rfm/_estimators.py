@@ -57,6 +57,10 @@ class ConvRFMRegressor(MultiOutputMixin, RegressorMixin, BaseConvRFM):
         gradients are averaged. None takes all.
     random_state : int, RandomState or None, default=None
         Seed of the images of the average, and of the random filters.
+    device : {"cpu", "cuda", None}, default=None
+        Device of the computation: ``"cuda"`` is a GPU, by CuPy, and ``"cpu"`` the host.
+        None follows the images of each call: arrays of CuPy are computed on the GPU,
+        and their predictions are such arrays. Fitted attributes are arrays of NumPy.
 
     Attributes
     ----------
@@ -139,7 +143,7 @@ class ConvRFMRegressor(MultiOutputMixin, RegressorMixin, BaseConvRFM):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        return self._decoded(self._outputs(X))
+        return self._decoded(X)
 
 
 class ConvRFMClassifier(ClassifierMixin, BaseConvRFM):
@@ -188,6 +192,10 @@ class ConvRFMClassifier(ClassifierMixin, BaseConvRFM):
         gradients are averaged. None takes all.
     random_state : int, RandomState or None, default=None
         Seed of the images of the average, and of the random filters.
+    device : {"cpu", "cuda", None}, default=None
+        Device of the computation: ``"cuda"`` is a GPU, by CuPy, and ``"cpu"`` the host.
+        None follows the images of each call: arrays of CuPy are computed on the GPU,
+        and their predictions are such arrays. Fitted attributes are arrays of NumPy.
 
     Attributes
     ----------
@@ -284,7 +292,7 @@ class ConvRFMClassifier(ClassifierMixin, BaseConvRFM):
             One score per class; for two classes the score of the second class, whose
             sign decides.
         """
-        return self._decoded(self._outputs(X))
+        return self._decoded(X)
 
     def predict(self, X: Table) -> np.ndarray:
         """Predict class labels.
@@ -298,9 +306,9 @@ class ConvRFMClassifier(ClassifierMixin, BaseConvRFM):
         -------
         ndarray of shape (n_samples,)
         """
-        outputs = self._outputs(X)
+        outputs, placement = self._outputs(X)
         targets: Any = self._coding
-        return targets.labels(outputs)
+        return placement.labels_to_caller(targets.labels(outputs))
 
     def predict_proba(self, X: Table) -> FloatArray:
         """Predict class probabilities.
@@ -317,5 +325,6 @@ class ConvRFMClassifier(ClassifierMixin, BaseConvRFM):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        outputs = self._outputs(X)
-        return self._calibration.probabilities(outputs).astype(outputs.dtype)
+        outputs, placement = self._outputs(X)
+        proba = self._calibration.probabilities(outputs).astype(outputs.dtype)
+        return placement.to_caller(proba)

@@ -6,14 +6,12 @@ from time import perf_counter
 
 import numpy as np
 
-from .._backend import FloatArray, NumpyBackend
+from .._backend import Backend, FloatArray, NumpyBackend
 from .._search import Criterion
 from ..agop import Agop, FeatureMetric, compress_outputs
+from ..kernels._mapped_patches import slices
 from ..kernels._patch_kernel import PatchKernel
 from ._ridge import RidgeFit, RidgePath
-
-# Patches that are read at a time.
-_STRIP = 2**14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +29,8 @@ class Options:
         Number of updates of the metric in each layer.
     max_agop_samples : int or None
         The most images over which outer products are averaged.
+    backend : Backend
+        Computes the ridge regressions; that of the kernel computes its values.
     """
 
     kernel: PatchKernel
@@ -39,6 +39,7 @@ class Options:
     criterion: Criterion
     max_iter: int
     max_agop_samples: int | None
+    backend: Backend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,7 @@ class ImageLayer:
             weight,
             criterion=options.criterion,
             fit_intercept=options.fit_intercept,
+            backend=options.backend,
         )
         return *path.best(options.alphas), scale
 
@@ -191,12 +193,17 @@ def filtered(images, filters, kernel):
     -------
     ndarray of shape (n, rows, columns, n_filters)
     """
-    rows, columns = kernel.grids(images.shape[1:])[0]
-    out = np.empty((len(images), rows, columns, len(filters)))
+    (rows, columns), loops = kernel.grids(images.shape[1:])[0], kernel.loops
+    n, n_patches = len(images), rows * columns
+    out = np.empty((n, rows, columns, len(filters)))
     # they are scaled so that their number does not change their mean square
-    filters = filters.T / np.sqrt(len(filters))
-    step = max(1, _STRIP // (rows * columns))
-    for start in range(0, len(images), step):
-        part = kernel.patches(images[start : start + step])
-        np.maximum(part @ filters, 0, out=out[start : start + step])
+    weights = loops.asarray(filters.T / np.sqrt(len(filters)))
+
+    def fill(part):
+        found = kernel.patches(images[part]) @ weights
+        found = loops.to_numpy(found).transpose(1, 0, 2)
+        np.maximum(found.reshape(-1, rows, columns, len(filters)), 0, out=out[part])
+
+    step = max(1, loops.strip(filters.shape[1]) // n_patches)
+    loops.run(fill, [(part,) for part in slices(n, step)], n * n_patches)
     return out

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-from .._backend import FloatArray
+from .._backend import Backend, FloatArray, NumpyBackend
 from .._search import Criterion
 from ..solvers import Solution, leave_one_out_residuals
 
@@ -54,30 +54,45 @@ class RidgePath:
         Scores leave-one-out outputs.
     fit_intercept : bool
         Whether the weighted mean of Y is subtracted.
+    backend : Backend
+        Computes the decomposition, and products with its eigenvectors.
     """
 
-    def __init__(self, K, Y, weight, *, criterion: Criterion, fit_intercept):
+    def __init__(
+        self,
+        K,
+        Y,
+        weight,
+        *,
+        criterion: Criterion,
+        fit_intercept,
+        backend: Backend,
+    ):
         self._Y, self._weight, self._criterion = Y, weight, criterion
         self._root = root = np.sqrt(weight)[:, None]
         K *= root
         K *= root.T
-        values, self._vectors = eigh(K, overwrite_a=True, driver="evd")
-        self._values = np.maximum(values, 0)  # negative ones are rounding errors
-        self._squares = weight[:, None] * self._vectors**2
+        self._backend = backend
+        values, self._vectors = _eigh(K, backend)
+        # negative ones are rounding errors
+        self._values = np.maximum(backend.to_numpy(values), 0)
+        squares = self._vectors * self._vectors
+        self._squares = backend.asarray(weight)[:, None] * squares
         self._has_intercept = fit_intercept
         center = weight @ Y / weight.sum()
         self._center = center if fit_intercept else np.zeros_like(center)
         # with the targets, and a column of ones for the mean without a row
         columns = np.hstack([Y - self._center, np.ones((len(Y), 1))])
-        self._projected = self._vectors.T @ (root * columns)
+        self._projected = self._vectors.T @ backend.asarray(root * columns)
 
     def fit(self, alpha: float) -> RidgeFit:
         """Return the fit with a ridge."""
-        inverse = 1 / (self._values + alpha)
-        found = self._root * (self._vectors @ (inverse[:, None] * self._projected))
-        solution = Solution(
-            coef=found[:, :-1], inverse_diagonal=self._squares @ inverse
-        )
+        backend = self._backend
+        inverse = backend.asarray(1 / (self._values + alpha))
+        found = self._vectors @ (inverse[:, None] * self._projected)
+        found = self._root * backend.to_numpy(found)
+        diagonal = backend.to_numpy(self._squares @ inverse)
+        solution = Solution(coef=found[:, :-1], inverse_diagonal=diagonal)
         residuals = leave_one_out_residuals(
             solution,
             found[:, -1:] if self._has_intercept else None,
@@ -111,3 +126,14 @@ class RidgePath:
             near = [self.fit(best.alpha * factor) for factor in factors]
             best = max(best, *near, key=lambda fit: fit.score)
         return best, scores
+
+
+def _eigh(K, backend):
+    """Return eigenvalues and eigenvectors of a NumPy matrix, which is overwritten."""
+    if not isinstance(backend, NumpyBackend):
+        values, vectors = backend.xp.linalg.eigh(backend.asarray(K))
+        # routines of GPUs have failed without an error
+        if np.isfinite(backend.to_numpy(values)).all():
+            return values, vectors
+        return tuple(map(backend.asarray, eigh(K)))
+    return eigh(K, overwrite_a=True, driver="evd")

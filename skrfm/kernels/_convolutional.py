@@ -10,6 +10,7 @@ from .._backend import Array
 from .._sklearn import Interval, StrOptions
 from .._tables import DEVICES, outer_placement_of, to_host
 from ._pixel_loops import GpuLoops, HostLoops
+from ._windows import window_taps
 
 # Pixels and layers that count as one row in the decision about threads, which is made
 # for numbers of rows.
@@ -193,7 +194,8 @@ class CNTK(BaseEstimator):
                     'filter_size or stride, or choose padding="same".'
                 )
             taps = tuple(
-                _taps(n, self.filter_size, self.stride, self.padding) for n in shape
+                window_taps(n, self.filter_size, self.stride, self.padding)
+                for n in shape
             )
             layers.append(taps)
             shape = tuple(map(len, taps))
@@ -259,26 +261,6 @@ def _check_same_size(left, right):
             f"The images of I and J must have one size and number of channels; they "
             f"have {left.shape[1:]} and {right.shape[1:]}."
         )
-
-
-def _taps(n, size, stride, padding):
-    """Return the indices that each window along an axis of length n reads.
-
-    Index n stands for a zero beyond the border.
-
-    Returns
-    -------
-    ndarray of shape (n_windows, size)
-    """
-    if padding == "valid":
-        count, first = (n - size) // stride + 1, 0
-    else:
-        count = -(-n // stride)
-        first = -(max((count - 1) * stride + size - n, 0) // 2)
-    taps = first + stride * np.arange(count)[:, None] + np.arange(size)
-    if padding == "circular":
-        return taps % n
-    return np.where((taps >= 0) & (taps < n), taps, n)
 
 
 def _pixel_gaps(image, others, all_pairs):

@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._backend import Array, FloatArray, for_each, own_threads
-from ._image_loops import HostImageLoops
+from .._backend import Array, FloatArray
+from ._image_loops import HostImageLoops, ImageLoops
+from ._windows import window_taps
 
-# Patches that are read at a time by a thread.
-_STRIP = 2**14
 # Numbers that count as one row in the decision about threads.
 _PER_ROW = 500
 
@@ -44,8 +43,8 @@ class MappedPatches:
         return replace(
             self,
             patches=self.patches[:, images],
-            roots=[np.ascontiguousarray(a[..., images]) for a in self.roots],
-            inverses=[np.ascontiguousarray(a[..., images]) for a in self.inverses],
+            roots=[a[..., images].copy() for a in self.roots],
+            inverses=[a[..., images].copy() for a in self.inverses],
             diagonal=self.diagonal[images],
         )
 
@@ -62,12 +61,14 @@ class PatchMap:
         Height and width of the patches, and of the windows of later layers.
     padding : {"same", "valid", "circular"}
         What patches and windows have beyond the border, as in `CNTK`.
+    loops : ImageLoops
+        The device that computes. Images, maps and coefficients are passed as NumPy.
     """
 
     depth: int
     size: int
     padding: str
-    loops: HostImageLoops = HostImageLoops()
+    loops: ImageLoops = HostImageLoops()
 
     def grids(self, shape):
         """Return the rows and columns of the pixels in each layer.
@@ -95,7 +96,7 @@ class PatchMap:
             )
         return grids
 
-    def patches(self, images: FloatArray) -> FloatArray:
+    def patches(self, images: FloatArray) -> Array:
         """Return the patches of images.
 
         Parameters
@@ -104,19 +105,28 @@ class PatchMap:
 
         Returns
         -------
-        ndarray of shape (n, rows, columns, size * size * channels)
-            A patch has its rows first, then its columns, then the channels.
+        array of shape (n_patches, n, size * size * channels)
+            Patches row by row of the image. A patch has its rows first, then its
+            columns, then the channels.
         """
-        size, before = self.size, self._first
-        if self.padding != "valid":
-            width = (-before, size - 1 + before)
-            mode = "wrap" if self.padding == "circular" else "constant"
-            images = np.pad(images, [(0, 0), width, width, (0, 0)], mode=mode)
-        windows = np.lib.stride_tricks.sliding_window_view(
-            images, (size, size), axis=(1, 2)
+        n, height, width, channels = images.shape
+        # the pixels, and a zero for those beyond the border
+        pixels = self.loops.empty((height * width + 1, n, channels))
+        flat = self.loops.asarray(images).reshape(n, height * width, channels)
+        pixels[:-1] = flat.transpose(1, 0, 2)
+        pixels[-1] = 0
+        found = pixels[self.loops.asarray(self._pixels_of_patches(height, width))]
+        return found.transpose(0, 2, 1, 3).reshape(len(found), n, -1)
+
+    def _pixels_of_patches(self, height, width):
+        """Return the indices of the pixels of patches, the last for a zero."""
+        rows, columns = (
+            window_taps(n, self.size, 1, self.padding) for n in (height, width)
         )
-        windows = windows.transpose(0, 1, 2, 4, 5, 3)
-        return windows.reshape(*windows.shape[:3], -1)
+        rows, columns = rows[:, None, :, None], columns[None, :, None, :]
+        beyond = (rows == height) | (columns == width)
+        pixels = np.where(beyond, height * width, rows * width + columns)
+        return pixels.reshape(-1, self.size**2)
 
     def map(self, images: FloatArray, components: FloatArray | None) -> MappedPatches:
         """Return the mapped patches of images.
@@ -128,20 +138,18 @@ class PatchMap:
             Aᵀ of the metric; None for the identity.
         """
         (rows, columns), n = self.grids(images.shape[1:])[0], len(images)
-        q = self.size**2 * images.shape[3]
+        q, loops = self.size**2 * images.shape[3], self.loops
         k = q if components is None else len(components)
-        mapped = np.empty((rows * columns, n, k))
-        step = max(1, _STRIP // (rows * columns))
+        mapped = loops.empty((rows * columns, n, k))
+        A = None if components is None else loops.asarray(components).T
 
-        def fill(start):
-            part = self.patches(images[start : start + step])
-            part = part.reshape(len(part), -1, q)
-            if components is not None:
-                part = part @ components.T
-            mapped[:, start : start + step] = part.transpose(1, 0, 2)
+        def fill(part):
+            patches = self.patches(images[part])
+            mapped[:, part] = patches if A is None else patches @ A
 
-        with own_threads(mapped.size // _PER_ROW):
-            for_each(fill, range(0, n, step))
+        step = max(1, loops.strip(q) // (rows * columns))
+        tasks = [(part,) for part in slices(n, step)]
+        loops.run(fill, tasks, rows * columns * n * k // _PER_ROW)
         return self._with_variances(mapped, (rows, columns))
 
     def _with_variances(self, mapped, grid):
@@ -185,3 +193,8 @@ class PatchMap:
     def _backward(self, x):
         """Return the arguments of `windows` for the adjoint of the windows."""
         return self._window_options(1 - self.size - self._first, x.shape, self.size - 1)
+
+
+def slices(n, size):
+    """Return slices of `size` of n."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]

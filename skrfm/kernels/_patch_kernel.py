@@ -11,22 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._backend import FloatArray, IntArray, for_each, own_threads
-from ._mapped_patches import PatchMap
+from .._backend import FloatArray, IntArray
+from ._mapped_patches import PatchMap, slices
 
-# Images J of a tile, and elements of each of its arrays. On a CPU with 2 MB of second
-# level cache tiles half or twice as large took 5 to 20 % longer.
-_TILE_COLUMNS, _TILE = 64, 2**18
-# Images I of a tile at least: with fewer, products of patches are slow.
-_LEAST_TILE_ROWS = 4
 # Pixels, layers and images that count as one row in the decision about threads.
 _PIXELS_PER_ROW = 500
-# The most numbers of mapped patches, and of gradients, that are held at a time.
-_MOST_PATCHES, _MOST_GRADIENTS = 2**26, 2**25
+# The most numbers of gradients that are held at a time.
+_MOST_GRADIENTS = 2**25
 # The most kernel values between new images and those of a predictor.
 _MOST_VALUES = 2**24
-# Gradients that are multiplied at a time by a thread.
-_STRIP = 2**14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +28,7 @@ class PatchKernel(PatchMap):
 
     Attributes
     ----------
-    depth, size, padding
+    depth, size, padding, loops
         As in `PatchMap`.
     """
 
@@ -63,7 +56,7 @@ class PatchKernel(PatchMap):
                 right = left if same else self.map(images[other], components)
                 self._fill(K[block, other], left, right, upper=same)
             diagonal = np.arange(n)[block]
-            K[diagonal, diagonal] = left.diagonal
+            K[diagonal, diagonal] = self.loops.to_numpy(left.diagonal)
         lower = np.tril_indices(n, -1)
         K[lower] = K.T[lower]
         return K
@@ -107,25 +100,23 @@ class PatchKernel(PatchMap):
         """
         k = images.shape[3] * self.size**2 if components is None else len(components)
         rows, columns = self.grids(images.shape[1:])[0]
-        size = max(1, _MOST_PATCHES // (rows * columns * k))
-        return _slices(len(images), size if most is None else min(size, most))
+        size = max(1, self.loops.max_patches // (rows * columns * k))
+        return slices(len(images), size if most is None else min(size, most))
 
     def _fill(self, K, left, right, *, upper=False):
         """Fill K (n_left, n_right), or the tiles that its upper half touches."""
-        rows, columns = self._tile_shape(left)
+        rows, columns = self.loops.tile_shape(len(left.patches))
         tiles = [
             (i, j)
-            for i in _slices(len(left), rows)
-            for j in _slices(len(right), columns)
+            for i in slices(len(left), rows)
+            for j in slices(len(right), columns)
             if not upper or j.stop > i.start
         ]
 
-        def fill(tile):
-            i, j = tile
-            K[i, j] = self._values(left[i], right[j])[0]
+        def fill(i, j):
+            K[i, j] = self.loops.to_numpy(self._values(left[i], right[j])[0])
 
-        with own_threads(self._work(left, right)):
-            for_each(fill, tiles)
+        self.loops.run(fill, tiles, self._work(left, right))
 
     def _values(self, left, right, *, keep=False):
         """Return the kernel (n_left, n_right), and what each activation was applied to.
@@ -145,12 +136,6 @@ class PatchKernel(PatchMap):
             self.loops.relu_values(S, T, *_deviations(left, right, layer))
         S += T
         return S.mean(axis=(0, 1)), kept
-
-    def _tile_shape(self, mapped):
-        """Return the numbers of images I and J of a tile."""
-        pixels = len(mapped.patches)
-        columns = min(_TILE_COLUMNS, max(8, _TILE // (pixels * _LEAST_TILE_ROWS)))
-        return max(_LEAST_TILE_ROWS, _TILE // (pixels * columns)), columns
 
     def _work(self, left, right):
         """Return the work of a kernel matrix in rows of a kernel machine."""
@@ -188,11 +173,13 @@ class PatchKernel(PatchMap):
             over the outputs.
         """
         total, groups = 0.0, self._groups(images, components, coef.shape[1])
-        for group in _slices(len(rows), groups):
+        for group in slices(len(rows), groups):
             left = self.map(images[rows[group]], components)
-            total = total + self._products(
-                left, self._gradients(left, images, components, coef), weight[group]
-            )
+            gradients = self._gradients(left, images, components, coef)
+            gradients *= self.loops.asarray(np.sqrt(weight[group]))[:, None, None]
+            flat = gradients.reshape(-1, gradients.shape[-1])
+            products = self.loops.sum_of_products(flat, self._work(left, left))
+            total = total + self.loops.to_numpy(products)
         return total / (len(left.patches) * weight.sum())
 
     def gradients(
@@ -221,7 +208,8 @@ class PatchKernel(PatchMap):
         gradient there is the mean of those on both sides.
         """
         mapped = self.map(left, components)
-        return self._gradients(mapped, images, components, coef)
+        found = self._gradients(mapped, images, components, coef)
+        return self.loops.to_numpy(found)
 
     def _groups(self, images, components, n_outputs):
         """Return of how many images the gradients fit the bound on memory."""
@@ -232,24 +220,29 @@ class PatchKernel(PatchMap):
     def _gradients(self, left, images, components, coef):
         """Return what `gradients` does, given MappedPatches of the left images."""
         n_patches, n, k = left.patches.shape
-        out = np.zeros((n_patches, n, coef.shape[1], k))
+        step, _ = self.loops.tile_shape(n_patches)
+        tasks = [(part,) for part in slices(n, min(step, -(-n // 2)))]
+        total = None
         for block in self._blocks(images, components):
             right = self.map(images[block], components)
-            step, _ = self._tile_shape(left)
+            alpha = self.loops.asarray(coef[block])
+            out = self.loops.empty((n_patches, n, coef.shape[1], k))
 
-            def add(part, right=right, alpha=coef[block]):
-                self._add_gradients(out[:, part], left[part], right, alpha)
+            def fill(part, right=right, alpha=alpha, out=out):
+                out[:, part] = self._gradients_of(left[part], right, alpha)
 
-            with own_threads(self._work(left, right)):
-                for_each(add, _slices(n, min(step, -(-n // 2))))
-        return out
+            self.loops.run(fill, tasks, self._work(left, right))
+            total = out if total is None else total + out
+        return total
 
-    def _add_gradients(self, out, left, right, coef):
-        """Add gradients of k(left, right) @ coef to `out`."""
-        n_patches, n, _ = left.patches.shape
-        own = np.zeros((n_patches, n, coef.shape[1]))
-        _, columns = self._tile_shape(right)
-        for images in _slices(len(right), columns):
+    def _gradients_of(self, left, right, coef):
+        """Return the gradients (n_patches, n, c, k) of k(left, right) @ coef."""
+        n_patches, n, k = left.patches.shape
+        out = self.loops.empty((n_patches, n, coef.shape[1], k))
+        own = self.loops.empty(out.shape[:3])
+        out[:], own[:] = 0, 0
+        _, columns = self.loops.tile_shape(n_patches)
+        for images in slices(len(right), columns):
             others, alpha = right[images], coef[images]
             dS, da = (
                 x.reshape(n_patches, n, -1) for x in self._derivatives(left, others)
@@ -258,17 +251,7 @@ class PatchKernel(PatchMap):
             for output, weights in enumerate(alpha.T):
                 out[:, :, output] += (dS * weights) @ others.patches
         out += 2 * own[..., None] * left.patches[:, :, None]
-
-    def _products(self, left, gradients, weight):
-        """Return the weighted sum (k, k) of outer products; overwrites gradients."""
-        gradients *= np.sqrt(weight)[:, None, None]
-        flat = gradients.reshape(-1, gradients.shape[-1])
-
-        with own_threads(self._work(left, left)):
-            products = for_each(
-                lambda part: flat[part].T @ flat[part], _slices(len(flat), _STRIP)
-            )
-        return sum(products)
+        return out
 
     def _derivatives(self, left, right):
         """Return the derivatives of the kernel in the input of the first activation.
@@ -290,11 +273,6 @@ class PatchKernel(PatchMap):
                     self.loops.windows(x, *self._backward(x)) for x in (dS, dT, da)
                 )
         return dS, da
-
-
-def _slices(n, size):
-    """Return slices of `size` of n."""
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def _deviations(left, right, layer):

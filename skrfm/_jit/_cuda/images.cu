@@ -94,3 +94,83 @@ extern "C" __global__ void relu_layer(
         tangent[at] = (tangent[at] + covariance) * slope;
     }
 }
+
+// The mean along one axis over windows of `size` from `first` on: x has the shape
+// (outer, length, inner), out the shape (outer, windows, inner). Beyond the border there
+// are zeros, or with `wrap` the numbers of the opposite side.
+extern "C" __global__ void axis_means(
+    const REAL *x, REAL *out, int first, int size, int wrap, int length, int windows,
+    index_t inner, index_t count)
+{
+    EACH(at, count)
+    {
+        const index_t i = at % inner, window = at / inner;
+        const int start = (int)(window % windows) + first;
+        const REAL *line = x + window / windows * length * inner + i;
+        REAL total = 0;
+        for (int d = 0; d < size; ++d) {
+            int source = start + d;
+            if (wrap)
+                source = (source % length + length) % length;
+            if (source >= 0 && source < length)
+                total += line[source * inner];
+        }
+        out[at] = total / size;
+    }
+}
+
+// 1 - cos of two patches with the covariance S and the product `unit` of the inverse
+// deviations. What a sum of some hundred products is rounded by counts as no angle.
+__device__ REAL cosine_gap(REAL S, REAL unit)
+{
+    const REAL rounding = sizeof(REAL) == 8 ? (REAL)4e-15 : (REAL)2e-6;
+    const REAL om = 1 - S * unit;
+    return om > rounding ? (om < 2 ? om : (REAL)2) : (REAL)0;
+}
+
+// Applies a ReLU in place to covariances S and tangent kernels T (pixels, n, m) of the
+// pixels of equal position of n images with m others. The deviations a (pixels, n) and
+// c (pixels, m) are kept; ia and ic are their inverses, or 0.
+extern "C" __global__ void relu_values(
+    REAL *S, REAL *T, const REAL *a, const REAL *c, const REAL *ia, const REAL *ic,
+    index_t n, index_t m, index_t count)
+{
+    EACH(at, count)
+    {
+        const index_t own = at / m, other = own / n * m + at % m;
+        const REAL r = a[own] * c[other];
+        REAL slope;
+        const REAL om = relu_angle(cosine_gap(S[at], ia[own] * ic[other]), &slope);
+        S[at] = r * (1 - om);
+        T[at] = r > 0 ? T[at] * slope : (REAL)0;
+    }
+}
+
+// Passes derivatives back through a ReLU that was applied to S and T, where S was added
+// to T before. dS and dT, with respect to the results, and da, with respect to the
+// variances of the n images, become those with respect to S, to T before the addition,
+// and to the variances. Where two patches have the same direction the derivative of the
+// angle has a pole, whose two sides cancel.
+extern "C" __global__ void relu_derivatives(
+    const REAL *S, const REAL *T, const REAL *a, const REAL *c, const REAL *ia,
+    const REAL *ic, REAL *dS, REAL *dT, REAL *da, index_t n, index_t m, index_t count)
+{
+    const REAL pi = (REAL)3.141592653589793238;
+    const REAL same_direction = sizeof(REAL) == 8 ? (REAL)1e-6 : (REAL)3e-3;
+    EACH(at, count)
+    {
+        const index_t own = at / m, other = own / n * m + at % m;
+        const REAL r = a[own] * c[other], unit = ia[own] * ic[other];
+        const REAL om = cosine_gap(S[at], unit), sine = sqrt(om * (2 - om));
+        REAL slope;
+        relu_angle(om, &slope);
+        slope = r > 0 ? slope : (REAL)0;
+        const REAL pole = sine > same_direction ? 1 / sine : (REAL)0;
+        const REAL turn = dT[at] * T[at] * (pole * unit / pi);
+        // the value is (S (pi - angle) + r sin angle) / pi
+        const REAL bend = dS[at] * r * sine / pi - turn * S[at];
+        da[at] += ia[own] * ia[own] / 2 * bend;
+        dT[at] *= slope;
+        dS[at] = dS[at] * slope + turn + dT[at];
+    }
+}
