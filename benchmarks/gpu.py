@@ -1,4 +1,4 @@
-"""RFM on one GPU: fits, kernels, EigenPro, predictions and a completion, with floors.
+"""RFM on one GPU: fits, kernels, EigenPro, predictions, completion, images; floors.
 
     python benchmarks/gpu.py [--rows 5000 10000 20000 50000 100000] [--cases fit ...]
 
@@ -9,7 +9,8 @@ are measured in the same run. Rates of L1 and Lpq kernels are shares of what the
 instructions of the inner loop allow: two additions for p = 1, and two of the special
 function units, which are eight times slower, for any other p but 1.5 and 2. An epoch of
 EigenPro has the floor of its kernel's matrix products. A machine of few centres takes
-its rows from the host in blocks. xRFM is measured on the same GPU
+its rows from the host in blocks. A fit to images has one round of patches, of 28 x 28
+pixels and two convolutions. xRFM is measured on the same GPU
 where ``torch`` and ``xrfm`` are installed, the CPU up to ``--cpu-rows``.
 
 ``--device cpu`` runs the script without a GPU, at sizes that are small enough.
@@ -245,6 +246,24 @@ def measure_completion(args, hardware, records):
     notes.add("over CPU", costs[args.device].seconds / costs["cpu"].seconds)
 
 
+def measure_images(args, hardware, records):
+    """Add the costs of a fit to images and of its predictions, and over the CPU's."""
+    from skrfm import ConvRFMRegressor
+
+    n, side, rng = args.images, 28, np.random.default_rng(0)
+    X = rng.standard_normal((n, side, side))
+    y = np.maximum(X[:, 1:] - X[:, :-1], 0).sum(axis=(1, 2))
+    notes, costs = Notes(records, hardware, "images", n, side**2), {}
+    for device in dict.fromkeys([args.device, "cpu"]):
+        model = ConvRFMRegressor(max_iter=1, device=device, random_state=0)
+        fit = hardware.cost(lambda model=model: model.fit(X, y), 1)
+        costs[device] = fit, hardware.cost(lambda model=model: model.predict(X), 1)
+    pairs = zip(("fit", "predict"), costs[args.device], costs["cpu"], strict=True)
+    for what, ours, cpu in pairs:
+        notes.add_cost(what, ours)
+        notes.add(f"{what} over CPU", ours.seconds / cpu.seconds)
+
+
 CASES = {
     "fit": measure_fits,
     "kernel": measure_kernels,
@@ -252,6 +271,7 @@ CASES = {
     "centers": measure_centers,
     "predict": measure_predictions,
     "completion": measure_completion,
+    "images": measure_images,
 }
 
 
@@ -292,6 +312,7 @@ EXPERIMENT = Experiment(
         count_flag("center-rows", 1_000_000, "rows of the case centers"),
         count_flag("centers", 10_000, "centres of the case centers"),
         count_flag("matrix-rows", 5000, "rows and columns of the case completion"),
+        count_flag("images", 1000, "images of the case images"),
         count_flag("rate-rows", 8192, "size of the matrices that measure rates"),
     ],
     out="gpu.csv",

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from _gpu import OutOfMemory, same
+from _gpu import OutOfMemory, has_gpu, needs_compiler, same, use_runtime
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import ConvRFMClassifier, ConvRFMRegressor
 from skrfm._backend import CudaBackend
@@ -204,3 +205,11 @@ def test_a_decomposition_that_fails_silently_is_repeated_on_the_host(numpy_gpu):
     K = np.cov(np.random.default_rng(0).normal(size=(6, 9)))
     values, vectors = map(numpy_gpu.to_host, _ridge._eigh(K, broken))
     assert_allclose(vectors * values @ vectors.T, K, atol=1e-12)
+
+
+@needs_compiler
+@parametrize_with_checks([ConvRFMClassifier(max_iter=0, device="cuda")])
+def test_estimator_checks(estimator, check, monkeypatch):
+    if not has_gpu():
+        use_runtime("guarded", monkeypatch)
+    check(estimator)
