@@ -305,7 +305,7 @@ def test_products_are_the_same_cached_or_not(cached_rows, n_first, rng, monkeypa
     """Three epochs of batches of 75 rows, with coefficients that change in between."""
     T, Y, _ = problem(rng)
     K, n = dense_values(Laplace(), T, T, BANDWIDTH), len(T)
-    monkeypatch.setattr(_rows, "_CACHE_BYTES", 8 * cached_rows**2 / 2)
+    monkeypatch.setattr(_rows, "CACHE_BYTES", 8 * cached_rows**2 / 2)
     gram, calls = make_gram(Laplace(), T, True), []
     rows_product = gram.rows_product
 

@@ -9,7 +9,7 @@ import numpy as np
 from .._backend import Array, Backend, Kernel
 from .._tables import Data
 from ..agop import Agop, FeatureMetric, average_gradient_outer_product
-from ..solvers import Solution
+from ..solvers import EigenPro, Solution
 from ._centers import fit_centers
 from ._prepared import PreparedData, most_gradient_rows, sample_rows
 from ._system import (
@@ -45,7 +45,7 @@ class Candidate:
     fit_intercept, center_gradients : bool
     max_agop_samples : int, "auto" or None
         Rows in the average of the gradient outer products.
-    solver : str
+    solver : str or EigenPro
     seed : int
         Seeds subsamples of rows.
     category_sizes : tuple of int
@@ -75,7 +75,7 @@ class Candidate:
     fit_intercept: bool = True
     center_gradients: bool = False
     max_agop_samples: int | str | None = None
-    solver: str = "auto"
+    solver: str | EigenPro = "auto"
     seed: int = 0
     category_sizes: tuple[int, ...] = ()
     scaling: str | None = None

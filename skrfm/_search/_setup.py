@@ -9,7 +9,7 @@ import numpy as np
 from .._recursion import Candidate, parse_bandwidth
 from .._tables import kinds_of_statistics
 from ..kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace, get_kernel
-from ..solvers import DIRECT, ITERATIVE
+from ..solvers import DIRECT, ITERATIVE, EigenPro
 from ._folds import hold_out, make_folds
 from ._judging import HoldOut, LastRound, LeaveOneOut
 from ._race import RESCALED, Candidates
@@ -273,7 +273,7 @@ def _last_round(params, strata, seed, *, few):
 
 def _require_direct(solver):
     """Raise ValueError for a solver without leave-one-out residuals."""
-    if solver in ITERATIVE:
+    if isinstance(solver, EigenPro) or solver in ITERATIVE:
         raise ValueError(
             f"solver={solver!r} does not give leave-one-out residuals, which "
             "validation='loo' takes. Pass validation='cv' or 'holdout', or "

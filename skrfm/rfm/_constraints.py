@@ -6,7 +6,7 @@ from numbers import Integral, Real
 from .._sklearn import Interval, RealNotInt, StrOptions
 from .._tables import DEVICES, LEVEL_STATISTICS, SCALINGS
 from ..kernels import Kernel
-from ..solvers import SOLVERS
+from ..solvers import SOLVERS, EigenPro
 
 PARAMETER_CONSTRAINTS: dict[str, list] = {
     "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
@@ -42,7 +42,7 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
     ],
     "centers": [StrOptions({"random", "kmeans"}), "array-like"],
     "memory_budget": [Interval(Real, 0, None, closed="neither"), None],
-    "solver": [StrOptions({"auto", *SOLVERS})],
+    "solver": [StrOptions({"auto", *SOLVERS}), EigenPro],
     "device": [StrOptions(set(DEVICES)), None],
     "checkpoint_dir": [str, os.PathLike, None],
     "n_jobs": [Integral, None],

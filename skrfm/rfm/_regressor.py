@@ -130,13 +130,14 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         Gigabytes that a fit with fewer centres than rows holds, about, beside what is
         held before: the sample, kernel matrices, and blocks of rows are made smaller
         where necessary. Below about 0.3 the search sees few rows. None sets no limit.
-    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
+    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"} or EigenPro, default="auto"
         ``"cholesky"`` is exact; where the matrix is not positive definite it adds a
         multiple of the identity, with a warning. ``"eigh"`` is slower and leaves out
         the null space of a singular kernel matrix. ``"pcg"`` is preconditioned
         conjugate gradients, to a relative residual of 0.001, and of 0.01 where there
         are more than 5000 rows; ``"eigenpro"`` is preconditioned stochastic gradient
-        descent that stops early, which regularises.
+        descent that stops early, which regularises. An
+        :class:`~skrfm.solvers.EigenPro` ends it by held-out rows, for noisy targets.
         Both recompute the kernel matrix where it does not fit in memory. ``"auto"`` is
         ``"cholesky"`` up to 4000 rows and ``"pcg"`` above.
     device : {"cpu", "cuda", None}, default=None

@@ -1,5 +1,6 @@
 """Solvers of (K + diag(ridge)) α = Y: functions from a Gram to coefficients."""
 
+from .._sklearn import set_public_module
 from ._centers import (
     CenterPreconditioner,
     SamplePreconditioner,
@@ -9,7 +10,7 @@ from ._centers import (
 )
 from ._choice import DIRECT, ITERATIVE, SOLVERS, choose_solver, solve
 from ._direct import cholesky, eigendecomposition, leave_one_out_residuals
-from ._eigenpro import eigenpro
+from ._eigenpro import EigenPro, eigenpro
 from ._iterative import conjugate_gradients
 from ._solution import Solution, Solver
 from ._variance import predictive_variance, variance_of_centers
@@ -19,6 +20,7 @@ __all__ = [
     "ITERATIVE",
     "SOLVERS",
     "CenterPreconditioner",
+    "EigenPro",
     "SamplePreconditioner",
     "Solution",
     "Solver",
@@ -35,3 +37,5 @@ __all__ = [
     "solve_centers",
     "variance_of_centers",
 ]
+
+set_public_module(__name__, EigenPro)

@@ -4,7 +4,7 @@ from typing import Any
 
 from .._backend import Array, Backend, Kernel, ProductGram
 from ._direct import cholesky, eigendecomposition
-from ._eigenpro import eigenpro
+from ._eigenpro import EigenPro, eigenpro
 from ._iterative import conjugate_gradients
 from ._solution import Solution, Solver
 
@@ -18,13 +18,15 @@ SOLVERS: dict[str, Solver] = DIRECT | ITERATIVE
 # Fewer rows than these are factorised whatever solver is named: iterations have nothing
 # to gain there.
 _MIN_ITERATIVE_ROWS = 1000
+# Early stopping is more than a way to a solution, but takes rows to hold out.
+_MIN_STOPPED_ROWS = 20
 # solver="auto" factorises up to so many rows: from there on iterations take fewer CPU
 # seconds (benchmarks/solvers.py).
 _DIRECT_ROWS = 4000
 
 
 def choose_solver(
-    name: str,
+    name: str | EigenPro,
     kernel: Kernel,
     T: Array,
     backend: Backend,
@@ -38,8 +40,8 @@ def choose_solver(
 
     Parameters
     ----------
-    name : str
-        One of `SOLVERS`, or "auto".
+    name : str or EigenPro
+        One of `SOLVERS`, or "auto", or a solver with parameters.
     kernel : Kernel
     T : array of shape (n, k)
         The mapped rows.
@@ -59,13 +61,14 @@ def choose_solver(
         most = min(backend.direct_rows(T, held), _DIRECT_ROWS)
         direct = want_diagonal or n <= most
         name = "cholesky" if direct else "pcg"
-    if name in DIRECT:
+    if isinstance(name, str) and name in DIRECT:
         return DIRECT[name], False
-    if n < _MIN_ITERATIVE_ROWS:
+    stopped = isinstance(name, EigenPro) and name.early_stopping
+    if n < (_MIN_STOPPED_ROWS if stopped else _MIN_ITERATIVE_ROWS):
         return cholesky, False
-    if name == "eigenpro":
+    if isinstance(name, EigenPro) or name == "eigenpro":
         _require_distance(kernel)
-        return eigenpro, True
+        return eigenpro if name == "eigenpro" else name, True
     held_in_memory = kernel.of_inner_products or backend.fits_in_memory(T, held)
     return conjugate_gradients, not held_in_memory
 

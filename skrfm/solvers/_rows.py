@@ -6,7 +6,7 @@ from .._backend import Array, Backend, for_each
 
 # Bytes of kernel values that are cached: memory against computing them in every epoch.
 # EigenPro is 5 to 7 times as fast as Cholesky at 20 000 rows (benchmarks/solvers.py).
-_CACHE_BYTES = 3e9
+CACHE_BYTES = 3e9
 # Columns of a cached block in one product: the unit of work of a thread.
 _COLUMNS = 2048
 
@@ -38,7 +38,7 @@ class CachedKernelRows:
         self._blocks = {}
         bits = int(backend.xp.finfo(gram.T.dtype).bits)
         # a triangle of so many rows has half of their square in values
-        n_rows = min(self._n, int((2 * 8 * _CACHE_BYTES / bits) ** 0.5))
+        n_rows = min(self._n, int((2 * 8 * CACHE_BYTES / bits) ** 0.5))
         fits = backend.fits_in_memory(gram.T[:n_rows, :])
         self._n_cached = n_rows if fits else 0
 

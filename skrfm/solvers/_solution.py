@@ -19,12 +19,16 @@ class Solution:
         What was added to the diagonal to factorise it, mostly 0.
     residual : float
         Residual of an iterative solver, relative to the targets.
+    validation_errors : tuple of float
+        Errors at held-out rows, relative to those of zeros, after each epoch of
+        `EigenPro` with early stopping.
     """
 
     coef: Array
     inverse_diagonal: Array | None = None
     jitter: float = 0.0
     residual: float = 0.0
+    validation_errors: tuple[float, ...] = ()
 
 
 class Solver(Protocol):

@@ -68,7 +68,7 @@ class RFMRegressorCV(SearchCV, RFMRegressor):
     centers : {"random", "kmeans"} or array-like of shape (n_centers, n_features), \
             default="random"
         As in `RFMRegressor`.
-    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
+    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"} or EigenPro, default="auto"
         As in `RFMRegressor`.
     device : {"cpu", "cuda", None}, default=None
         As in `RFMRegressor`.
@@ -178,7 +178,7 @@ class RFMClassifierCV(SearchCV, RFMClassifier):
     centers : {"random", "kmeans"} or array-like of shape (n_centers, n_features), \
             default="random"
         As in `RFMClassifier`.
-    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"}, default="auto"
+    solver : {"auto", "cholesky", "eigh", "pcg", "eigenpro"} or EigenPro, default="auto"
         As in `RFMClassifier`.
     device : {"cpu", "cuda", None}, default=None
         As in `RFMClassifier`.
