@@ -13,7 +13,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+from sklearn.gaussian_process import (
+    GaussianProcessClassifier,
+    GaussianProcessRegressor,
+    kernels,
+)
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import (
     LinearRegression,
@@ -123,6 +127,30 @@ def test_closed_forms_of_gaussian_processes(kernel):
     model.fit(X, np.column_stack([Y, Y**2]))
     wanted = naive(model.predict, ROWS, h=3e-6)
     assert_close(agop(model, ROWS, method="analytic"), wanted, 1e-6)
+
+
+@pytest.mark.parametrize("y", [TWO, THREE], ids=["two", "three"])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        kernels.RBF(1.5),
+        kernels.Matern([1.2, 1.0, 2.0], nu=1.5) + kernels.WhiteKernel(0.1),
+        # of which the variance of a row depends on the row
+        kernels.ConstantKernel(0.3) * kernels.DotProduct(1.0) ** 2,
+    ],
+    ids=repr,
+)
+def test_closed_forms_of_gaussian_process_classifiers(kernel, y):
+    model = GaussianProcessClassifier(kernel, optimizer=None).fit(X, y)
+    wanted = naive(model.predict_proba, ROWS, h=1e-3)
+    assert_close(agop(model, ROWS, method="analytic"), wanted, 1e-6)
+
+
+def test_pairs_of_gaussian_process_classifiers_have_no_probabilities():
+    model = GaussianProcessClassifier(multi_class="one_vs_one", optimizer=None)
+    model.fit(X, THREE)
+    with pytest.raises(ValueError, match="one_vs_one"):
+        agop(model, ROWS)
 
 
 @pytest.mark.parametrize("y", [TWO, THREE], ids=["two", "three"])

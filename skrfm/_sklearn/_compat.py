@@ -48,6 +48,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "KNeighborsMixin",
+    "logistic_as_error_functions",
     "RadiusNeighborsMixin",
     "RealNotInt",
     "StrOptions",
@@ -92,3 +93,13 @@ def cupy_namespace():
 def output_container(transformer):
     """Return what `set_output` asks a transformer for: "default", "pandas" or so."""
     return _get_output_config("transform", transformer)["dense"]
+
+
+def logistic_as_error_functions():
+    """Return (c, s) of Σ c_k (1 + erf(s_k x)) / 2, which is near a logistic function.
+
+    Gaussian process classifiers of scikit-learn take it; few programs need the module.
+    """
+    from sklearn.gaussian_process._gpc import COEFS, LAMBDAS
+
+    return COEFS, LAMBDAS

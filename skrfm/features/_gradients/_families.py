@@ -11,7 +11,10 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
-from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process import (
+    GaussianProcessClassifier,
+    GaussianProcessRegressor,
+)
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
@@ -38,6 +41,7 @@ from ._links import (
 from ._machines import MachineModel
 from ._models import KernelSum, LinearModel, Mapped, Model, Network
 from ._pairs import pairwise_kernel, process_kernel
+from ._processes import ProcessClassifier
 
 # Values of a model that differ by more than this share of their size are of another
 # function. In single precision they differ by 1e-5.
@@ -114,6 +118,10 @@ def _models(estimator, method, X, values) -> Iterator[Model]:
         yield from _kernel_ridge(estimator)
     elif isinstance(estimator, GaussianProcessRegressor):
         yield from _gaussian_processes(estimator)
+    elif isinstance(estimator, GaussianProcessClassifier):
+        model = ProcessClassifier.of(estimator)
+        if model is not None:
+            yield model
     elif hasattr(estimator, "coef_"):
         yield from _linear_models(estimator, method, X, values)
 

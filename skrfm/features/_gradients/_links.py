@@ -44,11 +44,15 @@ def softmax_of_both_signs(F, J):
 
 def one_versus_rest(F, J):
     """Return logistic functions of the classes, divided by their sum."""
-    share, slope = logistic(F, J)
-    total = share.sum(axis=1)[:, None]
-    normal = share / total
-    sum_of_slopes = slope.sum(axis=1, keepdims=True)
-    return normal, (slope - normal[:, :, None] * sum_of_slopes) / total[:, :, None]
+    return shares_of_sum(*logistic(F, J))
+
+
+def shares_of_sum(F, J):
+    """Return the outputs divided by their sum."""
+    total = F.sum(axis=1)[:, None]
+    share = F / total
+    sum_of_slopes = J.sum(axis=1, keepdims=True)
+    return share, (J - share[:, :, None] * sum_of_slopes) / total[:, :, None]
 
 
 def votes_of_pairs(n_classes):
