@@ -11,13 +11,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skrfm import (
     CNTKInpainter,
     ConvRFMRegressor,
+    EntryRegressor,
     LinRFMCompleter,
     LinRFMRegressor,
     NTKMatrixCompleter,
+    RecursiveFeatures,
     RFMClassifier,
     RFMRegressor,
     RFMRegressorCV,
     SingularKernelClassifier,
+    TransferKernel,
     XRFMRegressor,
 )
 
@@ -218,6 +221,64 @@ def test_other_values_in_a_column_of_numbers_are_an_error_that_names_it(value):
     model = RFMRegressor(**QUICK).fit(X[:3].astype({"size": float}), np.arange(3.0))
     with pytest.raises((ValueError, TypeError), match="Column 'size' of X"):
         model.predict(X)
+
+
+# -- dates as targets ------------------------------------------------------------------
+
+REGRESSORS = [
+    RFMRegressor(),
+    XRFMRegressor(),
+    LinRFMRegressor(),
+    ConvRFMRegressor(image_shape=(1, 2)),
+    RecursiveFeatures(LinRFMRegressor()),
+    TransferKernel(RFMRegressor(), RFMRegressor()),
+]
+NUMBERS = np.arange(2.0 * N).reshape(N, 2)
+
+
+@pytest.mark.parametrize("name", DATES)
+@pytest.mark.parametrize("regressor", REGRESSORS, ids=lambda r: type(r).__name__)
+def test_dates_are_no_targets_of_a_regressor(regressor, name):
+    y = pd.Series(DATES[name])
+    with pytest.raises(ValueError, match="^y holds dates or durations .* as numbers"):
+        regressor.fit(NUMBERS, y)
+    with pytest.raises(ValueError, match="^Column 'when' of y holds dates"):
+        regressor.fit(NUMBERS, pd.DataFrame({"when": y}))
+
+
+@pytest.mark.parametrize("name", ["datetime", "timedelta"])
+def test_dates_are_no_targets_in_any_container(name):
+    dates = DATES[name]
+    for y in (dates.to_numpy(), list(dates), pl.Series(dates.to_numpy())):
+        with pytest.raises(ValueError, match="^y holds dates"):
+            RFMRegressor().fit(NUMBERS, y)
+    with pytest.raises(ValueError, match="^y_val holds dates"):
+        RFMRegressor(**QUICK | {"validation": "auto"}).fit(
+            NUMBERS, NUMBERS[:, 0], X_val=NUMBERS, y_val=dates.to_numpy()
+        )
+    batches = pl.LazyFrame({"x": NUMBERS[:, 0], "when": dates.to_numpy()})
+    with pytest.raises(ValueError, match="^y holds dates"):
+        RFMRegressor(n_centers=4).fit(batches, "when")
+
+
+@pytest.mark.parametrize("name", DATES)
+def test_dates_are_neither_indices_nor_values_of_entries(name):
+    pairs = pd.DataFrame({"row": np.arange(N), "column": 0})
+    regressor = EntryRegressor(LinRFMCompleter(max_rank=1))
+    message = "Column 'column' of X holds dates .*must hold integers.* OrdinalEncoder"
+    with pytest.raises(ValueError, match=message):
+        regressor.fit(pairs.assign(column=DATES[name]), NUMBERS[:, 0])
+    with pytest.raises(ValueError, match="Column 'when' of X holds dates"):
+        regressor.fit(pairs.assign(when=DATES[name]), NUMBERS[:, 0])
+    with pytest.raises(ValueError, match="^y holds dates"):
+        regressor.fit(pairs, pd.Series(DATES[name]))
+    with pytest.raises(ValueError, match="^values holds dates"):
+        LinRFMCompleter().fit_entries(
+            pairs["row"], pairs["column"], DATES[name], shape=(N, 1)
+        )
+    regressor.fit(pairs, NUMBERS[:, 0])
+    with pytest.raises(ValueError, match=message):
+        regressor.predict(pairs.assign(column=DATES[name]))
 
 
 # -- estimators that take numbers only ------------------------------------------------

@@ -1,10 +1,11 @@
 """The NumPy backend: BLAS for the algebra, Numba for fused loops."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, cholesky, eigh, solve_triangular
+from scipy.linalg import cholesky, eigh, get_lapack_funcs, solve_triangular
 
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
@@ -25,6 +26,18 @@ _MAPPED_ROWS, _MAPPED_BLOCKS = 64, 16
 def is_numpy(xp: Namespace) -> bool:
     """Return whether a namespace is NumPy or one that wraps it."""
     return getattr(xp, "__name__", "").split(".")[-1] == "numpy"
+
+
+@cache
+def _cholesky_routines(dtype):
+    """Return the routines of LAPACK that factorise, and solve with the factor."""
+    return get_lapack_funcs(("potrf", "potrs"), dtype=dtype)
+
+
+def _require_finite(a):
+    """Raise ValueError if an array holds what is not finite."""
+    if not np.isfinite(a).all():
+        raise ValueError("array must not contain infs or NaNs")
 
 
 class NumpyBackend:
@@ -104,11 +117,22 @@ class NumpyBackend:
 
     def positive_solver(self, A: Array, ridge: float) -> Callable[[Array], Array]:
         """Return the function B → (A + ridge I)⁻¹ B for a symmetric A."""
-        try:
-            factor = cho_factor(A + ridge * np.eye(len(A), dtype=A.dtype), lower=True)
-        except np.linalg.LinAlgError as error:
-            raise NotPositiveDefiniteError(0) from error
-        return lambda B: cho_solve(factor, B)
+        # LAPACK itself: around matrices of tens of rows, which LinRFMRegressor solves
+        # with thousands of times, the wrappers of SciPy take most of the time
+        potrf, potrs = _cholesky_routines(A.dtype)
+        factor = np.array(A, order="F")
+        factor.reshape(-1, order="F")[:: len(A) + 1] += ridge
+        factor, failed = potrf(factor, lower=True, clean=False, overwrite_a=True)
+        if failed:
+            raise NotPositiveDefiniteError(0)
+        # what is not finite anywhere in A reaches the diagonal
+        _require_finite(factor.diagonal())
+
+        def solve(B):
+            _require_finite(B)
+            return potrs(factor, B, lower=True)[0]
+
+        return solve
 
     def invert_lower(self, factor: Array) -> FloatArray:
         """Return the inverse of a lower triangular matrix."""

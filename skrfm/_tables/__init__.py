@@ -24,7 +24,13 @@ from ._limits import (
 )
 from ._names import names_of_columns
 from ._predictions import HostScoreMixin, in_batches
-from ._reader import MAX_LEVELS, TableReader, needs_reading, read_numbers
+from ._reader import (
+    MAX_LEVELS,
+    TableReader,
+    needs_reading,
+    read_numbers,
+    refuse_dates,
+)
 from ._sampled import SampledTable, sample_large_table
 from ._stream import in_memory, rows_of_block, validate_or_stream
 from ._table import SCALINGS, Coding, TableEncoder
@@ -74,6 +80,7 @@ __all__ = [
     "read_numbers",
     "read_rows",
     "read_training",
+    "refuse_dates",
     "require_same_placement",
     "resolve_centers",
     "rows_in_memory",

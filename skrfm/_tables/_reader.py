@@ -15,6 +15,9 @@ _NUMBERS = "biuf"
 _DATES = ("date", "time", "duration", "period", "interval")
 # and their types in columns of objects, those of pandas included
 _DATE_TYPES = (date, time, timedelta, np.datetime64, np.timedelta64)
+# what a message advises for dates and durations, and for a column of them
+_DATES_ADVICE = "Encode them as numbers, for example days since a fixed date."
+_COLUMN_ADVICE = _DATES_ADVICE.rstrip(".") + ", or drop the column."
 # what a message advises for a column that holds no numbers
 _CATEGORIES_ADVICE = (
     "A column of categories must have a categorical dtype (in pandas: "
@@ -193,7 +196,7 @@ def _read_column(X, column, *, input_name="X", advice=_CATEGORIES_ADVICE):
     values = _values_of(X, column)
     dtype, name = str(values.dtype), f"{name_of(X, column)} of {input_name}"
     if dtype.lower().startswith(_DATES):
-        raise _error_of_dates(name, dtype)
+        raise _error_of_dates(f"Column {name}", dtype, _COLUMN_ADVICE)
     array = np.asarray(values)
     if array.dtype.kind in _NUMBERS:
         narrow = array.dtype in (np.float32, np.float16)
@@ -204,7 +207,8 @@ def _read_column(X, column, *, input_name="X", advice=_CATEGORIES_ADVICE):
             numbers[row] = np.nan
             continue
         if isinstance(value, _DATE_TYPES):
-            raise _error_of_dates(name, type(value).__name__)
+            kind = type(value).__name__
+            raise _error_of_dates(f"Column {name}", kind, _COLUMN_ADVICE)
         try:
             numbers[row] = float(value)
         except (TypeError, ValueError) as error:
@@ -212,12 +216,39 @@ def _read_column(X, column, *, input_name="X", advice=_CATEGORIES_ADVICE):
     return numbers
 
 
-def _error_of_dates(name, kind):
-    """Return the error of a column of dates or durations, whose type is `kind`."""
-    return ValueError(
-        f"Column {name} holds dates or durations ({kind}). Encode them as numbers, for "
-        "example days since a fixed date, or drop the column."
-    )
+def refuse_dates(a, input_name, advice=_DATES_ADVICE):
+    """Raise ValueError if an array-like or a data frame holds dates or durations.
+
+    NumPy converts them to numbers of an arbitrary unit, without a word.
+
+    Parameters
+    ----------
+    a : array-like or data frame
+    input_name : str
+        The argument, as the message names it.
+    advice : str
+        What the message advises.
+    """
+    if names_of(a) is None:
+        columns = {input_name: a}
+    else:
+        columns = {
+            f"Column {name_of(a, column)} of {input_name}": _values_of(a, column)
+            for column in range(a.shape[1])
+        }
+    for name, values in columns.items():
+        dtype = str(getattr(values, "dtype", "object"))
+        if dtype.lower().startswith(_DATES):
+            raise _error_of_dates(name, dtype, advice)
+        objects = np.asarray(values, dtype=object).flat if dtype == "object" else ()
+        for value in objects:
+            if isinstance(value, _DATE_TYPES):
+                raise _error_of_dates(name, type(value).__name__, advice)
+
+
+def _error_of_dates(name, kind, advice):
+    """Return the error of what holds dates or durations, whose type is `kind`."""
+    return ValueError(f"{name} holds dates or durations ({kind}). {advice}")
 
 
 def _values_of(X, column):

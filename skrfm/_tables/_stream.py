@@ -17,7 +17,7 @@ from ._blocks import RowBlocks
 from ._data import ClassTargets, NumericTargets
 from ._device import Placement, to_host
 from ._limits import SAMPLE_ROWS, centers_at_most, resolve_centers, rows_of_sample
-from ._reader import TableReader
+from ._reader import TableReader, refuse_dates
 from ._sources import (
     ArrowSource,
     IterableSource,
@@ -391,4 +391,5 @@ def check_targets(estimator, y):
         y = column_or_1d(y, input_name="y")
         check_classification_targets(y)
         return y
+    refuse_dates(y, "y")
     return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")

@@ -23,7 +23,13 @@ from .._sklearn import (
 )
 from ._data import ClassTargets, Data, NumericTargets
 from ._device import Placement, placement_of, require_same_placement, to_host
-from ._reader import TableReader, names_of, needs_reading, read_numbers
+from ._reader import (
+    TableReader,
+    names_of,
+    needs_reading,
+    read_numbers,
+    refuse_dates,
+)
 from ._table import Coding, TableEncoder
 
 
@@ -184,6 +190,8 @@ def read_training(
         "y_numeric": multi_output,
         "ensure_min_samples": 2,
     }
+    if multi_output:
+        refuse_dates(y, "y")
     reader = TableReader(is_categorical)
     if is_categorical is None and not needs_reading(X):
         X, y = validate_data(estimator, X, y, **_float_options(X), **options)
@@ -226,6 +234,8 @@ def validate_numbers(estimator, X, y: Any = "no_validation", *, reset=True, **op
     -------
     X, or X and y
     """
+    if options.get("y_numeric"):
+        refuse_dates(y, "y")
     if not hasattr(X, "shape") or not needs_reading(X):
         return validate_data(estimator, X, y, reset=reset, **options)
     validate_data(estimator, X, y, reset=reset, skip_check_array=True)
@@ -324,6 +334,8 @@ def validate_validation_set(estimator, training, X_val, y_val, sample_weight_val
         weight = validate_weight(sample_weight_val, y_val)
     except ValueError as error:
         raise ValueError(f"sample_weight_val: {error}") from error
+    if isinstance(training.targets, NumericTargets):
+        refuse_dates(y_val, "y_val")
     Y, factored = training.targets.code_validation(y_val, weight)
     weight = factored / weight_unit_of(factored, weight)
     data = make_data(X_val, Y, weight, placement.input_backend)

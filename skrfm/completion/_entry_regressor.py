@@ -8,7 +8,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._backend import Array, IntArray, Vector
 from .._sklearn import HasMethods, restored_on_error, validate_data
-from .._tables import HostScoreMixin, outer_placement_of, to_host
+from .._tables import HostScoreMixin, outer_placement_of, refuse_dates, to_host
+
+_ADVICE = (
+    "X must hold integers, the row and the column of each entry, and no other columns. "
+    "Encode labels first, for example by OrdinalEncoder."
+)
 
 
 class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
@@ -89,6 +94,8 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
         """
         with restored_on_error(self):
             X, y, sample_weight = map(to_host, (X, y, sample_weight))
+            refuse_dates(X, "X", advice=_ADVICE)
+            refuse_dates(y, "y")
             X, y = validate_data(self, X, y, dtype=None, y_numeric=True)
             rows, cols = _pairs(X)
             shape = self.shape
@@ -122,7 +129,9 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         placement = outer_placement_of(None, X)
-        pairs = validate_data(self, placement.read(X), dtype=None, reset=False)
+        X = placement.read(X)
+        refuse_dates(X, "X", advice=_ADVICE)
+        pairs = validate_data(self, X, dtype=None, reset=False)
         rows, cols = _pairs(pairs)
         if not return_std:
             return placement.to_caller(self.completer_.predict_entries(rows, cols))
@@ -141,9 +150,6 @@ def _pairs(X: Array) -> tuple[IntArray, IntArray]:
     if not is_whole and np.issubdtype(X.dtype, np.floating):
         is_whole = bool(np.all(X == np.floor(X)))
     if not is_whole:
-        raise ValueError(
-            "X must hold integers, the row and the column of each entry. Encode labels "
-            "first, for example by OrdinalEncoder."
-        )
+        raise ValueError(_ADVICE)
     index = X.astype(np.int64)
     return index[:, 0], index[:, 1]

@@ -11,7 +11,7 @@ from sklearn.utils.validation import column_or_1d
 
 from .._backend import Array, BoolArray, FloatArray, IntArray, Table
 from .._sklearn import check_array, check_sample_weight, warn
-from .._tables import validate_numbers
+from .._tables import refuse_dates, validate_numbers
 from ..exceptions import NumericalWarning
 from ._entries import ObservedEntries, degrees_of_freedom
 from ._observed import ObservedIndices, ObservedMatrix, Triplets
@@ -84,6 +84,7 @@ def check_triplets(
     sample_weight: Array | None,
 ) -> Triplets:
     """Return entries given as index arrays; weight 0 leaves an entry out."""
+    refuse_dates(values, "values")
     values = column_or_1d(check_array(values, ensure_2d=False, dtype=_DTYPES))
     shape = check_shape(shape)
     rows, cols = check_indices(rows, cols, shape)

@@ -73,7 +73,7 @@ class SparseProblem:
         """The order p of the penalty."""
         return 2 - 4 * self.power
 
-    @property
+    @cached_property
     def is_separable(self):
         """Whether there is one target, and each column is a group of its own."""
         return self.Y.shape[1] == 1 and np.array_equal(
@@ -82,13 +82,15 @@ class SparseProblem:
 
     def mean_squares(self, coef):
         """Return, for each column, the mean square of the coefficients of its group."""
+        if self.is_separable:
+            return coef[:, 0] ** 2
         count = np.bincount(self.groups)
         squares = np.bincount(self.groups, (coef**2).mean(axis=1))
         return (squares / np.maximum(count, 1))[self.groups].astype(coef.dtype)
 
-    def metric(self, coef, eps):
-        """Return the diagonal metric (d,) of coefficients (d, t) at a smoothing ε."""
-        return (self.mean_squares(coef) + eps**2) ** (2 * self.power)
+    def metric(self, squares, eps):
+        """Return the diagonal metric (d,) of mean squares (d,) at a smoothing ε."""
+        return (squares + eps**2) ** (2 * self.power)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,13 +185,14 @@ def solve_sparse(problem, penalty, *, max_iter, tol, start=None, rough=False):
     d, dtype = problem.X.shape[1], problem.X.dtype
     active, metric = np.arange(d), np.ones(d, dtype=dtype)
     coef, eps = _start(problem, start)
+    squares = problem.mean_squares(coef)
     converged = not coef.any()  # zero: there is nothing to explain
     n_iter, floor, vanished = int(converged), 0.0, _VANISHED * eps
     least = _ROUGH if rough else _MIN_SMOOTHING[dtype]
     tol = max(tol, _ROUGH) if rough else tol
     while n_iter < max_iter and not converged:
         n_iter += 1
-        metric = problem.metric(coef, eps)
+        metric = problem.metric(squares, eps)
         before, coef = coef, _reweighted(problem, metric, active, penalty)
         top = np.abs(coef).max()
         floor = least * max(top, vanished)
@@ -197,10 +200,10 @@ def solve_sparse(problem, penalty, *, max_iter, tol, start=None, rough=False):
         converged = settled or problem.power == 0
         eps = max(_DECAY * eps, floor)
         # a group far below ε at its end stays there
-        size = np.sqrt(problem.mean_squares(coef))
-        active = np.flatnonzero((size > floor) | (eps > floor))
+        squares = problem.mean_squares(coef)
+        active = np.flatnonzero((np.sqrt(squares) > floor) | (eps > floor))
     if problem.power > 0:  # ridge regression is not sparse
-        coef[np.sqrt(problem.mean_squares(coef)) <= _ZERO * floor] = 0
+        coef[np.sqrt(squares) <= _ZERO * floor] = 0
     return SparseSolution(
         problem=problem,
         penalty=penalty,

@@ -14,6 +14,7 @@ from sklearn.utils import _safe_indexing
 
 from .._backend import Array
 from .._sklearn import check_array, check_X_y, is_missing, validate_data
+from .._tables import refuse_dates
 
 # NaN is passed on: whether it can be fitted is up to the source and the target.
 _FLOATS = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
@@ -67,6 +68,8 @@ def read_training(estimator, X, y, *, classifies):
         "y_numeric": not classifies,
         "ensure_min_samples": 2,
     }
+    if not classifies:
+        refuse_dates(y, "y")
     X = _readable(X)
     if not _is_table(X):
         return validate_data(estimator, X, y, **_FLOATS, **options)
