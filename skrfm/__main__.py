@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import MatrixCompleter, __version__
-from .completion import rank_untested
+from . import __version__
 
 # The share of the entries that the reported error is measured on, and the fewest of a
 # screen.
@@ -223,6 +222,9 @@ def complete(args: argparse.Namespace) -> str:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{args.output} cannot be made: {error}") from error
+    # here, so that help and complaints about files come without a wait
+    from .completion import MatrixCompleter, rank_untested
+
     shown, rows, cols = hide(screen, args.seed)
     model = MatrixCompleter(random_state=args.seed).fit(shown, **sides)
     held_out = (

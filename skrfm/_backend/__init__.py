@@ -31,7 +31,7 @@ from ._protocols import (
     StreamedGram,
 )
 from ._threads import for_each, own_threads
-from ._tiles import pair_tiles
+from ._tiles import lower_mask, pair_tiles
 from ._types import (
     Array,
     BoolArray,
@@ -67,6 +67,7 @@ __all__ = [
     "for_each",
     "get_backend",
     "is_numpy",
+    "lower_mask",
     "own_threads",
     "pair_tiles",
 ]

@@ -6,6 +6,7 @@ and columns j0 to j1. Distance powers are ‖t − z‖_p^p; slopes w are the fa
 """
 
 from copy import copy
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from .. import _jit
 from ._angles import Directions, gaps, inner_gradients
 from ._levels import Levels
+from ._types import BoolArray
 
 # Rows and columns of a tile: its distances stay in the cache until they are values.
 TILE = 256
@@ -39,6 +41,16 @@ def lower_triangle_ranges(n_rows):
     return block_ranges(n_rows, size)[::-1]
 
 
+# Fits to few rows ask for the same few masks in each round. One of the largest tile
+# has 64 KiB, and one of the rows that a median distance takes 250.
+@lru_cache(maxsize=16)
+def lower_mask(rows: int, columns: int, diagonal: int = -1) -> BoolArray:
+    """Return the mask of what lies on some diagonal and below it, not to be written."""
+    mask = np.tri(rows, columns, diagonal, dtype=bool)
+    mask.flags.writeable = False
+    return mask
+
+
 def _power(profile):
     """Return None for an exponent that needs no logarithm, else the exponent."""
     _, exponent, _, floor = profile
@@ -58,7 +70,7 @@ def _pack(k, w, packed, i0, j0):
     if j0 + columns <= i0:
         below[:], above[:] = k, w.T
     else:
-        mask = np.tri(rows, columns, i0 - j0 - 1, dtype=bool)
+        mask = lower_mask(rows, columns, i0 - j0 - 1)
         np.copyto(below, k, where=mask)
         np.copyto(above, w.T, where=mask.T)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._backend import Array, Backend
+from .._backend import Array, Backend, lower_mask
 from .._tables import RowBlocks
 
 # The median is that of a subsample of so many rows: an eighth of a million distances.
@@ -123,7 +123,7 @@ def median_distance(kernel, T, weight, backend, *, seed, category_sizes=()):
         backend.distance_powers(kernel, T, category_sizes=category_sizes)
     )
     weight = backend.to_numpy(weight).astype(np.float64)
-    pairs = (powers > 0) & np.tri(len(weight), k=-1, dtype=bool)
+    pairs = (powers > 0) & lower_mask(*powers.shape)
     if not pairs.any():
         return 1.0
     pair_weight = None
