@@ -55,15 +55,3 @@ def classes(rng):
     scores = np.column_stack([X[:, 0], -X[:, 0], X[:, 1]])
     codes = (scores + 0.5 * rng.normal(size=scores.shape)).argmax(axis=1)
     return X, np.array(["ash", "birch", "cedar"])[codes]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A client of two worker processes of Dask."""
-    distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with (
-        distributed.LocalCluster(**options) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client

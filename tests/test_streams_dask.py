@@ -1,4 +1,4 @@
-"""Fits to collections of Dask, in one process and on a cluster."""
+"""Fits to collections of Dask, in one process and on a cluster, and trees on it."""
 
 import os
 import signal
@@ -10,9 +10,10 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skrfm import RFMClassifier, RFMRegressor
+from skrfm import RFMClassifier, RFMRegressor, XRFMRegressor
 from skrfm._recursion import _centers
 from skrfm._tables import RowBlocks, _stream
 
@@ -126,6 +127,18 @@ def test_what_cannot_be_read(table, make, message):
 # -- on a cluster ---------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    """A client of two worker processes of Dask."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with (
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
 def record_bytes(monkeypatch):
     """Record how many bytes the sums have that come back from the partitions."""
     real, sizes = RowBlocks.sum, []
@@ -189,3 +202,53 @@ def test_a_killed_worker_loses_nothing(
         model = RFMRegressor(**CENTERS).fit(table, "target", "weight")
         assert flag.exists() and set(cluster.run(os.getpid).values()) != workers
     assert_allclose(model.predict(features), expected.predict(features), atol=1e-10)
+
+
+# -- trees on it ----------------------------------------------------------------------
+
+QUICK = RFMRegressor(
+    kernel="laplace", alpha=0.1, max_iter=1, validation=None, scaling=None
+)
+
+
+@pytest.fixture
+def tree_table(rng):
+    X = rng.normal(size=(600, 4))
+    return X, np.where(X[:, 0] > 0, np.sin(2 * X[:, 1]), X[:, 2])
+
+
+@pytest.mark.slow  # a cluster of processes is started
+def test_leaves_are_fitted_on_a_dask_cluster(tree_table, cluster):
+    X, y = tree_table
+    model = XRFMRegressor(QUICK, max_leaf_size=100, random_state=0)
+    expected = model.fit(X, y).predict(X)
+    with parallel_config("dask"):
+        assert_allclose(model.set_params(n_jobs=-1).fit(X, y).predict(X), expected)
+
+
+def killing_once(flag, estimator):
+    """Return an estimator whose first fit kills its own process."""
+
+    class Killing(type(estimator)):
+        def fit(self, X, y, sample_weight=None):
+            if not Path(flag).exists():
+                Path(flag).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().fit(X, y, sample_weight)
+
+    return Killing(**estimator.get_params())
+
+
+@pytest.mark.slow  # a cluster of processes is started
+@pytest.mark.filterwarnings("ignore")  # the cluster warns of the lost worker
+def test_jobs_of_a_killed_worker_are_run_again(tree_table, tmp_path, cluster):
+    X, y = tree_table
+    flag = tmp_path / "killed"
+    model = XRFMRegressor(QUICK, max_leaf_size=100, search="leaves", random_state=0)
+    expected = model.fit(X, y).predict(X)
+    workers = set(cluster.run(os.getpid).values())
+    model.set_params(estimator=killing_once(str(flag), QUICK), n_jobs=-1)
+    with parallel_config("dask"):
+        model.fit(X, y)
+    assert flag.exists() and set(cluster.run(os.getpid).values()) != workers
+    assert_allclose(model.predict(X), expected)

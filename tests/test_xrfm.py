@@ -1,10 +1,7 @@
 """XRFM: leaves, soft routing, weights, classes, and parallel jobs."""
 
-import os
 import pickle
-import signal
 from concurrent.futures import CancelledError
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,43 +239,6 @@ def test_threads_and_pickles_give_the_same_model(table):
     with parallel_config("threading"), threadpool_limits(1):
         assert_allclose(model.set_params(n_jobs=2).fit(X, y).predict(X), expected)
     assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
-
-
-@pytest.mark.slow  # a cluster of processes is started
-def test_leaves_are_fitted_on_a_dask_cluster(table, cluster):
-    X, y = table
-    model = XRFMRegressor(QUICK, max_leaf_size=100, random_state=0)
-    expected = model.fit(X, y).predict(X)
-    with parallel_config("dask"):
-        assert_allclose(model.set_params(n_jobs=-1).fit(X, y).predict(X), expected)
-
-
-def killing_once(flag, estimator):
-    """Return an estimator whose first fit kills its own process."""
-
-    class KillingOnce(type(estimator)):
-        def fit(self, X, y, sample_weight=None):
-            if not Path(flag).exists():
-                Path(flag).touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            return super().fit(X, y, sample_weight)
-
-    return KillingOnce(**estimator.get_params())
-
-
-@pytest.mark.slow  # a cluster of processes is started
-@pytest.mark.filterwarnings("ignore")  # the cluster warns of the lost worker
-def test_jobs_of_a_killed_worker_are_run_again(table, tmp_path, cluster):
-    X, y = table
-    flag = tmp_path / "killed"
-    model = XRFMRegressor(QUICK, max_leaf_size=100, search="leaves", random_state=0)
-    expected = model.fit(X, y).predict(X)
-    workers = set(cluster.run(os.getpid).values())
-    model.set_params(estimator=killing_once(str(flag), QUICK), n_jobs=-1)
-    with parallel_config("dask"):
-        model.fit(X, y)
-    assert flag.exists() and set(cluster.run(os.getpid).values()) != workers
-    assert_allclose(model.predict(X), expected)
 
 
 @pytest.mark.parametrize("n_cancelled", [1, 3])

@@ -112,31 +112,32 @@ def test_a_direction_stays_where_no_other_is_clearly_better():
 
 def test_defaults_correct_the_split_at_the_root(monkeypatch):
     # the rows from which on a node is corrected, for the time that the test takes
-    monkeypatch.setattr(_fitting, "CORRECTED_ROWS", (5000, 10_000))
-    X, y = two_parts(6500)
+    monkeypatch.setattr(_fitting, "CORRECTED_ROWS", (2000, 4000))
+    X, y = two_parts(3000)
     model = RFMRegressor(kernel="laplace", alpha=0.01, max_iter=1, validation=None)
     scores = [
-        XRFMRegressor(model, max_leaf_size=3100, split=split, random_state=0)
-        .fit(X[:6000], y[:6000])
-        .score(X[6000:], y[6000:])
+        XRFMRegressor(model, max_leaf_size=1300, split=split, random_state=0)
+        .fit(X[:2500], y[:2500])
+        .score(X[2500:], y[2500:])
         for split in ("sides", "auto")
     ]
     assert scores[1] > scores[0] + 0.02
 
 
-def test_defaults_divide_one_leaf_where_that_clearly_helps():
-    X, y = two_parts(9000)
+def test_defaults_divide_one_leaf_where_that_clearly_helps(monkeypatch):
+    monkeypatch.setattr(_fitting, "CORRECTED_ROWS", (2000, 4000))
+    X, y = two_parts(3000)
     model = RFMRegressor(kernel="laplace", alpha=0.01, max_iter=2, validation=None)
 
     def fit(targets, **parameters):
         found = XRFMRegressor(model, random_state=0, **parameters)
-        return found.fit(X[:8500], targets[:8500])
+        return found.fit(X[:2500], targets[:2500])
 
     divided = fit(y)
     assert divided.n_leaves_ == 2
     assert cosine(divided._fitted.trees[0].root.direction) > 0.99
     scores = [
-        each.score(X[8500:], y[8500:]) for each in (divided, fit(y, split="sides"))
+        each.score(X[2500:], y[2500:]) for each in (divided, fit(y, split="sides"))
     ]
     assert scores[0] > scores[1] + 0.02
     assert fit(np.sin(X[:, 0]) + X[:, 1]).n_leaves_ == 1
