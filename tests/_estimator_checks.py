@@ -1,4 +1,7 @@
-"""Estimator checks of scikit-learn that `parametrize_with_checks` leaves out."""
+"""Estimator checks of scikit-learn, also those that are for its own estimators only."""
+
+import pytest
+from sklearn.utils import estimator_checks
 
 # scikit-learn runs them for its own estimators only
 EXTRA_CHECKS = [
@@ -13,3 +16,37 @@ EXTRA_CHECKS = [
     "check_transformer_get_feature_names_out_pandas",
     "check_inplace_ensure_writeable",
 ]
+
+
+def parametrize_with_checks(estimators, *, keep=None, **options):
+    """Parametrise a test by scikit-learn's function of this name.
+
+    The name of an estimator is made once, and not for each of its checks.
+
+    Parameters
+    ----------
+    estimators : list of estimators
+    keep : callable, default=None
+        Maps (estimator, check) to whether the pair is tested.
+    **options
+        Those of scikit-learn's function.
+    """
+    arguments, pairs = estimator_checks.parametrize_with_checks(
+        estimators, **options
+    ).args
+    names, kept = {}, []
+    for pair in pairs:
+        estimator, check = getattr(pair, "values", pair)
+        if keep is None or keep(estimator, check):
+            if id(estimator) not in names:
+                names[id(estimator)] = "".join(repr(estimator).split())
+            test = f"{names[id(estimator)]}-{name_of(check)}"
+            marks = getattr(pair, "marks", ())
+            kept.append(pytest.param(estimator, check, marks=marks, id=test))
+    return pytest.mark.parametrize(arguments, kept)
+
+
+def name_of(check):
+    """Return the name of a check and its options; its repr has an address in it."""
+    options = ",".join(f"{key}={value}" for key, value in check.keywords.items())
+    return f"{check.func.__name__}({options})" if options else check.func.__name__

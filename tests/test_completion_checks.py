@@ -10,7 +10,7 @@ from _completion import (
     predicted,
     triplets_of,
 )
-from _estimator_checks import EXTRA_CHECKS
+from _estimator_checks import EXTRA_CHECKS, parametrize_with_checks
 from _progress import Recorder, StopAfter, has_rich
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
@@ -23,7 +23,6 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import EntryRegressor, LinRFMCompleter
 

@@ -1,9 +1,8 @@
 """scikit-learn's estimator checks, the whole suite, for the convolutional RFMs."""
 
 import pytest
-from _estimator_checks import EXTRA_CHECKS
+from _estimator_checks import EXTRA_CHECKS, parametrize_with_checks
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import ConvRFMClassifier, ConvRFMRegressor
 

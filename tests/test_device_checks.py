@@ -5,6 +5,7 @@ test_sklearn.py has these checks.
 """
 
 import pytest
+from _estimator_checks import name_of
 from _gpu import has_gpu, needs_compiler, use_runtime
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -26,12 +27,6 @@ def namespace_of(check):
     options = check.keywords
     mixed = options.get("X_ns_and_device")
     return options.get("array_namespace", "numpy") if mixed is None else mixed.xp
-
-
-def name_of(check):
-    """Return the name of a check and its options; its repr has an address in it."""
-    options = ",".join(f"{key}={value}" for key, value in check.keywords.items())
-    return f"{check.func.__name__}({options})"
 
 
 def checks():

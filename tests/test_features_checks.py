@@ -1,11 +1,10 @@
 """RecursiveFeatures in the estimator checks of scikit-learn, the whole suite."""
 
 import pytest
-from _estimator_checks import EXTRA_CHECKS
+from _estimator_checks import EXTRA_CHECKS, parametrize_with_checks
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
 from skrfm import RecursiveFeatures

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from _estimator_checks import EXTRA_CHECKS
+from _estimator_checks import EXTRA_CHECKS, parametrize_with_checks
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import erf
 from sklearn.base import clone
@@ -11,7 +11,6 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import LeaveOneOut
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
 from skrfm import RFMClassifier, SingularKernelClassifier

@@ -5,10 +5,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from _estimator_checks import parametrize_with_checks
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import LinRFMRegressor
 from skrfm.lin_rfm._sparse import SparseProblem, solve_sparse

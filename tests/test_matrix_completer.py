@@ -7,14 +7,13 @@ import pandas as pd
 import pytest
 from _completion import entries_of as observed
 from _completion import low_rank, triplets_of
-from _estimator_checks import EXTRA_CHECKS
+from _estimator_checks import EXTRA_CHECKS, parametrize_with_checks
 from _progress import Recorder
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 from scipy.sparse import coo_array
 from sklearn.metrics import r2_score
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import EntryRegressor, LinRFMCompleter, MatrixCompleter, NTKMatrixCompleter
 from skrfm.completion._choice._comparison import Comparison, folds_of, simplex_weights

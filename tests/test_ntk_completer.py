@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from _estimator_checks import EXTRA_CHECKS
+from _estimator_checks import EXTRA_CHECKS, parametrize_with_checks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -19,7 +19,6 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import LinRFMCompleter, NTKMatrixCompleter
 from skrfm.completion._side_features import _kernel_completion

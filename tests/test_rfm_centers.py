@@ -4,8 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
+from _estimator_checks import parametrize_with_checks
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMRegressor
 

@@ -4,12 +4,12 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+from _estimator_checks import parametrize_with_checks
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_wine, make_friedman1
 from sklearn.metrics import get_scorer, make_scorer, mean_pinball_loss
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.preprocessing import scale
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skrfm._recursion._prepared as distances
 from skrfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV

@@ -3,10 +3,9 @@
 import os
 
 import pytest
-from _estimator_checks import EXTRA_CHECKS
+from _estimator_checks import EXTRA_CHECKS, parametrize_with_checks
 from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrfm import RFMClassifier, RFMRegressor
 
@@ -38,7 +37,22 @@ def expected_failures(estimator):
     return {}
 
 
-@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
+def is_kept(estimator, check):
+    """Return whether a check is run for an estimator.
+
+    Repetitions of a check with read-only files, and with arrays of other libraries and
+    devices, are left out for the defaults, whose search takes most of the time of these
+    tests: all configurations read their input in the same lines. One check of arrays
+    of another library remains, for the search.
+    """
+    is_default = estimator.kernel == "auto"
+    remains = check.func.__name__ == "check_array_api_same_namespace"
+    return not (is_default and check.keywords) or remains
+
+
+@parametrize_with_checks(
+    ESTIMATORS, expected_failed_checks=expected_failures, keep=is_kept
+)
 def test_estimator_checks(estimator, check, monkeypatch):
     if check.func.__name__ == "check_class_weight_classifiers":
         # it sets max_iter to 1000 rounds, all of which run without validation rows

@@ -5,10 +5,10 @@ from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
+from _estimator_checks import parametrize_with_checks
 from joblib import delayed, parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
