@@ -1,10 +1,22 @@
 """Fixtures of several test files: the backends, and small tables."""
 
+import gc
+
 import numpy as np
 import pytest
 from _backends import BACKENDS, backends
 from _gpu import runtimes, use_runtime
 from threadpoolctl import threadpool_limits
+
+
+# The garbage collector looks at all tests again and again while they are collected, in
+# a quarter of the time that this takes; none of them is garbage.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
