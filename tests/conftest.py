@@ -8,7 +8,6 @@ from _backends import BACKENDS, backends
 from _gpu import runtimes, use_runtime
 from threadpoolctl import threadpool_limits
 
-
 # The garbage collector looks at all tests again and again while they are collected, in
 # a quarter of the time that this takes; none of them is garbage.
 gc.disable()
