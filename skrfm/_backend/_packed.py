@@ -12,7 +12,7 @@ the call.
 import ctypes
 from collections.abc import Iterator
 from ctypes import byref, c_int, c_void_p
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -245,6 +245,7 @@ class TiledFactor:
         return solve_factorized(self._A, B)
 
 
+@lru_cache(maxsize=64)  # small fits take the same ranges in each round
 def _equal_area_ranges(n_rows, *, upper):
     """Return ranges of rows that have as many entries each in a triangle."""
     below = (n_rows * np.sqrt(np.linspace(0, 1, _PARTS + 1))).astype(int)
