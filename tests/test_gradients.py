@@ -39,7 +39,15 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC, SVR, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeRegressor
 
-from skrfm import LinRFMRegressor, RecursiveFeatures, RFMClassifier, RFMRegressor
+from skrfm import (
+    LinRFMRegressor,
+    RecursiveFeatures,
+    RFMClassifier,
+    RFMRegressor,
+    TransferKernel,
+    XRFMClassifier,
+    XRFMRegressor,
+)
 from skrfm.inspection import agop, agop_alignment, feature_ansatz
 
 # networks of a few iterations are as good as any to differentiate
@@ -305,6 +313,88 @@ def test_a_constant_column_has_no_gradient():
 
 
 # -- tables ---------------------------------------------------------------------------
+
+
+LEAF = {"kernel": "gaussian", "alpha": 0.1, "max_iter": 1, "validation": None}
+
+
+@pytest.mark.parametrize("temperature", [0.3, 0.1, 0.0])
+@pytest.mark.parametrize("scaling", ["clipped", None])
+def test_closed_forms_of_trees(temperature, scaling):
+    leaf = RFMRegressor(scaling=scaling, **LEAF)
+    options = {"max_leaf_size": 16, "temperature": temperature, "random_state": 0}
+    tree = XRFMRegressor(leaf, n_trees=2, **options).fit(X, np.stack([Y, Y**2], 1))
+    assert tree.n_leaves_ == 8
+    rows = ROWS[:6]
+    wanted = naive(tree.predict, rows, h=1e-5)
+    assert_close(agop(tree, rows, method="analytic"), wanted, 1e-6)
+    leaf = RFMClassifier(scaling=scaling, **LEAF)
+    for y in (TWO, THREE, np.where(X[:, 0] > 0.3, 2, THREE)):
+        model = XRFMClassifier(leaf, **options).fit(X, y)
+        wanted = naive(model.predict_proba, rows, h=1e-5)
+        assert_close(agop(model, rows, method="analytic"), wanted, 1e-6)
+
+
+def test_trees_with_categories_by_their_numbers():
+    kind = np.where(rng.random(60) > 0.5, "a", "b")
+    frame = pd.DataFrame({"one": X[:, 0], "kind": pd.Categorical(kind)})
+    frame["two"] = X[:, 1]
+    frame.loc[::7, "two"] = np.nan
+    tree = XRFMRegressor(RFMRegressor(**LEAF), max_leaf_size=20, random_state=0)
+    tree.fit(frame, Y + (kind == "a"))
+    found = agop(tree, frame, features=["one", "two"], method="analytic")
+    differences = agop(
+        tree, frame, features=["one", "two"], method="differences", step=1e-4
+    )
+    assert_close(found, differences, 1e-4)
+
+
+SMOOTH = RFMRegressor(scaling="clipped", **LEAF)
+
+
+@pytest.mark.parametrize("method", ["none", "projection", "concat"])
+@pytest.mark.parametrize("response", ["auto", "predict"])
+def test_closed_forms_of_transfers(method, response):
+    source = MLPRegressor(activation="tanh", **SMALL_NET).fit(X, Y)
+    model = TransferKernel(source, SMOOTH, method=method, response=response)
+    model.fit(X[:40], np.stack([Y, X[:, 0]], axis=1)[:40])
+    wanted = naive(model.predict, ROWS, h=1e-4)
+    assert_close(agop(model, ROWS, method="analytic"), wanted, 1e-6)
+
+
+@pytest.mark.parametrize("method", ["translation", "both"])
+def test_closed_forms_of_transfers_with_corrections(method):
+    source = SVR(C=3.0).fit(X, Y)
+    model = TransferKernel(source, SMOOTH, method=method, random_state=0)
+    model.fit(X[:40], (Y + X[:, 0])[:40])
+    wanted = naive(model.predict, ROWS, h=1e-4)
+    assert_close(agop(model, ROWS, method="analytic"), wanted, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "method", ["none", "projection", "concat", "translation", "both"]
+)
+@pytest.mark.parametrize("y", [TWO, np.array([2, 0, 1])[THREE]], ids=["two", "three"])
+def test_closed_forms_of_transfers_of_classes(method, y):
+    # the source has a class more, and classes in another order
+    labels = np.where(X[:, 2] > 0.6, 3, y)
+    source = LogisticRegression().fit(X, labels)
+    target = RFMClassifier(scaling="clipped", **LEAF)
+    model = TransferKernel(source, target, method=method, random_state=0)
+    model.fit(X[:40], y[:40].astype(int))
+    wanted = naive(model.predict_proba, ROWS, h=1e-5)
+    assert_close(agop(model, ROWS, method="analytic"), wanted, 1e-6)
+
+
+def test_transfers_of_other_parts_are_differentiated():
+    source = DecisionTreeRegressor(max_depth=4).fit(X, Y)
+    model = TransferKernel(source, SMOOTH, method="projection").fit(X, Y)
+    with pytest.raises(ValueError, match="by differences only"):
+        agop(model, ROWS, method="analytic")
+    assert np.isfinite(agop(model, ROWS)).all()
+    frame = pd.DataFrame(X, columns=list("abc"))
+    model = TransferKernel(SVR().fit(frame, Y), SMOOTH, method="concat").fit(frame, Y)
+    assert np.isfinite(agop(model, frame)).all()
 
 
 @pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])

@@ -59,10 +59,13 @@ def agop(
     directions they vary most.
 
     Gradients have a closed form for linear models, multi-layer perceptrons, kernel
-    ridge regression, support vector machines, Gaussian process regression and the RFM
-    estimators of this package, with the usual kernels; also as the last step of a
-    pipeline of scalers or principal components, and inside a search. Gradients of any
-    other estimator are central differences of its predictions.
+    ridge regression, support vector machines, Gaussian processes and the RFM estimators
+    of this package for tables, with the usual kernels; also as the last step of a
+    pipeline of scalers or principal components, inside a search, and as the source or
+    the target of a :class:`~skrfm.TransferKernel` on arrays of numbers. Of
+    :class:`~skrfm.XRFMRegressor` and :class:`~skrfm.XRFMClassifier` the weights of
+    leaves near the thresholds are differentiated too. Gradients of any other estimator
+    are central differences of its predictions.
 
     Parameters
     ----------

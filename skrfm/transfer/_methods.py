@@ -20,7 +20,7 @@ from ._target import (
 
 METHODS = ("none", "projection", "concat", "translation", "both")
 # Corrected probabilities may be negative: their logarithms are taken of at least this.
-_MIN_PROBABILITY = 1e-3
+MIN_PROBABILITY = 1e-3
 
 
 class TransferModel(Protocol):
@@ -205,7 +205,7 @@ class Translation:
 
 def _clipped_logarithms(sums):
     """Return logarithms of sums that would be probabilities without the correction."""
-    return np.log(np.clip(sums, _MIN_PROBABILITY, None))
+    return np.log(np.clip(sums, MIN_PROBABILITY, None))
 
 
 def make_model(method: str, classes, projection: Direct | None = None) -> TransferModel:

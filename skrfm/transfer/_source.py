@@ -30,7 +30,7 @@ from ._rows import (
 
 RESPONSES = ("decision_function", "predict_proba", "predict_log_proba", "predict")
 # The methods that response="auto" takes the first of.
-_AUTO_RESPONSES = ("decision_function", "predict_proba", "predict")
+AUTO_RESPONSES = ("decision_function", "predict_proba", "predict")
 # Scores with a deviation below this share of their size are constant but for rounding.
 _MIN_DEVIATION = 1e-12
 
@@ -104,7 +104,7 @@ class SourceResponses:
         """Return the results (n, c) of the method that a parameter `response` names."""
         source = self.source
         if response == "auto":
-            response = next(name for name in _AUTO_RESPONSES if hasattr(source, name))
+            response = next(name for name in AUTO_RESPONSES if hasattr(source, name))
         if not hasattr(source, response):
             methods = ", ".join(name for name in RESPONSES if hasattr(source, name))
             raise ValueError(

@@ -114,6 +114,26 @@ class Node:
             return expit(offset / temperature)
         return (offset > 0).astype(float)
 
+    def slopes_of_right(self, share, temperature, is_number):
+        """Return the gradients (n, d) of `share_of_right`, given its values (n,).
+
+        Parameters
+        ----------
+        share : ndarray of shape (n,)
+        temperature : float
+        is_number : boolean ndarray of shape (d,)
+            The columns of numbers, in which positions along the direction are linear.
+            Those of the others have no gradient.
+        """
+        slopes = np.zeros((len(share), len(is_number)))
+        if is_number.any() and temperature > 0 and not self.direction.sharp:
+            units = np.eye(len(is_number))[is_number]
+            ends = self.direction.positions(np.concatenate([units, -units]))
+            first, last = np.split(ends, 2)
+            by_offset = share * (1 - share) / (temperature * self.width)
+            slopes[:, is_number] = np.outer(by_offset, (first - last) / 2)
+        return slopes
+
 
 @dataclass(frozen=True)
 class LeafRows:
@@ -127,11 +147,14 @@ class LeafRows:
         The indices of the rows.
     weight : ndarray of shape (m,)
         The weights of the leaf in the predictions of these rows.
+    slopes : ndarray of shape (m, n_columns)
+        The gradients of these weights; no columns where they are not asked for.
     """
 
     number: int
     rows: IntArray
     weight: FloatArray
+    slopes: FloatArray
 
 
 @dataclass(frozen=True)
@@ -300,7 +323,13 @@ def first_split(X, weight, directions, n_leaves):
     return None
 
 
-def route(root: Node | Leaf | None, X: Array, temperature: float) -> list[LeafRows]:
+def route(
+    root: Node | Leaf | None,
+    X: Array,
+    temperature: float,
+    *,
+    is_number: BoolArray | None = None,
+) -> list[LeafRows]:
     """Return the rows that reach each leaf, with their weights there.
 
     Parameters
@@ -310,31 +339,45 @@ def route(root: Node | Leaf | None, X: Array, temperature: float) -> list[LeafRo
     temperature : float
         With 0 a row reaches one leaf. Otherwise a node divides the weight of a row
         between its sides by the logistic function of offset / temperature.
+    is_number : boolean ndarray of shape (d,), default=None
+        The columns of numbers, for gradients of the weights; None computes none.
 
     Returns
     -------
     list of LeafRows
         One for each leaf that is reached, by number. The weights of a row sum to 1.
     """
-    reached = []
-    stack: list[tuple] = [(root, np.arange(len(X)), np.ones(len(X)))]
+    is_number = np.zeros(0, dtype=bool) if is_number is None else is_number
+    reached, slopes = [], np.zeros((len(X), len(is_number)))
+    stack: list[tuple] = [(root, np.arange(len(X)), np.ones(len(X)), slopes)]
     while stack:
-        node, rows, weight = stack.pop()
+        node, rows, weight, slopes = stack.pop()
         if len(rows) == 0:
             continue
         if isinstance(node, Leaf):
-            reached.append(LeafRows(node.number, rows, weight))
+            reached.append(LeafRows(node.number, rows, weight, slopes))
             continue
         right = node.share_of_right(X[rows], temperature)
-        for child, share in ((node.left, 1 - right), (node.right, right)):
+        change = node.slopes_of_right(right, temperature, is_number)
+        for child, share, sign in ((node.left, 1 - right, -1), (node.right, right, 1)):
             # the larger side is always followed, so that every row reaches a leaf
             kept = (share >= 0.5) | (weight * share > _LEAST_WEIGHT)
-            stack.append((child, rows[kept], (weight * share)[kept]))
-    total = np.zeros(len(X))
+            along = slopes * share[:, None] + sign * weight[:, None] * change
+            stack.append((child, rows[kept], (weight * share)[kept], along[kept]))
+    reached.sort(key=lambda leaf: leaf.number)
+    return _normalised(reached, len(X), len(is_number))
+
+
+def _normalised(reached, n_rows, n_columns):
+    """Return LeafRows whose weights sum to 1 for each row, some having been dropped."""
+    total, slopes = np.zeros(n_rows), np.zeros((n_rows, n_columns))
     for leaf in reached:
         total[leaf.rows] += leaf.weight
-    reached.sort(key=lambda leaf: leaf.number)
-    return [
-        LeafRows(leaf.number, leaf.rows, leaf.weight / total[leaf.rows])
-        for leaf in reached
-    ]
+        slopes[leaf.rows] += leaf.slopes
+    found = []
+    for leaf in reached:
+        share = leaf.weight / total[leaf.rows]
+        change = leaf.slopes - share[:, None] * slopes[leaf.rows]
+        change /= total[leaf.rows, None]
+        found.append(LeafRows(leaf.number, leaf.rows, share, change))
+    return found

@@ -142,11 +142,11 @@ right.legend()
 # --------------------
 # Eigenvectors are for tables as small as this one. ``solver="eigenpro"`` takes
 # stochastic steps on batches, and :class:`~skrfm.solvers.EigenPro` with
-# ``early_stopping`` ends its epochs where the error at held-out rows rises, their labels
-# being as noisy as the others. No ridge is chosen here: all three have the same small
-# one. The epochs end after one to three. They are no match for the best step above: the
-# preconditioner makes many directions as fast as the first, so that each epoch fits some
-# of the noise.
+# ``early_stopping`` ends its epochs where the error at held-out rows rises, their
+# labels being as noisy as the others. No ridge is chosen here: all three have the
+# same small one. The epochs end after one to three. They are no match for the best
+# step above: the preconditioner makes many directions as fast as the first, so that
+# each epoch fits some of the noise.
 
 solvers = {
     "exact": "cholesky",

@@ -28,6 +28,8 @@ from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from ..._backend import Array
 from ...rfm._base import BaseRFM
+from ...transfer import TransferKernel
+from ...xrfm._base import BaseXRFM
 from ._links import (
     LINKS_OF_MANY,
     LINKS_OF_ONE,
@@ -42,6 +44,8 @@ from ._machines import MachineModel
 from ._models import KernelSum, LinearModel, Mapped, Model, Network
 from ._pairs import pairwise_kernel, process_kernel
 from ._processes import ProcessClassifier
+from ._transfers import transfer_model
+from ._trees import TreeModel
 
 # Values of a model that differ by more than this share of their size are of another
 # function. In single precision they differ by 1e-5.
@@ -68,15 +72,21 @@ def find_model(response, table, deviations) -> Model | None:
     """
     estimator, method = response.estimator, response.method
     few = table.take(np.arange(min(len(table.numbers), _COMPARED_ROWS)))
-    if isinstance(estimator, BaseRFM):
+    if isinstance(estimator, (BaseRFM, BaseXRFM)):
         every = np.zeros(few.X.shape[1])
         every[table.columns] = deviations
-        model = MachineModel(estimator, method, every)
+        kind = MachineModel if isinstance(estimator, BaseRFM) else TreeModel
+        model = kind(estimator, method, every)
         return model if _predicts(model, few.X, response(few.X)) else None
     X = few.as_array()
     if X is None or np.isnan(X).any():
         return None
     values = response(few.X)
+    if isinstance(estimator, TransferKernel):
+        model = None
+        if few.is_array:
+            model = transfer_model(estimator, method, table.X, find_model)
+        return model if model is not None and _predicts(model, X, values) else None
     for model in _models(estimator, method, X, values):
         if _predicts(model, X, values):
             return model

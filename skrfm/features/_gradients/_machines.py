@@ -84,29 +84,58 @@ class MachineModel:
             encoded = gradients * components
         else:
             encoded = gradients @ components
-        origins = machine.origins
         encoded *= self._slopes(machine, codes, placement)[:, None, :]
-        J = np.zeros((*encoded.shape[:2], codes.shape[1]))
-        for column, origin in enumerate(origins):
-            J[:, :, origin] += encoded[:, :, column]
-        return J
+        return sums_by_origin(encoded, machine.origins, codes.shape[1])
 
     def _slopes(self, machine, codes, placement):
         """Return the derivatives (b, n_encoded) of encoded columns by their origins."""
         deviations = self.deviations.copy()
         deviations[machine.encoder.categories] = 0.0
+        return encoding_slopes(
+            lambda rows: machine.encode(rows, placement),
+            codes,
+            deviations,
+            origins=machine.origins,
+            quantile_columns=machine.encoder.quantile_columns,
+        )
 
-        def slopes(step):
-            steps = step * deviations
-            low, high = (machine.encode(codes + s * steps, placement) for s in (-1, 1))
-            divisor = np.where(steps > 0, 2 * steps, 1.0)[machine.origins]
-            return (high - low) / divisor
 
-        found = slopes(_STEP)
-        if machine.encoder.quantile_columns is not None:
-            quantiles = slice(*machine.encoder.quantile_columns)
-            found[:, quantiles] = slopes(_QUANTILE_STEP)[:, quantiles]
-        return found
+def sums_by_origin(encoded, origins, n_columns):
+    """Return the sums (b, c, d) of gradients over the columns of each origin."""
+    J = np.zeros((*encoded.shape[:2], n_columns))
+    for column, origin in enumerate(origins):
+        J[:, :, origin] += encoded[:, :, column]
+    return J
+
+
+def encoding_slopes(encode, codes, deviations, *, origins, quantile_columns):
+    """Return the derivatives (b, n_encoded) of encoded columns by their origins.
+
+    Parameters
+    ----------
+    encode : callable
+        From rows of numbers and codes to encoded rows, whose columns are functions of
+        one number each.
+    codes : ndarray of shape (b, d)
+    deviations : ndarray of shape (d,)
+        Of the numbers; columns of 0 have no derivative.
+    origins : ndarray of int of shape (n_encoded,)
+        The number that each encoded column is a function of.
+    quantile_columns : tuple of (int, int) or None
+        The first column of quantiles and the one after the last.
+    """
+
+    def slopes(step):
+        steps = step * deviations
+        low, high = (encode(codes + sign * steps) for sign in (-1, 1))
+        divisor = np.where(steps > 0, 2 * steps, 1.0)[origins]
+        return (high - low) / divisor
+
+    found = slopes(_STEP)
+    if quantile_columns is not None:
+        quantiles = slice(*quantile_columns)
+        found[:, quantiles] = slopes(_QUANTILE_STEP)[:, quantiles]
+    return found
 
 
 def _mapped_gradients(machine, T):

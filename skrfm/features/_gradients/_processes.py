@@ -82,10 +82,11 @@ class ProcessClassifier:
     @classmethod
     def of(cls, classifier: GaussianProcessClassifier) -> "ProcessClassifier | None":
         """Return the model of a fitted classifier, or None if a kernel is not known."""
-        base = classifier.base_estimator_
+        base: Any = classifier.base_estimator_
         several = isinstance(base, OneVsRestClassifier)
+        parts: list[Any] = base.estimators_ if several else [base]
         processes = []
-        for fitted in base.estimators_ if several else [base]:
+        for fitted in parts:
             known = hasattr(fitted, "kernel_") and hasattr(fitted, "W_sr_")
             kernel = process_kernel(fitted.kernel_) if known else None
             if kernel is None:
