@@ -5,7 +5,7 @@ the choosing half, and what their fits cost, beside those at the defaults. A var
 "default", or assignments to parameters and to constants within skrfm:
 
     python benchmarks/variants.py --data DIR \\
-        --variants default "n_machines=3" "_search._trials._PATIENCE=3; max_iter=20"
+        --variants default "n_machines=3" "_search._race._PATIENCE=3; max_iter=20"
 
 The fits of one table follow each other, so that their costs are comparable. The rows
 are kept with --out only; use another one for other --rows.
@@ -28,7 +28,7 @@ DEFAULT = "default"
 
 
 def read_variant(text):
-    """Return the parameters and the constants, ``{"_search._trials._PATIENCE": 3}``."""
+    """Return the parameters and the constants, ``{"_search._race._PATIENCE": 3}``."""
     assignments = (
         {}
         if text == DEFAULT

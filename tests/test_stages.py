@@ -11,8 +11,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm._recursion import Candidate, Start
 from skrfm._search import Budget, Trial, _budget, _race, _search, by_path, drop_worse
-from skrfm._search._pruning import relative_loss, standard_errors
-from skrfm._search._race import Race
+from skrfm._search._race import Race, relative_loss, standard_errors
 from skrfm._search._search import fold_stages, sample_stages
 from skrfm.exceptions import NumericalWarning
 from skrfm.kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace

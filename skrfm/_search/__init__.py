@@ -18,8 +18,19 @@ from ._judging import (
     select,
     weighted_sum,
 )
-from ._pruning import by_path, drop_worse, halve, mean_excess, standard_errors
-from ._race import RESCALED, Candidates, SearchRules, unscored_history
+from ._race import (
+    RESCALED,
+    Choice,
+    SearchRules,
+    Trial,
+    TrialResult,
+    by_path,
+    drop_worse,
+    halve,
+    mean_excess,
+    standard_errors,
+    unscored_history,
+)
 from ._search import (
     CLIMBS,
     Search,
@@ -29,8 +40,7 @@ from ._search import (
     most_runs,
     warn_of_ridge,
 )
-from ._setup import make_candidates, make_stages, statistics_to_try
-from ._trials import Choice, Trial, TrialResult
+from ._setup import Candidates, make_candidates, make_stages, statistics_to_try
 
 __all__ = [
     "MOST_CENTERS",

@@ -11,12 +11,24 @@ from time import perf_counter
 
 import numpy as np
 
-from .._recursion import Candidate, Start
+from .._recursion import Candidate, Round, Start
 from ._budget import Budget
-from ._judging import Criterion
-from ._pruning import by_path
-from ._trials import Choice, Trial
+from ._judging import Criterion, ValidationRows
 
+# Rounds without a gain after which a candidate ends: one that begins with round 0, and
+# one that goes on from its best rounds on other rows.
+_PATIENCE, _PATIENCE_WARM = 2, 1
+# The share of its loss by which a candidate has to fall below its last gain for another
+# one. On the choosing half of the tables the scores were those of 0, at .84 of the CPU
+# seconds: noisy tables took all rounds for gains far below the noise of a score
+# (benchmarks/variants.py).
+_LEAST_GAIN = 0.004
+# `halve` leaves at least so many candidates
+_LEAST_HALVED = 4
+# Standard errors of the paired difference by which a candidate must lose to end: to
+# one of another ridge or exponent, and to any other, which a learned metric may
+# overtake.
+RIDGE_ERRORS, _OTHER_ERRORS = 2.0, 4.0
 # how many candidates of different kernels or metrics get the other scalings, too
 RESCALED = 2
 # how many of the best trials keep their outputs, for an average of models
@@ -24,35 +36,130 @@ _KEPT_TRIALS = 12
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """The candidates of a search, in batches.
+class TrialResult:
+    """A candidate at its best round, which is its `max_iter`.
 
     Attributes
     ----------
-    first : list of Candidate
-        The first batch.
-    count : int
-        The number of candidates in all batches, and of the other scalings.
-    next_batch : callable
-        Maps the candidates so far, the best first, to the next batch; after an empty
-        one there are no more.
-    rescaled : callable
-        Maps a candidate to those of the other scalings.
-    neighbours : callable
-        Maps a candidate to others that differ from it in one parameter that is open.
-    most_neighbours : int
-        How many of them there are at most.
-    given_alphas : list of float
-        Ridges that the user gave to choose from, in increasing order.
+    score : float
+    candidate : Candidate
+    outputs : ndarray of shape (m, c)
+        Outputs on the validation rows.
+    losses : ndarray of shape (m,) or None
+        Losses of these rows.
+    start : Start
+        Where to begin with all rows: the best round, with its metric, if fits to other
+        rows may go on from it; else round 0.
+    before : Start
+        Where to begin with more rows, to go on: the round before.
     """
 
-    first: list[Candidate]
-    count: int
-    next_batch: Callable[[list[Candidate]], list[Candidate]] = lambda candidates: []
-    rescaled: Callable[[Candidate], list[Candidate]] = lambda candidate: []
-    neighbours: Callable[[Candidate], list[Candidate]] = lambda candidate: []
-    most_neighbours: int = 0
-    given_alphas: list[float] = field(default_factory=list)
+    score: float
+    candidate: Candidate
+    outputs: np.ndarray
+    losses: np.ndarray | None = None
+    start: Start = Start()
+    before: Start = Start()
+
+
+@dataclass
+class Choice:
+    """The chosen candidate and what it was compared with.
+
+    Attributes
+    ----------
+    candidate : Candidate
+        The chosen candidate; its `max_iter` is the chosen round.
+    outputs : ndarray of shape (m, c)
+        Its outputs on the validation rows.
+    validation_rows : ValidationRows
+    model : Round or None
+        The fitted round, if it was fitted to all rows.
+    start : Start
+        Where the recursion of the chosen candidate begins with all rows.
+    history : dict of ndarrays
+        One entry per score.
+    candidates : list of Candidate
+        All candidates; of a search in stages, those of the last stage.
+    candidate_numbers : ndarray of int
+        For each entry of the history, the index of its candidate; of a search in
+        stages, for those of the last stage.
+    best_trials : list of TrialResult
+        The best trials, the chosen one first.
+    rivals : list of Candidate
+        Candidates of other kernels or kinds of metric that were nearly as good in the
+        last race they were in, the best first.
+    """
+
+    candidate: Candidate
+    outputs: np.ndarray
+    validation_rows: ValidationRows
+    model: Round | None = None
+    start: Start = Start()
+    history: dict[str, np.ndarray] = field(default_factory=dict)
+    candidates: list[Candidate] = field(default_factory=list)
+    candidate_numbers: np.ndarray | None = None
+    best_trials: list[TrialResult] = field(default_factory=list)
+    rivals: list[Candidate] = field(default_factory=list)
+
+    def outputs_of_rows(self, n):
+        """Return the outputs (n, c) of all rows: NaN for those not validated on.
+
+        None where the validation rows are not among the rows that are fitted.
+        """
+        rows = self.validation_rows.rows
+        if rows is None:
+            return None
+        total, count = np.zeros((n, self.outputs.shape[1])), np.zeros(n)
+        np.add.at(total, rows, self.outputs)
+        np.add.at(count, rows, 1)
+        count[count == 0] = np.nan
+        return total / count[:, None]
+
+
+class Trial:
+    """One candidate on its way through the rounds.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    start : Start
+    n_parts : int
+        Number of parts of the data, which have metrics of their own.
+    progress : progress of one run
+
+    Attributes
+    ----------
+    starts : dict of Start
+        By round, where fits to other rows may go on.
+    """
+
+    def __init__(self, candidate, start, n_parts, progress):
+        self.candidate, self.start, self.progress = candidate, start, progress
+        self.metrics = [start.metric] * n_parts
+        self.scores: list[float] = []
+        self.best: TrialResult | None = None
+        self.active = True
+        self._loss_of_gain, self._since_gain = np.inf, 0
+        self.starts: dict[int, Start] = {}
+
+    def record(self, score, losses, number, outputs, weight):
+        """Record a score; end after rounds without a gain."""
+        self.scores.append(score)
+        if self.best is None or score > self.best.score:
+            at_round = replace(self.candidate, max_iter=number)
+            start = self.starts.get(number, Start())
+            before = self.starts.get(number - 1, start)
+            self.best = TrialResult(
+                score, at_round, outputs, losses, start=start, before=before
+            )
+        self._since_gain += 1
+        loss = -score if losses is None else weight @ losses / weight.sum()
+        least = 0.0 if losses is None else _LEAST_GAIN * loss
+        if loss < self._loss_of_gain - least:
+            self._loss_of_gain, self._since_gain = loss, 0
+        patience = _PATIENCE if self.start.number == 0 else _PATIENCE_WARM
+        self.active = self.active and self._since_gain < patience
 
 
 class Race:
@@ -250,3 +357,72 @@ def history_table(entries):
     """Return entries as a dict of columns."""
     columns = zip(*entries, strict=True)
     return {name: np.array(c) for name, c in zip(_COLUMNS, columns, strict=True)}
+
+
+# -- what is compared, and which trials end -----------------------------------------
+
+
+def relative_loss(trial, best, weight):
+    """Return the mean loss of a trial divided by that of another."""
+    own, other = weight @ trial.best.losses, weight @ best.best.losses
+    return float(own / other) if other > 0 else np.inf
+
+
+def drop_worse(trials, number, weight):
+    """End trials that lose clearly, by the paired differences of their losses.
+
+    Round 0 ends none: its scores, before any metric, say little about later rounds.
+    """
+    scored = [trial for trial in trials if trial.best is not None]
+    if number == 0 or not scored:
+        return
+    best = max(scored, key=_best_score)
+    for trials_of_path in by_path(scored).values():
+        best_of_path = max(trials_of_path, key=_best_score)
+        for trial in trials_of_path:
+            losses = trial.best.losses
+            errors = standard_errors(losses, best_of_path.best.losses, weight)
+            lost = errors > RIDGE_ERRORS
+            errors = standard_errors(losses, best.best.losses, weight)
+            lost = lost or errors > _OTHER_ERRORS
+            trial.active = trial.active and not lost
+
+
+def standard_errors(losses, others, weight):
+    """Return by how many standard errors losses exceed others; weights are counts."""
+    mean, error = mean_excess(losses, others, weight)
+    if mean <= 0:
+        return 0.0
+    return float(mean / error) if error > 0 else np.inf
+
+
+def mean_excess(losses, others, weight):
+    """Return by how much losses exceed others in the mean, and its standard error."""
+    excess, total = losses - others, weight.sum()
+    mean = weight @ excess / total
+    return mean, np.sqrt(weight @ (excess - mean) ** 2) / total
+
+
+def by_path(trials):
+    """Return ``{path: trials}``: other ridges and exponents are together."""
+    paths = {}
+    for trial in trials:
+        paths.setdefault(trial.candidate.path, []).append(trial)
+    return paths
+
+
+def halve(trials, number, weight=None):
+    """End the worse half of the trials that are still active, down to a few.
+
+    Round 0 ends none: its scores, before any metric, say little about later rounds.
+    """
+    if number == 0:
+        return
+    active = [trial for trial in trials if trial.active and trial.scores]
+    count = max(_LEAST_HALVED, (len(active) + 1) // 2)
+    for trial in sorted(active, key=_best_score, reverse=True)[count:]:
+        trial.active = False
+
+
+def _best_score(trial):
+    return max(trial.scores)

@@ -13,8 +13,15 @@ from .._recursion import Start
 from .._sklearn import warn_of_edge
 from ._folds import split_sample
 from ._judging import HoldOut, Judging
-from ._pruning import RIDGE_ERRORS, by_path, relative_loss, standard_errors
-from ._race import RESCALED, Race, history_table
+from ._race import (
+    RESCALED,
+    RIDGE_ERRORS,
+    Race,
+    by_path,
+    history_table,
+    relative_loss,
+    standard_errors,
+)
 
 # Numbers in a table that is small: in double precision, too, a fit takes a second, and
 # weights of two are repeated rows but for less rounding.

@@ -1,6 +1,7 @@
 """From an estimator's parameters to candidates, and to how they are judged."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Integral
 
@@ -12,7 +13,7 @@ from ..kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace, get_ke
 from ..solvers import DIRECT, ITERATIVE, EigenPro
 from ._folds import hold_out, make_folds
 from ._judging import HoldOut, LastRound, LeaveOneOut
-from ._race import RESCALED, Candidates
+from ._race import RESCALED
 from ._search import Stage, fold_stages, sample_stages
 
 # kernel="auto" chooses among these, and whether the metric is diagonal
@@ -31,6 +32,38 @@ _LEAST_NEAR = 1e-4
 _ALPHAS = (1e-3, 3e-2, 1.0)
 # validation="auto" cross-validates up to this many rows and holds out above
 CV_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of a search, in batches.
+
+    Attributes
+    ----------
+    first : list of Candidate
+        The first batch.
+    count : int
+        The number of candidates in all batches, and of the other scalings.
+    next_batch : callable
+        Maps the candidates so far, the best first, to the next batch; after an empty
+        one there are no more.
+    rescaled : callable
+        Maps a candidate to those of the other scalings.
+    neighbours : callable
+        Maps a candidate to others that differ from it in one parameter that is open.
+    most_neighbours : int
+        How many of them there are at most.
+    given_alphas : list of float
+        Ridges that the user gave to choose from, in increasing order.
+    """
+
+    first: list[Candidate]
+    count: int
+    next_batch: Callable[[list[Candidate]], list[Candidate]] = lambda candidates: []
+    rescaled: Callable[[Candidate], list[Candidate]] = lambda candidate: []
+    neighbours: Callable[[Candidate], list[Candidate]] = lambda candidate: []
+    most_neighbours: int = 0
+    given_alphas: list[float] = field(default_factory=list)
 
 
 def make_candidates(params, *, seed, category_sizes, scalings, statistics, weight_unit):
