@@ -52,21 +52,26 @@ def load(name, data):
     return _LOADERS[name](Path(data))
 
 
-def _response(data):
-    """ln IC50 of cell lines × drugs."""
-    with np.load(data / "drug_response" / "gdsc_580x170.npz") as file:
-        Y = file["Y"].astype(float)
-        return Screen(
-            Y=Y,
-            rows=standardised(file["row_expression"].astype(float)),
-            columns=file["col_features"].astype(float),
-            kernel=None,
-            entry_folds=random_entries(Y),
-        )
+def _drug_response(name, features):
+    """Return the loader of ln IC50 of cell lines × drugs."""
+
+    def load(data):
+        with np.load(data / "drug_response" / f"{name}.npz") as file:
+            Y = file["Y"].astype(float)
+            return Screen(
+                Y=Y,
+                rows=standardised(file[features].astype(float)),
+                columns=file["col_features"].astype(float),
+                kernel=None,
+                entry_folds=random_entries(Y),
+            )
+
+    return load
 
 
 def _davis(data):
     """Affinity of drugs × kinases, with a kernel of the kinases."""
+    folds = "fold_test", *(f"fold_{i}" for i in range(N_FOLDS))
     with np.load(data / "bioassay" / "davis.npz") as file:
         Y = file["Y"].astype(float)
         return Screen(
@@ -74,7 +79,7 @@ def _davis(data):
             rows=file["row_features"].astype(float),
             columns=None,
             kernel=file["col_kernel"].astype(float),
-            entry_folds=[np.argwhere(~np.isnan(Y))[file["fold_test"]]],
+            entry_folds=[np.argwhere(~np.isnan(Y))[file[fold]] for fold in folds],
         )
 
 
@@ -99,7 +104,9 @@ def _viability(screen):
 
 
 _LOADERS = {
-    "response": _response,
+    "response": _drug_response("gdsc_580x170", "row_expression"),
+    "copies": _drug_response("gdsc_962x228", "row_cna"),
+    "methyl": _drug_response("gdsc2019_methyl", "row_features"),
     "davis": _davis,
     **{screen: _viability(screen) for screen in ("prism", "ctrp", "gdsc")},
 }
@@ -107,9 +114,9 @@ SCREENS = tuple(_LOADERS)
 
 
 def standardised(F):
-    """Return features of mean 0 and variance 1."""
-    scale = F.std(axis=0)
-    return (F - F.mean(axis=0)) / np.where(scale > 0, scale, 1)
+    """Return features of mean 0 and variance 1, 0 where they are missing."""
+    scale = np.nanstd(F, axis=0)
+    return np.nan_to_num((F - np.nanmean(F, axis=0)) / np.where(scale > 0, scale, 1))
 
 
 # -- what is held out -----------------------------------------------------------------

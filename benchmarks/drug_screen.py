@@ -4,10 +4,12 @@
 
 ``cmap`` predicts signatures of (cell, drug) pairs that are held out within each cell
 (``DIR/cmap/cmap_tensor_open.npz``): mean R² and cosine of a signature, and Pearson's
-correlation of all values. ``response`` is ln IC50 of cell lines × drugs
-(``DIR/drug_response/gdsc_580x170.npz``), ``davis`` the affinity of drugs × kinases
+correlation of all values. ``response`` is ln IC50 of cell lines × drugs, with the
+expression of genes (``DIR/drug_response/gdsc_580x170.npz``), ``copies`` and ``methyl``
+are others, with copy numbers of genes (``gdsc_962x228.npz``) and
+with methylation (``gdsc2019_methyl.npz``). ``davis`` is the affinity of drugs × kinases
 (``DIR/bioassay/davis.npz``, its own folds for entries), and ``prism``, ``ctrp`` and
-``gdsc`` the viability of the same cell lines × drugs in three screens
+``gdsc`` are the viability of the same cell lines × drugs in three screens
 (``DIR/transfer_drug/prism_ctrp_gdsc_318x84.npz``). Held out are random entries, whole
 rows, whole columns, or the rows of some tissues. Pearson's correlation is that of all
 entries, or the mean of those within rows or columns; "normalised" is after the mean

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from _experiment import Experiment, timed
 from _report import format_table, grouped, mean_of
+from _screens import standardised
 from scipy.stats import norm, spearmanr
 
 from skrfm import LinRFMCompleter, NTKMatrixCompleter
@@ -61,12 +62,6 @@ def load(case, data):
         rows = {"row_features": standardised(file[features].astype(float))}
         columns = {"col_features": file["col_features"].astype(float)}
         return file[name].astype(float), {"rows": rows, "columns": columns}
-
-
-def standardised(F):
-    """Return features of mean 0 and variance 1, 0 where they are missing."""
-    scale = np.nanstd(F, axis=0)
-    return np.nan_to_num((F - np.nanmean(F, axis=0)) / np.where(scale > 0, scale, 1))
 
 
 def measure(completer, Y, sides, seed):
