@@ -14,6 +14,7 @@ from skrfm.completion._low_rank import _gauss_newton, _restarts, _rows
 from skrfm.completion._low_rank._iterates import Iterate, RowModel, Smoothing
 from skrfm.completion._low_rank._loss import probability_right
 from skrfm.completion._low_rank._problem import problem_of
+from skrfm.completion._low_rank._projected import ProjectedSystem
 from skrfm.completion._low_rank._stages import Completion
 from skrfm.completion._low_rank._variational import variational
 from skrfm.exceptions import NumericalWarning
@@ -82,25 +83,43 @@ def test_the_posterior_of_rows_is_that_of_bayesian_regression():
         assert_allclose(squares[own], of_errors, atol=1e-10)
 
 
-def test_eliminated_rows_have_the_gradient_and_system_of_the_columns():
+def weighted_problem():
+    """Weighted entries with an empty row, and columns."""
     rng = np.random.default_rng(0)
     _, X = low_rank(9, 6, share=0.8, noise=0.3)
     X[2] = np.nan
-    entries, k = entries_of(X), 2
-    V = rng.normal(size=(6, k))
-    U, square, system, gradient = entries.eliminated_rows(V, 0.0)
-    expected = np.zeros((6 * k, 6 * k))
-    for i in range(9):
-        cols = entries.cols[entries.rows == i]
-        own = entries.values[entries.rows == i]
-        u = np.linalg.lstsq(V[cols], own, rcond=None)[0]
-        assert_allclose(U[i], u, atol=1e-12)
-        rest = np.eye(len(cols)) - V[cols] @ np.linalg.pinv(V[cols])
-        blocks = expected.reshape(6, k, 6, k)
+    entries, V = entries_of(X), rng.normal(size=(6, 2))
+    entries.weight = rng.uniform(0.2, 2, size=len(entries))
+    return entries, V
+
+
+def eliminated_naively(entries, V):
+    """The rows that fit columns, and the Gauss-Newton matrix of these."""
+    n, k = V.shape
+    rows, expected = np.zeros((entries.shape[0], k)), np.zeros((n * k, n * k))
+    blocks = expected.reshape(n, k, n, k)
+    for i in range(entries.shape[0]):
+        own = entries.rows == i
+        cols, root = entries.cols[own], np.sqrt(entries.weight[own])
+        A = root[:, None] * V[cols]
+        u = np.linalg.lstsq(A, root * entries.values[own], rcond=None)[0]
+        rest = np.eye(len(cols)) - A @ np.linalg.pinv(A)
         for a, j in enumerate(cols):
             for b, other in enumerate(cols):
-                blocks[j, :, other] += rest[a, b] * np.outer(u, u)
+                factor = root[a] * root[b] * rest[a, b]
+                blocks[j, :, other] += factor * np.outer(u, u)
+        rows[i] = u
+    return rows, expected
+
+
+def test_eliminated_rows_have_the_gradient_and_system_of_the_columns():
+    entries, V = weighted_problem()
+    U, square, system, gradient = entries.eliminated_rows(V, 0.0)
+    rows, expected = eliminated_naively(entries, V)
+    assert_allclose(U, rows, atol=1e-12)
     assert_allclose(symmetric(system), expected, atol=1e-12)
+    residuals = entries.values - np.sum(U[entries.rows] * V[entries.cols], axis=1)
+    assert square == pytest.approx(np.sum(entries.weight * residuals**2))
     step = 1e-6
     for j, c in np.ndindex(V.shape):
         change = np.zeros_like(V)
@@ -109,6 +128,63 @@ def test_eliminated_rows_have_the_gradient_and_system_of_the_columns():
         below = entries.eliminated_rows(V - change, 0.0)[1]
         slope = (above - below) / (2 * step)
         assert -2 * gradient[j, c] == pytest.approx(slope, abs=1e-6 * square)
+
+
+def test_conjugate_gradients_solve_the_system_of_the_columns():
+    entries, V = weighted_problem()
+    rows, expected = eliminated_naively(entries, V)
+    iterated = ProjectedSystem(entries, V, 0.0)
+    formed = _gauss_newton.FormedSystem(entries, V, 0.0)
+    assert_allclose(iterated.U, rows, atol=1e-10)
+    assert iterated.square == pytest.approx(formed.square)
+    scale = np.array([[0.3, 0.1], [0.1, 0.2]])
+    gradient = entries.eliminated_rows(V, 0.0)[3]
+    damped = expected + np.kron(np.eye(len(V)), scale)
+    change = np.linalg.solve(damped, gradient.ravel()).reshape(V.shape)
+    assert_allclose(formed.solve(scale), change, atol=1e-10)
+    assert_allclose(iterated.solve(scale), change, atol=1e-3 * np.abs(change).max())
+    for j in range(len(V)):  # the preconditioner inverts the block of each column
+        block = np.linalg.inv(damped[2 * j : 2 * j + 2, 2 * j : 2 * j + 2])
+        assert_allclose(iterated.blocks(scale)[j], block, atol=1e-10)
+
+
+def test_weighted_starts_find_what_entries_of_little_weight_hide():
+    full, X = scarce(3.0)
+    rng = np.random.default_rng(0)
+    bad = ~np.isnan(X) & (rng.random(X.shape) < 0.2)
+    entries = entries_of(X + bad * rng.normal(size=X.shape))
+    weight = np.where(bad[entries.rows, entries.cols], 1e-8, 3.0)
+    errors = []
+    for of_entries in (weight, np.ones(len(entries))):
+        entries.weight = of_entries
+        iterates = variational(
+            entries,
+            Smoothing(),
+            max_rank=3,
+            loss="squared",
+            random_state=np.random.RandomState(0),
+        )
+        for _ in range(30):
+            iterate = next(iterates)
+        errors.append(error((iterate.U * iterate.s) @ iterate.V.T, full))
+    assert errors[0] < 1e-3 < 0.1 < errors[1]
+
+
+def test_the_scale_of_the_weights_of_a_start_has_no_effect():
+    _, X = low_rank(20, 15, rank=2, share=0.7, noise=0.1)
+    entries, found = entries_of(X), []
+    for loss in ("squared", "absolute"):
+        for factor in (1.0, 50.0):
+            entries.weight = np.full(len(entries), factor)
+            iterates = variational(
+                entries,
+                Smoothing(),
+                max_rank=3,
+                loss=loss,
+                random_state=np.random.RandomState(0),
+            )
+            found.append([next(iterates).residuals for _ in range(4)][-1])
+        assert_allclose(found[-1], found[-2], rtol=1e-9)
 
 
 def test_the_probability_of_right_entries_is_bayes_rule():
@@ -229,11 +305,30 @@ def test_gauss_newton_converges_quadratically_near_a_match():
     assert sizes[0] < 1e-2 and sizes[-1] < 1e-12
 
 
-def test_large_systems_are_left_to_the_two_sided_solver(monkeypatch):
+@few_entries
+@pytest.mark.parametrize("solver", ["conjugate gradients", "two-sided"])
+def test_larger_systems_are_iterated_or_left_to_the_two_sided_solver(
+    monkeypatch, solver
+):
     monkeypatch.setattr(_gauss_newton, "_MOST_UNKNOWNS", 1)
+    if solver == "two-sided":
+        monkeypatch.setattr(_gauss_newton, "_MOST_ITERATED_WORK", 1)
     full, X = scarce(1.6)
     completer = completer_of().fit(X)
     assert error(predicted(completer), full) < 1e-5
+
+
+def test_iterated_steps_converge_as_those_of_formed_systems(monkeypatch):
+    full, X = scarce(1.2, seed=1)
+    entries = entries_of(X)
+    near = full + 1e-2 * np.random.default_rng(0).normal(size=full.shape)
+    start, sizes = iterate_of(entries, near, 3), []
+    for most in (2000, 1):
+        monkeypatch.setattr(_gauss_newton, "_MOST_UNKNOWNS", most)
+        iterates = _gauss_newton.gauss_newton(entries, start, 3)
+        sizes.append([np.abs(next(iterates).residuals).max() for _ in range(5)])
+    assert_allclose(sizes[1][0], sizes[0][0], rtol=0.5)
+    assert sizes[0][-1] < 1e-10 and sizes[1][-1] < 1e-10
 
 
 def test_directions_without_support_vanish():

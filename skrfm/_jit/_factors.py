@@ -109,13 +109,28 @@ def posterior_rows(
 
 
 @jit
-def eliminated_rows(indptr, indices, values, V, ridge, U, residuals, system, gradient):
+def _factor(A, ridge):
+    """Replace a lower triangle by its Cholesky factor, after adding ridge · trace."""
+    trace = A.dtype.type(0)
+    for c in range(A.shape[0]):
+        trace += A[c, c]
+    for c in range(A.shape[0]):
+        A[c, c] += ridge * trace
+        A[c, c] = np.sqrt(A[c, c] - _dot(A[c, :c], A[c, :c]))
+        for d in range(c + 1, A.shape[0]):
+            A[d, c] = (A[d, c] - _dot(A[d, :c], A[c, :c])) / A[c, c]
+
+
+@jit
+def eliminated_rows(
+    indptr, indices, values, root, V, ridge, U, residuals, system, gradient
+):
     """Solve for the rows, and add up the least squares problem left for the columns.
 
-    U_i minimises Σ_e (values_e − U_i · V_j)² + ridge · trace · |U_i|², where trace is
-    that of Σ_e V_j V_jᵀ. The Gauss-Newton matrix of all V_j, with the rows eliminated,
-    is added to the lower triangle of `system`, and minus half the gradient to
-    `gradient`.
+    U_i minimises Σ_e w_e (values_e − U_i · V_j)² + ridge · trace · |U_i|², where trace
+    is that of Σ_e w_e V_j V_jᵀ and `root` has √w. Residuals are times √w. The
+    Gauss-Newton matrix of all V_j, with the rows eliminated, is added to the lower
+    triangle of `system`, and minus half the gradient to `gradient`.
     """
     k = V.shape[1]
     longest = 0
@@ -131,36 +146,29 @@ def eliminated_rows(indptr, indices, values, V, ridge, U, residuals, system, gra
             continue
         A[:] = 0
         for e in range(first, end):
-            v = V[indices[e]]
+            v, w = V[indices[e]], root[e] * root[e]
             for c in range(k):
-                _add_multiple(A[c, : c + 1], v[c], v[: c + 1])
-        trace = V.dtype.type(0)
-        for c in range(k):
-            trace += A[c, c]
-        for c in range(k):
-            A[c, c] += ridge * trace
-            A[c, c] = np.sqrt(A[c, c] - _dot(A[c, :c], A[c, :c]))
-            for d in range(c + 1, k):
-                A[d, c] = (A[d, c] - _dot(A[d, :c], A[c, :c])) / A[c, c]
-        for e in range(first, end):  # Q = V L⁻ᵀ, with orthonormal columns
+                _add_multiple(A[c, : c + 1], w * v[c], v[: c + 1])
+        _factor(A, ridge)
+        for e in range(first, end):  # Q = √w V L⁻ᵀ, with orthonormal columns
             q, v = Q[e - first], V[indices[e]]
             for c in range(k):
-                q[c] = (v[c] - _dot(A[c, :c], q[:c])) / A[c, c]
-            _add_multiple(u, values[e], q)
+                q[c] = (root[e] * v[c] - _dot(A[c, :c], q[:c])) / A[c, c]
+            _add_multiple(u, root[e] * values[e], q)
         for e in range(first, end):
-            residuals[e] = values[e] - _dot(u, Q[e - first])
+            residuals[e] = root[e] * values[e] - _dot(u, Q[e - first])
         for c in range(k - 1, -1, -1):  # u = L⁻ᵀ Qᵀ y
             u[c] /= A[c, c]
             _add_multiple(u[:c], -u[c], A[c, :c])
         for e in range(first, end):
             j, q = indices[e], Q[e - first]
-            _add_multiple(gradient[j], residuals[e], u)
+            _add_multiple(gradient[j], root[e] * residuals[e], u)
             for f in range(first, e + 1):
                 projection = -_dot(q, Q[f - first])
                 if f == e:
                     projection += 1
                 block = system[j * k : (j + 1) * k]
-                _add_outer(block, indices[f] * k, projection, u)
+                _add_outer(block, indices[f] * k, root[e] * root[f] * projection, u)
 
 
 @jit

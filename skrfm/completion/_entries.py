@@ -362,7 +362,7 @@ class ObservedEntries:
         -------
         U : ndarray of shape (m, k)
         square : float
-            The sum of the squared residuals.
+            The weighted sum of the squared residuals.
         system : ndarray of shape (n * k, n * k)
             The Gauss-Newton matrix of V, its lower triangle.
         gradient : ndarray of shape (n, k)
@@ -374,7 +374,8 @@ class ObservedEntries:
         rows, V = self._by_row, np.ascontiguousarray(V)
         # in one part: all rows add to the same system
         _jit.eliminated_rows(
-            *(rows.pointer, rows.indices, self.values, V, ridge),
+            *(rows.pointer, rows.indices, self.values),
+            *(np.sqrt(self.weight).astype(V.dtype), V, ridge),
             *(U, residuals, system, gradient),
         )
         return U, float(residuals @ residuals), system, gradient

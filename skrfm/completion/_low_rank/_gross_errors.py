@@ -18,7 +18,7 @@ from ._loss import robust_deviation
 from ._problem import Problem
 from ._restarts import random_start, step_work
 from ._rows import annealed_rows, error_model
-from ._stages import HistoryRow
+from ._stages import Completion, HistoryRow
 
 # Ranks of the starts. Directions that the entries do not support vanish, but each costs
 # time, and more of them make failures likelier.
@@ -31,6 +31,9 @@ _MOST_WORK = 1e9
 _STEPS = 60
 # The least residual of a match relative to the entries: a start is not polished.
 _TARGET = 1e-6
+# The relative residual that is near a match: directions more than needed match wrong
+# entries of single rows then, and slow the start down.
+_NEAR_MATCH = 1e-2
 # Ratio of the noise of two starts above which the second is no better.
 _NO_BETTER = 0.9
 # Errors below so many deviations of the entries are not gross: a start that ends at a
@@ -74,13 +77,13 @@ def _best_start(
         progress,
         target=max(_TARGET, problem.tol),
     )
-    number, best, exact = 0, None, False
+    number, best, near = 0, None, False
     for number, rank in enumerate(_ranks(entries, problem)):
         found = start(rank=rank, number=number)
         history += found.history
         before, exact = best, found.exact
         if best is None or exact or found.iterate.eps < best.eps:
-            best = found.iterate
+            best, near = found.iterate, _is_near(found)
         # more directions or another start found no less noise
         if exact or (
             before is not None and found.iterate.eps > _NO_BETTER * before.eps
@@ -88,12 +91,20 @@ def _best_start(
             break
     assert best is not None
     # a direction more than needed may match the wrong entries of a row or column
-    while exact and best.count_above_eps() > 1:
-        found = start(rank=best.count_above_eps() - 1, number=number)
+    rank = best.count_above_eps() - 1
+    while near and rank >= 1:
+        found = start(rank=rank, number=number)
         history += found.history
-        exact = found.exact
-        best = found.iterate if exact else best
+        near = _is_near(found)
+        if found.exact or found.iterate.eps < best.eps:
+            best = found.iterate
+        rank = min(rank, found.iterate.count_above_eps()) - 1
     return best
+
+
+def _is_near(start: Completion) -> bool:
+    """Return whether a start is near a match."""
+    return start.exact or start.history[-1].score <= _NEAR_MATCH
 
 
 def _revised_residuals(iterate: Iterate) -> FloatArray:

@@ -57,11 +57,13 @@ def variational(
     """
     host = entries.on_host()
     host = host.with_values(host.values.astype(np.float64))
-    host.weight = np.ones_like(host.values)
+    # relative weights: the variance of the errors is learned
+    given = host.weight.astype(np.float64)
+    host.weight = given = given / given.mean()
     if loss == "absolute":
-        host.weight = first_weight(host.values)
+        host.weight = given * first_weight(host.values)
     posterior = _Posterior.start(
-        host, max_rank, random_state, robust=loss == "absolute"
+        host, given, max_rank, random_state, robust=loss == "absolute"
     )
     for number in count():
         for _ in range(STEPS):
@@ -91,8 +93,11 @@ class _Side:
     Attributes
     ----------
     entries : ObservedEntries
-        The entries with this side as rows. Their weights are the probabilities that
-        they are right.
+        The entries with this side as rows. Their weights are those that were given
+        times the probabilities that they are right.
+    given : ndarray of shape (n_entries,)
+        The weights that were given: the inverse of the variances of the errors, up to
+        a factor.
     factors : tuple of ndarray, of shapes (m, k) and (m, k, k)
         The means and the covariances of the posterior.
     prior : ndarray of shape (k, k)
@@ -100,13 +105,15 @@ class _Side:
     """
 
     entries: ObservedEntries
+    given: FloatArray
     factors: tuple[FloatArray, FloatArray]
     prior: FloatArray
 
     def update(self, other: "_Side", noise: float, *, learn_prior: bool) -> FloatArray:
         """Update the posterior from that of the other side.
 
-        Return the expected squares of the errors of the entries.
+        Return the expected squares of the errors of the entries, times the weights that
+        were given.
         """
         weight = self.entries.weight
         self.factors, squares = self.entries.posterior_rows(
@@ -118,7 +125,11 @@ class _Side:
             covariance = means.T @ means / len(means)
             covariance += lower + np.tril(lower, -1).T
             self.prior = _inverse(covariance)
-        return squares
+        return self.given * squares
+
+    def probabilities(self) -> FloatArray:
+        """Return the probabilities that the entries are right."""
+        return self.entries.weight / self.given
 
 
 def _inverse(covariance: FloatArray) -> FloatArray:
@@ -140,6 +151,7 @@ class _Posterior:
     def start(
         cls,
         entries: ObservedEntries,
+        given: FloatArray,
         rank: int,
         random_state: np.random.RandomState,
         *,
@@ -147,10 +159,12 @@ class _Posterior:
     ) -> "_Posterior":
         """Return random factors whose products have about unit size."""
         prior, sides = np.eye(rank) * rank**0.5, []
-        for side in (entries, entries.transposed()):
+        weights = given, entries.by_column(given)
+        layouts = entries, entries.transposed()
+        for side, weight in zip(layouts, weights, strict=True):
             means = random_state.standard_normal((side.shape[0], rank)) / rank**0.25
             factors = means, np.zeros((side.shape[0], rank, rank))
-            sides.append(_Side(side, factors, prior))
+            sides.append(_Side(side, weight, factors, prior))
         return cls(*sides, robust=robust)
 
     def step(self, *, learn_priors: bool, learn_weights: bool) -> None:
@@ -159,9 +173,9 @@ class _Posterior:
         for side, other in ((rows, columns), (columns, rows)):
             squares = side.update(other, self.noise, learn_prior=learn_priors)
             if learn_weights and self._robust:
-                side.entries.weight = self._probabilities(squares)
+                side.entries.weight = side.given * self._probabilities(squares)
                 other.entries.weight = side.entries.by_column(side.entries.weight)
-            self.noise = float(np.average(squares, weights=side.entries.weight))
+            self.noise = float(np.average(squares, weights=side.probabilities()))
 
     def _probabilities(self, squares: FloatArray) -> FloatArray:
         """Return the probability that each entry is right, and learn of the wrong ones.
@@ -169,7 +183,7 @@ class _Posterior:
         Parameters
         ----------
         squares : ndarray of shape (n_entries,)
-            The expected squares of the errors.
+            The expected squares of the errors, times the weights that were given.
         """
         right = probability_right(
             squares,
