@@ -62,7 +62,8 @@ def write_screen(screen, name, folder):
     pd.DataFrame(screen.rows, cells, genes).to_csv(at / f"{EXPRESSION}.csv")
     bits = pd.DataFrame(screen.columns.T.astype(int), columns=drugs)
     bits.to_csv(at / "drug_fingerprints" / prints, index=False)
-    names = pd.DataFrame(index=cells)
+    # the package drops duplicates among the other columns
+    names = pd.DataFrame({"cellosaurus_id": cells}, cells)
     if screen.tissues is not None:
         names["tissue"] = screen.tissues
     names.to_csv(at / "cell_line_names.csv")
