@@ -335,8 +335,9 @@ def test_closed_forms_of_trees(temperature, scaling):
         assert_close(agop(model, rows, method="analytic"), wanted, 1e-6)
 
 
-def test_trees_with_categories_by_their_numbers():
-    kind = np.where(rng.random(60) > 0.5, "a", "b")
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_trees_with_categories_by_their_numbers(seed):
+    kind = np.where(np.random.default_rng(seed).random(60) > 0.5, "a", "b")
     frame = pd.DataFrame({"one": X[:, 0], "kind": pd.Categorical(kind)})
     frame["two"] = X[:, 1]
     frame.loc[::7, "two"] = np.nan

@@ -153,3 +153,12 @@ def test_leaves_are_as_few_as_possible_and_of_equal_size(n):
     sizes = [len(rows) for rows in leaves]
     assert len(sizes) == -(-n // 10)
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_rounding_errors_of_a_constant_position_are_no_split(rng):
+    kind = rng.integers(2, size=50)
+    X = np.column_stack([rng.normal(size=50), kind, 1 - kind])
+    vector = np.array([3e-16, 0.5**0.5, 0.5**0.5])
+    assert np.ptp(Direction(vector).positions(X)) > 0
+    assert split_rows(X, np.ones(50), Direction(vector)) is None
+    assert split_rows(X, np.ones(50), Direction(np.array([3e-16, 0, 0]))) is not None

@@ -30,6 +30,10 @@ _BLOCK_ROWS = 16384
 # The share of a side is rounded down by this: else rounding errors of the cumulative
 # weights may send a row too many to the left.
 _ROUNDING = 1e-9
+# Positions that differ by less than so much for each entry of the vector beyond the
+# first are the same: the sum of the levels of a category is 1 for all rows, but for
+# rounding errors of the sum and of the entries.
+_SAME_POSITION = 8 * np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
@@ -203,9 +207,12 @@ def split_rows(
     Returns
     -------
     tuple of (Node, boolean ndarray of shape (n,)) or None
-        None if one side would be empty.
+        None if one side would be empty, or positions differ by rounding errors only.
     """
     position = direction.positions(X)
+    errors = (len(direction.vector) - 1) * _SAME_POSITION
+    if np.ptp(position) <= errors * np.abs(position).max():
+        return None
     low, middle, high = weighted_quantiles(position, weight, (0.25, share, 0.75))
     left = position <= middle
     if left.all():  # the quantile is the largest position: ties with it go right

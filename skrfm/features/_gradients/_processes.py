@@ -7,7 +7,6 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import erf
 from sklearn.gaussian_process import GaussianProcessClassifier
-from sklearn.multiclass import OneVsRestClassifier
 
 from ..._sklearn import logistic_as_error_functions
 from ._links import shares_of_sum
@@ -83,8 +82,7 @@ class ProcessClassifier:
     def of(cls, classifier: GaussianProcessClassifier) -> "ProcessClassifier | None":
         """Return the model of a fitted classifier, or None if a kernel is not known."""
         base: Any = classifier.base_estimator_
-        several = isinstance(base, OneVsRestClassifier)
-        parts: list[Any] = base.estimators_ if several else [base]
+        parts = base.estimators_ if hasattr(base, "estimators_") else [base]
         processes = []
         for fitted in parts:
             known = hasattr(fitted, "kernel_") and hasattr(fitted, "W_sr_")
