@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from skrfm import LinRFMCompleter
 from skrfm._backend import own_threads
-from skrfm.completion._entries import _PARTS, ObservedEntries, _CompressedRows
+from skrfm.completion._compressed import _PARTS, CompressedRows
+from skrfm.completion._entries import ObservedEntries
 
 # as many rows as own_threads wants before it starts threads
 MANY_ROWS = 10_000
@@ -180,7 +181,7 @@ def test_zeros_are_entries():
 @given(patterns)
 def test_the_parts_are_all_the_rows_in_their_order(pattern):
     pointer = np.concatenate([[0], np.cumsum(pattern.mask.sum(axis=1))])
-    parts = _CompressedRows(pointer, np.nonzero(pattern.mask)[1]).parts
+    parts = CompressedRows(pointer, np.nonzero(pattern.mask)[1]).parts
     assert len(parts) <= _PARTS
     rows = [row for start, stop in parts for row in range(start, stop)]
     assert rows == list(range(pattern.shape[0]))
@@ -189,7 +190,7 @@ def test_the_parts_are_all_the_rows_in_their_order(pattern):
 def test_the_parts_have_about_the_same_number_of_entries():
     counts = np.random.default_rng(0).integers(0, 9, size=4000)
     pointer = np.concatenate([[0], np.cumsum(counts)])
-    parts = _CompressedRows(pointer, np.zeros(pointer[-1], dtype=int)).parts
+    parts = CompressedRows(pointer, np.zeros(pointer[-1], dtype=int)).parts
     sums = [pointer[stop] - pointer[start] for start, stop in parts]
     assert len(sums) == _PARTS
     assert_allclose(sums, np.mean(sums), rtol=0.05)

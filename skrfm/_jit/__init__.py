@@ -8,6 +8,7 @@ the functions run as Python code, slowly, with the same results up to rounding.
 The kernels that CuPy compiles are in ``_cuda``.
 """
 
+from ._draws import drawn_rows
 from ._entries import (
     dual_solves,
     gather,
@@ -44,6 +45,7 @@ __all__ = [
     "add_level_distances",
     "coordinate_gradients",
     "cosine_values",
+    "drawn_rows",
     "dual_solves",
     "eliminated_rows",
     "gather",

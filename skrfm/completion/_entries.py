@@ -1,48 +1,21 @@
 """The observed entries of a matrix, and sums over them in compiled code."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import copy
 from itertools import pairwise
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from scipy.sparse import coo_array
 
 from .. import _jit
-from .._backend import Array, BoolArray, FloatArray, IntArray, for_each
+from .._backend import Array, BoolArray, FloatArray, IntArray
+from ._compressed import CompressedRows, repeated_rows, sorted_by_row
 from ._entries_protocol import Entries
 
 __all__ = ["Entries", "ObservedEntries", "degrees_of_freedom"]
 
-# The loops are always cut into the same parts: results do not depend on the threads.
-_PARTS = 16
 # The metric of a matrix with more columns is not formed: it takes their number squared.
 _WIDEST_METRIC = 4000
-
-
-class _CompressedRows:
-    """The columns of the entries of each row, as in the CSR format.
-
-    Row i has the `indices` from `pointer[i]` to `pointer[i + 1]`.
-    """
-
-    def __init__(self, pointer: IntArray, indices: IntArray):
-        self.pointer, self.indices = pointer, indices
-        targets = np.linspace(0, pointer[-1], _PARTS + 1)
-        cuts = np.searchsorted(pointer, targets[1:-1])
-        edges = np.unique([0, *cuts, len(pointer) - 1])
-        self.parts = list(pairwise(edges.tolist()))
-
-    def for_each_part(self, loop: Callable, *arrays: Array, indices=None) -> None:
-        """Call a compiled loop on parts with about equal numbers of entries.
-
-        The loop gets the columns of the entries, or other `indices`.
-        """
-        indices = self.indices if indices is None else indices
-        for_each(lambda part: loop(*part, self.pointer, indices, *arrays), self.parts)
-
-    def __len__(self) -> int:
-        return len(self.pointer) - 1
 
 
 class ObservedEntries:
@@ -78,27 +51,18 @@ class ObservedEntries:
         shape: tuple[int, int],
         weight: Array | None = None,
     ):
-        # SciPy sorts the positions in linear time, and adds up those of duplicates
-        positions = np.arange(len(values), dtype=_index_type(len(values)))
-        by_row: Any = coo_array((positions, (rows, cols)), shape=shape).tocsr()
-        if by_row.nnz < len(values):
-            raise ValueError(
-                f"{len(values) - by_row.nnz} of the entries are given more than once: "
-                "each pair of row and column may occur once. Average or drop "
-                "duplicates first."
-            )
-        by_row.sort_indices()
-        order = by_row.data
         self.shape = int(shape[0]), int(shape[1])
+        by_row, order = sorted_by_row(np.asarray(rows), np.asarray(cols), self.shape)
         self.values = np.asarray(values)[order]
-        weight = np.ones(len(order)) if weight is None else np.asarray(weight)[order]
+        weight = None if weight is None else np.asarray(weight)[order]
+        if weight is None:
+            weight = np.ones(len(self.values), self.values.dtype)
         self.weight = weight.astype(self.values.dtype, copy=False)
-        by_row.data = positions
         by_column = by_row.tocsc()
         self.column_order: IntArray = by_column.data
-        self._by_row = _CompressedRows(by_row.indptr, by_row.indices)
-        self._by_column = _CompressedRows(by_column.indptr, by_column.indices)
-        self.rows = _repeated_rows(self._by_row)
+        self._by_row = CompressedRows(by_row.indptr, by_row.indices)
+        self._by_column = CompressedRows(by_column.indptr, by_column.indices)
+        self.rows = repeated_rows(self._by_row)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -167,9 +131,10 @@ class ObservedEntries:
         other.values = self.by_column(self.values)
         other.weight = self.by_column(self.weight)
         other._by_row, other._by_column = self._by_column, self._by_row
-        other.rows = _repeated_rows(other._by_row)
+        other.rows = repeated_rows(other._by_row)
         other.column_order = np.empty_like(self.column_order)
-        other.column_order[self.column_order] = np.arange(len(self))
+        positions = np.arange(len(self), dtype=self.column_order.dtype)
+        other.column_order[self.column_order] = positions
         return other
 
     def on_host(self) -> "ObservedEntries":
@@ -347,6 +312,46 @@ class ObservedEntries:
         )
         return rows, squares
 
+    def drawn_rows(
+        self,
+        normal: FloatArray,
+        columns: FloatArray,
+        offset: FloatArray,
+        *,
+        prior: FloatArray,
+        linear: FloatArray,
+        precision: float,
+    ) -> tuple[FloatArray, float]:
+        """Return draws of the factors of the rows, given those of the columns.
+
+        The entries are offset_j + u_i · v_j plus errors of precision times weight.
+
+        Parameters
+        ----------
+        normal : ndarray of shape (m, k)
+            Standard normal numbers, which are overwritten by the draws.
+        columns, offset : ndarray of shapes (n, k) and (n,)
+            v_j and the offsets.
+        prior, linear : ndarray of shapes (k, k) and (k,)
+            The precision of u_i without entries, and that times its mean.
+        precision : float
+
+        Returns
+        -------
+        rows : ndarray of shape (m, k)
+        square : float
+            The weighted sum of the squared errors.
+        """
+        dtype, squares = normal.dtype, np.empty(self.shape[0], normal.dtype)
+        self._by_row.for_each_part(
+            _jit.drawn_rows,
+            *(self.values, self.weight),
+            *(np.ascontiguousarray(columns), np.ascontiguousarray(offset)),
+            *(prior.astype(dtype), linear.astype(dtype), dtype.type(precision)),
+            *(normal, squares),
+        )
+        return normal, float(squares.sum(dtype=np.float64))
+
     def eliminated_rows(
         self, V: FloatArray, ridge: float
     ) -> tuple[FloatArray, float, FloatArray, FloatArray]:
@@ -395,17 +400,6 @@ def _normal_sums(layout, weight, L, R, *, columns):
     L, R = np.ascontiguousarray(L), np.ascontiguousarray(R)
     layout.for_each_part(_jit.normal_rows, weight, L, R, first, out)
     return out
-
-
-def _repeated_rows(layout):
-    """Return the row of each entry of a layout."""
-    rows = np.arange(len(layout), dtype=layout.indices.dtype)
-    return np.repeat(rows, np.diff(layout.pointer))
-
-
-def _index_type(size):
-    """Return the integer type for so many positions."""
-    return np.int32 if size < np.iinfo(np.int32).max else np.int64
 
 
 def degrees_of_freedom(rank: int, shape: tuple[int, int]) -> int:

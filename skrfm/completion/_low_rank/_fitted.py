@@ -16,7 +16,7 @@ import numpy as np
 from ..._backend import Backend, FloatArray, IntArray, own_threads
 from ..._tables import Placement
 from .._observed import ObservedIndices, ObservedMatrix, Triplets
-from ._iterates import Iterate, RowModel
+from ._iterates import Averages, Iterate, RowModel
 from ._rows import FactorModel, new_rows
 from ._scaling import Scaling
 from ._uncertainty import HoldOut, Uncertainty
@@ -45,12 +45,15 @@ class Filling:
         The weighted means of the observed columns, for rows without entries.
     overall_mean : floating
         The weighted mean of all entries, for columns without entries.
+    row_means : ndarray of shape (n_observed_rows,) or None
+        What the observed rows have in columns without entries instead, if given.
     """
 
     rows: ObservedIndices
     columns: ObservedIndices
     column_means: FloatArray
     overall_mean: np.floating
+    row_means: FloatArray | None = None
 
     @classmethod
     def of(cls, matrix: ObservedMatrix) -> "Filling":
@@ -75,6 +78,8 @@ class Filling:
         out = np.empty((self.rows.size, self.columns.size), dtype=observed.dtype)
         out[:] = self.columns.expand(self.column_means, self.overall_mean)
         rows = self.rows.original(np.arange(len(self.rows)))
+        if self.row_means is not None:
+            out[rows] = self.row_means[:, None]
         columns = self.columns.original(np.arange(len(self.columns)))
         out[np.ix_(rows, columns)] = observed
         return out
@@ -100,6 +105,9 @@ class Filling:
         if known.all():
             return observed_at(i, j)
         out = np.full(len(known), self.overall_mean, dtype=self.column_means.dtype)
+        if self.row_means is not None:
+            out[row_known] = self.row_means[i[row_known]]
+        # a row without entries, or a value that the next line replaces
         out[column_known] = self.column_means[j[column_known]]
         out[known] = observed_at(i[known], j[known])
         return out
@@ -161,14 +169,16 @@ class FittedMatrix:
         """Return the fitted matrix of an iterate, in the units before scaling."""
         model = FactorModel.of(iterate, loss).map_arrays(iterate.entries.to_numpy)
         U, s, V = model.factors
-        mean = scaling.mean
+        mean, filling = scaling.mean, Filling.of(matrix)
+        if iterate.averages is not None:
+            filling = _filling_of(filling, iterate.averages, scaling)
         if model.mean is not None:
             mean = mean + model.mean * scaling.scale
         return cls(
             factors=(U, s * scaling.scale, V),
             scaling=Scaling(mean, scaling.scale),
             row_model=model.row_model,
-            filling=Filling.of(matrix),
+            filling=filling,
             uncertainty=Uncertainty(
                 observed=matrix.stored(),
                 scaling=scaling,
@@ -222,6 +232,7 @@ class FittedMatrix:
             self.filling,
             column_means=uncertainty.column_deviations,
             overall_mean=uncertainty.overall_deviation,
+            row_means=None,
         )
         with threads_for(len(uncertainty.observed)):
             out = filling.at(rows, cols, uncertainty.deviations)
@@ -238,6 +249,7 @@ class FittedMatrix:
             self.filling,
             rows=matrix.rows,
             column_means=self.filling.column_means.astype(dtype),
+            row_means=None,
         )
         if len(matrix.entries) == 0:
             nothing = np.empty((0, len(matrix.columns)), dtype=dtype)
@@ -248,6 +260,17 @@ class FittedMatrix:
         with threads_for(len(matrix.entries)):
             Z = scaled.to_numpy(new_rows(scaled, model.map_arrays(scaled.asarray)))
         return CompletedRows(observed=(Z * scale) @ model.V.T + mean, filling=filling)
+
+
+def _filling_of(filling: Filling, averages: Averages, scaling: Scaling) -> Filling:
+    """Return a filling with the averages of draws, in the units before scaling."""
+    dtype, scale = filling.column_means.dtype, scaling.scale
+    mean = np.mean(scaling.mean)
+    return replace(
+        filling,
+        column_means=(averages.of_columns * scale + scaling.mean).astype(dtype),
+        row_means=(averages.of_rows * scale + mean).astype(dtype),
+    )
 
 
 def fitted_matrix(completer: Any, name: str) -> FittedMatrix:

@@ -155,6 +155,24 @@ class ErrorModel:
     prior: FloatArray
 
 
+@dataclass(frozen=True)
+class Averages:
+    """What the average of drawn matrices has beside its singular triplets.
+
+    Attributes
+    ----------
+    noise : float
+        The variance of the errors of the entries.
+    of_rows, of_columns : arrays of shape (m,) and (n,)
+        The mean of each row in a column without entries, and of each column in a row
+        without entries.
+    """
+
+    noise: float
+    of_rows: FloatArray
+    of_columns: FloatArray
+
+
 @dataclass(kw_only=True)
 class Iterate:
     """A low-rank matrix U diag(s) Vᵀ and how it fits the entries.
@@ -180,6 +198,8 @@ class Iterate:
         with. Otherwise the metric of the next iterate follows from s, ε and λ.
     mean : array of shape (n,) or None
         The means of the columns, which are added to the matrix.
+    averages : Averages or None
+        Given if the matrix is an average of draws, and not of a certain rank.
     last : bool
         Whether its stage ends with it; set by the search.
     """
@@ -196,6 +216,7 @@ class Iterate:
     weight: Array
     metric: RowModel | None = None
     mean: Array | None = None
+    averages: Averages | None = None
     last: bool = False
 
     @property
@@ -211,6 +232,11 @@ class Iterate:
     def full_spectrum(self) -> bool:
         """Whether all singular directions are kept, those below ε as well."""
         return self.metric is not None
+
+    @property
+    def claims_rank(self) -> bool:
+        """Whether the matrix has a certain rank: it is no average, nor shrunk."""
+        return not self.full_spectrum and self.averages is None
 
     @property
     def base(self) -> float:

@@ -60,8 +60,8 @@ class LinRFMCompleter(
 
     Rows and columns without any observed entry have no effect on the fit. Whatever
     `center` is, such a row is filled with the weighted means of the columns, such a
-    column with the weighted mean of all entries. `fit` warns of them, and `transform`
-    of new rows without entries if there were none in `fit`.
+    column with the weighted mean of all entries; "gibbs" has its own means of both.
+    `fit` warns of them, and `transform` of such new rows if `fit` had none.
 
     With y the observed entries, w their weights and σ_j the singular values of W, the
     objective is
@@ -100,12 +100,15 @@ class LinRFMCompleter(
         Whether the means of the columns are subtracted first. They add 1 to the rank
         of a matrix that has none, but help if columns differ mainly in level. A matrix
         that keeps its full spectrum is always centred.
-    solver : {"auto", "two-sided", "alternating", "exact"}, default="auto"
+    solver : {"auto", "two-sided", "alternating", "exact", "gibbs"}, default="auto"
         "two-sided" weights rows and columns at once and solves by conjugate gradients;
         "alternating" solves for the rows, then for the columns; "exact" is the dense
         algorithm of the paper, for reference and for matrices with some hundred
         columns. "auto" is "alternating" with an `alpha` above 0, where it takes fewer
-        iterations, and "two-sided" otherwise.
+        iterations, and "two-sided" otherwise. "gibbs" is for noisy entries such as
+        ratings: the average of 80 matrices with biases of rows and columns, of rank
+        `max_rank` (None: 20), drawn from their posterior, where counts and noise
+        determine the ridges. It has the default power, loss and alpha only.
     max_iter : int, default=300
         The largest number of iterations of each stage.
     tol : float, default=1e-8
@@ -151,9 +154,10 @@ class LinRFMCompleter(
         One element per iteration: "stage", "iter", "epsilon", "rank" and "score". The
         stages are "match" (the search for a match), "hide" and "graded" (on hidden
         entries, with a low rank and with a full spectrum), "start" (variational Bayes
-        from random factors, ten steps each), "refine" (the end of a match) and "fit"
-        (with all entries). The score is the generalised cross-validation error in
-        "match", the error on hidden entries in the next two, else the residual.
+        from random factors, ten steps each), "refine" (the end of a match), "fit" (with
+        all entries) and "draw" (each doubles the draws of "gibbs"). The score is the
+        generalised cross-validation error in "match", the error on hidden entries in
+        the next two, else the residual.
     outliers_ : tuple of ndarray of int, of shapes (n_outliers,) and (n_outliers,)
         The rows and columns of the entries that loss="absolute" left out as wrong;
         empty with another loss.
@@ -224,7 +228,7 @@ class LinRFMCompleter(
         alpha: float | Literal["auto"] = "auto",
         loss: Literal["squared", "huber", "absolute"] = "squared",
         center: bool = False,
-        solver: Literal["auto", "two-sided", "alternating", "exact"] = "auto",
+        solver: Literal["auto", "two-sided", "alternating", "exact", "gibbs"] = "auto",
         max_iter: int = 300,
         tol: float = 1e-8,
         validation_fraction: float = 0.1,
@@ -353,8 +357,7 @@ class LinRFMCompleter(
             warn_of_outliers(wrong.rows)
         if not found.converged:
             warn_of_iterations(self.n_iter_)
-        # a full spectrum is shrunk in all directions, and claims no rank
-        if not found.iterate.full_spectrum:
+        if found.iterate.claims_rank:
             warn_of_few_entries(entries, found.iterate.rank)
         progress.end(fitted)
         return self

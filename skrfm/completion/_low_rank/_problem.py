@@ -12,6 +12,7 @@ from .._input import largest_rank
 from .._observed import ObservedMatrix
 from ._alternating import alternating
 from ._exact import exact, full_spectrum
+from ._gibbs import gibbs
 from ._iterates import Iterate, Smoothing
 from ._two_sided import two_sided
 
@@ -24,6 +25,9 @@ _LEAST_SMOOTHING = 10
 # The most operations of an iterate with a full spectrum, about those of 1000 by 300:
 # bounds the time of the comparison.
 _DENSE_WORK = 2e9
+# The rank of drawn matrices where max_rank is None. On ratings, averages of 80 draws
+# of ranks 10 and 20 have errors of .863 and .861; those of 40 are no better.
+_RANK_OF_DRAWS = 20
 # The power whose penalty is closest to the rank.
 _RANK_POWER = 0.5
 
@@ -86,6 +90,8 @@ class Problem:
         The share of the entries that is hidden.
     seed : int
         Determines the hidden entries, and the start of the solver.
+    averages : bool, default=False
+        Whether iterates are averages of draws, for which no rank is chosen.
     """
 
     solver: Solver
@@ -100,6 +106,7 @@ class Problem:
     floor: float
     validation_fraction: float
     seed: int
+    averages: bool = False
 
     def smoothing(self, template: Smoothing) -> Smoothing:
         """Return a Smoothing with the power and the floor of this problem."""
@@ -120,6 +127,7 @@ SOLVERS: dict[str, Solver] = {
     "two-sided": two_sided,
     "alternating": alternating,
     "exact": exact,
+    "gibbs": gibbs,
 }
 
 
@@ -131,6 +139,9 @@ def problem_of(completer: Any, matrix: ObservedMatrix) -> Problem:
             "loss='huber' with alpha=0 would match wrong entries too: pass "
             "alpha='auto', an alpha above 0, or loss='absolute'."
         )
+    averages = completer.solver == "gibbs"
+    if averages:
+        _check_averages(completer)
     seed = check_random_state(completer.random_state).randint(np.iinfo(np.int32).max)
     eps = float(np.finfo(entries.values.dtype).eps)
     least_tol = _LEAST_TOL * eps
@@ -143,14 +154,35 @@ def problem_of(completer: Any, matrix: ObservedMatrix) -> Problem:
         restarts=_has_restarts(completer),
         power=completer.power,
         ridge=None if completer.alpha == "auto" else completer.alpha,
-        max_rank=largest_rank(completer.max_rank, matrix),
+        max_rank=_rank_of_draws(completer.max_rank, matrix)
+        if averages
+        else largest_rank(completer.max_rank, matrix),
         loss=completer.loss,
         max_iter=completer.max_iter,
         tol=max(completer.tol, least_tol),
         floor=_LEAST_SMOOTHING * eps,
         validation_fraction=completer.validation_fraction,
         seed=seed,
+        averages=averages,
     )
+
+
+def _check_averages(completer: Any) -> None:
+    """Raise ValueError for parameters that have no meaning for averages of draws."""
+    for name, only in (("alpha", "auto"), ("loss", "squared"), ("power", _RANK_POWER)):
+        value = getattr(completer, name)
+        if value != only:
+            raise ValueError(
+                f"solver='gibbs' learns its ridges and has {name}={only!r} only; got "
+                f"{name}={value!r}. Leave {name} out, or take another solver."
+            )
+
+
+def _rank_of_draws(max_rank: int | None, matrix: ObservedMatrix) -> int:
+    """Return the rank of drawn matrices, which entries need not determine."""
+    if max_rank is None:
+        return min(_RANK_OF_DRAWS, *matrix.entries.shape)
+    return largest_rank(max_rank, matrix)
 
 
 def _solver_name(completer: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..._backend import Array, FloatArray
 from .._entries import Entries, ObservedEntries
-from ._iterates import ErrorModel, Iterate, RowModel, entry_weights, shrinkage
+from ._iterates import Averages, ErrorModel, Iterate, RowModel, entry_weights, shrinkage
 from ._loss import (
     first_weight,
     huber_bound,
@@ -105,6 +105,8 @@ class FactorModel:
     @classmethod
     def of(cls, iterate: Iterate, loss: str) -> Self:
         """Return the model of an iterate, whose rows are solved again."""
+        if iterate.averages is not None:
+            return cls._of_average(iterate, iterate.averages)
         model = row_model(iterate, loss)
         U, s, V = factors_of(iterate, model)
         powers = s ** (2 * iterate.exponent)
@@ -118,6 +120,27 @@ class FactorModel:
             mean=iterate.mean,
             base=iterate.base,
             penalty=iterate.penalty,
+        )
+
+    @classmethod
+    def _of_average(cls, iterate: Iterate, averages: Averages) -> Self:
+        """Return the model of an average of draws, which stays as it is.
+
+        The coefficients of a row on V have about the variances s²/m, those of a column
+        on U s²/n: ridges are the noise over these.
+        """
+        (m, n), s = iterate.entries.shape, iterate.s
+        least = _LEAST_PENALTY[s.dtype]
+        relative = averages.noise / np.maximum(s**2, np.finfo(s.dtype).tiny)
+        of_rows = np.maximum(m * relative, least).astype(s.dtype)
+        of_columns = np.maximum(n * relative, least).astype(s.dtype)
+        return cls(
+            factors=(iterate.U, s, iterate.V),
+            row_model=RowModel(iterate.V, of_rows),
+            column_penalty=of_columns,
+            mean=iterate.mean,
+            base=0.0,
+            penalty=1.0,
         )
 
     def map_arrays(self, function: Callable[[Array], Array]) -> "FactorModel":

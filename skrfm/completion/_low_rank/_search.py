@@ -21,6 +21,7 @@ from ._restarts import match_from_few_entries, reduced
 from ._rows import FactorModel
 from ._stages import Completion, HistoryRow, Stage
 from ._stopping import (
+    AverageRule,
     ConvergenceRule,
     CrossValidationRule,
     FixedStepsRule,
@@ -62,6 +63,8 @@ def complete(entries: Entries, problem: Problem, progress: Progress) -> Completi
         iterate = zero_iterate(entries, exponent=2 * problem.power)
         row = HistoryRow("match", 0, 0.0, 0, 0.0)
         return Completion(iterate=iterate, converged=True, exact=True, history=[row])
+    if problem.averages:
+        return _average(entries, problem, progress)
     if problem.loss == "absolute":
         return _complete_trusted(entries, problem, progress)
     if problem.ridge is not None:
@@ -82,6 +85,18 @@ def complete(entries: Entries, problem: Problem, progress: Progress) -> Completi
         history += final.history
     final.history = history
     return final
+
+
+def _average(entries: Entries, problem: Problem, progress: Progress) -> Completion:
+    """Average matrices that are drawn from their posterior."""
+    stage = Stage(
+        name="draw",
+        entries=entries,
+        problem=problem,
+        smoothing=problem.smoothing(Smoothing()),
+        rule=AverageRule(entries, problem),
+    )
+    return stage.run(progress)
 
 
 def _complete_trusted(

@@ -25,6 +25,11 @@ _NO_MATCH_BELOW = {"squared": 0.1, "huber": 1e-3}
 _HUBER_MATCH_BELOW = 1e-4
 # Scores that differ by less than this share are equal: the least rank is then kept.
 _EQUAL = 1e-3
+# Iterates of averages of draws, whose number doubles: 80 draws. On ratings 160 draws
+# lower the error by .002 to .004.
+_N_AVERAGES = 4
+# Averages that differ by less than this share of the noise are equal.
+_EQUAL_AVERAGES = 0.01
 # The largest ratio of successive changes that is extrapolated: bounds the estimate.
 _MAX_RATE = 0.999
 
@@ -260,6 +265,23 @@ class HoldOutRule(StoppingRule):
             return np.nan
         weight = self.entries.to_numpy(self.entries.weight)
         return r2_score(values, self.entries.to_numpy(predicted), sample_weight=weight)
+
+
+class AverageRule(StoppingRule):
+    """Stops where averages of draws no longer change, or after a number of iterates."""
+
+    _previous: Iterate | None = None
+
+    def __call__(self, iterate: Iterate) -> tuple[float, bool]:
+        """Return the relative residual, and whether the stage ends."""
+        previous, self._previous = self._previous, iterate
+        same = False
+        if previous is not None and iterate.averages is not None:
+            change = iterate.distance(previous) * np.linalg.norm(iterate.s)
+            least = iterate.averages.noise * np.prod(iterate.entries.shape, dtype=float)
+            same = change <= _EQUAL_AVERAGES * np.sqrt(least)
+        self.converged = bool(same or iterate.number + 1 >= _N_AVERAGES)
+        return self._relative_residual(iterate), self.converged
 
 
 class FixedStepsRule(StoppingRule):
