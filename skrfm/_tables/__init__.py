@@ -30,9 +30,10 @@ from ._reader import (
     needs_reading,
     read_numbers,
     refuse_dates,
+    values_of_column,
 )
 from ._sampled import SampledTable, sample_large_table
-from ._stream import in_memory, rows_of_block, validate_or_stream
+from ._stream import find_source, in_memory, rows_of_block, validate_or_stream
 from ._table import SCALINGS, Coding, TableEncoder
 from ._validation import (
     TrainingSet,
@@ -64,6 +65,8 @@ __all__ = [
     "RowBlocks",
     "SampledTable",
     "TableEncoder",
+    "find_source",
+    "values_of_column",
     "TableReader",
     "TrainingSet",
     "TrainingTable",

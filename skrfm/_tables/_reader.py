@@ -141,7 +141,7 @@ def _factorize(X, column):
 
     The index of a missing value is -1.
     """
-    values = _values_of(X, column)
+    values = values_of_column(X, column)
     if hasattr(values, "cat") and hasattr(values.cat, "codes"):  # of pandas
         levels, inverse = _factorize_objects(values.cat.categories, name_of(X, column))
         return levels, np.append(inverse, -1)[np.asarray(values.cat.codes)]
@@ -193,7 +193,7 @@ def read_numbers(X, input_name="X"):
 
 def _read_column(X, column, *, input_name="X", advice=_CATEGORIES_ADVICE):
     """Return a column of numbers, as float32 if it is that, else as float64."""
-    values = _values_of(X, column)
+    values = values_of_column(X, column)
     dtype, name = str(values.dtype), f"{name_of(X, column)} of {input_name}"
     if dtype.lower().startswith(_DATES):
         raise _error_of_dates(f"Column {name}", dtype, _COLUMN_ADVICE)
@@ -233,7 +233,7 @@ def refuse_dates(a, input_name, advice=_DATES_ADVICE):
         columns = {input_name: a}
     else:
         columns = {
-            f"Column {name_of(a, column)} of {input_name}": _values_of(a, column)
+            f"Column {name_of(a, column)} of {input_name}": values_of_column(a, column)
             for column in range(a.shape[1])
         }
     for name, values in columns.items():
@@ -251,7 +251,7 @@ def _error_of_dates(name, kind, advice):
     return ValueError(f"{name} holds dates or durations ({kind}). {advice}")
 
 
-def _values_of(X, column):
+def values_of_column(X, column):
     """Return a column as an array or series."""
     values = safe_indexing(X, column, axis=1)
     return from_arrow(values) if hasattr(values, "combine_chunks") else values

@@ -2,18 +2,19 @@
 
 from typing import Any, Self
 
-import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import Array, IntArray, Vector
+from .._backend import Array, Table, Vector
 from .._sklearn import HasMethods, restored_on_error, validate_data
-from .._tables import HostScoreMixin, outer_placement_of, refuse_dates, to_host
-
-_ADVICE = (
-    "X must hold integers, the row and the column of each entry, and no other columns. "
-    "Encode labels first, for example by OrdinalEncoder."
+from .._tables import (
+    HostScoreMixin,
+    find_source,
+    outer_placement_of,
+    refuse_dates,
+    to_host,
 )
+from ._pairs import INDEX_ADVICE, pairs_of, read_pairs
 
 
 class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
@@ -75,16 +76,24 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
         self.shape = shape
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Array, y: Vector, sample_weight: Vector | None = None) -> Self:
+    def fit(
+        self,
+        X: Table,
+        y: Vector | str | None = None,
+        sample_weight: Vector | str | None = None,
+    ) -> Self:
         """Fit the completer to entries.
 
         Parameters
         ----------
-        X : array-like of int of shape (n_entries, 2)
-            Pairs (row, column).
-        y : array-like of shape (n_entries,)
-            The values of the entries.
-        sample_weight : array-like of shape (n_entries,), default=None
+        X : array-like of int of shape (n_entries, 2), or data set
+            Pairs (row, column). A pyarrow data set (files of Parquet, say), a lazy
+            frame of polars, a frame of Dask or an iterable of batches (X, y) is read in
+            batches once; only indices, as small integers, and values are kept.
+        y : array-like of shape (n_entries,), str or None
+            The values of the entries. The name of their column in a data set, whose
+            other two columns, in their order, are row and column; None for batches.
+        sample_weight : array-like of shape (n_entries,) or str, default=None
             Weights of the entries; one of weight 0 counts as missing.
 
         Returns
@@ -93,11 +102,15 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
             The fitted regressor.
         """
         with restored_on_error(self):
-            X, y, sample_weight = map(to_host, (X, y, sample_weight))
-            refuse_dates(X, "X", advice=_ADVICE)
-            refuse_dates(y, "y")
-            X, y = validate_data(self, X, y, dtype=None, y_numeric=True)
-            rows, cols = _pairs(X)
+            source = find_source(X, y, sample_weight)
+            if source is None:
+                X, y, sample_weight = map(to_host, (X, y, sample_weight))
+                refuse_dates(X, "X", advice=INDEX_ADVICE)
+                refuse_dates(y, "y")
+                X, y = validate_data(self, X, y, dtype=None, y_numeric=True)
+                rows, cols = pairs_of(X)
+            else:
+                rows, cols, y, sample_weight = read_pairs(self, source)
             shape = self.shape
             if shape is None:
                 shape = max(rows.max() + 1, 1), max(cols.max() + 1, 1)
@@ -130,26 +143,10 @@ class EntryRegressor(HostScoreMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         placement = outer_placement_of(None, X)
         X = placement.read(X)
-        refuse_dates(X, "X", advice=_ADVICE)
+        refuse_dates(X, "X", advice=INDEX_ADVICE)
         pairs = validate_data(self, X, dtype=None, reset=False)
-        rows, cols = _pairs(pairs)
+        rows, cols = pairs_of(pairs)
         if not return_std:
             return placement.to_caller(self.completer_.predict_entries(rows, cols))
         mean, std = self.completer_.predict_entries(rows, cols, return_std=True)
         return placement.to_caller(mean), placement.to_caller(std)
-
-
-def _pairs(X: Array) -> tuple[IntArray, IntArray]:
-    """Return the two columns of X as integers."""
-    if X.shape[1] != 2:
-        raise ValueError(
-            f"X must have two columns, the row and the column of each entry; it has "
-            f"{X.shape[1]}."
-        )
-    is_whole = np.issubdtype(X.dtype, np.integer)
-    if not is_whole and np.issubdtype(X.dtype, np.floating):
-        is_whole = bool(np.all(X == np.floor(X)))
-    if not is_whole:
-        raise ValueError(_ADVICE)
-    index = X.astype(np.int64)
-    return index[:, 0], index[:, 1]

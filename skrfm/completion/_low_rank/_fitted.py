@@ -184,6 +184,7 @@ class FittedMatrix:
                 scaling=scaling,
                 model=model,
                 loss="squared" if loss == "absolute" else loss,
+                averages=iterate.averages,
             ),
         )
 

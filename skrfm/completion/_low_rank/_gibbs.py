@@ -11,6 +11,7 @@ R. Salakhutdinov and A. Mnih, "Bayesian probabilistic matrix factorization using
 chain Monte Carlo", ICML 2008; the biases a and b are added to their model.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -32,6 +33,9 @@ _MOST_HELD = 20
 _FIRST_SIZE = 0.1
 # Rows of average size that the prior of the means and covariances weighs as much as.
 _PRIOR_ROWS = 2.0
+# Every fourth draw is kept, of the last ones so many: their variance is that of the
+# posterior. Neighbours are alike.
+_KEPT_EVERY, _MOST_KEPT = 4, 10
 # Singular directions of the average are dropped if the root mean square of all that is
 # dropped is at most this share of the deviation of the errors.
 _NEGLIGIBLE = 0.01
@@ -201,6 +205,7 @@ class _Average:
         dtype = entries.values.dtype
         self._left, self._right = np.empty((m, 0), dtype), np.empty((n, 0), dtype)
         self._draws: list[tuple[FloatArray, FloatArray]] = []
+        self._kept: deque[tuple[FloatArray, FloatArray]] = deque(maxlen=_MOST_KEPT)
         self._biases = np.zeros(m), np.zeros(n)
         self._at_center = np.zeros(m), np.zeros(n)
         self._noise, self._count = 0.0, 0
@@ -220,6 +225,8 @@ class _Average:
         self._at_center[1][:] += columns.at_center(rows)
         self._noise += 1 / chain.precision
         self._count += 1
+        if self._count % _KEPT_EVERY == 0:
+            self._kept.append((rows.factors, columns.factors))
         if len(self._draws) == _MOST_HELD:
             self._compress()
 
@@ -247,7 +254,13 @@ class _Average:
         of_rows, of_columns = (
             chain.mean + total * (chain.unit / self._count) for total in self._at_center
         )
-        return Averages(self.noise * chain.unit**2, of_rows, of_columns)
+        return Averages(
+            noise=self.noise * chain.unit**2,
+            of_rows=of_rows,
+            of_columns=of_columns,
+            draws=list(self._kept),
+            unit=chain.unit,
+        )
 
     def _compress(self) -> None:
         """Add the draws that have come to the triplets of the sum."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..._backend import Array, FloatArray
+from ..._backend import Array, FloatArray, IntArray
 from .._entries import Entries
 
 # A ratio of neighbouring singular values above which ε falls at once to the lower one.
@@ -166,11 +166,27 @@ class Averages:
     of_rows, of_columns : arrays of shape (m,) and (n,)
         The mean of each row in a column without entries, and of each column in a row
         without entries.
+    draws : list of tuple of arrays, of shapes (m, 1 + k) and (n, 1 + k)
+        Some of the draws: biases and factors of the rows and the columns.
+    unit : float
+        The unit of the drawn matrices.
     """
 
     noise: float
     of_rows: FloatArray
     of_columns: FloatArray
+    draws: list[tuple[FloatArray, FloatArray]]
+    unit: float
+
+    def deviations(self, rows: IntArray, cols: IntArray) -> FloatArray:
+        """Return the standard deviations of new measurements: of draws and of noise."""
+        values = np.empty((len(self.draws), len(rows)))
+        for out, (left, right) in zip(values, self.draws, strict=True):
+            a, b = left[rows], right[cols]
+            out[:] = a[:, 0] + b[:, 0]
+            out += np.einsum("ek,ek->e", a[:, 1:], b[:, 1:])
+        between = values.var(axis=0, ddof=1) if len(values) > 1 else 0.0
+        return np.sqrt(between * self.unit**2 + self.noise)
 
 
 @dataclass(kw_only=True)

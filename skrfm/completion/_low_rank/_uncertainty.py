@@ -15,7 +15,7 @@ import numpy as np
 from ..._backend import BoolArray, FloatArray, IntArray
 from .._entries import ObservedEntries
 from .._observed import StoredEntries
-from ._iterates import entry_weights
+from ._iterates import Averages, entry_weights
 from ._loss import deviation_of_top_tenth, reweighted
 from ._rows import FactorModel
 from ._scaling import Scaling
@@ -29,6 +29,8 @@ _N_ALTERNATIONS = 20
 _LARGEST_LEVERAGE = 1 - 1e-6
 # With fewer hidden entries the share of them inside an interval is too uncertain.
 _FEWEST_HIDDEN = 20
+# Positions of draws that are looked up together: bounds the memory.
+_BLOCK = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +190,8 @@ class Uncertainty:
     loss : {"squared", "huber"}
     hold_out : HoldOut or None
         The fit to a part of the entries that chose the rank.
+    averages : Averages or None
+        Given if the fit is an average of draws, which tell the deviations.
     """
 
     observed: StoredEntries
@@ -195,6 +199,7 @@ class Uncertainty:
     model: FactorModel
     loss: str
     hold_out: HoldOut | None = None
+    averages: Averages | None = None
 
     @cached_property
     def _entries(self) -> ObservedEntries:
@@ -219,6 +224,8 @@ class Uncertainty:
         Without a ridge, rows and columns of fewer entries than the rank are not
         determined by them: they are treated like those without entries.
         """
+        if self.averages is not None:
+            return self._of_draws(self.averages, rows, cols)
         out = self._posterior.deviations(rows, cols) * self._scale
         if self.model.penalty == 0:
             rank, of_columns = len(self.model.factors[1]), self.column_deviations
@@ -226,6 +233,16 @@ class Uncertainty:
             out[undetermined] = of_columns[cols[undetermined]]
             out[self._entries.column_counts()[cols] < rank] = self.overall_deviation
         return out.astype(self._entries.values.dtype, copy=False)
+
+    def _of_draws(
+        self, averages: Averages, rows: IntArray, cols: IntArray
+    ) -> FloatArray:
+        """Return the deviations that draws have, in blocks."""
+        out = np.empty(len(rows), dtype=self.observed.values.dtype)
+        for start in range(0, len(rows), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            out[block] = averages.deviations(rows[block], cols[block])
+        return out * self.scaling.scale
 
     @cached_property
     def column_deviations(self) -> FloatArray:
