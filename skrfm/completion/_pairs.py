@@ -56,7 +56,8 @@ def read_pairs(
     parts: tuple[list, list, list, list] = [], [], [], []
     for batch in source.batches(_BLOCK):
         refuse_dates(batch.y, "y")
-        X, y = to_host(batch.X), np.asarray(to_host(batch.y))
+        X: Any = to_host(batch.X)
+        y = np.asarray(to_host(batch.y))
         require_two_columns(X.shape[1])
         validate_data(estimator, X, skip_check_array=True, reset=not parts[0])
         for part, column in zip(parts, (0, 1), strict=False):
