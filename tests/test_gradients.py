@@ -345,7 +345,7 @@ def test_trees_with_categories_by_their_numbers(seed):
     tree.fit(frame, Y + (kind == "a"))
     found = agop(tree, frame, features=["one", "two"], method="analytic")
     differences = agop(
-        tree, frame, features=["one", "two"], method="differences", step=1e-4
+        tree, frame, features=["one", "two"], method="differences", step=1e-5
     )
     assert_close(found, differences, 1e-4)
 

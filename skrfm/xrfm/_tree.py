@@ -30,10 +30,9 @@ _BLOCK_ROWS = 16384
 # The share of a side is rounded down by this: else rounding errors of the cumulative
 # weights may send a row too many to the left.
 _ROUNDING = 1e-9
-# Positions that differ by less than so much for each entry of the vector beyond the
-# first are the same: the sum of the levels of a category is 1 for all rows, but for
-# rounding errors of the sum and of the entries.
-_SAME_POSITION = 8 * np.finfo(np.float64).eps
+# Positions along several columns that differ by a smaller share of their size are the
+# same: the sum of the levels of a category is 1 for all rows, but for rounding errors.
+_SAME_POSITION = 1e-12
 
 
 @dataclass(frozen=True)
@@ -210,7 +209,7 @@ def split_rows(
         None if one side would be empty, or positions differ by rounding errors only.
     """
     position = direction.positions(X)
-    errors = (len(direction.vector) - 1) * _SAME_POSITION
+    errors = _SAME_POSITION if len(direction.vector) > 1 else 0.0
     if np.ptp(position) <= errors * np.abs(position).max():
         return None
     low, middle, high = weighted_quantiles(position, weight, (0.25, share, 0.75))
