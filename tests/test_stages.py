@@ -1,6 +1,7 @@
 """The search in stages: which rows, which candidates go on, and what it finds."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -365,6 +366,21 @@ def test_a_budget_forecasts_from_the_rounds_on_most_rows(monkeypatch):
     assert budget.allows(48.0, rows=2000) and not budget.allows(48.0, rows=4000)
     now[0] += 50
     assert budget.allows(10.0) and not budget.allows(10.1)
+
+
+def test_a_budget_counts_pairs_of_rows_and_centres(monkeypatch):
+    monkeypatch.setattr(_budget, "perf_counter", lambda: 0.0)
+    budget, candidate = Budget(60.0, 40_000, 4000), Candidate(Laplace(), 1, max_iter=3)
+    for _ in range(2):
+        budget.record(candidate, rows=2000, seconds=0.5, n_parts=1)
+    # 40 times the pairs in the last round, and half of them, of 2000 centres, in the
+    # three rounds before: rounds begin anew, whatever the search has learned
+    seconds = 0.5 * 40 * (1 + 3 / 2)
+    for start in (Start(), Start(2, None)):
+        assert budget.seconds_of_fit(candidate, start) == pytest.approx(seconds)
+    for number, expected in ((0, 5.0), (1, 5.0), (2, 10.0)):
+        fitted = SimpleNamespace(number=number, candidate=candidate)
+        assert budget.seconds_after(fitted, 5.0) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("estimator", [RFMRegressor, RFMClassifier])

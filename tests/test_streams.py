@@ -340,6 +340,9 @@ def test_centres_by_the_rows_and_the_memory():
     assert _limits.resolve_centers("auto", 50_000, None) is None
     assert _limits.resolve_centers("auto", 50_001, None) == 5000
     assert _limits.resolve_centers("auto", 10**7, 0.1) < 5000
+    # the kernel matrix of 20 000 rows, or one triangle of it in double precision
+    assert _limits.resolve_centers("auto", 20_000, 4 * 20_000**2 / 1e9) == 5000
+    assert _limits.resolve_centers("auto", 20_000, 2 * 4 * 20_000**2 / 1e9) is None
     assert _limits.resolve_centers(None, 10**7, None) is None
     assert _limits.resolve_centers(300, 300, None) is None
     assert _limits.resolve_centers(300, 301, 1.0) == 300

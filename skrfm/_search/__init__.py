@@ -1,6 +1,6 @@
 """What is chosen on rows that a fit has not seen."""
 
-from ._budget import Budget
+from ._budget import Budget, learns_anew
 from ._calibration import Calibration
 from ._folds import hold_out, make_folds, split_sample
 from ._judging import (
@@ -36,7 +36,6 @@ from ._search import (
     Search,
     Stage,
     data_of_search,
-    learns_anew,
     most_runs,
     warn_of_ridge,
 )

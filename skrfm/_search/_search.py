@@ -408,15 +408,3 @@ def fold_stages(folds, *, seed, shuffled, n_jobs=None):
 def _at_most(rows, size, strata, seed):
     """Return the rows, or a sample of them where they are more than `size`."""
     return rows if len(rows) <= size else split_sample(rows, size, strata, seed)[0]
-
-
-# With centres, rounds go on from the metric of a search up to so many rows, twice those
-# that it has seen at most. On a made-up table of 200 000 rows, rounds from the first on
-# took R² from .722 to .731 in 2.6 times the CPU seconds; one, two and four more rounds
-# after those of the search made .724 to .725 of it.
-_MANY_ROWS = 22_000
-
-
-def learns_anew(n_centers, n_rows):
-    """Return whether a fit to all rows begins with round 0 again, after a search."""
-    return n_centers is not None and n_rows > _MANY_ROWS

@@ -107,7 +107,7 @@ class _Run:
     def watch(self, rounds, budget=None):
         """Yield rounds, each reported, until the last or until a callback stops.
 
-        With a Budget also until there is no time for another round like the last.
+        With a Budget also until there is no time for the next round.
         """
         while True:
             begin = perf_counter()
@@ -117,8 +117,10 @@ class _Run:
             yield task.result
             if task.stop or task.result.last:
                 break
-            if budget is not None and not budget.allows(seconds):
-                break
+            if budget is not None:
+                seconds = budget.seconds_after(task.result, seconds)
+                if not budget.allows(seconds):
+                    break
         self.close()
 
     def close(self):

@@ -67,6 +67,14 @@ def rows_of_leaf(itemsize, memory_budget):
     return int((n_bytes / itemsize) ** 0.5)
 
 
+def _most_as_centers(memory_budget):
+    """Return up to how many rows n_centers="auto" makes all of them centres."""
+    if memory_budget is None:
+        return _ALL_ROWS
+    # one triangle is held, which in double precision is as large as both in single
+    return min(_ALL_ROWS, rows_of_leaf(4, memory_budget))
+
+
 def search_rows(memory_budget, itemsize):
     """Return the number of rows whose kernel matrix a search may hold, or None."""
     if memory_budget is None:
@@ -92,7 +100,7 @@ def resolve_centers(n_centers, n_rows, memory_budget):
     """
     most = most_centers(memory_budget)
     if n_centers == "auto":
-        if n_rows <= _ALL_ROWS:
+        if n_rows <= _most_as_centers(memory_budget):
             return None
         return _CENTERS if most is None else max(1, min(_CENTERS, most))
     if n_centers is None or n_centers >= n_rows:

@@ -318,9 +318,7 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         """Return the Budget of seconds from now on, or None."""
         if self.time_budget is None:
             return None
-        n = training.data.n_rows
-        pairs = n * (training.n_centers or n)
-        return Budget(self.time_budget, pairs**0.5)
+        return Budget(self.time_budget, training.data.n_rows, training.n_centers)
 
     def _fit_choice(self, training, choice, rules, progress, checkpoint):
         """Return the best Round, fitted to all rows, and the Fit of the average."""

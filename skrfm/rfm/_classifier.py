@@ -120,8 +120,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         the kernel matrix of the centres only. The search runs on a sample of 100 000
         rows. None, or as many as there are rows, makes all rows centres, which is most
         accurate; the cost grows with the square of their number. ``"auto"`` does so up
-        to 50 000 rows and takes 5000 centres above, or fewer if `memory_budget` asks
-        for it.
+        to 50 000 rows, or as many as `memory_budget` has room for, and takes 5000
+        centres above, or fewer.
     centers : {"random", "kmeans"} or array-like of shape (n_centers, n_features), \
             default="random"
         What the centres are, where they are fewer than the rows: random training rows,
