@@ -380,33 +380,6 @@ def test_it_is_a_completer_of_an_entry_regressor():
     assert_allclose(regressor.predict(pairs), expected)
 
 
-def test_averages_of_draws_are_taken_where_entries_are_few_and_noisy():
-    full, X = low_rank(m=120, n=60, share=0.15, noise=0.7)
-    completer = MatrixCompleter(random_state=0, combine="best", keep_observed=False)
-    completer.fit(X[:100])
-    assert completer.method_ == "low rank, gibbs"
-    own = completer.completers_[completer.method_]
-    rows, cols = np.indices((100, 60)).reshape(2, -1)
-    average = own.predict_entries(rows, cols).reshape(100, 60)
-    # rows of the fit have the average, new rows what it makes of their entries
-    assert_allclose(completer.transform(X[:100]), average)
-    assert_allclose(completer.transform(X[100:]), own.transform(X[100:]))
-    errors = np.mean((completer.transform(X) - full) ** 2, axis=1)
-    assert errors[:100].mean() < 0.5 * full.var() and errors[100:].mean() < full.var()
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.filterwarnings("ignore::skrfm.exceptions.NumericalWarning")
-@pytest.mark.parametrize(
-    "given", [{"solver": "exact"}, {"alpha": 0.1}, {"loss": "huber"}, {"power": 0.25}]
-)
-def test_draws_are_not_compared_with_parameters_of_another_solver(given):
-    _, X = low_rank(m=30, n=12)
-    low_rank_completer = LinRFMCompleter(max_iter=3, tol=1e-2, **given)
-    completer = MatrixCompleter(low_rank=low_rank_completer, cv=2, random_state=0)
-    assert "low rank, gibbs" not in completer.fit(X).cv_results_["param_method"]
-
-
 def test_new_rows_are_completed_from_their_entries():
     full, X = low_rank(m=80, n=20, share=0.7, noise=0.1)
     completer = MatrixCompleter(random_state=0, combine="average", cv=2).fit(X[:60])
