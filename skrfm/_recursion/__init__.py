@@ -15,6 +15,7 @@ from ._rounds import (
     Round,
     Start,
     fit_round,
+    learns_anew,
     next_metric,
     run,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "clustered_rows",
     "fit_centers",
     "fit_round",
+    "learns_anew",
     "median_distance",
     "most_gradient_rows",
     "next_metric",

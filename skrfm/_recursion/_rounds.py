@@ -23,6 +23,11 @@ from ._system import (
 # A full metric mixes a category of up to so many levels with the other columns; the
 # levels of a larger one, which would make it much larger, get weights only.
 MIXED_LEVELS = 32
+# With centres, rounds go on from the metric of a search up to so many rows, twice those
+# that it has seen at most. On a made-up table of 200 000 rows, rounds from the first on
+# took R² from .722 to .731 in 2.6 times the CPU seconds; one, two and four more rounds
+# after those of the search made .724 to .725 of it.
+_MANY_ROWS = 22_000
 
 
 # scikit-learn makes these strings in some 0.3 ms, as long as half a round of 60 rows
@@ -146,6 +151,11 @@ class Start:
 
     number: int = 0
     metric: FeatureMetric = FeatureMetric()
+
+
+def learns_anew(n_centers, n_rows):
+    """Return whether a fit to all rows begins with round 0 again, after a search."""
+    return n_centers is not None and n_rows > _MANY_ROWS
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,6 @@
 """What is chosen on rows that a fit has not seen."""
 
-from ._budget import Budget, learns_anew
+from ._budget import Budget
 from ._calibration import Calibration
 from ._folds import hold_out, make_folds, split_sample
 from ._judging import (
@@ -69,7 +69,6 @@ __all__ = [
     "drop_worse",
     "halve",
     "hold_out",
-    "learns_anew",
     "make_candidates",
     "make_folds",
     "make_stages",

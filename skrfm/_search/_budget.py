@@ -2,16 +2,11 @@
 
 from time import perf_counter
 
-from .._recursion import size_of_round
+from .._recursion import learns_anew, size_of_round
 
 # Seconds of a round grow with the rows to about this power: its kernel matrix has n²
 # entries, and few searches reach rows where the n³ of a factorisation count for more.
 _GROWTH = 2.0
-# With centres, rounds go on from the metric of a search up to so many rows, twice those
-# that it has seen at most. On a made-up table of 200 000 rows, rounds from the first on
-# took R² from .722 to .731 in 2.6 times the CPU seconds; one, two and four more rounds
-# after those of the search made .724 to .725 of it.
-_MANY_ROWS = 22_000
 
 
 class Budget:
@@ -76,8 +71,3 @@ class Budget:
             of_last, seconds_of_last = self._last
             seconds += seconds_of_last * (rows / of_last) ** _GROWTH
         return perf_counter() + seconds <= self._end
-
-
-def learns_anew(n_centers, n_rows):
-    """Return whether a fit to all rows begins with round 0 again, after a search."""
-    return n_centers is not None and n_rows > _MANY_ROWS

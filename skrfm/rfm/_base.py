@@ -9,7 +9,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
 from .._backend import Table, Vector, own_threads
-from .._recursion import Start, run
+from .._recursion import Start, learns_anew, run
 from .._search import (
     Budget,
     Calibration,
@@ -20,7 +20,6 @@ from .._search import (
     ValidationSet,
     by_path,
     drop_worse,
-    learns_anew,
     make_candidates,
     make_stages,
     most_runs,

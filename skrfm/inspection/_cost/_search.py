@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 import numpy as np
 from joblib import effective_n_jobs
 
-from ..._recursion import most_gradient_rows, shares_distances
+from ..._recursion import learns_anew, most_gradient_rows, shares_distances
 from ..._search import (
     CLIMBS,
     MOST_CENTERS,
@@ -15,7 +15,6 @@ from ..._search import (
     HoldOut,
     LastRound,
     data_of_search,
-    learns_anew,
 )
 from ...rfm import RFMClassifierCV, RFMRegressorCV
 from ._centers import CenterCosts
