@@ -477,7 +477,7 @@ def test_warning_of_a_large_residual(table, monkeypatch):
         warnings.simplefilter("error")
         model.fit(X, y)
     monkeypatch.setattr(_iterative, "_STEPS", 1)
-    monkeypatch.setattr(_preconditioner, "_LANDMARKS", 5)
+    monkeypatch.setattr(_preconditioner, "MOST_LANDMARKS", 5)
     monkeypatch.setattr(_preconditioner, "_BLOCK_ROWS", 5)
     with pytest.warns(NumericalWarning, match=r"residual of .* Raise alpha, or pass"):
         model.fit(X, y)

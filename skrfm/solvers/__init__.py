@@ -12,12 +12,15 @@ from ._choice import DIRECT, ITERATIVE, SOLVERS, choose_solver, solve
 from ._direct import cholesky, eigendecomposition, leave_one_out_residuals
 from ._eigenpro import EigenPro, eigenpro
 from ._iterative import conjugate_gradients
+from ._preconditioner import MOST_LANDMARKS, ROWS_OF_MOST_LANDMARKS
 from ._solution import Solution, Solver
 from ._variance import predictive_variance, variance_of_centers
 
 __all__ = [
     "DIRECT",
     "ITERATIVE",
+    "MOST_LANDMARKS",
+    "ROWS_OF_MOST_LANDMARKS",
     "SOLVERS",
     "CenterPreconditioner",
     "EigenPro",

@@ -16,7 +16,9 @@ from ..exceptions import NotPositiveDefiniteError
 # Landmarks: a share of all rows, and at most so many. With 1000 in place of 600, a
 # table of 12 000 rows took 15 steps in place of 20 to 25, and the preconditioner twice
 # the seconds, which at 36 000 rows are those of 8 steps.
-_SHARE, _LANDMARKS = 1 / 25, 600
+_SHARE, MOST_LANDMARKS = 1 / 25, 600
+# From so many rows on, landmarks are the most.
+ROWS_OF_MOST_LANDMARKS = int(MOST_LANDMARKS / _SHARE)
 # Rows of a block at most. Without blocks, 12 000 rows of protein took 59 steps to a
 # residual of 1e-2 with 1000 landmarks and a ridge of 3e-4; with 600 landmarks and
 # blocks of 375 rows 15, of 750 rows 13, whose inverses take four times the seconds.
@@ -66,7 +68,7 @@ class LocalNystrom:
         """Return Z, with its rows in the order of the blocks."""
         backend, xp, n = self._backend, self._backend.xp, len(self._order)
         rng = np.random.default_rng(seed)
-        count = min(_LANDMARKS, int(_SHARE * n) + 1)
+        count = min(MOST_LANDMARKS, int(_SHARE * n) + 1)
         rows = np.sort(rng.choice(n, count, replace=False))
         columns = gram.columns(rows)
         landmarks = xp.astype(backend.take(columns, rows), xp.float64)

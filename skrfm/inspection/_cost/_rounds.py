@@ -15,7 +15,7 @@ from ..._recursion import (
     round_agop,
 )
 from ...agop import FeatureMetric
-from ...solvers import DIRECT, choose_solver
+from ...solvers import DIRECT, MOST_LANDMARKS, ROWS_OF_MOST_LANDMARKS, choose_solver
 
 # Rows that the parts of a round are measured on: few of wide tables, so that pairs of
 # rows times columns take a fraction of a second, and enough for the blocks that threads
@@ -24,12 +24,14 @@ _PAIR_COLUMNS, _LEAST_ROWS, _MOST_ROWS = 5e7, 400, 1200
 # Rows so few that a round takes the time of its calls of functions.
 _FEW_ROWS = 20
 # The rows that solvers are measured on. Factorisations of fewer rows run at a lower
-# speed; the steps of conjugate gradients grow little from here on.
-_DIRECT_ROWS, _ITERATIVE_ROWS = 2000, 3000
-# The first of the repetitions may compile code, and touches new memory.
-REPETITIONS = 3
-# Rows of a preconditioner at most, and matrices of such a number of columns.
-_LANDMARKS, _PRECONDITIONER = 1000, 2
+# speed; the steps of conjugate gradients grow little from here on, where the tolerance
+# is that of more rows.
+_DIRECT_ROWS, _ITERATIVE_ROWS = 2000, 5001
+# The first of the repetitions may compile or load code, and touches new memory: it took
+# five times the seconds of the second. Of many rows there are fewer.
+REPETITIONS, _REPETITIONS_OF_MANY = 3, 2
+# Matrices of a preconditioner, whose columns are landmarks.
+_PRECONDITIONER = 2
 # A ridge that a factorisation takes in any precision. With one below the second, it may
 # fail, and be tried again with a larger one.
 _RIDGE, _LEAST_RIDGE = 0.1, 1e-3
@@ -201,8 +203,9 @@ class SolverCosts:
     def seconds(self, n, *, leave_one_out=False):
         """Return the seconds of one solution of a system of n rows.
 
-        A factorisation grows with the third power of the rows, a product with the
-        kernel matrix with the second.
+        A factorisation grows with the third power of the rows. A preconditioner grows
+        with the second, as products with the kernel matrix do, but from some number of
+        rows on with the first; it takes most of the seconds.
         """
         solver, streamed = self._choose(n, leave_one_out)
         is_direct = solver in DIRECT.values()
@@ -211,7 +214,11 @@ class SolverCosts:
         key = solver, streamed, leave_one_out, size
         if key not in self._measured:
             self._measured[key] = self._measure(*key)
-        return self._measured[key] * (n / size) ** (3 if is_direct else 2)
+        growth = n / size
+        if is_direct:
+            return self._measured[key] * growth**3
+        saturated = max(min(n, ROWS_OF_MOST_LANDMARKS), size) / size
+        return self._measured[key] * growth * saturated
 
     def memory(self, n, *, leave_one_out=False):
         """Return the bytes of the kernel matrix of n rows and of its solver."""
@@ -221,7 +228,7 @@ class SolverCosts:
         if solver is DIRECT["eigh"]:
             numbers += 2 * n**2  # the eigenvectors, and what LAPACK works on
         elif solver not in DIRECT.values():
-            numbers += _PRECONDITIONER * n * min(n, _LANDMARKS)
+            numbers += _PRECONDITIONER * n * min(n, MOST_LANDMARKS)
         return itemsize * numbers
 
     def _choose(self, n, leave_one_out):
@@ -245,7 +252,7 @@ class SolverCosts:
         ridge = max(candidate.ridge, _LEAST_RIDGE) / prepared.weight
         options = {"want_diagonal": leave_one_out, "seed": candidate.seed}
         gram = None
-        for _ in range(1 if size > _MOST_ROWS else REPETITIONS):
+        for _ in range(_REPETITIONS_OF_MANY if size > _MOST_ROWS else REPETITIONS):
             if streamed:
                 gram = backend.streamed_gram(
                     candidate.kernel,

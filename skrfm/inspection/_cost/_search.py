@@ -23,7 +23,7 @@ from ._rounds import RoundCosts, SolverCosts
 # The numbers of rounds below are means over searches on real tables, whose totals
 # differ from them by a quarter at most (benchmarks/cost.py). Rounds of the best
 # candidate of a batch, which goes on while it improves, and of the others.
-_ROUNDS_OF_BEST, _ROUNDS_OF_OTHERS = 5.0, 2.75
+_ROUNDS_OF_BEST, _ROUNDS_OF_OTHERS = 3.5, 2.5
 # Rounds of a candidate near the best, which begins beside its best round where metrics
 # are kept, and otherwise with round 0.
 _ROUNDS_OF_NEIGHBOUR = {True: 1.8, False: 3.0}
