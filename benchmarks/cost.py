@@ -49,13 +49,15 @@ BUNDLED = {
     "breast_cancer": ("breast_cancer", 426, "RFM", "float64", {}),
     "digits": ("digits", 1347, "RFM", "float32", {}),
 }
-# name: task, rows, columns, estimator, precision, parameters
+# name: task ("reg" or a number of classes), rows, columns, estimator, precision,
+# parameters
 _ONE = {"kernel": "laplace", "alpha": 0.1, "validation": None}
 _FEW = _ONE | {"n_centers": 1000, "max_iter": 2}
 MADE = {
     "made_5": ("reg", 300, 5, "RFM", "float64", {}),
     "made_300": ("reg", 3000, 300, "RFM", "float32", {}),
-    "made_300_classes": ("clf", 1500, 300, "RFM", "float64", {}),
+    "made_300_classes": (2, 1500, 300, "RFM", "float64", {}),
+    "made_26_classes": (26, 2000, 600, "RFM", "float32", {}),
     "made_one_kernel": ("reg", 15_000, 20, "RFM", "float32", _ONE),
     "made_centers": ("reg", 60_000, 20, "RFM", "float32", _ONE | {"n_centers": 2000}),
     "made_centers_search": ("reg", 40_000, 10, "RFM", "float32", {"n_centers": 1000}),
@@ -74,11 +76,13 @@ def load(case, data):
         if task == "reg":
             X, y = make_friedman1(rows, columns, noise=1.0, random_state=0)
         else:
-            X, y = make_classification(rows, columns, n_informative=8, random_state=0)
+            X, y = make_classification(
+                rows, columns, n_informative=8, n_classes=task, random_state=0
+            )
         X = X.astype(dtype)
     else:
         table, rows, name, dtype, parameters = (REAL | BUNDLED)[case]
-        read = find_tables(data)[table]
+        read = find_tables(None if case in BUNDLED else data)[table]
         loaded = load_table(table, read, 0, rows)
         X, y, task = loaded.raw_train.astype(dtype), loaded.y_train, loaded.task
         parameters = {"random_state": 0} | parameters
@@ -123,7 +127,7 @@ def fit(case, data):
 
 def run(args, records):
     """Measure the cases that the flags choose."""
-    cases = args.cases or [*MADE, *(REAL if args.data else BUNDLED)]
+    cases = args.cases or [*MADE, *BUNDLED, *(REAL if args.data else ())]
     for case in cases:
         key = {"case": case}
         if not records.has(key):
