@@ -14,6 +14,7 @@ from skrfm._recursion import Candidate, Start
 from skrfm._search import Budget, Trial, _budget, _race, _search, by_path, drop_worse
 from skrfm._search._race import Race, relative_loss, standard_errors
 from skrfm._search._search import fold_stages, sample_stages
+from skrfm._tables import _limits
 from skrfm.exceptions import NumericalWarning
 from skrfm.kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
 
@@ -373,14 +374,44 @@ def test_a_budget_counts_pairs_of_rows_and_centres(monkeypatch):
     budget, candidate = Budget(60.0, 40_000, 4000), Candidate(Laplace(), 1, max_iter=3)
     for _ in range(2):
         budget.record(candidate, rows=2000, seconds=0.5, n_parts=1)
-    # 40 times the pairs in the last round, and half of them, of 2000 centres, in the
-    # three rounds before: rounds begin anew, whatever the search has learned
-    seconds = 0.5 * 40 * (1 + 3 / 2)
+    # 40 times the pairs in the last round, each for twice the seconds, and half of
+    # them, of 2000 centres, in the three rounds before: rounds begin anew, whatever the
+    # search has learned
+    seconds = 0.5 * 40 * (2 + 3 / 2)
     for start in (Start(), Start(2, None)):
         assert budget.seconds_of_fit(candidate, start) == pytest.approx(seconds)
-    for number, expected in ((0, 5.0), (1, 5.0), (2, 10.0)):
+    for number, expected in ((0, 5.0), (1, 5.0), (2, 20.0)):
         fitted = SimpleNamespace(number=number, candidate=candidate)
         assert budget.seconds_after(fitted, 5.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("now", "fewer_centers", "expected"),
+    [(0.0, True, 4000), (35.0, True, 2000), (69.0, True, 500), (35.0, False, 4000)],
+)
+def test_a_budget_leaves_as_many_centres_as_there_is_time_for(
+    monkeypatch, now, fewer_centers, expected
+):
+    time = [0.0]
+    monkeypatch.setattr(_budget, "perf_counter", lambda: time[0])
+    budget = Budget(70.0, 40_000, 4000, may_take_fewer=fewer_centers)
+    candidate = Candidate(Laplace(), 1, max_iter=3, n_centers=4000)
+    assert budget.with_time_for(candidate, Start()) is candidate  # nothing is known
+    for _ in range(2):
+        budget.record(candidate, rows=2000, seconds=0.5, n_parts=1)
+    assert budget.seconds_of_fit(candidate, Start()) == pytest.approx(70.0)
+    time[0] = now
+    assert budget.with_time_for(candidate, Start()).n_centers == expected
+
+
+def test_a_fit_takes_fewer_centres_where_time_is_short(monkeypatch):
+    monkeypatch.setattr(_limits, "_ALL_ROWS", 500)
+    monkeypatch.setattr(_limits, "_CENTERS", 700)
+    monkeypatch.setattr(Budget, "seconds_of_fit", lambda *_: 1e9)
+    X, y = make_friedman1(1000, random_state=0)
+    for n_centers, expected in (("auto", 500), (700, 700)):
+        model = RFMRegressor(n_centers=n_centers, time_budget=5.0, random_state=0)
+        assert len(model.fit(X, y).dual_coef_) == expected
 
 
 @pytest.mark.parametrize("estimator", [RFMRegressor, RFMClassifier])

@@ -317,7 +317,8 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         """Return the Budget of seconds from now on, or None."""
         if self.time_budget is None:
             return None
-        return Budget(self.time_budget, training.data.n_rows, training.n_centers)
+        limits = self.time_budget, training.data.n_rows, training.n_centers
+        return Budget(*limits, may_take_fewer=self.n_centers == "auto")
 
     def _fit_choice(self, training, choice, rules, progress, checkpoint):
         """Return the best Round, fitted to all rows, and the Fit of the average."""
@@ -408,6 +409,8 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         if fitted is not None:
             return fitted
         start = checkpoint.get("start", start)
+        if budget is not None:
+            candidate = budget.with_time_for(candidate, start or Start())
         rounds = run(training.data, candidate, training.placement.backend, start)
         run_task = progress.open("fit", candidate.max_iter + 1)
         for fitted in run_task.watch(rounds, budget):  # holds one round at a time

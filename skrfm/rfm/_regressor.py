@@ -101,7 +101,8 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         Seconds for the search and the fit to all rows, which a forecast from the rounds
         so far leaves time for. The best model so far is taken; it then depends on the
         speed of the computer. The first round of the search, and the first on all rows,
-        take the time they need.
+        take the time they need; where ``n_centers="auto"`` takes fewer centres than
+        rows, it takes as many as there is time for.
     fit_intercept : bool, default=True
         Whether the weighted mean of the targets is subtracted before the fit and added
         to the predictions. The published algorithm has no intercept.
