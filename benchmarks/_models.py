@@ -117,6 +117,24 @@ def make_catboost(task, threads):
     )
 
 
+def make_average(task, threads):
+    """Return the average of skrfm's estimator and histogram gradient boosting."""
+    models = [("rfm", make_rfm(task, threads)), ("hgb", make_hgb(task, threads))]
+    if task == "reg":
+        return ensemble.VotingRegressor(models)
+    return ensemble.VotingClassifier(models, voting="soft")
+
+
+def set_categories(model, categorical):
+    """Tell skrfm's estimators, alone or in an average, which columns are categories."""
+    names = [name for name in model.get_params() if _names_categories(name)]
+    return model.set_params(**dict.fromkeys(names, categorical))
+
+
+def _names_categories(name):
+    return name in ("categorical_features", "rfm__categorical_features")
+
+
 # -- tuned ----------------------------------------------------------------------------
 
 
@@ -171,9 +189,10 @@ MODELS = {
     "rf": ("sklearn", make_forest),
     "xgboost": ("xgboost", make_xgboost),
     "xrfm": ("xrfm", XRFM),
+    "rfm_hgb_average": ("skrfm", make_average),
     "rfm_tuned": ("skrfm", make_rfm_cv),
     "rfm_alone_tuned": ("skrfm", make_best_rfm),
     "lightgbm_tuned": ("lightgbm", make_lightgbm_tuned),
     "catboost_tuned": ("catboost", make_catboost_tuned),
 }
-AT_DEFAULTS = [name for name in MODELS if not name.endswith("_tuned")]
+AT_DEFAULTS = [name for name in MODELS if not name.endswith(("tuned", "average"))]

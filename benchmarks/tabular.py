@@ -7,9 +7,10 @@
         --models rfm_tuned catboost_tuned lightgbm_tuned
 
 Tuned models are the best of 30 random candidates in the same three folds; rfm_tuned is
-an average of the best, rfm_alone_tuned the best one. skrfm gets the tables as they are,
-all others the same encoded matrix (see _tables.py). Use another --out for another
---rows.
+an average of the best, rfm_alone_tuned the best one. rfm_hgb_average is the mean of rfm
+and hgb, by VotingRegressor or VotingClassifier of scikit-learn. skrfm gets the tables
+as they are, all others the same encoded matrix (see _tables.py). Use another --out for
+another --rows.
 """
 
 import importlib.util
@@ -17,7 +18,7 @@ import warnings
 
 import numpy as np
 from _experiment import FIT_COSTS, TABLE_FLAGS, Experiment, flag, timed
-from _models import AT_DEFAULTS, MODELS
+from _models import AT_DEFAULTS, MODELS, set_categories
 from _report import (
     complete_tables,
     fold_means,
@@ -55,7 +56,7 @@ def fit_and_score(name, table, threads):
     package, make = MODELS[name]
     model = make(table.task, threads)
     if package == "skrfm":
-        model.set_params(categorical_features=table.categorical)
+        set_categories(model, table.categorical)
         X_train, X_test = table.raw_train, table.raw_test
     else:
         X_train, X_test = table.X_train, table.X_test
