@@ -1,5 +1,7 @@
 """Kernel least squares over p centres: products, the solver, and closed forms."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from _kernels import KERNELS
@@ -221,10 +223,10 @@ def test_centres_precondition_by_the_inverse_of_a_polynomial(single, ridge, rng)
     values = np.linspace(0.5, 20, 200) if single else np.geomspace(1e-5, 20, 200)
     K = (Q * values) @ Q.T
     K = ((K + K.T) / 2).astype(np.float32)
-    exact, share = K.astype(float), 30.0
-    found = CenterPreconditioner(K, ridge, share, BACKEND).solve(
-        share * exact @ exact + ridge * exact
-    )
+    share = 30.0
+    preconditioner = CenterPreconditioner(K, ridge, share, BACKEND)
+    exact = K.astype(float) + preconditioner.rounding * np.eye(200)
+    found = preconditioner.solve(share * exact @ exact + ridge * exact)
     assert found.dtype == np.float64
     # all are 1, but for an eigenvalue beside the shift, where one factor has to serve
     values = np.linalg.eigvals(found)
@@ -239,6 +241,46 @@ def test_indefinite_matrices_get_a_jitter(problem):
         SamplePreconditioner(K, K.copy(), 0.0, BACKEND),
     ):
         assert np.isfinite(preconditioner.solve(Y[:300])).all()
+
+
+@pytest.mark.parametrize("ridge", [1e-4, 1.0])
+@pytest.mark.parametrize("sampled", [True, False])
+def test_smooth_kernels_in_single_precision(ridge, sampled, rng):
+    T = rng.normal(size=(3000, 2))
+    Y = np.sin(2 * T[:, :1]) + T[:, 1:] ** 2
+    problem = T, T[:400], np.ones(3000), Y
+    single = tuple(a.astype(np.float32) for a in problem)
+    T, Z, weight, _ = single
+    K_zz = BACKEND.cross(Gaussian(), Z, Z, BANDWIDTH)
+    preconditioner = CenterPreconditioner(K_zz, ridge, 3000 / 400, BACKEND)
+    if sampled:
+        gram = CrossTileGram(Gaussian(), T[:1500], Z, BANDWIDTH)
+        H = gram.normal_matrix(2 * weight[:1500])
+        preconditioner = SamplePreconditioner(K_zz, H, ridge, BACKEND)
+    found, passes = counted_solution(single, Gaussian(), preconditioner, 1e-3)
+    assert found.residual <= 1e-3 and passes < (30 if sampled else 100)
+    K, expected = exact(problem, Gaussian(), ridge)
+    assert np.abs(K @ found.coef - expected).mean() < 0.01
+
+
+def test_a_residual_that_grows_ends_the_steps(problem):
+    T, Z, weight, Y = problem
+    K_zz = BACKEND.cross(Laplace(), Z, Z, BANDWIDTH)
+    preconditioner = CenterPreconditioner(K_zz, 0.1, weight.sum() / 300, BACKEND)
+    gram, steps = CrossTileGram(Laplace(), T, Z, BANDWIDTH), []
+
+    def product(V, *, spoiled=True):
+        steps.append(np.nan if spoiled and len(steps) == 2 else 1.0)
+        return steps[-1] * gram.normal_product(weight, V)
+
+    arguments = gram.adjoint_product(weight, Y), preconditioner, BACKEND
+    options = {"dtype": np.float64, "tolerance": 1e-9}
+    found = solve_centers(product, *arguments, **options)
+    assert len(steps) == 3
+    right = partial(product, spoiled=False)
+    expected = solve_centers(right, *arguments, **options, max_steps=2)
+    assert_array_equal(found.coef, expected.coef)
+    assert found.residual == expected.residual > 1e-9
 
 
 def test_the_size_of_the_sample():

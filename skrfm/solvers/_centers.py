@@ -16,6 +16,14 @@ from ._solution import Solution
 
 # Steps at most.
 _STEPS = 50
+# What is added to the diagonal of K_zz, in units of its number of rows, of the
+# precision and of its diagonal: with less, rounding errors of a smooth kernel make the
+# equations indefinite in single precision. Without, the coefficients of 1000 centres
+# and a Gaussian kernel were NaN on each of three tables, and with .03 steps did not
+# converge; with .3 they end after 2 to 14. Fits with a Laplace kernel are the same.
+_ROUNDING = 0.3
+# A residual that has grown so many times from its least is not going to fall again.
+_DIVERGED = 1e3
 # What is added to the diagonal of a matrix, relative to it, where it has no Cholesky
 # factor, and how often that is raised tenfold.
 _JITTER, _TRIES = 1e-10, 8
@@ -50,16 +58,25 @@ class Preconditioner(Protocol):
 
 
 class _RidgeTerm:
-    """The kernel matrix of the centres and the ridge, for preconditioners."""
+    """The kernel matrix of the centres and the ridge, for preconditioners.
+
+    Attributes
+    ----------
+    rounding : float
+        A bound of the rounding errors of K, which is added to its diagonal.
+    """
 
     def __init__(self, K, ridge, backend: Backend):
         self.K, self.ridge, self._backend = K, ridge, backend
+        xp, largest = backend.xp, float(backend.xp.max(backend.xp.linalg.diagonal(K)))
+        eps = float(xp.finfo(K.dtype).eps)
+        self.rounding = _ROUNDING * K.shape[0] * eps * largest
 
     def ridge_term(self, V):
         """Return ridge K_zz V, in float64."""
         xp = self._backend.xp
         product = self.K @ xp.astype(V, self.K.dtype)
-        return self.ridge * xp.astype(product, xp.float64)
+        return self.ridge * (xp.astype(product, xp.float64) + self.rounding * V)
 
 
 class CenterPreconditioner(_RidgeTerm):
@@ -110,7 +127,7 @@ class CenterPreconditioner(_RidgeTerm):
     def _factor(self, shift, tries):
         """Return the factor of K_zz + shift I."""
         copy = self._backend.xp.astype(self.K, self._dtype, copy=True)
-        return factorize_positive(copy, self._backend, shift, tries)
+        return factorize_positive(copy, self._backend, shift + self.rounding, tries)
 
     def solve(self, R):
         """Return the approximate inverse times R, in float64."""
@@ -139,7 +156,7 @@ class SamplePreconditioner(_RidgeTerm):
     def __init__(self, K, H, ridge, backend: Backend):
         super().__init__(K, ridge, backend)
         H += ridge * backend.xp.astype(K, backend.xp.float64)
-        self._factor = factorize_positive(H, backend)
+        self._factor = factorize_positive(H, backend, ridge * self.rounding)
 
     def solve(self, R):
         """Return the approximate inverse times R, in float64."""
@@ -207,6 +224,8 @@ def solve_centers(
 ) -> Solution:
     """Return the coefficients of the centres, by preconditioned conjugate gradients.
 
+    They are those of the least residual, which rounding errors may let grow again.
+
     Parameters
     ----------
     normal_product : callable
@@ -229,8 +248,9 @@ def solve_centers(
     U, P = xp.zeros_like(R), Z
     gamma = xp.sum(R * Z, axis=0)
     scale = xp.where(gamma > 0, gamma, xp.ones_like(gamma))
+    best, residual = U, float(xp.max(gamma / scale)) ** 0.5
     for _ in range(max_steps):
-        if float(xp.max(gamma / scale)) <= tolerance**2:
+        if residual <= tolerance:
             break
         A = normal_product(xp.astype(P, dtype)) + preconditioner.ridge_term(P)
         curvature = xp.sum(P * A, axis=0)
@@ -238,6 +258,10 @@ def solve_centers(
         U, R = U + step * P, R - step * A
         Z = preconditioner.solve(R)
         last, gamma = gamma, xp.sum(R * Z, axis=0)
+        found = max(float(xp.max(gamma / scale)), 0.0) ** 0.5
+        if found < residual:
+            best, residual = U, found
+        elif not found <= _DIVERGED * residual:
+            break
         P = Z + gamma / xp.where(last > 0, last, xp.ones_like(last)) * P
-    residual = max(float(xp.max(gamma / scale)), 0.0) ** 0.5
-    return Solution(coef=xp.astype(U, dtype), residual=residual)
+    return Solution(coef=xp.astype(best, dtype), residual=residual)
