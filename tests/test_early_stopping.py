@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from _gpu import same
 from _oracles import dense_values
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
@@ -108,6 +108,34 @@ def test_estimators_take_the_solver(noisy):
     assert (copy.dual_coef_ == 0).all(axis=1).sum() == 120
     tree = XRFMRegressor(clone(model), max_leaf_size=200, random_state=0)
     assert np.mean((tree.fit(X, Y).predict(X) - clean) ** 2) < 1
+
+
+def test_estimators_show_the_scores_of_the_epochs(noisy):
+    X, Y, _, _ = noisy
+    solver = EigenPro(early_stopping=True, validation_fraction=0.25)
+    options = FAST | {"solver": solver, "bandwidth": BANDWIDTH, "scaling": None}
+    weight = np.where(np.arange(N) % 2, 2.0, 1.0)
+    model = RFMRegressor(max_iter=0, **options).fit(X, Y, weight)
+    scores, held = model.validation_scores_, (model.dual_coef_ == 0).all(axis=1)
+    assert held.sum() == N // 4
+    # two epochs without a better score end the descent
+    assert scores.shape == (np.argmax(scores) + 3,)
+    mean = np.average(Y, axis=0, weights=weight)
+    assert_allclose(model.intercept_, mean)
+    K = dense_values(Laplace(), X[held], X, BANDWIDTH)
+    residuals = Y[held] - mean - K @ model.dual_coef_
+    squares = weight[held] @ residuals**2, weight[held] @ (Y[held] - mean) ** 2
+    assert scores.max() == pytest.approx(1 - squares[0].sum() / squares[1].sum())
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "eigenpro", EigenPro()])
+def test_other_solvers_have_no_scores_of_epochs(solver, noisy):
+    X, Y, _, _ = noisy
+    model = RFMRegressor(solver=solver, max_iter=0, **FAST).fit(X, Y)
+    assert model.validation_scores_ is None
+    stopped = EigenPro(early_stopping=True)
+    few = RFMRegressor(solver=stopped, max_iter=0, **FAST).fit(X[:19], Y[:19])
+    assert few.validation_scores_ is None
 
 
 def test_on_a_gpu(noisy, gpu):

@@ -210,6 +210,11 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         ``alpha``, ``iter``, ``rows`` (how many the machine was fitted to), ``seconds``
         and ``score`` (minus the log-loss at the best calibration) of everything that
         was compared; without validation scores are NaN.
+    validation_scores_ : ndarray of shape (n_epochs,) or None
+        With ``solver=EigenPro(early_stopping=True)`` the score at the held-out rows
+        after each epoch of the fit to all rows: 1 less the squared error relative to
+        that of the intercept alone. The coefficients are those of the best epoch. None
+        with other solvers, and where rows are too few to hold some out.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     is_categorical_ : ndarray of bool of shape (n_features,) or None

@@ -86,6 +86,8 @@ class KernelMachine:
         The coding of the targets.
     residual_rows : ResidualRows or None
         Of a regressor with fewer centres than rows: what deviations are computed from.
+    validation_errors : tuple of float
+        As in `Solution`.
     """
 
     candidate: Candidate
@@ -105,6 +107,7 @@ class KernelMachine:
     constant: Array
     targets: NumericTargets | ClassTargets
     residual_rows: ResidualRows | None = None
+    validation_errors: tuple[float, ...] = ()
 
     @classmethod
     def from_round(cls, fitted, training):
@@ -148,6 +151,7 @@ class KernelMachine:
             constant=placement.to_caller(constant[0, :]),
             targets=targets,
             residual_rows=residual_rows,
+            validation_errors=fitted.solution.validation_errors,
         )
 
     def __getstate__(self):
@@ -273,7 +277,7 @@ class KernelMachine:
     def attributes(self):
         """Return the public attributes of an estimator with this machine, by name."""
         single_output = self.targets.single_output
-        coef, constant = self.dual_coef, self.constant
+        coef, constant, errors = self.dual_coef, self.constant, self.validation_errors
         return {
             "X_fit_": self.X_fit,
             "dual_coef_": coef[:, 0] if single_output else coef,
@@ -284,6 +288,7 @@ class KernelMachine:
             "scaling_": self.candidate.scaling,
             "level_statistics_": self.candidate.level_statistics,
             "best_iter_": self.best_iter,
+            "validation_scores_": 1 - np.array(errors) if errors else None,
             "feature_importances_": self.importances,
             "_n_features_out": self.n_mapped,
         }

@@ -207,6 +207,11 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         ``alpha``, ``iter``, ``rows`` (how many the machine was fitted to), ``seconds``
         and ``score`` (R²) of everything that was compared; without validation scores
         are NaN.
+    validation_scores_ : ndarray of shape (n_epochs,) or None
+        With ``solver=EigenPro(early_stopping=True)`` the score at the held-out rows
+        after each epoch of the fit to all rows: 1 less the squared error relative to
+        that of the intercept alone. The coefficients are those of the best epoch. None
+        with other solvers, and where rows are too few to hold some out.
     is_categorical_ : ndarray of bool of shape (n_features,) or None
         Which features are categories; None without categories.
     n_features_in_ : int

@@ -166,6 +166,8 @@ class EigenPro(BaseEstimator):
         With `early_stopping`, so many epochs in a row without a smaller error at the
         held-out rows end the descent. The coefficients are those of the epoch with the
         smallest error, the mean over the rows, by their weights, of squared residuals.
+        The fitted estimator shows the epochs as `validation_scores_`, 1 less these
+        errors relative to that of the intercept alone.
 
     See Also
     --------
