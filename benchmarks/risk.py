@@ -6,10 +6,11 @@
 bandwidth) on 5 to 80 % of so many rows as the prediction is made from, at six ridges:
 predicted by kernel_risk, by its formula without the leave-one-out correction, and by
 the published formula for infinitely many rows, beside the mean of eight fits to other
-rows. ``features``: random Fourier features of a Gaussian kernel, 100 rows. ``more``:
-the error of 8000 rows, extrapolated from 2000. ``labels``: how well label_noise_scores
-finds labels that were replaced by others: area under the ROC curve, and the precision
-of as many labels as were replaced.
+rows; the standard error of the prediction, as a share of it, and the share of the
+measured errors within two standard errors. ``features``: random Fourier features of a
+Gaussian kernel, 100 rows. ``more``: the error of 8000 rows, extrapolated from 2000.
+``labels``: how well label_noise_scores finds labels that were replaced by others: area
+under the ROC curve, and the precision of as many labels as were replaced.
 """
 
 from functools import lru_cache
@@ -122,6 +123,7 @@ def kernel_figures(table, data):
                     "published": published[j],
                     "pool": pool[j],
                     "predicted": risk.risk[i, j],
+                    "standard error": risk.standard_error[i, j],
                 },
             )
 
@@ -269,13 +271,20 @@ def report_kernel(rows):
         chosen = grids["pool"].argmin(axis=1)
         measured = grids["measured"]
         loss = measured[np.arange(len(chosen)), chosen] / measured.min(axis=1) - 1
-        lines.append([*line, float(np.median(found["scatter"])), float(loss.max())])
+        line += [float(np.median(found["scatter"])), float(loss.max())]
+        # of the mean of the draws, and of the pool that the prediction is made from
+        measured_error = found["scatter"] * found["measured"] / DRAWS**0.5
+        error = np.hypot(measured_error, found["standard error"])
+        share = found["standard error"] / found["predicted"]
+        off = np.abs(found["predicted"] - found["measured"]) / error
+        lines.append([*line, float(np.median(share)), float(np.mean(off <= 2))])
     header = [
         f"{name} {kind}"
         for name in ("published", "pool", "predicted")
         for kind in ("median", "max")
     ]
-    print(format_table(["table", *header, "scatter", "ridge loss"], lines))
+    header += ["scatter", "ridge loss", "standard error", "within two"]
+    print(format_table(["table", *header], lines))
 
 
 def report_others(case, rows):

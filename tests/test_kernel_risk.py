@@ -238,6 +238,31 @@ def test_predictions_agree_with_the_table(digits):
     assert (np.diff(risk.best_risk) < 0).all()
 
 
+def test_the_standard_error_is_that_of_leave_one_out(digits):
+    X, y = digits[0][:150], digits[1][:150].astype(float)
+    options = {"bandwidth": 20.0, "alphas": [0.1, 1.0]}
+    risk = kernel_risk("laplace", X, y, train_sizes=[150], **options)
+    K = Laplace().kernel_matrix(X, bandwidth=20.0)
+    for alpha, error in zip([0.1, 1.0], risk.standard_error[0], strict=True):
+        inverse = np.linalg.inv(K + alpha * np.eye(150))
+        squares = (inverse @ (y - y.mean()) / np.diag(inverse)) ** 2
+        assert_allclose(error, squares.std() / 150**0.5, rtol=1e-8)
+
+
+@pytest.mark.parametrize("tail", [False, True])
+def test_the_standard_error_is_the_spread_over_pools(tail, rng):
+    """Of targets with and without rare large values."""
+    risks, errors = [], []
+    for _ in range(40):
+        X = rng.normal(size=(150, 3))
+        noise = rng.standard_t(4, size=150) if tail else 0.7 * rng.normal(size=150)
+        y = np.sin(X[:, 0]) + noise
+        risk = kernel_risk("laplace", X, y, train_sizes=[75], alphas=[1.0])
+        risks.append(risk.risk.item())
+        errors.append(risk.standard_error.item())
+    assert_allclose(np.mean(errors), np.std(risks), rtol=0.35)
+
+
 @pytest.mark.parametrize("alpha", [1e-3, 0.1])
 def test_random_features_of_digits(digits, alpha):
     """Fourier features of a Gaussian kernel, means of twelve draws."""
@@ -371,6 +396,13 @@ def test_display(digits):
     assert_array_equal(
         display.best_line_.get_ydata(), display.risk.best_risk[[1, 2, 0]]
     )
+    risk = display.risk
+    chosen = np.searchsorted(risk.alphas, risk.best_alpha)
+    share = (risk.standard_error / risk.risk)[np.arange(3), chosen]
+    (band,) = display.band_.get_paths()
+    edges = [band.vertices[band.vertices[:, 0] == n, 1] for n in risk.train_sizes]
+    ratios = [np.log(values.max() / values.min()) / 2 for values in edges]
+    assert_allclose(ratios, share)
     assert ax.get_xscale() == ax.get_yscale() == "log"
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["20", "50", "100"]
     plt.close(ax.figure)

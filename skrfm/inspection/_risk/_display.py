@@ -32,6 +32,8 @@ class KernelRiskDisplay:
         The curve of each ridge.
     best_line_ : matplotlib Line2D
         The curve of the best ridge of each number of rows.
+    band_ : matplotlib FillBetweenPolyCollection
+        One standard error to both sides of it.
 
     Examples
     --------
@@ -113,6 +115,12 @@ class KernelRiskDisplay:
             )
         (self.best_line_,) = ax.plot(
             sizes, risk.best_risk[order], "k--", label="best ridge"
+        )
+        chosen = (risk.alphas == risk.best_alpha[:, None]).argmax(axis=1)
+        errors = (risk.standard_error / risk.risk)[np.arange(len(sizes)), chosen]
+        low, high = (risk.best_risk * np.exp(sign * errors) for sign in (-1, 1))
+        self.band_ = ax.fill_between(
+            sizes, low[order], high[order], color="0.5", alpha=0.2, linewidth=0
         )
         ax.set(
             xscale="log",

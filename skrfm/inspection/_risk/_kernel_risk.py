@@ -39,6 +39,10 @@ class KernelRisk:
     risk : ndarray of shape (n_sizes, n_alphas)
         Predicted mean square errors on new rows, summed over the outputs; of a
         classifier, of indicators of the classes.
+    standard_error : ndarray of shape (n_sizes, n_alphas)
+        How far `risk` may be off because the labelled rows are a sample: the standard
+        error of the mean of their squared leave-one-out residuals, as a share of that
+        mean, times `risk`. It is large where a few rows make most of the error.
     best_alpha : ndarray of shape (n_sizes,)
         The ridge of the least predicted error.
     effective_dimension : ndarray of shape (n_sizes, n_alphas)
@@ -52,6 +56,7 @@ class KernelRisk:
     train_sizes: IntArray
     alphas: FloatArray
     risk: FloatArray
+    standard_error: FloatArray
     best_alpha: FloatArray
     effective_dimension: FloatArray
     kappa: FloatArray
@@ -100,7 +105,7 @@ class KernelRisk:
         risk = ridge_risk(values, power, n, alpha, n_pool=self.n_pool)
         if corrected:
             kappa = _effective_ridges(self._pool, n, alpha)
-            risk = risk * _correction(self._pool, kappa)
+            risk = risk * _corrections(self._pool, kappa)[0]
         if n_features is not None:
             features = ridge_risk(values, power, n, alpha, n_features=n_features)
             if not corrected:
@@ -281,15 +286,21 @@ def _effective_ridges(pool, n, alpha):
     return kappa(n, alpha)
 
 
-def _correction(pool, kappa):
-    """Return leave-one-out over generalised cross-validation, of the shape of κ."""
-    flat, ratios = np.ravel(kappa), []
+def _corrections(pool, kappa):
+    """Return leave-one-out over generalised cross-validation, of the shape of κ.
+
+    And the standard error of leave-one-out, as a share of it, of the same shape.
+    """
+    flat, ratios, errors = np.ravel(kappa), [], []
     for start in range(0, len(flat), _TOGETHER):
         residuals, gcv = pool.leave_one_out(flat[start : start + _TOGETHER])
-        loo = (residuals**2).sum(axis=2).mean(axis=1)
+        squares = (residuals**2).sum(axis=2)
+        loo, deviation = squares.mean(axis=1), squares.std(axis=1)
         safe = np.where(gcv > 0, gcv, 1)
         ratios.append(np.where(gcv > 0, loo / safe, 1))
-    return np.concatenate(ratios).reshape(np.shape(kappa))
+        errors.append(deviation / np.where(loo > 0, loo, 1) / pool.n_rows**0.5)
+    shape = np.shape(kappa)
+    return np.concatenate(ratios).reshape(shape), np.concatenate(errors).reshape(shape)
 
 
 def _predict_all(pool, sizes, ridges):
@@ -299,10 +310,12 @@ def _predict_all(pool, sizes, ridges):
     uncorrected = ridge_risk(values, power, n, ridges, n_pool=pool.n_rows)
     kappa = _effective_ridges(pool, n, ridges)
     dimension = [spectrum.df(one) for one in kappa.ravel()]
+    ratio, error = _corrections(pool, kappa)
     return KernelRisk(
         train_sizes=sizes,
         alphas=ridges,
-        risk=uncorrected * _correction(pool, kappa),
+        risk=uncorrected * ratio,
+        standard_error=uncorrected * ratio * error,
         best_alpha=ridges[uncorrected.argmin(axis=1)],
         effective_dimension=np.reshape(dimension, kappa.shape),
         kappa=kappa,
