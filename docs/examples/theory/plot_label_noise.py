@@ -173,6 +173,7 @@ for seed in range(3):
         errors[name].append(1 - model.score(X[test], y[test]))
 for name, found in errors.items():
     print(f"{name:37} test error {np.mean(found):.3f}")
+print("scores of the epochs at held-out rows:", model.validation_scores_.round(4))
 
 # %%
 # Which labels are wrong
