@@ -10,7 +10,9 @@ accuracy on images that were not fitted. The cases:
     usps          digits of 16 x 16 pixels
     usps_noise    the same, with normal noise of standard deviation 0.7
     scattered_25  digits of 8 x 8 pixels at random places of noise of 14 x 14 pixels,
-    scattered_50  of standard deviation 0.25 and 0.50
+    scattered_50  of standard deviation 0.25 and 0.50, to which they are added
+    overlaid_25   the same, with the digits laid over the noise: of both values a pixel
+    overlaid_50   has the larger one
     deep          usps_noise, with layers of random filters
     edges         eigenvectors of M on usps: the largest squared overlaps with a mean,
                   first and second derivatives; "cov" are those of the patches
@@ -41,6 +43,8 @@ CASES = {
     "usps_noise": {"rows": 600, "patch_size": 5},
     "scattered_25": {"rows": 800, "patch_size": 5},
     "scattered_50": {"rows": 800, "patch_size": 5},
+    "overlaid_25": {"rows": 800, "patch_size": 5},
+    "overlaid_50": {"rows": 800, "patch_size": 5},
     "deep": {"rows": 600, "patch_size": 3},
     "edges": {"rows": 600, "patch_size": 5},
 }
@@ -70,13 +74,17 @@ def usps(data):
         return file["X"] / 255, file["y"], file["is_test"]
 
 
-def scattered(noise, rng):
-    """Return digits at random places of frames of noise, and their classes."""
+def scattered(noise, rng, combine):
+    """Return digits at random places of frames of noise, and their classes.
+
+    `combine` is the ufunc that gives a pixel from its noise and the digit's value.
+    """
     digits, y = small_digits()
     images = noise * rng.normal(size=(len(y), FRAME, FRAME))
     for image, digit in zip(images, digits, strict=True):
         row, column = rng.integers(FRAME - 8 + 1, size=2)
-        image[row : row + 8, column : column + 8] += digit
+        part = image[row : row + 8, column : column + 8]
+        combine(part, digit, out=part)
     return images, y
 
 
@@ -86,8 +94,9 @@ def split(case, seed, data):
     is_test = None
     if case == "digits":
         X, y = small_digits()
-    elif case.startswith("scattered"):
-        X, y = scattered(int(case[-2:]) / 100, rng)
+    elif case.startswith(("scattered", "overlaid")):
+        combine = np.add if case.startswith("scattered") else np.maximum
+        X, y = scattered(int(case[-2:]) / 100, rng, combine)
     else:
         X, y, is_test = usps(data)
         if case in ("usps_noise", "deep"):
@@ -207,6 +216,31 @@ def run(args, records):
                 records.once(key, measure, case, model, seed, args.data)
 
 
+def standard_error(values):
+    """Return the standard error of the mean over the seeds, None of a single one."""
+    if len(values) < 2:
+        return None
+    return float(np.std(values, ddof=1) / len(values) ** 0.5)
+
+
+def gain_over_cntk(rows, case, group):
+    """Return the mean gain over the kernel of round 0 on the same seeds, and its error.
+
+    For the kernel itself they are None.
+    """
+    kernel = {
+        row["seed"]: float(row["score"])
+        for row in rows
+        if row["case"] == case and row["model"] == "cntk"
+    }
+    gains = [
+        float(row["score"]) - kernel[row["seed"]]
+        for row in group
+        if row["model"] != "cntk" and row["seed"] in kernel
+    ]
+    return (float(np.mean(gains)), standard_error(gains)) if gains else (None, None)
+
+
 def report(rows, args):
     """Print the accuracies of each case, the overlaps, and costs."""
     table, overlaps = [], []
@@ -219,10 +253,12 @@ def report(rows, args):
         rounds = " ".join(str(row["iter"]) for row in group)
         layers = " ".join(str(row["layer"]) for row in group)
         table.append(
-            [case, model, len(group), scores.mean(), scores.min(), scores.max()]
+            [case, model, len(group), scores.mean(), standard_error(scores)]
+            + [scores.min(), scores.max(), *gain_over_cntk(rows, case, group)]
             + [layers, rounds]
         )
-    heads = ["case", "model", "seeds", "accuracy", "least", "largest"]
+    heads = ["case", "model", "seeds", "accuracy", "error", "least", "largest"]
+    heads += ["over cntk", "error"]
     print(format_table([*heads, "layer", "round"], table))
     print("\nlargest squared overlaps of eigenvectors with edge detectors")
     print(format_table(["of", "seeds", *OVERLAPS], overlaps))
