@@ -14,7 +14,7 @@ from _estimator_checks import EXTRA_CHECKS, parametrize_with_checks
 from _progress import Recorder, StopAfter, has_rich
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.callback import ScoringMonitor
 from sklearn.metrics import r2_score
 from sklearn.model_selection import (
     GridSearchCV,
@@ -25,6 +25,7 @@ from sklearn.model_selection import (
 from sklearn.utils import estimator_checks
 
 from skrfm import EntryRegressor, LinRFMCompleter
+from skrfm.inspection import ProgressBar
 
 REASON = "X is pairs of integers (row, column)"
 DUPLICATES = "X has pairs that occur more than once"
@@ -378,7 +379,7 @@ def test_the_scoring_monitor_logs_each_round():
     assert sum(row["task_name"] == "round" for row in rows) == completer.n_iter_
 
 
-@pytest.mark.skipif(not has_rich(), reason="scikit-learn's ProgressBar needs rich")
+@pytest.mark.skipif(not has_rich(), reason="the bar needs rich")
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_the_progress_bar_runs(noise, capfd):
     _, X = low_rank(noise=noise)

@@ -1,14 +1,17 @@
 """scikit-learn's callbacks: which tasks they see, what they get, how they stop."""
 
+import sys
+
 import numpy as np
 import pytest
 from _progress import Recorder, StopAfter, has_rich
 from numpy.testing import assert_array_equal
-from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.callback import ScoringMonitor
 from sklearn.metrics import r2_score
 
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm.exceptions import NumericalWarning
+from skrfm.inspection import ProgressBar
 
 ONE = {"kernel": "laplace", "alpha": 0.1}
 
@@ -133,7 +136,7 @@ def test_a_callback_can_stop_a_classifier_that_keeps_the_last_round(alpha, class
     assert_array_equal(machine.predict_proba(X), expected.predict_proba(X))
 
 
-# -- scikit-learn's own ---------------------------------------------------------------
+# -- of scikit-learn ---------------------------------------------------------------
 
 
 def test_the_scoring_monitor_logs_each_round(table):
@@ -160,7 +163,7 @@ def test_the_scoring_monitor_of_a_classifier(validation, classes):
     assert root[0]["accuracy"] == machine.score(X, labels)
 
 
-@pytest.mark.skipif(not has_rich(), reason="scikit-learn's ProgressBar needs rich")
+@pytest.mark.skipif(not has_rich(), reason="the bar needs rich")
 @pytest.mark.parametrize("validation", ["cv", "loo", "holdout", None])
 @pytest.mark.parametrize("cls", [RFMRegressor, RFMClassifier])
 def test_the_progress_bar_runs(cls, validation, table, classes, capfd):
@@ -170,3 +173,17 @@ def test_the_progress_bar_runs(cls, validation, table, classes, capfd):
     machine.set_callbacks(ProgressBar()).fit(X, y)
     assert_array_equal(machine.predict(X), expected)
     assert "fit" in capfd.readouterr().out
+
+
+def test_the_progress_bar_without_rich_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich", None)  # an import of it fails
+    message = r'needs the package rich.* python -m pip install "skrfm\[progress\]"'
+    with pytest.raises(ImportError, match=message):
+        ProgressBar()
+
+
+@pytest.mark.skipif(not has_rich(), reason="the bar needs rich")
+def test_the_progress_bar_refuses_what_that_of_scikit_learn_refuses():
+    with pytest.raises(ValueError, match="'max_propagation_depth' parameter"):
+        ProgressBar(max_propagation_depth=-1)
+    assert ProgressBar(max_propagation_depth=None).max_propagation_depth is None

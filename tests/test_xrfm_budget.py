@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from _progress import Recorder, StopAfter, has_rich
 from numpy.testing import assert_array_equal
-from sklearn.callback import ProgressBar
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
 from skrfm._search import _budget
+from skrfm.inspection import ProgressBar
 from skrfm.xrfm import _fitting, _parallel
 from skrfm.xrfm._parallel import Deadline
 from skrfm.xrfm._rows import HeldRows, LeafData
@@ -168,7 +168,7 @@ def test_callbacks_are_torn_down_after_an_error(table):
     assert not hasattr(model, "n_leaves_")
 
 
-@pytest.mark.skipif(not has_rich(), reason="the progress bar needs rich")
+@pytest.mark.skipif(not has_rich(), reason="the bar needs rich")
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_the_progress_bar_shows_the_search_and_the_leaves(n_jobs, table, capsys):
     X, y = table

@@ -1,4 +1,4 @@
-"""Diagnostics of models and their Displays, and the costs of fits."""
+"""Diagnostics of models and their Displays, the progress and the costs of fits."""
 
 from .._sklearn import set_public_module
 from ._agop import agop, agop_alignment, feature_ansatz
@@ -10,6 +10,7 @@ from ._displays import (
     HistoryDisplay,
     MetricSpectrumDisplay,
 )
+from ._progress_bar import ProgressBar
 from ._risk import (
     KernelRisk,
     KernelRiskDisplay,
@@ -29,6 +30,7 @@ __all__ = [
     "KernelRisk",
     "KernelRiskDisplay",
     "MetricSpectrumDisplay",
+    "ProgressBar",
     "ScalingLaw",
     "ScalingLawDisplay",
     "agop",
@@ -52,6 +54,7 @@ set_public_module(
     KernelRisk,
     KernelRiskDisplay,
     MetricSpectrumDisplay,
+    ProgressBar,
     ScalingLaw,
     ScalingLawDisplay,
     agop,

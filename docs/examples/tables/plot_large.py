@@ -51,7 +51,7 @@ print(f"forecast: {cost.seconds:.0f} seconds, {cost.memory / 1e9:.2f} GB")
 # Following a fit
 # ---------------
 # scikit-learn's callbacks are told when a leaf begins and ends. In a terminal,
-# ``tree.set_callbacks(sklearn.callback.ProgressBar())`` draws a bar; it needs the
+# ``tree.set_callbacks(skrfm.inspection.ProgressBar())`` draws a bar; it needs the
 # package ``rich``. The callback here keeps the seconds at which leaves end.
 
 
