@@ -9,12 +9,15 @@ from sklearn.utils import estimator_checks
 
 from skrfm import RFMClassifier, RFMRegressor
 
-# The defaults, which choose between a kernel of each distance by cross-validation, and
-# one configuration for what else the checks can see: the kernels without a distance, a
-# fixed kernel with each of the other ways of validation. Kernels of one distance differ
-# in numbers only, which test_kernels.py checks.
+# The defaults, which choose between a kernel of each distance by cross-validation, the
+# same search with few folds and rounds, and one configuration for what else the checks
+# can see: the kernels without a distance, a fixed kernel with each of the other ways of
+# validation. Kernels of one distance differ in numbers only, which test_kernels.py
+# checks.
+SEARCH = {"cv": 2, "max_iter": 1}
 CONFIGURATIONS = [
     {},
+    SEARCH,
     {"kernel": "ntk", "validation": "loo", "max_iter": 2},
     {"kernel": "l1_laplace", "validation": "holdout", "max_iter": 2},
     {"kernel": "laplace", "validation": None, "max_iter": 2, "alphas": (0.01, 1.0)},
@@ -37,17 +40,52 @@ def expected_failures(estimator):
     return {}
 
 
+# What checks say of results, of dtypes, of too little data, and of parameters. The others
+# pass what a fit reads in other ways, and it reads that before it knows its parameters.
+CHECKS_OF_DEFAULTS = {
+    "check_class_weight_classifiers",
+    "check_classifiers_one_label",
+    "check_classifiers_one_label_sample_weights",
+    "check_classifiers_train",
+    "check_decision_proba_consistency",
+    "check_dict_unchanged",
+    "check_dont_overwrite_parameters",
+    "check_estimator_cloneable",
+    "check_estimators_dtypes",
+    "check_estimators_overwrite_params",
+    "check_fit2d_1feature",
+    "check_fit2d_1sample",
+    "check_fit_idempotent",
+    "check_get_params_invariance",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_no_attributes_set_in_init",
+    "check_non_transformer_estimators_n_iter",
+    "check_parameters_default_constructible",
+    "check_regressor_multioutput",
+    "check_regressors_train",
+    "check_sample_weight_equivalence_on_dense_data",
+    "check_set_params",
+    "check_transformer_general",
+    "check_transformer_n_iter",
+    "check_transformer_preserve_dtypes",
+}
+
+
 def is_kept(estimator, check):
     """Return whether a check is run for an estimator.
 
-    Repetitions of a check with read-only files, and with arrays of other libraries and
-    devices, are left out for the defaults, whose search takes most of the time of these
-    tests: all configurations read their input in the same lines. One check of arrays
-    of another library remains, for the search.
+    The long search of the defaults takes most of the time of these tests, so it gets
+    the checks of results only, and the short one all but repetitions with read-only
+    files, and with arrays of other libraries and devices. One check of arrays of another
+    library remains, for the search.
     """
-    is_default = estimator.kernel == "auto"
-    remains = check.func.__name__ == "check_array_api_same_namespace"
-    return not (is_default and check.keywords) or remains
+    name = check.func.__name__
+    if estimator.kernel != "auto":
+        return True
+    if check.keywords:
+        return estimator.max_iter == 1 and name == "check_array_api_same_namespace"
+    return estimator.max_iter == 1 or name in CHECKS_OF_DEFAULTS
 
 
 @parametrize_with_checks(
@@ -83,3 +121,7 @@ def test_ci_does_not_skip_the_array_api_checks():
     import array_api_strict
 
     assert array_api_strict.__array_api_version__
+
+
+def test_the_checks_of_the_defaults_exist():
+    assert all(hasattr(estimator_checks, name) for name in CHECKS_OF_DEFAULTS)

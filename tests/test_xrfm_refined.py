@@ -37,9 +37,9 @@ def two_parts(n, seed=0):
 @pytest.fixture(autouse=True)
 def few_centers(monkeypatch):
     """Let machines have fewer centres, for the time that tests take."""
-    monkeypatch.setattr(_refine, "_FIRST_CENTERS", 300)
-    monkeypatch.setattr(_refine, "_COMPARED_CENTERS", 200)
-    monkeypatch.setattr(_refine, "_REFINED_CENTERS", 250)
+    monkeypatch.setattr(_refine, "_FIRST_CENTERS", 150)
+    monkeypatch.setattr(_refine, "_COMPARED_CENTERS", 100)
+    monkeypatch.setattr(_refine, "_REFINED_CENTERS", 120)
     monkeypatch.setattr(_refine, "_CORRECTED_CENTERS", 250)
 
 
@@ -125,19 +125,19 @@ def test_defaults_correct_the_split_at_the_root(monkeypatch):
 
 
 def test_defaults_divide_one_leaf_where_that_clearly_helps(monkeypatch):
-    monkeypatch.setattr(_fitting, "CORRECTED_ROWS", (2000, 4000))
-    X, y = two_parts(3000)
+    monkeypatch.setattr(_fitting, "CORRECTED_ROWS", (1300, 2600))
+    X, y = two_parts(2200)
     model = RFMRegressor(kernel="laplace", alpha=0.01, max_iter=2, validation=None)
 
     def fit(targets, **parameters):
         found = XRFMRegressor(model, random_state=0, **parameters)
-        return found.fit(X[:2500], targets[:2500])
+        return found.fit(X[:1700], targets[:1700])
 
     divided = fit(y)
     assert divided.n_leaves_ == 2
     assert cosine(divided._fitted.trees[0].root.direction) > 0.99
     scores = [
-        each.score(X[2500:], y[2500:]) for each in (divided, fit(y, split="sides"))
+        each.score(X[1700:], y[1700:]) for each in (divided, fit(y, split="sides"))
     ]
     assert scores[0] > scores[1] + 0.02
     assert fit(np.sin(X[:, 0]) + X[:, 1]).n_leaves_ == 1
@@ -303,7 +303,8 @@ def test_auto_chooses_by_the_losses_of_unseen_rows(large_loss, leaves, monkeypat
         return np.full(len(data), large_loss if large else 0.5)
 
     monkeypatch.setattr(_large_leaves, "losses_of_rows", losses)
-    model = XRFMRegressor(random_state=0).fit(X, y)
+    machine = RFMRegressor(cv=2, max_iter=1, alphas=(0.01, 0.1))
+    model = XRFMRegressor(machine, random_state=0).fit(X, y)
     assert model.n_leaves_ == leaves
     assert (model.estimators_[0][0].n_centers is None) == (leaves == 8)
     assert model.score(X, y) > 0.4
