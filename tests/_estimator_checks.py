@@ -20,6 +20,39 @@ EXTRA_CHECKS = [
     "check_inplace_ensure_writeable",
 ]
 
+# What is checked of results, dtypes, parameters, and too little data, which remains for
+# long searches. The others pass what a fit reads in other ways, and it reads that alike
+# whatever its parameters are.
+CHECKS_OF_RESULTS = {
+    "check_class_weight_classifiers",
+    "check_classifiers_one_label",
+    "check_classifiers_one_label_sample_weights",
+    "check_classifiers_train",
+    "check_decision_proba_consistency",
+    "check_dict_unchanged",
+    "check_dont_overwrite_parameters",
+    "check_estimator_cloneable",
+    "check_estimators_dtypes",
+    "check_estimators_overwrite_params",
+    "check_fit2d_1feature",
+    "check_fit2d_1sample",
+    "check_fit_idempotent",
+    "check_get_params_invariance",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_no_attributes_set_in_init",
+    "check_non_transformer_estimators_n_iter",
+    "check_parameters_default_constructible",
+    "check_regressor_multioutput",
+    "check_regressors_train",
+    "check_sample_weight_equivalence_on_dense_data",
+    "check_set_params",
+    "check_transformer_general",
+    "check_transformer_n_iter",
+    "check_transformer_preserve_dtypes",
+}
+assert all(hasattr(estimator_checks, name) for name in CHECKS_OF_RESULTS)
+
 
 def parametrize_with_checks(estimators, *, keep=None, **options):
     """Parametrise a test by scikit-learn's function of this name.

@@ -1,13 +1,10 @@
 """Fits that are stopped, and go on from their checkpoints."""
 
 import pickle
-import signal
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
+from _killed import exit_code_of, fit_machine, is_killed
 from numpy.testing import assert_array_equal
 
 from skrfm import RFMClassifier, RFMRegressor
@@ -156,50 +153,10 @@ def test_a_half_written_file_is_not_read(table, tmp_path, monkeypatch):
     assert not file.exists()
 
 
-@pytest.mark.slow  # starts three processes
 def test_a_killed_process_loses_one_round_at_most(tmp_path):
-    script = tmp_path / "fit.py"
-    script.write_text(
-        textwrap.dedent(
-            """
-            import os, pickle, signal, sys
-            import numpy as np
-            from skrfm import RFMRegressor
-            from skrfm._recursion import _rounds
-
-            kill_in, folder, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-            real, rounds = _rounds.fit_round, []
-
-            def counting(*args, **options):
-                if len(rounds) == kill_in:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                rounds.append(options["number"])
-                return real(*args, **options)
-
-            _rounds.fit_round = counting
-            X = np.random.default_rng(0).normal(size=(400, 4))
-            y = np.sin(2 * X[:, 0]) * X[:, 1]
-            model = RFMRegressor(
-                kernel="laplace", alpha=0.1, validation=None, max_iter=4,
-                n_centers=60, random_state=0, checkpoint_dir=folder,
-            )
-            outputs = model.fit(X, y).predict(X)
-            fitted = rounds[:]
-            expected = model.set_params(checkpoint_dir=None).fit(X, y).predict(X)
-            with open(out, "wb") as file:
-                pickle.dump((fitted, outputs, expected), file)
-            """
-        )
-    )
-    out = tmp_path / "out.pickle"
-
-    def run(kill_in):
-        folder = str(tmp_path / "checkpoints")
-        command = [sys.executable, script, str(kill_in), folder, out]
-        return subprocess.run(command, check=False).returncode
-
-    assert run(3) == -signal.SIGKILL
-    assert run(-1) == 0
+    folder, out = tmp_path / "checkpoints", tmp_path / "out.pickle"
+    assert is_killed(exit_code_of(fit_machine, 3, folder, out))
+    assert exit_code_of(fit_machine, -1, folder, out) == 0
     rounds, outputs, expected = pickle.loads(out.read_bytes())
     assert rounds == [3, 4]
     assert_array_equal(outputs, expected)

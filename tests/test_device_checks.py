@@ -14,8 +14,8 @@ from skrfm import LinRFMRegressor, RFMClassifier, RFMRegressor
 # one ridge: test_device.py compares the choice of ridges
 MACHINE = {"kernel": "laplace", "max_iter": 1, "alpha": 0.1, "device": "cuda"}
 ESTIMATORS = [
-    RFMRegressor(**MACHINE),
-    RFMClassifier(**MACHINE),
+    RFMRegressor(**MACHINE, cv=2),
+    RFMClassifier(**MACHINE, cv=2),
     LinRFMRegressor(alpha=0.1, device="cuda"),
 ]
 # with device="cuda" arrays of any other library give arrays of NumPy

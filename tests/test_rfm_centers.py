@@ -19,6 +19,7 @@ ONE = {"kernel": "laplace", "alpha": 0.1, "validation": None, "random_state": 0}
         RFMClassifier(
             kernel="laplace",
             alphas=(0.01, 1.0),
+            cv=2,
             max_iter=2,
             n_centers=20,
             random_state=0,

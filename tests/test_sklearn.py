@@ -3,7 +3,11 @@
 import os
 
 import pytest
-from _estimator_checks import EXTRA_CHECKS, parametrize_with_checks
+from _estimator_checks import (
+    CHECKS_OF_RESULTS,
+    EXTRA_CHECKS,
+    parametrize_with_checks,
+)
 from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_checks
 
@@ -40,52 +44,20 @@ def expected_failures(estimator):
     return {}
 
 
-# What checks say of results, of dtypes, of too little data, and of parameters. The others
-# pass what a fit reads in other ways, and it reads that before it knows its parameters.
-CHECKS_OF_DEFAULTS = {
-    "check_class_weight_classifiers",
-    "check_classifiers_one_label",
-    "check_classifiers_one_label_sample_weights",
-    "check_classifiers_train",
-    "check_decision_proba_consistency",
-    "check_dict_unchanged",
-    "check_dont_overwrite_parameters",
-    "check_estimator_cloneable",
-    "check_estimators_dtypes",
-    "check_estimators_overwrite_params",
-    "check_fit2d_1feature",
-    "check_fit2d_1sample",
-    "check_fit_idempotent",
-    "check_get_params_invariance",
-    "check_methods_sample_order_invariance",
-    "check_methods_subset_invariance",
-    "check_no_attributes_set_in_init",
-    "check_non_transformer_estimators_n_iter",
-    "check_parameters_default_constructible",
-    "check_regressor_multioutput",
-    "check_regressors_train",
-    "check_sample_weight_equivalence_on_dense_data",
-    "check_set_params",
-    "check_transformer_general",
-    "check_transformer_n_iter",
-    "check_transformer_preserve_dtypes",
-}
-
-
 def is_kept(estimator, check):
     """Return whether a check is run for an estimator.
 
     The long search of the defaults takes most of the time of these tests, so it gets
     the checks of results only, and the short one all but repetitions with read-only
-    files, and with arrays of other libraries and devices. One check of arrays of another
-    library remains, for the search.
+    files, and with arrays of other libraries and devices. One check of such arrays
+    remains, for the search.
     """
     name = check.func.__name__
     if estimator.kernel != "auto":
         return True
     if check.keywords:
         return estimator.max_iter == 1 and name == "check_array_api_same_namespace"
-    return estimator.max_iter == 1 or name in CHECKS_OF_DEFAULTS
+    return estimator.max_iter == 1 or name in CHECKS_OF_RESULTS
 
 
 @parametrize_with_checks(
@@ -121,7 +93,3 @@ def test_ci_does_not_skip_the_array_api_checks():
     import array_api_strict
 
     assert array_api_strict.__array_api_version__
-
-
-def test_the_checks_of_the_defaults_exist():
-    assert all(hasattr(estimator_checks, name) for name in CHECKS_OF_DEFAULTS)

@@ -1,13 +1,10 @@
 """Fits of trees that are stopped, and go on from their checkpoints."""
 
 import pickle
-import signal
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
+from _killed import exit_code_of, fit_tree, is_killed
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
@@ -202,61 +199,15 @@ def test_files_of_leaves_lie_in_the_folder(table, tmp_path, monkeypatch):
     assert left and set(names) == {"fit"}
 
 
-@pytest.mark.slow  # starts three processes
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_a_killed_process_loses_one_leaf_at_most(on_disk, tmp_path):
-    script = tmp_path / "fit.py"
-    script.write_text(
-        textwrap.dedent(
-            """
-            import os, pickle, signal, sys
-            import numpy as np
-            from skrfm import RFMRegressor, XRFMRegressor
-            from skrfm._tables import _sampled
-            from skrfm.xrfm import _fitting
-
-            kill_in, folder, out, on_disk = int(sys.argv[1]), *sys.argv[2:]
-            real, fits = _fitting.fit_leaf, []
-
-            def counting(*args, **options):
-                if len(fits) == kill_in:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                fits.append(options["seed"])
-                return real(*args, **options)
-
-            _fitting.fit_leaf = counting
-            if on_disk == "True":
-                _sampled.rows_in_memory = lambda *args: 0
-                _sampled.SAMPLE_ROWS = 500
-                _sampled._LEAST_ROWS = 10
-            X = np.random.default_rng(0).normal(size=(1200, 4))
-            y = np.sin(2 * X[:, 0]) * X[:, 1]
-            model = XRFMRegressor(
-                RFMRegressor(kernel="laplace", alpha=0.1, validation=None, max_iter=1),
-                max_leaf_size=300, memory_budget=1.0, random_state=0,
-                checkpoint_dir=folder,
-            )
-            outputs = model.fit(X, y).predict(X)
-            left = list(os.listdir(folder))
-            again = fits[:]
-            fits.clear()
-            expected = model.set_params(checkpoint_dir=None).fit(X, y).predict(X)
-            with open(out, "wb") as file:
-                pickle.dump((again, outputs, left, fits, expected), file)
-            """
-        )
-    )
-    out, folder = tmp_path / "out.pickle", tmp_path / "checkpoints"
-
-    def run(kill_in):
-        command = [sys.executable, script, str(kill_in), folder, out, str(on_disk)]
-        return subprocess.run(command, check=False).returncode
-
-    assert run(0) == -signal.SIGKILL  # of the next process
-    assert run(3) == -signal.SIGKILL
+    folder, out = tmp_path / "checkpoints", tmp_path / "out.pickle"
+    # two processes one after the other, of which the first loses its only leaf
+    assert is_killed(exit_code_of(fit_tree, 0, folder, out, on_disk))
+    assert is_killed(exit_code_of(fit_tree, 3, folder, out, on_disk))
     has_files = any(path.is_dir() for path in folder.iterdir())
     assert has_files == on_disk  # what the killed process has left
-    assert run(-1) == 0
+    assert exit_code_of(fit_tree, -1, folder, out, on_disk) == 0
     again, outputs, left, fits, expected = pickle.loads(out.read_bytes())
     assert len(fits) >= 5  # the search, and all leaves
     assert again == fits[3:]
