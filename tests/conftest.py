@@ -18,6 +18,21 @@ def pytest_collection_finish():
     gc.enable()
 
 
+@pytest.hookimpl(optionalhook=True)  # a hook of pytest-xdist
+def pytest_xdist_make_scheduler(config, log):
+    """Give all tests of a file to one worker, where no other way is asked for.
+
+    Tests of a file call the same compiled loops, which take a second or more each to
+    compile, and two workers that need a loop at the same time both compile it. Fixtures
+    of a module are made once.
+    """
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_blas_thread():
     """Limit BLAS to one thread: problems are small, and threads that wait spin.
