@@ -154,7 +154,8 @@ def frozen(array):
 def test_the_arrays_of_the_user_are_not_changed(loss, center, solver):
     """Which read-only arrays cannot be."""
     _, X = low_rank(30, 20, share=0.7, noise=0.3)
-    completer = completer_of(loss=loss, center=center, solver=solver, max_rank=3)
+    parameters = {"loss": loss, "center": center, "solver": solver}
+    completer = completer_of(**parameters, max_rank=3, tol=0.1)
     for container in (X, as_sparse(X, sp.csr_array), as_sparse(X, sp.coo_array)):
         parts = [container]
         if sp.issparse(container):
