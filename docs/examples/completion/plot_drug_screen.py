@@ -90,7 +90,7 @@ really = -(truth @ unwanted) / (
     np.linalg.norm(truth, axis=1) * np.linalg.norm(unwanted)
 )
 
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.8), layout="constrained")
 grid = reversal.unstack("drug").reindex(index=cells, columns=drugs)
 image = axes[0].imshow(grid, cmap="RdBu", vmin=-1, vmax=1)
 axes[0].set(title="predicted reversal of untested pairs", xlabel="drug", ylabel="cell")

@@ -45,7 +45,7 @@ both = pd.DataFrame(
 )
 print(both.sort_values("RFM", ascending=False).round(3))
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+fig, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.8), layout="constrained")
 FeatureImportancesDisplay.from_estimator(model, ax=left)
 MetricSpectrumDisplay.from_estimator(model, ax=right)
 plt.show()
