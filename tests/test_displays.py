@@ -147,7 +147,15 @@ def test_the_spectrum_sums_to_the_trace(model):
     metric = model.metric_
     trace = metric.sum() if metric.ndim == 1 else np.trace(metric)
     assert np.isclose(np.sum(display.eigenvalues), trace)
-    assert np.isclose(display.line_.get_ydata().sum(), 1)
+    assert np.isclose(np.nansum(display.line_.get_ydata()), 1)
+
+
+def test_eigenvalues_of_0_are_not_drawn_on_a_logarithmic_axis():
+    display = drawn(MetricSpectrumDisplay([3.0, 1.0, 1e-4, 0.0]).plot())
+    assert display.ax_.get_yscale() == "log"
+    assert np.isnan(display.line_.get_ydata()).tolist() == [False] * 3 + [True]
+    display = drawn(MetricSpectrumDisplay([3.0, 1.0, 0.0]).plot())
+    assert display.line_.get_ydata().tolist() == [0.75, 0.25, 0.0]
 
 
 def test_the_history_has_a_line_for_each_kernel(table):

@@ -283,11 +283,12 @@ class MetricSpectrumDisplay:
         ax = new_axes(ax, figsize=(5, 3.2))
         values = np.asarray(self.eigenvalues, dtype=float)
         shares = values / (values.sum() or 1.0)
-        (self.line_,) = ax.plot(np.arange(1, len(shares) + 1), shares, "o-")
-        ax.set(xlabel="number of the eigenvalue", ylabel="share of the trace")
         positive = shares[shares > 0]
         if positive.size and positive.min() < 0.01:
             ax.set_yscale("log")
+            shares[shares <= 0] = np.nan  # lines to them would leave the picture
+        (self.line_,) = ax.plot(np.arange(1, len(shares) + 1), shares, "o-")
+        ax.set(xlabel="number of the eigenvalue", ylabel="share of the trace")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
