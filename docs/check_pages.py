@@ -4,7 +4,7 @@
     python docs/check_pages.py [docs/_build/html] [--browser chromium] [--shots DIR]
 
 Each page is opened at the widths of a desktop and of a telephone, in light and in dark
-mode, without a network. It fails where the page is wider than the window, where a
+mode, without a network. It fails where the page is wider than the window, where text, a
 formula or a table is cut off in place of scrolling, and where a picture does not load.
 It needs the package playwright and a Chromium.
 """
@@ -28,6 +28,15 @@ FAULTS = """() => {
     if (wide && !inline && style.overflowX === 'hidden')
       faults.push(`cut off: ${box.tagName} ${box.textContent.trim().slice(0, 60)}`);
   }
+  // the article itself scrolls where a block in it is too wide, and text is cut off
+  const scrolls = box => {
+    for (let up = box; !up.matches('.bd-article'); up = up.parentElement)
+      if (/auto|scroll/.test(getComputedStyle(up).overflowX)) return true;
+    return false;
+  };
+  for (const box of document.querySelectorAll('.bd-article :is(p, dt, dd, li, h1, h2)'))
+    if (box.getBoundingClientRect().right > page.clientWidth + 1 && !scrolls(box))
+      faults.push(`cut off: ${box.tagName} ${box.textContent.trim().slice(0, 60)}`);
   for (const image of document.images)
     if (image.complete && !image.naturalWidth && image.getClientRects().length)
       faults.push(`no picture: ${image.src}`);
