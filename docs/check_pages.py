@@ -36,7 +36,7 @@ FAULTS = """() => {
   };
   for (const box of document.querySelectorAll('.bd-article :is(p, dt, dd, li, h1, h2)'))
     if (box.getBoundingClientRect().right > page.clientWidth + 1 && !scrolls(box))
-      faults.push(`cut off: ${box.tagName} ${box.textContent.trim().slice(0, 60)}`);
+      faults.push(`cut off: ${box.tagName} ${box.innerText.trim().split('\\n')[0]}`);
   for (const image of document.images)
     if (image.complete && !image.naturalWidth && image.getClientRects().length)
       faults.push(`no picture: ${image.src}`);
