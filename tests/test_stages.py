@@ -371,7 +371,8 @@ def test_a_budget_forecasts_from_the_rounds_on_most_rows(monkeypatch):
 
 def test_a_budget_counts_pairs_of_rows_and_centres(monkeypatch):
     monkeypatch.setattr(_budget, "perf_counter", lambda: 0.0)
-    budget, candidate = Budget(60.0, 40_000, 4000), Candidate(Laplace(), 1, max_iter=3)
+    budget = Budget(60.0, 40_000)
+    candidate = Candidate(Laplace(), 1, max_iter=3, n_centers=4000)
     for _ in range(2):
         budget.record(candidate, rows=2000, seconds=0.5, n_parts=1)
     # 40 times the pairs in the last round, each for twice the seconds, and half of
@@ -387,19 +388,28 @@ def test_a_budget_counts_pairs_of_rows_and_centres(monkeypatch):
 
 @pytest.mark.parametrize(
     ("now", "fewer_centers", "expected"),
-    [(0.0, True, 4000), (35.0, True, 2000), (69.0, True, 500), (35.0, False, 4000)],
+    # of 70 seconds, 30 are for the rounds before the last one
+    [
+        (0.0, True, 4000),
+        (20.0, True, 2000),
+        (35.0, True, 1000),
+        (69.0, True, 500),
+        (35.0, False, 4000),
+    ],
 )
 def test_a_budget_leaves_as_many_centres_as_there_is_time_for(
     monkeypatch, now, fewer_centers, expected
 ):
     time = [0.0]
     monkeypatch.setattr(_budget, "perf_counter", lambda: time[0])
-    budget = Budget(70.0, 40_000, 4000, may_take_fewer=fewer_centers)
+    budget = Budget(70.0, 40_000, may_take_fewer=fewer_centers)
     candidate = Candidate(Laplace(), 1, max_iter=3, n_centers=4000)
     assert budget.with_time_for(candidate, Start()) is candidate  # nothing is known
     for _ in range(2):
         budget.record(candidate, rows=2000, seconds=0.5, n_parts=1)
     assert budget.seconds_of_fit(candidate, Start()) == pytest.approx(70.0)
+    kept = budget.seconds_to_keep(candidate, Start())
+    assert kept == pytest.approx(35.0 if fewer_centers else 70.0)
     time[0] = now
     assert budget.with_time_for(candidate, Start()).n_centers == expected
 
@@ -407,7 +417,7 @@ def test_a_budget_leaves_as_many_centres_as_there_is_time_for(
 def test_a_fit_takes_fewer_centres_where_time_is_short(monkeypatch):
     monkeypatch.setattr(_limits, "_ALL_ROWS", 500)
     monkeypatch.setattr(_limits, "_CENTERS", 700)
-    monkeypatch.setattr(Budget, "seconds_of_fit", lambda *_: 1e9)
+    monkeypatch.setattr(Budget, "_seconds_of_rounds", lambda *_: (1e9, 1e9))
     X, y = make_friedman1(1000, random_state=0)
     for n_centers, expected in (("auto", 500), (700, 700)):
         model = RFMRegressor(n_centers=n_centers, time_budget=5.0, random_state=0)

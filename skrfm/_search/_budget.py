@@ -28,23 +28,14 @@ class Budget:
         From now on.
     n_rows : int
         The number of all rows.
-    n_centers : int or None, default=None
-        The number of centres; None makes all rows centres.
     may_take_fewer : bool, default=False
         Whether the fit to all rows may have fewer centres, where time is short.
     """
 
-    def __init__(self, seconds, n_rows, n_centers=None, *, may_take_fewer=False):
-        self._may_take_fewer = may_take_fewer
+    def __init__(self, seconds, n_rows, *, may_take_fewer=False):
+        self._seconds, self._may_take_fewer = seconds, may_take_fewer
         self._end = perf_counter() + seconds
-        self._anew = learns_anew(n_centers, n_rows)
-        # there is a kernel value for each pair of a row and a centre
-        self._n_pairs, self._early_share = float(n_rows) ** 2, 1.0
-        if n_centers is not None:
-            rows, centers, _ = size_of_round(n_rows, n_centers, early=True)
-            self._n_pairs = _LAST_WITH_CENTERS * n_rows * n_centers
-            self._early_share = rows * centers / self._n_pairs
-        self._last = (n_rows, 0.0)
+        self._n_rows, self._last = n_rows, (n_rows, 0.0)
         self._rounds: dict[tuple, list[tuple[int, float]]] = {}
 
     def record(self, candidate, *, rows, seconds, n_parts):
@@ -58,15 +49,41 @@ class Budget:
 
         The candidate is one that rounds were recorded of. 0 after its first round.
         """
+        return sum(self._seconds_of_rounds(candidate, start))
+
+    def _seconds_of_rounds(self, candidate, start):
+        """Return the forecasts for the last round on all rows, and for those before."""
         _, *rounds = self._rounds[candidate.path]
         if not rounds:  # the first one prepares the rows, too, and is no measure
-            return 0.0
+            return 0.0, 0.0
         most = max(rows for rows, _ in rounds)
         measured = [seconds for rows, seconds in rounds if rows == most]
-        of_pairs = (self._n_pairs / most**2) ** (_GROWTH / 2)
-        n_early = candidate.max_iter - (0 if self._anew else start.number)
-        of_last = sum(measured) / len(measured) * of_pairs
-        return of_last * (1 + self._early_share * n_early)
+        mean = sum(measured) / len(measured)
+        anew = learns_anew(candidate.n_centers, self._n_rows)
+        n_early = candidate.max_iter - (0 if anew else start.number)
+        last, early = (
+            mean * (pairs / most**2) ** (_GROWTH / 2)
+            for pairs in self._pairs(candidate.n_centers)
+        )
+        return last, n_early * early
+
+    def _pairs(self, n_centers):
+        """Return the pairs of rows and centres of a last round, and of one before it.
+
+        There is a kernel value for each of them.
+        """
+        if n_centers is None:
+            return float(self._n_rows) ** 2, float(self._n_rows) ** 2
+        rows, centers, _ = size_of_round(self._n_rows, n_centers, early=True)
+        return _LAST_WITH_CENTERS * self._n_rows * n_centers, float(rows) * centers
+
+    def seconds_to_keep(self, candidate, start):
+        """Return the seconds that the search has to leave for a fit to all rows.
+
+        A fit that may take fewer centres gets half of all seconds at most.
+        """
+        seconds = self.seconds_of_fit(candidate, start)
+        return min(seconds, self._seconds / 2) if self._may_take_fewer else seconds
 
     def with_time_for(self, candidate, start):
         """Return a candidate with as many of its centres as there is time for.
@@ -75,17 +92,21 @@ class Budget:
         """
         if not self._may_take_fewer or candidate.path not in self._rounds:
             return candidate
-        seconds = self.seconds_of_fit(candidate, start)
+        last, early = self._seconds_of_rounds(candidate, start)
         left = max(self._end - perf_counter(), 0.0)
-        if candidate.n_centers is None or seconds <= left:
+        if candidate.n_centers is None or last + early <= left:
             return candidate
-        fewer = max(int(candidate.n_centers * left / seconds), _LEAST_CENTERS)
+        # rounds before the last have few centres, and are those that learn the metric
+        share = max((left - early) / last, left / (last + early) / 2)
+        fewer = max(int(share * candidate.n_centers), _LEAST_CENTERS)
         return replace(candidate, n_centers=min(candidate.n_centers, fewer))
 
     def seconds_after(self, fitted, seconds):
         """Return the forecast of the round on all rows after one that took so many."""
-        is_last = fitted.number + 1 == fitted.candidate.max_iter
-        return seconds / self._early_share if is_last else seconds
+        if fitted.number + 1 < fitted.candidate.max_iter:
+            return seconds
+        last, early = self._pairs(fitted.candidate.n_centers)
+        return seconds * last / early
 
     def allows(self, seconds, *, rows=None):
         """Return whether there is time for something that takes so many seconds.

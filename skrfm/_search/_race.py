@@ -231,7 +231,7 @@ class Race:
             return True
         seconds = 0.0
         if best.model is None:
-            seconds = budget.seconds_of_fit(best.candidate, best.start)
+            seconds = budget.seconds_to_keep(best.candidate, best.start)
         return budget.allows(seconds, rows=rows)
 
     def _fit_round(self, index, number):

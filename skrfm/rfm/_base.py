@@ -317,8 +317,8 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         """Return the Budget of seconds from now on, or None."""
         if self.time_budget is None:
             return None
-        limits = self.time_budget, training.data.n_rows, training.n_centers
-        return Budget(*limits, may_take_fewer=self.n_centers == "auto")
+        n_rows, fewer = training.data.n_rows, self.n_centers == "auto"
+        return Budget(self.time_budget, n_rows, may_take_fewer=fewer)
 
     def _fit_choice(self, training, choice, rules, progress, checkpoint):
         """Return the best Round, fitted to all rows, and the Fit of the average."""
