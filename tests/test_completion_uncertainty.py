@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from _completion import NoisyMatrix, completer_of, entries_of, every_dtype, low_rank
+from _completion import NoisyMatrix, completer_of, every_dtype, low_rank
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import EntryRegressor, LinRFMCompleter, NTKMatrixCompleter
 from skrfm.completion._low_rank._uncertainty import (
     Posterior,
     hidden_scale,
-    noise_factors,
 )
 from skrfm.completion._side_features import _coupled_deviations
 from skrfm.exceptions import NumericalWarning
@@ -62,19 +61,6 @@ def test_leverages_give_leave_one_out_residuals():
         others = entries.select(np.arange(len(entries)) != e)
         z = others.row_solves(V, penalty, others.weight)[entries.rows[e]]
         assert_allclose(got[e], entries.values[e] - z @ V[entries.cols[e]], atol=1e-10)
-
-
-def test_noise_factors_are_those_that_were_planted():
-    rng = np.random.default_rng(0)
-    a, b = rng.uniform(0.5, 2, size=150), rng.uniform(0.5, 2, size=100)
-    entries = entries_of(np.where(rng.random((150, 100)) < 0.8, 1.0, np.nan))
-    squares = (a[entries.rows] * b[entries.cols]) * rng.normal(size=len(entries)) ** 2
-    rows, cols = noise_factors(entries, squares)
-    ratio = np.outer(rows, cols) / np.outer(a, b)
-    assert 0.95 < np.median(ratio) < 1.05
-    assert np.quantile(np.abs(ratio - 1), 0.9) < 0.5
-    rows, cols = noise_factors(entries, 0 * squares)
-    assert (np.outer(rows, cols) == 0).all()
 
 
 def test_ninety_per_cent_of_the_hidden_entries_are_inside():

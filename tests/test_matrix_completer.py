@@ -380,6 +380,33 @@ def test_it_is_a_completer_of_an_entry_regressor():
     assert_allclose(regressor.predict(pairs), expected)
 
 
+def test_averages_of_draws_are_taken_where_entries_are_few_and_noisy():
+    full, X = low_rank(m=120, n=60, share=0.15, noise=0.7)
+    completer = MatrixCompleter(random_state=0, combine="best", keep_observed=False)
+    completer.fit(X[:100])
+    assert completer.method_ == "low rank, gibbs"
+    own = completer.completers_[completer.method_]
+    rows, cols = np.indices((100, 60)).reshape(2, -1)
+    average = own.predict_entries(rows, cols).reshape(100, 60)
+    # rows of the fit have the average, new rows what it makes of their entries
+    assert_allclose(completer.transform(X[:100]), average)
+    assert_allclose(completer.transform(X[100:]), own.transform(X[100:]))
+    errors = np.mean((completer.transform(X) - full) ** 2, axis=1)
+    assert errors[:100].mean() < 0.5 * full.var() and errors[100:].mean() < full.var()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::skrfm.exceptions.NumericalWarning")
+@pytest.mark.parametrize(
+    "given", [{"solver": "exact"}, {"alpha": 0.1}, {"loss": "huber"}, {"power": 0.25}]
+)
+def test_draws_are_not_compared_with_parameters_of_another_solver(given):
+    _, X = low_rank(m=30, n=12)
+    low_rank_completer = LinRFMCompleter(max_iter=3, tol=1e-2, **given)
+    completer = MatrixCompleter(low_rank=low_rank_completer, cv=2, random_state=0)
+    assert "low rank, gibbs" not in completer.fit(X).cv_results_["param_method"]
+
+
 def test_new_rows_are_completed_from_their_entries():
     full, X = low_rank(m=80, n=20, share=0.7, noise=0.1)
     completer = MatrixCompleter(random_state=0, combine="average", cv=2).fit(X[:60])
@@ -495,7 +522,34 @@ def test_rows_and_columns_without_entries_are_less_certain(rng):
     with pytest.warns(UserWarning, match="without|no "):
         model = MatrixCompleter(random_state=0).fit(X)
     _, std = model.predict_entries([5, 6, 6, 5], [9, 9, 7, 7], return_std=True)
-    assert std[0] > std[1] and std[2] > std[1] and std[3] > max(std[0], std[2]) > 0
+    assert std[0] > std[1] > 0 and std[2] > std[1]
+    # a column of which nothing is known is average, or worse
+    _, of_row = model.predict_entries(
+        [5] * 39, np.delete(np.arange(40), 7), return_std=True
+    )
+    assert std[3] ** 2 > 0.999 * np.mean(of_row**2) and std[3] > std[2]
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_intervals_of_new_rows_and_columns_cover_their_measurements(features, rng):
+    """What low rank knows of other rows does not make them narrow."""
+    P, Q = rng.normal(size=(90, 3)), rng.normal(size=(40, 3))
+    full = P @ Q.T + rng.normal(size=90)[:, None] + rng.normal(size=40)
+    measured = full + 0.3 * rng.normal(size=full.shape)
+    X = np.where(rng.random(full.shape) < 0.7, measured, np.nan)
+    X[::6], X[:, ::8] = np.nan, np.nan
+    sides = {"row_features": P, "col_features": Q} if features else {}
+    with nullcontext() if features else pytest.warns(UserWarning):
+        model = MatrixCompleter(random_state=0, cv=3).fit(X, **sides)
+    empty_rows = np.arange(90) % 6 == 0
+    empty_columns = np.arange(40) % 8 == 0
+    for at in (
+        np.outer(empty_rows, ~empty_columns),
+        np.outer(~empty_rows, empty_columns),
+    ):
+        mean, std = model.predict_entries(*np.nonzero(at), return_std=True)
+        inside = np.abs(measured[at] - mean) <= 1.645 * std
+        assert 0.8 < inside.mean() < 0.99
 
 
 def test_deviations_are_factors_of_rows_and_columns(rng):
@@ -507,9 +561,10 @@ def test_deviations_are_factors_of_rows_and_columns(rng):
     shown[rows, cols] = errors[rows, cols]
     entries = observed(shown)
     effects_of = [np.zeros(400), np.zeros(300)]
-    found = Deviations.of(entries, effects_of)
+    found = Deviations.of(entries, effects_of, [entries, entries])
     known = np.ones(400, dtype=bool), np.ones(300, dtype=bool)
     std = found.at(rows, cols, known=known)
     assert np.abs(np.log(std / truth[rows, cols])).mean() < 0.1
-    doubled = Deviations.of(entries.with_values(2 * entries.values), effects_of)
+    larger = entries.with_values(2 * entries.values)
+    doubled = Deviations.of(larger, effects_of, [larger, larger])
     assert_allclose(doubled.at(rows, cols, known=known), 2 * std)

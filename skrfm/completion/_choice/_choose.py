@@ -65,6 +65,7 @@ def choose_and_fit(
     if n_folds < 2:
         choice = Choice("means", {"means": 1.0}, {}, np.nan)
         left_over, errors = exact, means_left_over(exact)
+        of_gaps = [errors, errors]
     else:
         comparison = Comparison(exact, folds_of(exact, n_folds, seed))
         with quiet(completely=True):
@@ -74,9 +75,19 @@ def choose_and_fit(
         choice = comparison.choose(combine)
         left_over = comparison.residuals({LowRank.name: 1.0})
         errors = comparison.residuals(choice.weights)
+        of_gaps = [
+            comparison.residuals({name: 1.0}) for name in methods_of_gaps(methods)
+        ]
     fit = _Fit(exact, methods, after, left_over, tasks)
     with quiet():
-        return fit.of_choice(choice, errors), choice
+        return fit.of_choice(choice, errors, of_gaps), choice
+
+
+def methods_of_gaps(methods: list[Method]) -> list[str]:
+    """Return the methods that predict rows, and columns, without entries."""
+    names = {method.name for method in methods}
+    found = ("row features", "column features")
+    return [name if name in names else Means.name for name in found]
 
 
 def means_left_over(entries: ObservedEntries) -> ObservedEntries:
@@ -101,23 +112,28 @@ class _Fit:
         self._done: dict[str, FittedMethod] = {}
         self._means = ShrunkMeans.of(entries)
 
-    def of_choice(self, choice: Choice, errors: ObservedEntries) -> FittedChoice:
+    def of_choice(
+        self,
+        choice: Choice,
+        errors: ObservedEntries,
+        errors_of_gaps: list[ObservedEntries],
+    ) -> FittedChoice:
         """Return the methods with a weight, and those of rows without entries.
 
-        `errors` are those of entries that were hidden.
+        `errors` and `errors_of_gaps` are those of entries that were hidden.
         """
         methods = {name: self._fitted(name) for name in choice.weights}
         entries: Any = self._entries
-        gaps = {}
-        for name in ("row features", "column features"):
-            if name in self._methods:
+        gaps, effects = {}, [self._means.rows, self._means.columns]
+        for name in methods_of_gaps(list(self._methods.values())):
+            if name != Means.name:
                 gaps[name.replace(" ", "_")] = self._fitted(name)
         return FittedChoice(
             entries=entries,
             methods=methods,
             weights=choice.weights,
             means=self._fitted(Means.name),
-            spread=Deviations.of(errors, [self._means.rows, self._means.columns]),
+            spread=Deviations.of(errors, effects, errors_of_gaps),
             empty_columns=np.flatnonzero(entries.column_counts() == 0),
             **gaps,
         )

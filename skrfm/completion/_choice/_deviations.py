@@ -7,36 +7,63 @@ import numpy as np
 from ..._backend import FloatArray, IntArray
 from .._entries import ObservedEntries
 from .._low_rank._loss import deviation_of_top_tenth
-
-# Errors of average size that are added to each row and column.
-_PRIOR_ENTRIES = 10
-# Alternations of the factors of rows and columns; they change by less than 1e-3 then.
-_N_ALTERNATIONS = 20
+from .._noise import NoiseFactors
 
 
 @dataclass(frozen=True)
-class Deviations:
-    """Standard deviations that are products of a factor of the row and of the column.
+class Spread:
+    """Variances that are products of a factor of the row and of the column.
 
     Attributes
     ----------
     rows, columns : ndarray of shape (m,) and (n,)
-        Factors, 1 where nothing is observed.
-    scale : float
         Intervals of 90 % hold 90 % of the errors of hidden entries.
-    unknown_row, unknown_column : float
-        The variance that is added in rows and in columns without entries: of the
-        effects of the others.
     """
 
     rows: FloatArray
     columns: FloatArray
-    scale: float
-    unknown_row: float
-    unknown_column: float
 
     @classmethod
-    def of(cls, errors: ObservedEntries, effects: list[FloatArray]) -> "Deviations":
+    def of(cls, errors: ObservedEntries) -> "Spread":
+        """Return the variances of weighted errors."""
+        squares = errors.weight * errors.values**2
+        factors = NoiseFactors.of(errors, squares)
+        # an error of 0 is inside any interval, however short
+        tiny = np.finfo(squares.dtype).tiny
+        ratios = np.sqrt(squares / np.maximum(factors.left_out, tiny))
+        return cls(factors.rows, factors.columns * deviation_of_top_tenth(ratios) ** 2)
+
+    def at(self, rows: IntArray, cols: IntArray) -> FloatArray:
+        """Return the variances of entries."""
+        return self.rows[rows] * self.columns[cols]
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """Standard deviations of new measurements, also where nothing was observed.
+
+    Attributes
+    ----------
+    spread : Spread
+        Of rows and columns with entries.
+    of_gaps : list of Spread
+        Of the predictions that rows without entries have, and columns without.
+    effects : list of float
+        The variances of the effects of rows and of columns, which such a row or column
+        adds.
+    """
+
+    spread: Spread
+    of_gaps: list[Spread]
+    effects: list[float]
+
+    @classmethod
+    def of(
+        cls,
+        errors: ObservedEntries,
+        effects: list[FloatArray],
+        errors_of_gaps: list[ObservedEntries],
+    ) -> "Deviations":
         """Return the deviations of weighted errors.
 
         Parameters
@@ -45,33 +72,17 @@ class Deviations:
             Entries less their predictions by fits without them.
         effects : list of ndarray
             The shrunk effects of the rows and of the columns.
+        errors_of_gaps : list of ObservedEntries
+            The same errors of the methods that predict rows and columns without
+            entries, apart from their effects.
         """
-        scaled = errors.values * np.sqrt(errors.weight)
-        factors = [np.ones(size) for size in errors.shape]
-        indices = errors.rows, errors.cols
-        mean = float(np.mean(scaled**2)) or 1.0
-        for _ in range(_N_ALTERNATIONS):
-            for side in (0, 1):
-                own, other = indices[side], indices[1 - side]
-                squares = scaled**2 / (mean * factors[1 - side][other])
-                size = errors.shape[side]
-                sums = np.bincount(own, squares, size) + _PRIOR_ENTRIES
-                factors[side] = sums / (
-                    np.bincount(own, minlength=size) + _PRIOR_ENTRIES
-                )
-        rows, columns = (np.sqrt(factor) for factor in factors)
-        counts = [
-            np.bincount(own, minlength=len(f))
-            for own, f in zip(indices, factors, strict=True)
-        ]
-        unknown = [
+        counts = errors.row_counts(), errors.column_counts()
+        variances = [
             float(np.var(effect[count > 0]))
             for effect, count in zip(effects, counts, strict=True)
         ]
-        scale = deviation_of_top_tenth(
-            scaled / (rows[errors.rows] * columns[errors.cols])
-        )
-        return cls(rows, columns, scale, *unknown)
+        of_gaps = [Spread.of(other) for other in errors_of_gaps]
+        return cls(Spread.of(errors), of_gaps, variances)
 
     def at(self, rows: IntArray, cols: IntArray, *, known) -> FloatArray:
         """Return standard deviations of new measurements.
@@ -82,7 +93,11 @@ class Deviations:
         known : tuple of ndarray of bool
             Whether rows, and columns, have entries.
         """
-        variance = (self.scale * self.rows[rows] * self.columns[cols]) ** 2
-        variance += np.where(known[0][rows], 0.0, self.unknown_row)
-        variance += np.where(known[1][cols], 0.0, self.unknown_column)
+        variance = self.spread.at(rows, cols)
+        gaps = ~known[0][rows], ~known[1][cols]
+        for gap, other in zip(gaps, self.of_gaps, strict=True):
+            larger = np.maximum(variance, other.at(rows, cols))
+            variance = np.where(gap, larger, variance)
+        for gap, effect in zip(gaps, self.effects, strict=True):
+            variance += np.where(gap, effect, 0.0)
         return np.sqrt(variance)

@@ -52,6 +52,7 @@ class MatrixCompleter(
 
     - "means": an overall mean and the effects of rows and columns, both shrunk;
     - "low rank": `LinRFMCompleter`;
+    - "low rank, gibbs": the same with ``solver="gibbs"``, for few and noisy entries;
     - "row entries", "column entries": `NTKMatrixCompleter`, with rows or columns
       described by their own entries;
     - "row features", "column features": `NTKMatrixCompleter` with what is passed for
@@ -74,7 +75,8 @@ class MatrixCompleter(
         standard error of the difference, each fold predicted by the weights of the
         others.
     low_rank : LinRFMCompleter, default=None
-        The low-rank completer; None takes the defaults.
+        The low-rank completer; None takes the defaults. Its draws are compared unless
+        it has another solver, loss, ridge or power.
     kernel : NTKMatrixCompleter, default=None
         The kernel completer, without features; None takes the defaults. Its `center`,
         `prior_entries`, `keep_observed` and `missing_values` are set by the methods.
@@ -106,8 +108,8 @@ class MatrixCompleter(
         The mean score of `method_`; NaN if there were too few entries to compare.
     completers_ : dict of str to estimator
         The fitted completers of the methods that are used, by name: a
-        `LinRFMCompleter` for "low rank", a `NTKMatrixCompleter` for those of kernels,
-        fitted to what the shrunk means leave over.
+        `LinRFMCompleter` for "low rank" and "low rank, gibbs", a `NTKMatrixCompleter`
+        for those of kernels, fitted to what the shrunk means leave over.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)

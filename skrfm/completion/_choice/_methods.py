@@ -9,6 +9,7 @@ import numpy as np
 from ..._backend import FloatArray, IntArray
 from ..._sklearn import clone
 from .._entries import ObservedEntries
+from .._low_rank._problem import may_average
 from .._side_features._first_completer import dense
 from ._means import ShrunkMeans
 from ._sides import SideData
@@ -96,17 +97,19 @@ class LowRank:
 
     def fit(self, entries: ObservedEntries, means: ShrunkMeans) -> FittedMethod:
         """Return the fitted completer."""
+        return FittedLowRank(self._fitted(entries))
+
+    def _fitted(self, entries, **parameters):
         completer = clone(self.completer).set_params(
-            keep_observed=False, missing_values=np.nan
+            keep_observed=False, missing_values=np.nan, **parameters
         )
-        completer.set_output(transform="default").fit_entries(
+        return completer.set_output(transform="default").fit_entries(
             entries.rows,
             entries.cols,
             entries.values,
             entries.shape,
             sample_weight=entries.weight,
         )
-        return FittedLowRank(completer)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,34 @@ class FittedLowRank:
     def at(self, rows: IntArray, cols: IntArray) -> FloatArray:
         """Return the low-rank matrix at entries of the fit."""
         return self.completer.predict_entries(rows, cols)
+
+
+@dataclass(frozen=True)
+class LowRankDraws(LowRank):
+    """LinRFMCompleter as an average of draws, which suits few and noisy entries."""
+
+    name = "low rank, gibbs"
+
+    def fit(self, entries: ObservedEntries, means: ShrunkMeans) -> FittedMethod:
+        """Return the fitted completer."""
+        completer = self._fitted(entries, solver="gibbs")
+        return FittedLowRankDraws(completer, RowIndex(entries))
+
+
+@dataclass(frozen=True)
+class FittedLowRankDraws(FittedLowRank):
+    """A fitted LinRFMCompleter whose average holds for the rows of the fit only."""
+
+    index: "RowIndex"
+
+    def predict(self, rows: Rows) -> FloatArray:
+        """Return the average for rows of the fit, and the completion of others."""
+        out = super().predict(rows)
+        known, positions = self.index.find(rows.entries)
+        columns = np.arange(out.shape[1])
+        at = np.repeat(positions[known], len(columns)), np.tile(columns, known.sum())
+        out[known] = self.at(*at).reshape(-1, len(columns))
+        return out
 
 
 class _FittedKernel:
@@ -377,6 +408,8 @@ def methods_of(
         Whether entries have weights, which kernel methods do not take.
     """
     methods: list[Method] = [Means(), LowRank(low_rank)]
+    if may_average(low_rank):
+        methods.append(LowRankDraws(low_rank))
     (m, n), size = entries.shape, np.prod(entries.shape, dtype=float)
     if weighted or size > _MOST_ELEMENTS:
         return methods

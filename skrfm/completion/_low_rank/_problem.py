@@ -30,6 +30,8 @@ _DENSE_WORK = 2e9
 _RANK_OF_DRAWS = 20
 # The power whose penalty is closest to the rank.
 _RANK_POWER = 0.5
+# The only values of parameters that averages of draws take.
+_OF_AVERAGES = (("alpha", "auto"), ("loss", "squared"), ("power", _RANK_POWER))
 
 
 class Solver(Protocol):
@@ -167,9 +169,15 @@ def problem_of(completer: Any, matrix: ObservedMatrix) -> Problem:
     )
 
 
+def may_average(completer: Any) -> bool:
+    """Return whether a completer leaves open that it averages draws."""
+    defaults = (("solver", "auto"), *_OF_AVERAGES)
+    return all(getattr(completer, name) == value for name, value in defaults)
+
+
 def _check_averages(completer: Any) -> None:
     """Raise ValueError for parameters that have no meaning for averages of draws."""
-    for name, only in (("alpha", "auto"), ("loss", "squared"), ("power", _RANK_POWER)):
+    for name, only in _OF_AVERAGES:
         value = getattr(completer, name)
         if value != only:
             raise ValueError(

@@ -14,17 +14,15 @@ import numpy as np
 
 from ..._backend import BoolArray, FloatArray, IntArray
 from .._entries import ObservedEntries
+from .._noise import NoiseFactors
 from .._observed import StoredEntries
 from ._iterates import Averages, entry_weights
 from ._loss import deviation_of_top_tenth, reweighted
 from ._rows import FactorModel
 from ._scaling import Scaling
 
-# Entries of average noise that are added to each row and column. With 3 to 30 of them
-# coverage and likelihood of held-out entries of six drug screens hardly differ.
+# Entries of average variance that are added to each column where rows have no entries.
 _PRIOR_ENTRIES = 10
-# Alternations of the factors of rows and columns; they change by less than 1e-3 then.
-_N_ALTERNATIONS = 20
 # The largest leverage of an entry: one of 1 leaves no residual to learn from.
 _LARGEST_LEVERAGE = 1 - 1e-6
 # With fewer hidden entries the share of them inside an interval is too uncertain.
@@ -120,44 +118,14 @@ class Posterior:
             left = left * (1 - leverage)
             explained = explained + leverage / (1 - leverage)
         squares = self._weight * (self._residuals / left) ** 2 / explained
-        return noise_factors(entries, squares)
+        factors, dtype = NoiseFactors.of(entries, squares), squares.dtype
+        return factors.rows.astype(dtype), factors.columns.astype(dtype)
 
     @property
     def _relative_weight(self) -> FloatArray:
         """The weights in the regressions, relative to that of an entry of weight 1."""
         weight = self._regression_weight(self._weight)
         return weight / self._regression_weight(np.ones(1, dtype=weight.dtype))
-
-
-def noise_factors(
-    entries: ObservedEntries, squares: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return factors a (m,) and b (n,) such that a_i b_j ≈ the squares at entries.
-
-    The mean of a is about 1. Rows and columns with few entries are near the others.
-
-    Parameters
-    ----------
-    entries : ObservedEntries
-    squares : ndarray of shape (n_entries,)
-    """
-    rows, cols, (m, n) = entries.rows, entries.cols, entries.shape
-    dtype, mean = squares.dtype, float(np.mean(squares))
-    of_rows, of_columns = np.ones(m), np.ones(n)
-    if mean == 0:
-        return of_rows.astype(dtype), np.zeros(n, dtype)
-    squares = squares / mean
-    prior, in_row, in_column = (
-        _PRIOR_ENTRIES,
-        entries.row_counts(),
-        entries.column_counts(),
-    )
-    for _ in range(_N_ALTERNATIONS):
-        sums = np.bincount(cols, squares / of_rows[rows], minlength=n)
-        of_columns = (sums + prior) / (in_column + prior)
-        sums = np.bincount(rows, squares / of_columns[cols], minlength=m)
-        of_rows = (sums + prior) / (in_row + prior)
-    return of_rows.astype(dtype), (mean * of_columns).astype(dtype)
 
 
 def hidden_scale(
