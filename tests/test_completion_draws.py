@@ -141,6 +141,27 @@ def test_averages_predict_noisy_ratings_better_than_a_chosen_rank(seed):
     assert set(draws.history_["stage"]) == {"draw"}
 
 
+def test_the_default_averages_draws_where_noise_prevails():
+    problem = Ratings(share=0.15, noise=1.5)
+    default, draws = problem.fit(), problem.fit(solver="gibbs")
+    assert default.history_["stage"][-1] == "draw"
+    at = problem.rows, problem.cols
+    assert_allclose(default.predict_entries(*at), draws.predict_entries(*at))
+    _, std = default.predict_entries(*at, return_std=True)
+    assert_allclose(std, draws.predict_entries(*at, return_std=True)[1])
+    assert 0 < default.validation_score_ < 0.5
+
+
+@pytest.mark.parametrize("given", [{"max_rank": 5}, {"power": 0.4}, {"loss": "huber"}])
+def test_draws_are_not_compared_where_parameters_ask_for_another_matrix(given):
+    problem = Ratings(m=60, n=40, share=0.25, noise=1.5)
+    assert "draw" not in problem.fit(**given).history_["stage"]
+
+
+def test_draws_are_not_compared_where_a_low_rank_predicts_well():
+    assert "draw" not in Ratings(noise=0.2).fit().history_["stage"]
+
+
 def test_more_rank_than_entries_determine_does_no_harm():
     problem = Ratings(share=0.2)
     low = problem.error(problem.fit(solver="gibbs", max_rank=3))

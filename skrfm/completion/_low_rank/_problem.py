@@ -94,6 +94,9 @@ class Problem:
         Determines the hidden entries, and the start of the solver.
     averages : bool, default=False
         Whether iterates are averages of draws, for which no rank is chosen.
+    rank_of_draws : int or None, default=None
+        The rank of draws whose average is compared with `solver` on hidden entries;
+        None if it is not tried.
     """
 
     solver: Solver
@@ -109,10 +112,16 @@ class Problem:
     validation_fraction: float
     seed: int
     averages: bool = False
+    rank_of_draws: int | None = None
 
     def smoothing(self, template: Smoothing) -> Smoothing:
         """Return a Smoothing with the power and the floor of this problem."""
         return replace(template, power=self.power, floor=self.floor)
+
+    def of_draws(self) -> "Problem":
+        """Return the problem with averages of draws as iterates."""
+        rank = self.max_rank if self.rank_of_draws is None else self.rank_of_draws
+        return replace(self, solver=gibbs, averages=True, max_rank=rank)
 
     def iterates(self, entries: Entries, smoothing: Smoothing) -> Iterator[Iterate]:
         """Yield iterates without end."""
@@ -166,6 +175,7 @@ def problem_of(completer: Any, matrix: ObservedMatrix) -> Problem:
         validation_fraction=completer.validation_fraction,
         seed=seed,
         averages=averages,
+        rank_of_draws=_rank_of_compared_draws(completer, matrix),
     )
 
 
@@ -191,6 +201,16 @@ def _rank_of_draws(max_rank: int | None, matrix: ObservedMatrix) -> int:
     if max_rank is None:
         return min(_RANK_OF_DRAWS, *matrix.entries.shape)
     return largest_rank(max_rank, matrix)
+
+
+def _rank_of_compared_draws(completer: Any, matrix: ObservedMatrix) -> int | None:
+    """Return the rank of draws, None where parameters ask for another matrix.
+
+    An average of draws has a larger rank than each of them.
+    """
+    if completer.max_rank is not None or not may_average(completer):
+        return None
+    return _rank_of_draws(None, matrix)
 
 
 def _solver_name(completer: Any) -> str:
