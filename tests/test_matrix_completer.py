@@ -380,6 +380,7 @@ def test_it_is_a_completer_of_an_entry_regressor():
     assert_allclose(regressor.predict(pairs), expected)
 
 
+@pytest.mark.slow
 def test_averages_of_draws_are_taken_where_entries_are_few_and_noisy():
     full, X = low_rank(m=120, n=60, share=0.15, noise=0.7)
     completer = MatrixCompleter(random_state=0, combine="best", keep_observed=False)
@@ -530,7 +531,9 @@ def test_rows_and_columns_without_entries_are_less_certain(rng):
     assert std[3] ** 2 > 0.999 * np.mean(of_row**2) and std[3] > std[2]
 
 
-@pytest.mark.parametrize("features", [False, True])
+@pytest.mark.parametrize(
+    "features", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_intervals_of_new_rows_and_columns_cover_their_measurements(features, rng):
     """What low rank knows of other rows does not make them narrow."""
     P, Q = rng.normal(size=(90, 3)), rng.normal(size=(40, 3))
