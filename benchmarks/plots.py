@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from _halves import CHOOSING
+from _models import AT_DEFAULTS
 from _report import complete_tables, fold_means, grouped, mean_of, mean_ranks, number
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter

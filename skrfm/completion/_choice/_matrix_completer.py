@@ -143,6 +143,7 @@ class MatrixCompleter(
     ...     print(f"{name}: {score:z.2f}")
     means: 0.00
     low rank: 1.00
+    low rank, gibbs: 1.00
     row entries: 0.85
     column entries: 0.87
     average: 1.00

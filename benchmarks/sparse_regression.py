@@ -1,6 +1,6 @@
 """Sparse regression with noise: LinRFMRegressor at its defaults beside LassoCV.
 
-    python benchmarks/sparse.py [--seeds 3]
+    python benchmarks/sparse_regression.py [--seeds 3]
 
 Eight kinds of made-up tables and the diabetes table: mean squared error of predictions
 (without the noise, where it is known), columns kept, and costs. "loo" chooses the
