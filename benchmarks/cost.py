@@ -63,6 +63,8 @@ MADE = {
     "made_centers_search": ("reg", 40_000, 10, "RFM", "float32", {"n_centers": 1000}),
     "made_centers_read": ("reg", 400_000, 20, "RFM", "float32", _FEW),
     "made_budget": ("reg", 8000, 20, "RFM", "float32", {"time_budget": 3}),
+    "made_budget_15": ("reg", 120_000, 20, "RFM", "float32", {"time_budget": 15}),
+    "made_budget_30": ("reg", 120_000, 20, "RFM", "float32", {"time_budget": 30}),
 }
 MEASURES = (*COSTS, "memory")
 _MEGABYTE = 2**20
