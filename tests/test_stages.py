@@ -414,6 +414,33 @@ def test_a_budget_leaves_as_many_centres_as_there_is_time_for(
     assert budget.with_time_for(candidate, Start()).n_centers == expected
 
 
+@pytest.mark.parametrize(
+    ("now", "fewer_centers", "after", "of_last"),
+    # early rounds of 10 seconds forecast 40 for the last one
+    [
+        (0.0, True, 40.0, 4000),
+        (50.0, True, 0.0, 2000),
+        (55.0, True, 40.0, 4000),  # the rounds before it have 2000
+        (50.0, False, 40.0, 4000),
+    ],
+)
+def test_the_last_round_has_as_many_centres_as_there_is_time_for(
+    monkeypatch, now, fewer_centers, after, of_last
+):
+    time = [0.0]
+    monkeypatch.setattr(_budget, "perf_counter", lambda: time[0])
+    budget = Budget(70.0, 40_000, may_take_fewer=fewer_centers)
+    candidate = Candidate(Laplace(), 1, max_iter=3, n_centers=4000)
+    time[0] = now
+    for number, expected in ((0, 10.0), (1, 10.0), (2, after)):
+        fitted = SimpleNamespace(number=number, candidate=candidate)
+        assert budget.seconds_after(fitted, 10.0) == pytest.approx(expected)
+    assert budget.adapt(candidate, 2) is candidate
+    assert budget.adapt(candidate, 3).n_centers == of_last
+    budget.with_time_for(candidate, Start())  # another fit begins
+    assert budget.adapt(candidate, 3).n_centers == 4000
+
+
 def test_a_fit_takes_fewer_centres_where_time_is_short(monkeypatch):
     monkeypatch.setattr(_limits, "_ALL_ROWS", 500)
     monkeypatch.setattr(_limits, "_CENTERS", 700)

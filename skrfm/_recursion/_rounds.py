@@ -1,6 +1,6 @@
 """The rounds: fit, average the gradient outer products, reweight, repeat."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -349,13 +349,18 @@ def next_metric(fitted: Round, backend: Backend) -> FeatureMetric | None:
 
 
 def run(
-    data: Data, candidate: Candidate, backend: Backend, start: Start | None = None
+    data: Data,
+    candidate: Candidate,
+    backend: Backend,
+    start: Start | None = None,
+    adapt: Callable[[Candidate, int], Candidate] | None = None,
 ) -> Iterator[Round]:
     """Yield the rounds of a recursion, from the first or from a Start to max_iter.
 
     It ends early where the AGOP is zero, which leaves nothing to reweight. All rounds
     but the last have an AGOP, and round 0 has one even if it is the last. A round can
-    predict until the next one is asked for.
+    predict until the next one is asked for. `adapt` returns what the round of a number
+    is fitted by, in place of the candidate.
     """
     data, _ = data.represented(candidate, backend)
     prepared = PreparedData.from_data(data, candidate.fit_intercept, backend)
@@ -364,7 +369,7 @@ def run(
     for number in range(start.number, candidate.max_iter + 1):
         fitted = fit_round(
             prepared,
-            candidate,
+            candidate if adapt is None else adapt(candidate, number),
             metric,
             number=number,
             backend=backend,

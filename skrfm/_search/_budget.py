@@ -37,6 +37,7 @@ class Budget:
         self._end = perf_counter() + seconds
         self._n_rows, self._last = n_rows, (n_rows, 0.0)
         self._rounds: dict[tuple, list[tuple[int, float]]] = {}
+        self._centers_of_last: int | None = None
 
     def record(self, candidate, *, rows, seconds, n_parts):
         """Record the seconds of a round that was fitted to so many rows, in parts."""
@@ -90,6 +91,7 @@ class Budget:
 
         A candidate that no rounds were recorded of keeps all of them.
         """
+        self._centers_of_last = None
         if not self._may_take_fewer or candidate.path not in self._rounds:
             return candidate
         last, early = self._seconds_of_rounds(candidate, start)
@@ -98,15 +100,33 @@ class Budget:
             return candidate
         # rounds before the last have few centres, and are those that learn the metric
         share = max((left - early) / last, left / (last + early) / 2)
-        fewer = max(int(share * candidate.n_centers), _LEAST_CENTERS)
-        return replace(candidate, n_centers=min(candidate.n_centers, fewer))
+        return replace(candidate, n_centers=_fewer(candidate.n_centers, share))
 
     def seconds_after(self, fitted, seconds):
-        """Return the forecast of the round on all rows after one that took so many."""
+        """Return the forecast of the round on all rows after one that took so many.
+
+        0 for a last round that will have as many centres as there is time for: no fewer
+        than the rounds before it, whose machine is the better one then.
+        """
+        n_centers = fitted.candidate.n_centers
         if fitted.number + 1 < fitted.candidate.max_iter:
             return seconds
-        last, early = self._pairs(fitted.candidate.n_centers)
-        return seconds * last / early
+        last, early = self._pairs(n_centers)
+        seconds *= last / early
+        left = max(self._end - perf_counter(), 0.0)
+        if not self._may_take_fewer or n_centers is None or seconds <= left:
+            return seconds
+        fewer = _fewer(n_centers, left / seconds)
+        if fewer < size_of_round(self._n_rows, n_centers, early=True)[1]:
+            return seconds
+        self._centers_of_last = fewer
+        return 0.0
+
+    def adapt(self, candidate, number):
+        """Return a candidate with the centres of the round of a number."""
+        if number < candidate.max_iter or self._centers_of_last is None:
+            return candidate
+        return replace(candidate, n_centers=self._centers_of_last)
 
     def allows(self, seconds, *, rows=None):
         """Return whether there is time for something that takes so many seconds.
@@ -117,3 +137,8 @@ class Budget:
             of_last, seconds_of_last = self._last
             seconds += seconds_of_last * (rows / of_last) ** _GROWTH
         return perf_counter() + seconds <= self._end
+
+
+def _fewer(n_centers, share):
+    """Return a share of a number of centres, of which some are always left."""
+    return min(n_centers, max(int(share * n_centers), _LEAST_CENTERS))

@@ -408,10 +408,11 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         fitted: Any = checkpoint.get("fitted")
         if fitted is not None:
             return fitted
-        start = checkpoint.get("start", start)
+        start, adapt = checkpoint.get("start", start), None
         if budget is not None:
             candidate = budget.with_time_for(candidate, start or Start())
-        rounds = run(training.data, candidate, training.placement.backend, start)
+            adapt = budget.adapt
+        rounds = run(training.data, candidate, training.placement.backend, start, adapt)
         run_task = progress.open("fit", candidate.max_iter + 1)
         for fitted in run_task.watch(rounds, budget):  # holds one round at a time
             if not fitted.last:
