@@ -410,7 +410,11 @@ def test_a_budget_leaves_as_many_centres_as_there_is_time_for(
     assert budget.seconds_of_fit(candidate, Start()) == pytest.approx(70.0)
     kept = budget.seconds_to_keep(candidate, Start())
     assert kept == pytest.approx(35.0 if fewer_centers else 70.0)
+    all_rows = Candidate(Laplace(), 1, max_iter=3)  # as centres, which remain
+    kept = budget.seconds_to_keep(all_rows, Start())
+    assert kept == budget.seconds_of_fit(all_rows, Start()) > 70
     time[0] = now
+    assert budget.with_time_for(all_rows, Start()) is all_rows
     assert budget.with_time_for(candidate, Start()).n_centers == expected
 
 

@@ -84,7 +84,11 @@ class Budget:
         A fit that may take fewer centres gets half of all seconds at most.
         """
         seconds = self.seconds_of_fit(candidate, start)
-        return min(seconds, self._seconds / 2) if self._may_take_fewer else seconds
+        return min(seconds, self._seconds / 2) if self._shrinks(candidate) else seconds
+
+    def _shrinks(self, candidate):
+        """Return whether a candidate has centres, of which there may be fewer."""
+        return self._may_take_fewer and candidate.n_centers is not None
 
     def with_time_for(self, candidate, start):
         """Return a candidate with as many of its centres as there is time for.
@@ -92,11 +96,11 @@ class Budget:
         A candidate that no rounds were recorded of keeps all of them.
         """
         self._centers_of_last = None
-        if not self._may_take_fewer or candidate.path not in self._rounds:
+        if not self._shrinks(candidate) or candidate.path not in self._rounds:
             return candidate
         last, early = self._seconds_of_rounds(candidate, start)
         left = max(self._end - perf_counter(), 0.0)
-        if candidate.n_centers is None or last + early <= left:
+        if last + early <= left:
             return candidate
         # rounds before the last have few centres, and are those that learn the metric
         share = max((left - early) / last, left / (last + early) / 2)
@@ -114,7 +118,7 @@ class Budget:
         last, early = self._pairs(n_centers)
         seconds *= last / early
         left = max(self._end - perf_counter(), 0.0)
-        if not self._may_take_fewer or n_centers is None or seconds <= left:
+        if not self._shrinks(fitted.candidate) or seconds <= left:
             return seconds
         fewer = _fewer(n_centers, left / seconds)
         if fewer < size_of_round(self._n_rows, n_centers, early=True)[1]:
