@@ -22,6 +22,7 @@ from _experiment import (
 )
 from _report import format_table
 from _tables import find_tables, load_table
+from sklearn.base import clone
 from sklearn.datasets import make_classification, make_friedman1
 
 import skrfm
@@ -53,6 +54,7 @@ BUNDLED = {
 # parameters
 _ONE = {"kernel": "laplace", "alpha": 0.1, "validation": None}
 _FEW = _ONE | {"n_centers": 1000, "max_iter": 2}
+_LARGE = {"estimator": skrfm.RFMRegressor(n_centers=1500), "max_leaf_size": 25_000}
 MADE = {
     "made_5": ("reg", 300, 5, "RFM", "float64", {}),
     "made_300": ("reg", 3000, 300, "RFM", "float32", {}),
@@ -62,6 +64,7 @@ MADE = {
     "made_centers": ("reg", 60_000, 20, "RFM", "float32", _ONE | {"n_centers": 2000}),
     "made_centers_search": ("reg", 40_000, 10, "RFM", "float32", {"n_centers": 1000}),
     "made_centers_read": ("reg", 400_000, 20, "RFM", "float32", _FEW),
+    "made_centers_tree": ("reg", 50_000, 20, "XRFM", "float32", _LARGE),
     "made_budget": ("reg", 8000, 20, "RFM", "float32", {"time_budget": 3}),
     "made_budget_15": ("reg", 120_000, 20, "RFM", "float32", {"time_budget": 15}),
     "made_budget_30": ("reg", 120_000, 20, "RFM", "float32", {"time_budget": 30}),
@@ -103,8 +106,10 @@ def _warm_up(X, y, estimator):
         small.set_params(n_candidates=4)
         rows = rows[:200]
     small.fit(X[rows], y[rows])
-    if getattr(estimator, "n_centers", "auto") != "auto":
-        small.set_params(n_centers=300, kernel="laplace").fit(X[rows], y[rows])
+    machine = getattr(estimator, "estimator", estimator)
+    if getattr(machine, "n_centers", "auto") != "auto":
+        small = clone(machine).set_params(n_centers=300, kernel="laplace")
+        small.fit(X[rows], y[rows])
     gc.collect()
 
 

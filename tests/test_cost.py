@@ -201,8 +201,6 @@ def test_errors_on_bad_input():
         estimate_cost(RFMRegressor(max_iter=-1), X, y)
     with pytest.raises(ValueError, match="'max_leaf_size' parameter"):
         estimate_cost(XRFMRegressor(max_leaf_size=0), X, y)
-    with pytest.raises(ValueError, match="leaves all rows are centres"):
-        estimate_cost(XRFMRegressor(RFMRegressor(n_centers=10)), X, y)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         estimate_cost(RFMRegressor(), X, y[:-1])
     with pytest.raises(ValueError, match="class"):
@@ -251,3 +249,38 @@ def test_stages_have_all_centres_and_the_fit_few():
     assert not any(forecast.costs.uses_centers(work) for work in search)
     assert forecast.costs.uses_centers(final)
     assert final.early == final.gradients < 1
+
+
+def test_leaves_of_few_centres_take_memory_by_the_centres(ticking):
+    def cost(n_centers):
+        leaf = RFMRegressor(**ONE, n_centers=n_centers)
+        model = XRFMRegressor(leaf, max_leaf_size=4000, split="sides", search="leaves")
+        return estimate_cost(model, *table(8000))
+
+    few, more, all_rows = cost(400), cost(800), cost(None)
+    matrices = 16 * (800**2 - 400**2)
+    assert matrices < more.memory - few.memory < 3 * matrices
+    assert all_rows.memory > 4 * few.memory
+
+
+def test_refined_splits_and_compared_finalists_take_longer(ticking):
+    X, y = table(9000)
+
+    def seconds(**parameters):
+        leaf = RFMRegressor(**ONE, n_centers=200, random_state=0)
+        model = XRFMRegressor(leaf, max_leaf_size=4500, random_state=0)
+        return estimate_cost(model.set_params(**parameters), X, y).seconds
+
+    refined = seconds(search="leaves")
+    assert seconds(search="leaves", split="sides") < refined < seconds()
+
+
+def test_a_forecast_of_a_tree_of_few_centres_is_near_the_fit():
+    X, y = table(5000, d=4)
+    leaf = RFMRegressor(**ONE, n_centers=200)
+    model = XRFMRegressor(leaf, max_leaf_size=2500, split="sides", random_state=0)
+    model.fit(X, y)  # compiles what has to be compiled
+    found = estimate_cost(model, X, y)
+    began = process_time()
+    model.fit(X, y)
+    assert 0.2 < found.cpu_seconds / (process_time() - began) < 5

@@ -9,14 +9,13 @@ from skrfm import RFMClassifier, RFMRegressor, XRFMClassifier, XRFMRegressor
 from skrfm.xrfm import _base, _fitting, _large_leaves, _refine
 from skrfm.xrfm._leaves import find_directions
 from skrfm.xrfm._refine import (
-    _Pair,
+    OutputPair,
     _Sides,
-    best_threshold,
     find_corrected_directions,
     find_refined_directions,
     refined,
-    reroute,
 )
+from skrfm.xrfm._reroute import best_threshold, reroute
 from skrfm.xrfm._rows import LeafData
 from skrfm.xrfm._tree import Direction, Leaf, Node, route
 
@@ -58,7 +57,7 @@ def error_pair(gain, weight=None):
     left = np.sqrt(np.maximum(gain, 0))[:, None]
     right = np.sqrt(np.maximum(-gain, 0))[:, None]
     weight = np.ones(len(gain)) if weight is None else weight
-    return _Pair(left, right, np.zeros_like(left), weight)
+    return OutputPair(left, right, np.zeros_like(left), weight)
 
 
 # -- the directions -------------------------------------------------------------------
@@ -147,10 +146,10 @@ def test_defaults_divide_one_leaf_where_that_clearly_helps(monkeypatch):
 def test_shares_of_both_sides_where_their_average_is_better(rng):
     offset = rng.normal(size=4000)
     outputs = rng.normal(size=(2, 4000, 1))
-    noisy = _Pair(*outputs, np.zeros((4000, 1)), np.ones(4000))
+    noisy = OutputPair(*outputs, np.zeros((4000, 1)), np.ones(4000))
     assert not noisy.is_sharp(offset, 0.3) and noisy.is_sharp(offset, 0)
     right = offset[:, None] > 0
-    parts = _Pair(0.0 * right, 0.0 * right + 1, 1.0 * right, np.ones(4000))
+    parts = OutputPair(0.0 * right, 0.0 * right + 1, 1.0 * right, np.ones(4000))
     assert parts.is_sharp(offset, 0.3)
 
 

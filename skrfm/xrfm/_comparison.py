@@ -17,9 +17,9 @@ from ._rows import Cell, subsample
 COMPARED_LEAVES = 3
 # Rows of a leaf that are compared at most.
 COMPARED_ROWS = 4000
-# The same for leaves with fewer centres than rows: of one leaf, so many rows and
-# centres. By 4000 rows a kernel was chosen that loses .03.
-_CENTERS_ROWS, _CENTERS_COMPARED = 30_000, 1000
+#: The same for leaves with fewer centres than rows: of one leaf, so many rows and
+#: centres. By 4000 rows a kernel was chosen that loses .03.
+COMPARED_WITH_CENTERS = 30_000, 1000
 # Fewer rounds than these are not halved where finalists are compared.
 _FEW_ROUNDS = 4
 
@@ -84,9 +84,9 @@ class Comparison:
         rng = np.random.default_rng(self._seed)
         n_compared, n_rows = COMPARED_LEAVES, COMPARED_ROWS
         if self._has_centers:
-            n_compared, n_rows = 1, _CENTERS_ROWS
+            n_compared, (n_rows, most) = 1, COMPARED_WITH_CENTERS
             estimators = [
-                clone(each).set_params(n_centers=min(_CENTERS_COMPARED, each.n_centers))
+                clone(each).set_params(n_centers=min(most, each.n_centers))
                 for each in estimators
             ]
         compared = rng.permutation(len(self._cells))[:n_compared]

@@ -22,8 +22,8 @@ from ._refine import (
     find_corrected_directions,
     find_halving_directions,
     find_refined_directions,
-    reroute,
 )
+from ._reroute import reroute
 from ._rows import HeldRows, StreamedRows, subsample
 from ._tree import Leaf, Node, first_split
 
@@ -35,12 +35,12 @@ SEARCH_LEAVES = 1.6
 # The rows of a leaf that the search at the root and the comparison of finalists have in
 # mind, at most: larger leaves only take more rows in their last round.
 SEARCH_ROWS = COMPARED_ROWS
-# Finalists of the search at the root that are compared in leaves.
-_MOST_FINALISTS = 3
-# The rounds of leaves with fewer centres than rows, at most. On a side of the table of
-# benchmarks/scale.py, 60 000 rows and 2000 centres, R² is .920 after three rounds and
-# after five.
-_CENTERS_ROUNDS = 3
+#: Finalists of the search at the root that are compared in leaves.
+MOST_FINALISTS = 3
+#: The rounds of leaves with fewer centres than rows, at most. On a side of the table of
+#: benchmarks/scale.py, 60 000 rows and 2000 centres, R² is .920 after three rounds and
+#: after five.
+CENTERS_ROUNDS = 3
 # Kernels that are compared in such leaves with that of the search: many rows with noise
 # suit smoother ones than the few of a search. On that side R² is .921 with the first,
 # .928 with the second.
@@ -167,7 +167,7 @@ class Forester:
         ]
         self._finalists = [
             clone(self._leaf).set_params(**setting)
-            for setting in settings[:_MOST_FINALISTS]
+            for setting in settings[:MOST_FINALISTS]
         ]
         self._leaf, self._split_alpha = self._finalists[0], model.alpha_
         if self._leaf.n_centers is not None:
@@ -223,7 +223,7 @@ class Forester:
             finalists = [*finalists[:1], *smooth]
         self._finalists = [
             clone(each).set_params(
-                n_centers=n_centers, max_iter=min(each.max_iter, _CENTERS_ROUNDS)
+                n_centers=n_centers, max_iter=min(each.max_iter, CENTERS_ROUNDS)
             )
             for each in finalists or [self._leaf]
         ]
@@ -343,15 +343,13 @@ class Forester:
             return partial(
                 find_refined_directions, temperature=temperature
             ), REFINE_ROWS
-        least, size = CORRECTED_ROWS
-        # the root and its children: what follows them is within parts of the table
-        if self._split == "corrected" and n_rows >= least and 3 * n_rows >= n_all:
+        if self._split == "corrected" and is_corrected(n_rows, n_all):
             find = partial(
                 find_corrected_directions,
                 temperature=temperature,
                 max_split_samples=most,
             )
-            return find, max(size, most)
+            return find, max(CORRECTED_ROWS[1], most)
         return find_directions, most
 
     def _directions(self, data, nodes, rng, checkpoint=None):
@@ -417,6 +415,14 @@ class Forester:
                     models.append(next(results))
                 self._stopped |= task.stop
         return models
+
+
+def is_corrected(n_rows, n_all):
+    """Return whether the split of a node with so many of all rows may be refined.
+
+    The root and its children: what follows them is within parts of the table.
+    """
+    return n_rows >= CORRECTED_ROWS[0] and 3 * n_rows >= n_all
 
 
 def _settings_of(candidate, *, max_iter):

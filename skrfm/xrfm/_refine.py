@@ -7,6 +7,7 @@ logistic regression of which machine errs less gives the next direction.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -23,15 +24,7 @@ from ._leaves import (
     fit_leaf,
     leaf_outputs,
 )
-from ._tree import (
-    DIRECTIONS,
-    Direction,
-    Leaf,
-    midpoint,
-    route,
-    split_rows,
-    weighted_quantiles,
-)
+from ._tree import DIRECTIONS, Direction, split_rows, weighted_quantiles
 
 #: Rows of a node that its split is refined on, half of them to fit machines to. With
 #: the constants below the direction of the table of benchmarks/scale.py at 200 000 rows
@@ -60,12 +53,44 @@ _MOST_WEIGHT = 0.95
 # The weight of all rows in the logistic regression, against a penalty on its
 # coefficients of scaled columns, and the most steps.
 _WEIGHT, _MOST_STEPS = 1e5, 500
-# Rows of a node that its rule is found on after leaves are fitted, and the fewest.
-_ROUTED_ROWS, _LEAST_ROUTED_ROWS = 40_000, 1000
+
+# Refined directions to expect: several where that helps, and else one.
+_EXPECTED_STEPS, _EXPECTED_CORRECTED_STEPS = 3, 2
+
+
+class Machines(NamedTuple):
+    """Machines that are fitted to find a direction: how many, and what each takes."""
+
+    count: int
+    n_rows: int
+    n_centers: int
+    max_iter: int
+    n_predicted: int
+
+
+def machines_of_split(n_rows: int, *, corrected: bool) -> list[Machines]:
+    """Return the Machines to expect where a node with so many rows is split.
+
+    Those of `find_corrected_directions`, in which the first directions are found
+    without fewer centres than rows, or of `find_refined_directions`.
+    """
+
+    def sides(n_directions, n_centers, max_rows):
+        rows, unseen = min(n_rows // 4, max_rows), min(n_rows // 2, 2 * max_rows)
+        return Machines(2 * n_directions, rows, n_centers, 1, unseen)
+
+    if corrected:
+        tried = DIRECTIONS + _EXPECTED_CORRECTED_STEPS
+        return [sides(tried, _CORRECTED_CENTERS, _CORRECTED_ROWS)]
+    return [
+        Machines(1, n_rows, _FIRST_CENTERS, _FIRST_ROUNDS, 0),
+        sides(DIRECTIONS, _COMPARED_CENTERS, _COMPARED_ROWS),
+        sides(1 + _EXPECTED_STEPS, _REFINED_CENTERS, _REFINED_ROWS),
+    ]
 
 
 @dataclass(frozen=True)
-class _Pair:
+class OutputPair:
     """Outputs of the machines of both sides, and targets, of some rows.
 
     Attributes
@@ -99,7 +124,7 @@ class _Pair:
     def subset(self, rows):
         """Return the outputs of some of the rows."""
         arrays = self.left, self.right, self.targets, self.weight
-        return _Pair(*(a[rows] for a in arrays))
+        return OutputPair(*(a[rows] for a in arrays))
 
 
 def _errors(outputs, targets):
@@ -228,7 +253,7 @@ class _Tried:
     direction : Direction
     n_centers, max_rows : int
         The centres of a machine, and its rows at most.
-    pair : _Pair
+    pair : OutputPair
         Their outputs on rows that they have not seen.
     offset : ndarray of shape (m,)
         The distances of these rows to the right of the threshold, in widths.
@@ -239,7 +264,7 @@ class _Tried:
     direction: Direction
     n_centers: int
     max_rows: int
-    pair: _Pair
+    pair: OutputPair
     offset: FloatArray
     error: float
 
@@ -290,7 +315,7 @@ class _Sides:
             model = fit_leaf(machine, fitted.subset(rows), seed=self._seed)
             outputs.append(leaf_outputs(model, unseen.X, None))
         left_outputs, right_outputs = outputs
-        pair = _Pair(left_outputs, right_outputs, unseen.y, unseen.weight)
+        pair = OutputPair(left_outputs, right_outputs, unseen.y, unseen.weight)
         offset = node.offset(unseen.X)
         error = pair.error((offset > 0).astype(float))
         return _Tried(direction, n_centers, max_rows, pair, offset, error)
@@ -342,89 +367,3 @@ def refined(direction, X, pair):
     model.fit(rows / scale, right, sample_weight=weight / weight.sum())
     vector = model.coef_[0] / scale
     return Direction(vector / np.linalg.norm(vector), direction.coding)
-
-
-def reroute(root, models, data, classes, *, temperature, seed):
-    """Set the rules of the nodes of a tree by the errors of its fitted leaves.
-
-    From the leaves up: a node gets the direction and the threshold that send each row
-    to the side whose leaves err less, if that lowers the error of other rows. Leaves
-    must not interpolate their rows.
-
-    Parameters
-    ----------
-    root : Node or Leaf
-    models : list
-        The models of the leaves.
-    data : LeafData
-    classes : ndarray or None
-        The numbers of the classes.
-    temperature : float
-    seed : int
-    """
-    rng = np.random.default_rng(seed)
-    scale = scale_of(data.y, data.weight, classes)
-
-    def outputs(child, X):
-        total = np.zeros((len(X), len(scale)))
-        for leaf in route(child, X, temperature):
-            found = leaf_outputs(models[leaf.number], X[leaf.rows], classes)
-            total[leaf.rows] += leaf.weight[:, None] * found
-        return total / scale
-
-    def visit(node, rows):
-        if isinstance(node, Leaf):
-            return
-        right = node.offset(data.X[rows]) > 0
-        visit(node.left, rows[~right])
-        visit(node.right, rows[right])
-        if len(rows) >= _LEAST_ROUTED_ROWS:
-            chosen = data.subset(rng.permutation(rows)[:_ROUTED_ROWS])
-            pair = _Pair(
-                outputs(node.left, chosen.X),
-                outputs(node.right, chosen.X),
-                as_columns(chosen.y, classes) / scale,
-                chosen.weight,
-            )
-            _set_rule(node, chosen.X, pair, temperature)
-
-    visit(root, np.arange(len(data)))
-
-
-def _set_rule(node, X, pair, temperature):
-    """Give a node the rule that half of some rows tell, if the other half agrees."""
-    half = len(X) // 2
-    fitted, unseen = pair.subset(slice(half)), pair.subset(slice(half, None))
-    direction = refined(node.direction, X[:half], fitted)
-    position = direction.positions(X[:half])
-    low, high = np.quantile(position, (0.25, 0.75))
-    if high == low:
-        return
-    threshold = best_threshold(position, fitted.gain * fitted.weight)
-    rule = replace(node, direction=direction, threshold=threshold, width=high - low)
-    sharp = unseen.is_sharp(rule.offset(X[half:]), temperature)
-    rule.direction = replace(direction, sharp=sharp)
-    before, after = (
-        unseen.error(each.share_of_right(X[half:], temperature))
-        for each in (node, rule)
-    )
-    if after < before:
-        node.direction, node.threshold = rule.direction, rule.threshold
-        node.width = rule.width
-
-
-def best_threshold(position, gain):
-    """Return the threshold with the largest sum of gains beyond it.
-
-    Parameters
-    ----------
-    position : ndarray of shape (m,)
-        At least two different numbers.
-    gain : ndarray of shape (m,)
-        What is gained where a row is to the right of the threshold.
-    """
-    order = np.argsort(position, kind="stable")
-    position, lost = position[order], np.cumsum(gain[order])[:-1]
-    between = position[1:] > position[:-1]
-    last = int(np.argmin(np.where(between, lost, np.inf)))
-    return float(midpoint(position[last], position[last + 1]))

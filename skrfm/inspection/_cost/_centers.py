@@ -89,10 +89,10 @@ class CenterCosts:
         for step in blocks.steps:
             value = step(value)
 
-    def round(self, n, *, early, with_agop):
-        """Return the seconds of a round on n rows."""
-        watch = self._watch
-        n, p, tolerance = size_of_round(n, self._candidate.n_centers, early=early)
+    def round(self, n, *, early, with_agop, n_centers=None):
+        """Return the seconds of a round on n rows, by default with all centres."""
+        watch, p = self._watch, n_centers or self._candidate.n_centers
+        n, p, tolerance = size_of_round(n, min(p, n), early=early)
         streamed = self._data.blocks is not None and not early
         held = self._data.X.shape[0]
         size = min(sample_size(n, p, tolerance), held) if p < n else 0

@@ -8,7 +8,8 @@ from ..._backend import Table, Vector
 from ..._sklearn import clone
 from ...rfm import RFMClassifier, RFMClassifierCV, RFMRegressor, RFMRegressorCV
 from ...xrfm import XRFMClassifier, XRFMRegressor
-from ._forecast import MachineForecast, TreeForecast
+from ._forecast import MachineForecast
+from ._tree import TreeForecast
 
 _MACHINES = RFMRegressor, RFMClassifier, RFMRegressorCV, RFMClassifierCV
 _TREES = XRFMRegressor, XRFMClassifier
