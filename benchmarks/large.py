@@ -24,6 +24,7 @@ from _experiment import (
     Experiment,
     figures_or_none,
     flag,
+    in_new_process,
     peak_memory,
     timed,
 )
@@ -33,6 +34,8 @@ from scale import N_TEST, make_table
 
 # rows of a file, and of a row group
 _FILE, _GROUP = 250_000, 65_536
+# rows of the fit that warms up, and bytes of memory that are touched before
+_WARM_ROWS, _TOUCHED = 2000, 6 * 2**30
 
 
 def write_part(X, y, path):
@@ -127,6 +130,26 @@ def make_model(name, suffix):
     return getattr(skrfm, f"RFM{suffix}")(**settings), True
 
 
+def warm_up(model, X, y):
+    """Fit to few rows, so that code is compiled, or read where it was compiled."""
+    from sklearn.base import clone
+
+    small = clone(model)
+    if getattr(small, "n_centers", None) is not None:
+        small.set_params(n_centers=_WARM_ROWS // 4)
+    small.fit(X[:_WARM_ROWS], y[:_WARM_ROWS])
+
+
+def touch_memory():
+    """Write to memory, and free it.
+
+    A virtual machine gets memory from its host when it is first written to, which may
+    take more than a second for a gigabyte: kernel matrices of all rows took 6 s, and 3
+    after this.
+    """
+    np.empty(_TOUCHED, dtype=np.uint8)[::4096] = 1
+
+
 def measure(folder, table, name, n):
     """Return the score, the costs and the memory of one model in this process."""
     from pyarrow import dataset
@@ -135,6 +158,7 @@ def measure(folder, table, name, n):
     X_test, y_test = in_memory(dataset.dataset(Path(folder) / table / "test.parquet"))
     suffix = "Regressor" if y_test.dtype.kind == "f" else "Classifier"
     model, reads_files = make_model(name, suffix)
+    warm_up(model, X_test, y_test)
     given = (rows, "y") if reads_files else in_memory(rows)
     _, fit_cost = timed(model.fit, *given)
     if reads_files:  # whose names the test rows, an array, do not have
@@ -166,6 +190,8 @@ def run(args, records):
                 for model in args.models:
                     key = {"table": table, "model": model, "n": n or 0}
                     name, given = f"{model} on {table}", (str(folder), table, model, n)
+                    if not records.has(key):
+                        in_new_process(touch_memory)
                     records.once(key, figures_or_none, name, measure, *given)
 
 

@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import gammaln
+from scipy.special import digamma, gammaln
 
 from .._backend import FloatArray, IntArray
 from ._entries import ObservedEntries
@@ -136,7 +136,7 @@ class _Side:
         spread = float(np.var(relative)) / float(np.mean(relative)) ** 2
         unit = 1 / max(1.0, spread / _NORMAL_SPREAD)
         sums, counts = self._totals(squares)
-        prior = likeliest_prior(unit * sums, unit * counts)
+        prior = likeliest_prior(unit * sums, unit * counts, self.prior)
         return replace(self, prior=prior, unit=unit).updated(squares)
 
     def updated(self, squares: FloatArray) -> Self:
@@ -155,24 +155,35 @@ class _Side:
         return np.bincount(self.index, squares, size), counts
 
 
-def likeliest_prior(sums: FloatArray, counts: FloatArray) -> tuple[float, float]:
+def likeliest_prior(
+    sums: FloatArray, counts: FloatArray, start: tuple[float, float] = _START
+) -> tuple[float, float]:
     """Return the weight and the size of the prior of the largest marginal likelihood.
 
     Parameters
     ----------
     sums, counts : ndarray of shape (m,)
         Of squares of normal errors, whose variance is a draw from the prior.
+    start : tuple of (float, float)
+        Where the search starts.
     """
     known = np.flatnonzero(counts > 0)
     known = known[:: -(-len(known) // _MOST_LEARNED)]
     S, n = sums[known], counts[known]
 
     def loss(logs):
+        """Return the loss at the logarithms of weight and size, and its gradient."""
         weight, size = np.exp(logs)
         half, total = (weight + n) / 2, weight * size
         log_likelihood = gammaln(half) - gammaln(weight / 2) - half * np.log(total + S)
-        return -np.mean(log_likelihood) - weight / 2 * np.log(total)
+        value = np.mean(log_likelihood) + weight / 2 * np.log(total)
+        share = total * np.mean(half / (total + S))  # of the prior in all squares
+        logs = digamma(half) - digamma(weight / 2) + np.log(total / (total + S))
+        slope = weight / 2 * (np.mean(logs) + 1) - share
+        return -value, -np.array([slope, weight / 2 - share])
 
-    found = minimize(loss, np.log(_START), method="L-BFGS-B", bounds=np.log(_LIMITS))
+    found = minimize(
+        loss, np.log(start), jac=True, method="L-BFGS-B", bounds=np.log(_LIMITS)
+    )
     weight, size = np.exp(found.x)
     return float(weight), float(size)
