@@ -70,8 +70,10 @@ def drawn_rows(
     A, b = np.empty((k, k), dtype=V.dtype), np.empty(k, dtype=V.dtype)
     for i in range(start, stop):
         u, first, end = out[i], indptr[i], indptr[i + 1]
-        A[:] = prior
-        b[:] = linear
+        for c in range(k):  # A[:] = prior would compile code of error messages
+            b[c] = linear[c]
+            for d in range(c + 1):
+                A[c, d] = prior[c, d]
         _add_entries(A, b, first, end, indices, values, weight, precision, V, offset)
         _factorise(A)
         for j in range(k):  # L⁻¹ b, of which L⁻ᵀ is the mean

@@ -159,10 +159,12 @@ def dual_solves(start, stop, indptr, indices, values, noise, P, out):
     longest = 0
     for i in range(start, stop):
         longest = max(longest, indptr[i + 1] - indptr[i])
-    buffer = np.empty((longest, longest), dtype=P.dtype)
+    buffer = np.empty(longest * longest, dtype=P.dtype)
     for i in range(start, stop):
         first, end = indptr[i], indptr[i + 1]
-        A, b = buffer[: end - first, : end - first], out[first:end]
+        b, k = out[first:end], end - first
+        # contiguous: a part of a square buffer would be another type to compile for
+        A = buffer[: k * k].reshape((k, k))
         for e in range(first, end):
             p = P[indices[e]]
             for f in range(first, e + 1):

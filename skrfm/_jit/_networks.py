@@ -156,7 +156,8 @@ def cosine_values(cos, network):
     buffers = np.empty((5, cos.shape[1]), dtype=cos.dtype)
     om, op, c, K, T = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
     for i in range(cos.shape[0]):
-        om[:] = cos[i]
+        for j in range(om.size):  # om[:] = cos[i] would compile code of error messages
+            om[j] = cos[i, j]
         _cosine_row(om, op, c, K, T, network)
         for j in range(cos.shape[1]):
             cos[i, j] = T[j] if is_tangent else K[j]
