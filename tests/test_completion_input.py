@@ -196,7 +196,8 @@ def test_bad_values_are_an_error():
     with pytest.raises(ValueError, match="infinity"):
         completer_of().fit(X)
     X[3, 4] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
+    message = "X has NaN, but missing_values=-1 .* pass missing_values=np.nan"
+    with pytest.raises(ValueError, match=message):
         completer_of(missing_values=-1).fit(X)
     with pytest.raises(ValueError, match="X is sparse and stores NaN"):
         completer_of().fit(sp.csr_array(X))
@@ -205,8 +206,10 @@ def test_bad_values_are_an_error():
         completer.transform(sp.csr_array(X))
     with pytest.raises(ValueError, match="X has 39 features, but LinRFMCompleter is"):
         completer.transform(X[:, :39])
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match="values has NaN: leave out"):
         completer.fit_entries([0], [0], [np.nan], (2, 2))
+    with pytest.raises(ValueError, match="values has no entries"):
+        completer.fit_entries([], [], [], (2, 2))
 
 
 def test_a_rank_beyond_that_of_the_matrix_is_an_error():
@@ -235,7 +238,9 @@ BAD_ENTRIES = [
     ({"rows": [0, 1, 2]}, "rows and cols must be as long as each other.* 3 and 2"),
     ({"values": [1.0]}, "rows, cols and values must have one.* 2, 2 and 1"),
     ({"values": [1.0, np.inf]}, "infinity"),
-    ({"rows": [[0, 1]]}, "1d array"),
+    ({"rows": [[0, 1]]}, r"rows must be one-dimensional.* shape is \(1, 2\)"),
+    ({"cols": 1}, r"cols must be one-dimensional.* shape is \(\)"),
+    ({"values": [[1.0, 2.0]]}, "values must be one-dimensional"),
     ({"shape": (3, 0)}, r"shape must be \(n_rows, n_columns\).* got \(3, 0\)"),
     ({"shape": (3,)}, "shape must be"),
     ({"shape": 3}, "shape must be"),
@@ -365,6 +370,19 @@ def test_too_few_iterations_are_warned_of():
     completer = completer_of(max_iter=2, max_rank=4, alpha=0.01)
     message = "did not converge in 2 iterations"
     the_warning(ConvergenceWarning, message, lambda: completer.fit(X))
+
+
+@pytest.mark.filterwarnings("ignore::skrfm.exceptions.NumericalWarning")
+def test_a_search_on_few_entries_ends_by_its_own_rule():
+    """Fewer than ten entries are not compared: more iterations would do nothing."""
+    _, X = low_rank(3, 3, noise=1.0, share=1)
+    X[0, 0] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        completer = completer_of().fit(X)
+    assert completer.converged_ and completer.n_iter_ < completer.max_iter
+    with pytest.warns(ConvergenceWarning, match="not converge in 5 iterations"):
+        assert not completer_of(max_iter=5).fit(X).converged_
 
 
 def test_too_few_entries_are_warned_of():

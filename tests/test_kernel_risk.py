@@ -366,6 +366,8 @@ def test_extrapolation_follows_a_power_law(digits):
         ({"bandwidth": "mean"}, "bandwidth must be"),
         ({"estimator": "laplacian"}, "Unknown kernel"),
         ({"y": np.full(80, np.nan)}, "y contains NaN"),
+        ({"X": np.full((80, 2), np.nan)}, "Input X contains NaN"),
+        ({"X": np.full((80, 1), "a", dtype=object)}, "Column 0 of X: .*encode it"),
     ],
 )
 def test_bad_arguments_are_refused(digits, change, message):

@@ -844,7 +844,18 @@ def test_features_of_columns_are_passed_once():
 BAD = [
     ({"row_features": np.ones((3, 2))}, "row_features has 3 rows, but X has 14 rows"),
     ({"row_features": "one-hot"}, 'must be an array or "identity"'),
-    ({"row_features": np.full((14, 2), np.nan)}, "row_features contains NaN"),
+    (
+        {"row_features": np.full((14, 2), np.nan)},
+        "row_features has NaN in columns 0, 1: missing values have to be filled in",
+    ),
+    (
+        {"row_features": pd.DataFrame({"dose": [np.nan] * 14, "age": 1.0})},
+        "row_features has NaN in column 'dose'",
+    ),
+    ({"row_features": np.ones(14)}, r"row_features must have two.* is \(14,\)"),
+    ({"row_features": pd.Series(np.ones(14))}, "row_features must have two dim"),
+    ({"row_features": np.ones((14, 0))}, "row_features must .* at least one column"),
+    ({"row_kernel": np.full((14, 14), np.nan)}, "row_kernel has NaN in columns 0, 1"),
     ({"row_kernel": np.ones((14, 3))}, "row_kernel must be square"),
     ({"row_kernel": np.triu(np.ones((14, 14)))}, "row_kernel must be symmetric"),
     (

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array
 from scipy.stats import norm
 
-from skrfm import NTKMatrixCompleter
+from skrfm import MatrixCompleter, NTKMatrixCompleter
 from skrfm.completion import _ranking, rank_untested
 
 ORDERS = ["mean", "lower_bound", "expected_improvement"]
@@ -194,3 +194,44 @@ def test_the_matrix_is_checked(fitted):
         rank_untested(completer, np.full_like(X, np.nan))
     with pytest.raises(ValueError, match="is not fitted"):
         rank_untested(completer_of(), X)
+
+
+@pytest.mark.parametrize(
+    "completer",
+    [
+        completer_of(max_rank=2),
+        MatrixCompleter(combine="best", cv=2, random_state=0),
+        NTKMatrixCompleter(),
+    ],
+    ids=lambda completer: type(completer).__name__,
+)
+def test_a_matrix_in_another_order_is_not_that_of_the_fit(completer):
+    """Its pairs would have the predictions of others, under the wrong names."""
+    _, X = low_rank(12, 8, noise=0.4, share=0.7)
+    frame = pd.DataFrame(X, index=[f"cell {i}" for i in range(12)])
+    completer.fit(frame)
+    with pytest.raises(ValueError, match=r"X has no entry, or .* in the same order"):
+        rank_untested(completer, frame.iloc[::-1])
+    with pytest.raises(ValueError, match=r"X has no entry, or another value, for 1 of"):
+        changed = X.copy()
+        changed[tuple(np.argwhere(~np.isnan(X))[3])] += 0.1
+        rank_untested(completer, changed)
+    assert len(rank_untested(completer, X.astype(np.float32))["row"]) == 10
+
+
+def test_pairs_measured_since_the_fit_are_not_ranked(fitted):
+    X, completer = fitted
+    ranked = rank_untested(completer, X, n_pairs=4)
+    further = X.copy()
+    further[ranked["row"][0], ranked["column"][0]] = 0.0
+    again = rank_untested(completer, further, n_pairs=3)
+    for name in ("row", "column", "mean"):
+        assert_array_equal(again[name], ranked[name][1:])
+
+
+def test_residuals_of_a_first_completer_are_not_its_entries():
+    _, X = low_rank(12, 8, noise=0.4, share=0.7)
+    features = np.random.default_rng(0).normal(size=(12, 2))
+    completer = NTKMatrixCompleter(first_completer=completer_of(max_rank=2))
+    completer.fit(X, row_features=features)
+    assert np.isnan(X[tuple(rank_untested(completer, X, n_pairs=1).values())[:2]]).all()

@@ -51,7 +51,7 @@ def triplets_of(estimator: Any, X: Table, *, reset: bool) -> Triplets:
         reset=reset,
         accept_sparse=["csr", "csc", "coo"],
         dtype=_DTYPES,
-        ensure_all_finite="allow-nan" if nan_is_missing else True,
+        ensure_all_finite="allow-nan",
     )
     if issparse(X):
         stored = X.tocoo()
@@ -61,6 +61,12 @@ def triplets_of(estimator: Any, X: Table, *, reset: bool) -> Triplets:
                 "observed ones: leave out missing entries."
             )
         return Triplets(stored.row, stored.col, stored.data, shape=X.shape)
+    if not nan_is_missing and np.isnan(X).any():
+        raise ValueError(
+            f"X has NaN, but missing_values={estimator.missing_values!r} is what marks "
+            "its missing entries: pass missing_values=np.nan, or replace one by the "
+            "other so that X has one of them only."
+        )
     rows, cols = np.nonzero(observed_mask(X, estimator.missing_values))
     return Triplets(rows, cols, X[rows, cols], shape=X.shape)
 
@@ -85,7 +91,7 @@ def check_triplets(
 ) -> Triplets:
     """Return entries given as index arrays; weight 0 leaves an entry out."""
     refuse_dates(values, "values")
-    values = column_or_1d(check_array(values, ensure_2d=False, dtype=_DTYPES))
+    values = _check_values(values)
     shape = check_shape(shape)
     rows, cols = check_indices(rows, cols, shape)
     if len(rows) != len(values):
@@ -101,6 +107,36 @@ def check_triplets(
     kept = weight > 0
     rows, cols, values, weight = rows[kept], cols[kept], values[kept], weight[kept]
     return Triplets(rows, cols, values, shape=shape, weight=weight)
+
+
+def _check_values(values: Array) -> FloatArray:
+    """Return the values of entries as an array of finite numbers."""
+    checked = check_array(
+        values,
+        ensure_2d=False,
+        dtype=_DTYPES,
+        ensure_min_samples=0,
+        ensure_all_finite="allow-nan",
+        input_name="values",
+    )
+    checked = _one_dimension(checked, "values")
+    if len(checked) == 0:
+        raise ValueError("values has no entries: at least one has to be observed.")
+    if np.isnan(checked).any():
+        raise ValueError(
+            "values has NaN: leave out missing entries, with their rows and cols."
+        )
+    return checked
+
+
+def _one_dimension(a: Array, name: str) -> Array:
+    """Return an argument of `fit_entries` or `predict_entries` as an array (n,)."""
+    if a.ndim != 1 and a.shape != (len(a) if a.ndim else 0, 1):
+        raise ValueError(
+            f"{name} must be one-dimensional, an element for each entry; its shape is "
+            f"{a.shape}."
+        )
+    return column_or_1d(a)
 
 
 def check_shape(shape: tuple[int, int]) -> tuple[int, int]:
@@ -132,7 +168,7 @@ def check_indices(
 
 def _check_index(index: Array, name: str, size: int) -> IntArray:
     """Return an argument as an array of indices below `size`."""
-    index = column_or_1d(np.asarray(index))
+    index = _one_dimension(np.asarray(index), name)
     index = index if index.size else index.astype(np.intp)
     if not np.issubdtype(index.dtype, np.integer):
         raise ValueError(

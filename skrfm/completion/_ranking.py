@@ -19,6 +19,9 @@ _ORDERS = ("mean", "lower_bound", "expected_improvement")
 _REFERENCES = ("all", "row", "column")
 # Pairs that are predicted together: bounds the memory of a matrix of any size.
 _BLOCK = 2_000_000
+# Values count as equal up to this share of the largest: the rounding errors of single
+# precision, and of means that a fit has subtracted.
+_SAME_VALUE = 1e-5
 
 
 def rank_untested(
@@ -38,7 +41,9 @@ def rank_untested(
     completer : LinRFMCompleter, NTKMatrixCompleter or MatrixCompleter
         Fitted, with a method ``predict_entries(rows, cols, return_std=True)``.
     X : array-like or sparse matrix or array of shape (n_rows, n_features)
-        The matrix that it was fitted to. Its missing entries are the untested pairs.
+        The matrix that it was fitted to, with rows and columns in the same order. Its
+        missing entries are the untested pairs; it may have further entries, of pairs
+        that were measured since, or are not wanted.
     n_pairs : int, default=10
         The number of pairs; None returns all of them.
     by : {"mean", "lower_bound", "expected_improvement"}, default="mean"
@@ -66,8 +71,8 @@ def rank_untested(
     Raises
     ------
     ValueError
-        If the shape of X is not that of the fitted matrix, if no pair is untested, or
-        if a parameter has a value that is not listed.
+        If X lacks entries of the fitted matrix, or has another shape or order of rows,
+        if no pair is untested, or if a parameter has a value that is not listed.
 
     References
     ----------
@@ -93,7 +98,7 @@ def rank_untested(
     X = to_host(X)
     entries = triplets_of(completer, X, reset=False).entries()
     require_entries(entries)
-    _check_shape(completer, entries)
+    _check_matrix(completer, entries)
     sign = 1.0 if largest else -1.0
     best = _best_measurements(entries, sign, best_of)
     criterion = _Criterion(completer, by=by, sign=sign, z=z, best=best)
@@ -214,12 +219,36 @@ def _labelled(X, columns, pairs):
     return type(X)({**found, **columns})
 
 
-def _check_shape(completer, entries):
+def _check_matrix(completer: Any, entries: ObservedEntries) -> None:
+    """Raise ValueError if a matrix lacks entries of the fit.
+
+    A matrix with its rows in another order has the shape of the fit, and would give the
+    predictions of other pairs.
+    """
     fitted = getattr(completer, "_fitted", None)
-    if fitted is not None and fitted.shape != entries.shape:
+    if fitted is None:
+        return
+    if fitted.shape != entries.shape:
         raise ValueError(
             f"X has the shape {entries.shape}, but the completer was fitted to a "
             f"matrix of the shape {fitted.shape}: pass the matrix of the fit."
+        )
+    of_fit = fitted.entries
+    n = entries.shape[1]
+    keys, wanted = (
+        a.rows.astype(np.int64) * n + a.cols.astype(np.int64) for a in (entries, of_fit)
+    )
+    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    tolerance = _SAME_VALUE * np.abs(of_fit.values).max()
+    differs = keys[found] != wanted
+    differs |= np.abs(entries.values[found] - of_fit.values) > tolerance
+    if differs.any():
+        first = int(np.flatnonzero(differs)[0])
+        raise ValueError(
+            f"X has no entry, or another value, for {differs.sum()} of the "
+            f"{len(wanted)} entries of the fit (the first is in row "
+            f"{of_fit.rows[first]}, column {of_fit.cols[first]}): pass the matrix of "
+            "the fit, with its rows and columns in the same order."
         )
 
 

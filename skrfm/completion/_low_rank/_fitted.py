@@ -198,6 +198,17 @@ class FittedMatrix:
         """The shape of the whole matrix."""
         return self.filling.rows.size, self.filling.columns.size
 
+    @property
+    def entries(self) -> Triplets:
+        """The entries of the fit, in rows and columns of the whole matrix."""
+        entries = self.uncertainty.observed.entries()
+        return Triplets(
+            self.filling.rows.original(entries.rows),
+            self.filling.columns.original(entries.cols),
+            entries.values,
+            shape=self.shape,
+        )
+
     def all_factors(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return factors of all rows and columns, zeros where they have no entries."""
         U, s, V = self.factors

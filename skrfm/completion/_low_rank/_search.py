@@ -75,7 +75,11 @@ def complete(entries: Entries, problem: Problem, progress: Progress) -> Completi
     match = _match(entries, problem, progress)
     if match.exact and problem.restarts:
         return reduced(entries, problem, progress, match)
-    if match.exact or len(entries) < _FEWEST_ENTRIES:
+    if match.exact:
+        return match
+    if len(entries) < _FEWEST_ENTRIES:
+        # no other stage follows, and more iterations than the rule asks for do not help
+        match.converged = len(match.history) < problem.max_iter
         return match
     searches = _search_on_hidden(entries, problem, progress)
     history = [*match.history, *(row for s in searches for row in s.history)]

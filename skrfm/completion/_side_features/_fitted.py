@@ -22,6 +22,8 @@ class FittedCompletion:
 
     Attributes
     ----------
+    entries : ObservedEntries
+        The entries of the fit.
     model : KernelModel
         Fitted to the entries, or to the residuals of the first completer.
     rows : FittedRows
@@ -32,6 +34,7 @@ class FittedCompletion:
         Its predictions of the fitted matrix.
     """
 
+    entries: ObservedEntries
     model: KernelModel
     rows: FittedRows
     row_feature_names: FeatureNames
@@ -157,7 +160,7 @@ def fit_completion(
     backend : Backend
         Solves the linear systems.
     """
-    first = predicted = None
+    given, first, predicted = entries, None, None
     if first_completer is not None:
         random_state = check_random_state(options.random_state)
         seed = random_state.randint(np.iinfo(np.int32).max)
@@ -168,7 +171,8 @@ def fit_completion(
     model.solve(sides.rows_with(model.targets), options, backend)
     backend.release()
     return FittedCompletion(
-        model,
+        entries=given,
+        model=model,
         rows=sides.fitted_rows,
         row_feature_names=sides.row_feature_names,
         first_completer=first,

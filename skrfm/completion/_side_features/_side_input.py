@@ -13,7 +13,7 @@ from ...kernels import NTK
 from .._entries import ObservedEntries
 from .._input import warn_of_empty
 from ._feature_names import FeatureNames
-from ._labels import Labels, labels_of, require_distinct_columns
+from ._labels import Labels, labels_of, named, require_distinct_columns
 from ._rows import FittedRows, order_features, order_kernel
 from ._side_kernels import EntrySide, FeatureSide, GivenSide, Side, self_kernel
 
@@ -337,8 +337,35 @@ def _check_features(features, name, *, count):
 
 def _check_numbers(table, name):
     """Return a copy of a table of numbers as an array."""
+    shape = np.shape(table)
+    if len(shape) != 2 or shape[1] == 0:
+        raise ValueError(
+            f"{name} must have two dimensions and at least one column; its shape is "
+            f"{shape}. Pass a single feature as one column, for example by "
+            f"{name}.to_frame() or {name}.reshape(-1, 1)."
+        )
     numbers = read_numbers(table, name)
-    return check_array(numbers, dtype=np.float64, input_name=name, copy=True)
+    checked = check_array(
+        numbers,
+        dtype=np.float64,
+        ensure_all_finite="allow-nan",
+        input_name=name,
+        copy=True,
+    )
+    if np.isnan(checked).any():
+        columns = np.flatnonzero(np.isnan(checked).any(axis=0))
+        raise ValueError(
+            f"{name} has NaN in {_described(table, columns)}: missing values have to be "
+            "filled in first, for example by sklearn.impute.SimpleImputer."
+        )
+    return checked
+
+
+def _described(table, columns):
+    """Return the names or numbers of some columns of a table for a message."""
+    labels = labels_of(table, axis=1)
+    names = columns.tolist() if labels is None else labels.select(columns).values
+    return f"column{'s' * (len(names) > 1)} {named(names)}"
 
 
 def _check_kernel(K, name, *, count):

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from ..._backend import FloatArray, NumpyBackend, Table, Vector, own_threads
 from ..._recursion import median_distance, parse_bandwidth
 from ..._sklearn import check_array
-from ..._tables import to_host
+from ..._tables import read_numbers, to_host
 from ...kernels import Kernel, get_kernel
 from ...rfm import RFMClassifier, RFMRegressor
 from ._formulas import Spectrum
@@ -45,7 +45,8 @@ def kernel_rows(
             f"skrfm.kernels or its name; got {estimator!r}."
         )
     kernel = get_kernel(estimator)
-    T = check_array(to_host(X), dtype=np.float64, ensure_min_samples=2)
+    numbers = read_numbers(to_host(X))
+    T = check_array(numbers, dtype=np.float64, ensure_min_samples=2, input_name="X")
     if kernel.of_inner_products:
         T = T - T.mean(axis=0)
     factor, is_multiple = parse_bandwidth(bandwidth)
