@@ -130,6 +130,45 @@ def test_eliminated_rows_have_the_gradient_and_system_of_the_columns():
         assert -2 * gradient[j, c] == pytest.approx(slope, abs=1e-6 * square)
 
 
+@pytest.mark.parametrize("ridge", [0.0, 1e-14])
+def test_rows_whose_columns_are_zero_are_zero(ridge):
+    _, X = low_rank(9, 6, share=1, noise=0.3)
+    X[3, 2:] = np.nan
+    V = np.random.default_rng(0).normal(size=(6, 2))
+    V[:2] = 0
+    entries = entries_of(X)
+    U, square, system, gradient = entries.eliminated_rows(V, ridge)
+    rows, expected = eliminated_naively(entries, V)
+    assert_array_equal(U[3], 0)
+    assert_allclose(U, rows, atol=1e-10)
+    assert_allclose(symmetric(system), expected, atol=1e-10)
+    assert np.isfinite(square) and np.isfinite(gradient).all()
+
+
+@pytest.mark.filterwarnings("ignore::skrfm.exceptions.NumericalWarning")
+@pytest.mark.parametrize("seed", [2, 4])
+def test_a_matrix_of_zeros_and_few_ones_is_completed(seed):
+    """Columns of zeros alone have no direction; some rows are observed only there."""
+    rng = np.random.default_rng(seed)
+    observed, ones = rng.random((30, 10)) < 0.5, rng.random((30, 10)) < 0.05
+    X = np.where(observed, ones.astype(float), np.nan)
+    assert np.isfinite(completer_of().fit_transform(X)).all()
+    # most entries are zero, so that their median is no unit of the others
+    robust = completer_of(loss="absolute", keep_observed=False)
+    assert np.isfinite(robust.fit_transform(X)).all()
+
+
+@pytest.mark.filterwarnings("ignore::skrfm.exceptions.NumericalWarning")
+def test_the_only_entry_that_is_not_zero_may_be_hidden():
+    """Whatever the seed is, hiding entries must not leave zeros alone to be fitted."""
+    X = np.full((12, 4), np.nan)
+    X[np.arange(12), np.arange(12) % 4] = 0.0
+    X[5, 1] = 1.0
+    for seed in range(12):
+        completed = completer_of(random_state=seed).fit_transform(X)
+        assert np.isfinite(completed).all() and np.abs(completed).max() <= 1.0
+
+
 def test_conjugate_gradients_solve_the_system_of_the_columns():
     entries, V = weighted_problem()
     rows, expected = eliminated_naively(entries, V)

@@ -846,7 +846,7 @@ BAD = [
     ({"row_features": "one-hot"}, 'must be an array or "identity"'),
     (
         {"row_features": np.full((14, 2), np.nan)},
-        "row_features has NaN in columns 0, 1: missing values have to be filled in",
+        "row_features has NaN in columns 0, 1: missing values must be filled in",
     ),
     (
         {"row_features": pd.DataFrame({"dose": [np.nan] * 14, "age": 1.0})},

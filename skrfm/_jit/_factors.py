@@ -110,13 +110,19 @@ def posterior_rows(
 
 @jit
 def _factor(A, ridge):
-    """Replace a lower triangle by its Cholesky factor, after adding ridge · trace."""
+    """Replace a lower triangle by its Cholesky factor, after adding ridge · trace.
+
+    A matrix of zeros becomes the unit matrix: a row whose columns are all zero, as where
+    all their entries are, is then zero too.
+    """
     trace = A.dtype.type(0)
     for c in range(A.shape[0]):
         trace += A[c, c]
+    added = ridge * trace if trace > 0 else A.dtype.type(1)
     for c in range(A.shape[0]):
-        A[c, c] += ridge * trace
-        A[c, c] = np.sqrt(A[c, c] - _dot(A[c, :c], A[c, :c]))
+        # pivots are at least what was added, but for rounding errors
+        pivot = A[c, c] + added - _dot(A[c, :c], A[c, :c])
+        A[c, c] = np.sqrt(max(pivot, added))
         for d in range(c + 1, A.shape[0]):
             A[d, c] = (A[d, c] - _dot(A[d, :c], A[c, :c])) / A[c, c]
 

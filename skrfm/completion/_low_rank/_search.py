@@ -77,11 +77,13 @@ def complete(entries: Entries, problem: Problem, progress: Progress) -> Completi
         return reduced(entries, problem, progress, match)
     if match.exact:
         return match
-    if len(entries) < _FEWEST_ENTRIES:
+    searches = []
+    if len(entries) >= _FEWEST_ENTRIES:
+        searches = _search_on_hidden(entries, problem, progress)
+    if not searches:
         # no other stage follows, and more iterations than the rule asks for do not help
         match.converged = len(match.history) < problem.max_iter
         return match
-    searches = _search_on_hidden(entries, problem, progress)
     history = [*match.history, *(row for s in searches for row in s.history)]
     final = None
     if problem.restarts and not _is_noisy(searches[0], entries):
@@ -167,11 +169,14 @@ def _search_on_hidden(
     """Hide some of the entries, and find the ε at which they are predicted best.
 
     Return the search with a low rank, and if the problem has a solver for it and a
-    column is not constant, the search with a full spectrum.
+    column is not constant, the search with a full spectrum. There is none if the only
+    entries that are not zero are hidden.
     """
     random_state = np.random.RandomState(problem.seed)
     mask = entries.draw_hidden(problem.validation_fraction, random_state)
     shown, hidden = entries.select(~mask), entries.select(mask)
+    if not shown.values.any():
+        return []
     low_rank = HoldOutSearch.run(
         name="hide",
         shown=shown,

@@ -9,7 +9,7 @@ from sklearn.metrics import r2_score
 from ..._backend import Array
 from .._entries import Entries, degrees_of_freedom
 from ._iterates import Iterate
-from ._loss import mean_square
+from ._loss import mean_square, robust_deviation
 from ._problem import Problem
 
 # Iterates without a better score before a stage ends: more of them take time, fewer may
@@ -54,8 +54,10 @@ class StoppingRule:
     def __init__(self, entries: Entries, problem: Problem):
         self.entries, self.problem = entries, problem
         self.converged = self.exact = False
-        bulk = "absolute" if problem.loss == "absolute" else "squared"
-        self._mean_square = mean_square(entries.weight, entries.values, bulk)
+        # half of the entries may be zero, whose median is no unit
+        bulk = problem.loss == "absolute" and robust_deviation(entries.values) > 0
+        loss = "absolute" if bulk else "squared"
+        self._mean_square = mean_square(entries.weight, entries.values, loss)
 
     def __call__(self, iterate: Iterate) -> tuple[float, bool]:
         """Return the score of an iterate, and whether the stage ends with it."""

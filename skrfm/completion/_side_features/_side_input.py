@@ -355,7 +355,7 @@ def _check_numbers(table, name):
     if np.isnan(checked).any():
         columns = np.flatnonzero(np.isnan(checked).any(axis=0))
         raise ValueError(
-            f"{name} has NaN in {_described(table, columns)}: missing values have to be "
+            f"{name} has NaN in {_described(table, columns)}: missing values must be "
             "filled in first, for example by sklearn.impute.SimpleImputer."
         )
     return checked
