@@ -334,6 +334,20 @@ def test_a_match_that_is_one_of_many_loses_a_rank():
     assert error((iterate.U * iterate.s) @ iterate.V.T, full) < 1e-7
 
 
+@pytest.mark.filterwarnings("ignore::skrfm.exceptions.NumericalWarning")
+@pytest.mark.parametrize("seed", [1, 8, 12])
+def test_no_rank_is_saved_by_values_without_bound(seed):
+    """Some matrices of rank 2 have limits of higher rank.
+
+    ones = [[1, 1], [1, 0]] at any three of four entries has rank 1 only in the limit of
+    a large value at the fourth where the third is 0.
+    """
+    rng = np.random.default_rng(seed)
+    observed, ones = rng.random((30, 12)) < 0.7, rng.random((30, 12)) < 0.03
+    X = np.where(observed, ones.astype(float), np.nan)
+    assert np.abs(completer_of().fit_transform(X)).max() < 5
+
+
 def test_gauss_newton_converges_quadratically_near_a_match():
     full, X = scarce(1.5)
     entries = entries_of(X)

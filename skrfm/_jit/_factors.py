@@ -8,6 +8,9 @@ import numpy as np
 from ._compile import jit
 from ._entries import _add_multiple, _dot
 
+# The least squared pivot relative to its diagonal entry, about a rounding unit.
+_LEAST_PIVOT = 1e-16
+
 
 @jit
 def _invert(A):
@@ -17,7 +20,9 @@ def _invert(A):
     """
     k = A.shape[0]
     for j in range(k):  # Cholesky factor L
-        pivot = np.sqrt(A[j, j] - _dot(A[j, :j], A[j, :j]))
+        # where entries leave no noise, rounding errors may make a square negative
+        square = A[j, j] - _dot(A[j, :j], A[j, :j])
+        pivot = np.sqrt(max(square, _LEAST_PIVOT * A[j, j]))
         A[j, j] = pivot
         for i in range(j + 1, k):
             A[i, j] = (A[i, j] - _dot(A[i, :j], A[j, :j])) / pivot
@@ -112,8 +117,8 @@ def posterior_rows(
 def _factor(A, ridge):
     """Replace a lower triangle by its Cholesky factor, after adding ridge · trace.
 
-    A matrix of zeros becomes the unit matrix: a row whose columns are all zero, as where
-    all their entries are, is then zero too.
+    A matrix of zeros becomes the unit matrix: a row whose columns are all zero is then
+    zero too.
     """
     trace = A.dtype.type(0)
     for c in range(A.shape[0]):

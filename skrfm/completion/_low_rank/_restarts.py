@@ -38,6 +38,10 @@ _AGREEMENT = 0.3
 # With so many entries per degree of freedom a match is unique, unless a row of U or V
 # has a squared length near 1, its largest value; unique matches had .07 to .30.
 _UNIQUE_FROM, _OWN_DIRECTION = 1.8, 0.5
+# A match of lower rank is refused if its norm is larger by this factor. It was .9 to
+# 1.1 where there is such a matrix, and 9 to 200 where ever larger values at entries not
+# observed only come ever nearer to the others, as with few ones among zeros.
+_LARGEST_GROWTH = 3.0
 # The most multiplications of all starts, about 4 CPU seconds.
 _MOST_WORK = 1e9
 # Steps that a start takes until it is given up.
@@ -104,11 +108,17 @@ def reduced(
         rank = match.iterate.rank - 1
         lower = _refine(entries, problem, progress, match.iterate, rank=rank)
         lower.history = [*match.history, *lower.history]
-        if not lower.exact:
+        if not lower.exact or _grows(lower.iterate, match.iterate):
             match.history = lower.history
             break
         match = lower
     return match
+
+
+def _grows(lower: Iterate, match: Iterate) -> bool:
+    """Return whether a match of lower rank is far larger than the one it came from."""
+    norms = (float((iterate.s**2).sum() ** 0.5) for iterate in (lower, match))
+    return next(norms) > _LARGEST_GROWTH * next(norms)
 
 
 def _may_be_one_of_many(iterate: Iterate) -> bool:

@@ -36,8 +36,9 @@ _FIRST_SHARE, _FIRST_VARIANCE = 0.1, 10.0
 # Bounds of that share; and the least variance of wrong entries over that of the others,
 # without which either kind could take the place of the other.
 _LEAST_SHARE, _MOST_SHARE, _LEAST_RATIO = 1e-3, 0.5, 4.0
-# The largest condition of a prior covariance in rounding units: one of vanished
-# directions is inverted too.
+# The least variance of a direction, and of errors, whose expected squares may be below
+# zero by rounding: values are of about unit size. Priors of vanished directions are
+# inverted too.
 _LEAST_VARIANCE = 1e-30
 
 
@@ -175,7 +176,8 @@ class _Posterior:
             if learn_weights and self._robust:
                 side.entries.weight = side.given * self._probabilities(squares)
                 other.entries.weight = side.entries.by_column(side.entries.weight)
-            self.noise = float(np.average(squares, weights=side.probabilities()))
+            noise = float(np.average(squares, weights=side.probabilities()))
+            self.noise = max(noise, _LEAST_VARIANCE)
 
     def _probabilities(self, squares: FloatArray) -> FloatArray:
         """Return the probability that each entry is right, and learn of the wrong ones.
