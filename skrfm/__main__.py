@@ -78,6 +78,14 @@ def read_screen(path: Path, separator: str):
     import pandas as pd
 
     frame = read(path, separator)
+    # pandas renames repeated columns, so they are looked for in the line itself
+    line = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0, 1:]
+    repeated = line[line.duplicated() & line.notna()]
+    if len(repeated):
+        raise FileError(
+            f"{path} has several columns with the name {repeated.iloc[0]!r}: give each "
+            "a name of its own, or average them first."
+        )
     numbers = frame.apply(pd.to_numeric, errors="coerce").astype(float)
     wrong = np.argwhere((numbers.isna() & frame.notna()) | np.isinf(numbers))
     if len(wrong):
@@ -91,6 +99,11 @@ def read_screen(path: Path, separator: str):
     if n_observed < _LEAST_ENTRIES:
         raise FileError(
             f"{path} has {n_observed} entries; at least {_LEAST_ENTRIES} are needed."
+        )
+    if n_observed == numbers.size:
+        raise FileError(
+            f"{path} has a number in each cell, so there is nothing to complete: leave "
+            "cells of pairs that are not tested empty."
         )
     return numbers
 
@@ -252,6 +265,13 @@ def complete(args: argparse.Namespace) -> str:
     )
 
 
+def positive(text: str) -> int:
+    """Return a number above 0 that is an argument."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer above 0")
+    return int(text)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
@@ -272,7 +292,11 @@ def make_parser() -> argparse.ArgumentParser:
     add("--row-features", type=Path, metavar="FILE", help="a CSV file, a line a row")
     add("--col-features", type=Path, metavar="FILE", help="the same for the columns")
     add(
-        "--rank-untested", type=int, default=50, metavar="N", help="pairs (default: 50)"
+        "--rank-untested",
+        type=positive,
+        default=50,
+        metavar="N",
+        help="pairs (default: 50)",
     )
     add("--by", choices=["mean", "lower_bound", "expected_improvement"], default="mean")
     add("--smallest", action="store_true", help="small numbers are good ones")

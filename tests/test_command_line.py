@@ -80,6 +80,10 @@ def test_small_numbers_first_and_no_pictures(files, monkeypatch):
     assert "extra <code>plot</code>" in page and "data:image" not in page
 
 
+# a screen without an empty cell
+FULL = "name,a,b\n" + "".join(f"{i},{i}.5,{i * i}\n" for i in range(20))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -88,6 +92,8 @@ def test_small_numbers_first_and_no_pictures(files, monkeypatch):
         (lambda text: text.replace(",", ";"), "--separator"),
         (lambda text: "\n".join(text.split("\n")[:2]), "at least 20 are needed"),
         (lambda text: "", "cannot be read"),
+        (lambda text: text.replace("cell 3", "cell 2", 1), "several columns.*'cell 2'"),
+        (lambda text: FULL, "number in each cell"),
     ],
 )
 def test_a_bad_screen(change, message, files, capsys):
@@ -98,6 +104,16 @@ def test_a_bad_screen(change, message, files, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("skrfm: ")
     assert pd.Series(line).str.contains(message).all()
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "2.5", "all"])
+def test_a_number_of_pairs_that_cannot_be_ranked(number, files, capsys):
+    folder, _ = files
+    with pytest.raises(SystemExit):
+        run(folder / "screen.csv", f"--rank-untested={number}", "-o", folder / "out")
+    message = f"--rank-untested: '{number}' is not an integer above 0"
+    assert message in capsys.readouterr().err
     assert not (folder / "out").exists()
 
 

@@ -881,8 +881,9 @@ def test_bad_features_leave_the_completer_unchanged(sides, message):
 
 def test_bad_parameters_are_errors():
     features, _, X = problem()
-    with pytest.raises(ValueError, match="alphas must be numbers above 0"):
-        NTKMatrixCompleter(alphas=[0.0, 1.0]).fit(X[:-2])
+    for alphas in ([0.0, 1.0], []):
+        with pytest.raises(ValueError, match="alphas must be one or more numbers"):
+            NTKMatrixCompleter(alphas=alphas).fit(X[:-2])
     with pytest.raises(ValueError, match="prior_entries is for rows with features"):
         NTKMatrixCompleter(prior_entries=1).fit(X, row_kernel=np.eye(14))
     with pytest.raises(ValueError, match="All entries of X are missing"):

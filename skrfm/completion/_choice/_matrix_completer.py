@@ -64,7 +64,9 @@ class MatrixCompleter(
     compared on the same folds, and those that are used are fitted to all entries.
 
     Rows without entries are predicted from their features, columns without entries
-    from theirs; without features they have the shrunk means.
+    from theirs; without features they have the shrunk means. Errors are compared in the
+    units of X: scale columns of different units first, by `StandardScaler` say, which
+    leaves NaN.
 
     Parameters
     ----------

@@ -297,10 +297,14 @@ def warn_of_undetermined(entries: ObservedEntries, sides: Sides) -> None:
 def check_alphas(alphas: Vector) -> list[float]:
     """Return ridges in increasing order."""
     checked = check_array(
-        alphas, ensure_2d=False, dtype=np.float64, input_name="alphas"
+        alphas,
+        ensure_2d=False,
+        ensure_min_samples=0,
+        dtype=np.float64,
+        input_name="alphas",
     )
-    if checked.ndim != 1 or (checked <= 0).any():
-        raise ValueError(f"alphas must be numbers above 0; got {alphas!r}.")
+    if checked.ndim != 1 or len(checked) == 0 or (checked <= 0).any():
+        raise ValueError(f"alphas must be one or more numbers above 0; got {alphas!r}.")
     return sorted(checked.tolist())
 
 
