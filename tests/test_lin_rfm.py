@@ -8,7 +8,7 @@ import pytest
 from _estimator_checks import parametrize_with_checks
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Lasso, Ridge
+from sklearn.linear_model import Lasso, Ridge, RidgeCV
 
 from skrfm import LinRFMRegressor
 from skrfm.lin_rfm._sparse import SparseProblem, solve_sparse
@@ -130,6 +130,16 @@ def test_auto_equals_a_fit_with_one_of_the_alphas(sparse_table):
     again = LinRFMRegressor(alpha=model.alpha_).fit(X, y)
     assert_array_equal(again.coef_, model.coef_)
     assert LinRFMRegressor().fit(X, y).score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("shape", [(300, 50), (60, 200)])
+def test_ridge_regression_finds_its_ridge(shape, rng):
+    X = rng.normal(size=(2000 + shape[0], shape[1]))
+    y = X @ rng.normal(size=shape[1]) + rng.normal(size=len(X))
+    train, test = slice(2000, None), slice(2000)
+    ridge = RidgeCV(np.logspace(-3, 5, 100)).fit(X[train], y[train])
+    ours = LinRFMRegressor(power=0, random_state=0).fit(X[train], y[train])
+    assert ours.score(X[test], y[test]) > ridge.score(X[test], y[test]) - 0.02
 
 
 def test_leave_one_out_is_exact_for_ridge_regression(sparse_table):

@@ -8,9 +8,12 @@ import numpy as np
 from .._backend import Backend, FloatArray, IntArray
 from ._sparse import SparseProblem, penalty_scale, solve_sparse
 
-# The least alpha of a grid, as a share of the largest, for the logarithmic penalty; for
-# the Lasso its square root.
+# The least alpha of a grid, as a share of `penalty_scale`, for the logarithmic penalty
+# and for ridge regression, whose columns may be collinear; for the Lasso its square root.
 _MIN_ALPHA = 1e-6
+# Where the penalty has no kink at zero, the largest alpha leaves about this share of the
+# coefficient of a single column.
+_LEFT_AT_MOST = 1e-3
 # The search by folds ends after so many alphas without a better score, where as many
 # coefficients as this share of the rows (or columns, if fewer) are not zero.
 _PATIENCE = 4
@@ -97,10 +100,12 @@ def alpha_grid(alphas, regression):
     """Return the values of alpha to try, the largest first."""
     if isinstance(alphas, Integral):
         problem = regression.problem()
-        largest = penalty_scale(problem) / float(regression.weight.sum())
-        least = _MIN_ALPHA ** (1 - problem.order / 2)
-        largest *= regression.alpha_unit
-        return (largest * np.geomspace(1, least, alphas)).tolist()
+        scale = penalty_scale(problem) / float(regression.weight.sum())
+        half = problem.order / 2
+        least = _MIN_ALPHA ** max(half, 1 - half)
+        most = _LEFT_AT_MOST ** -max(problem.order - 1, 0)
+        grid = np.geomspace(most, least, alphas)
+        return (scale * regression.alpha_unit * grid).tolist()
     values = np.asarray(alphas, dtype=np.float64).ravel()
     if values.size == 0 or not np.all(values >= 0) or not np.isfinite(values).all():
         raise ValueError(
