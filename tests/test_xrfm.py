@@ -202,6 +202,30 @@ def test_leaves_of_one_class(rng):
     ).fit(X, y)
     assert any(isinstance(leaf, ConstantModel) for leaf in model.estimators_[0])
     assert model.score(X, y) > 0.97
+    tree = model._fitted.trees[0]
+    for leaf in route(tree.root, model._fitted.coding.encode(X), 0):
+        if isinstance(tree.models[leaf.number], ConstantModel):
+            n_rows = tree.n_rows[leaf.number]
+            assert n_rows == len(leaf.rows)
+            least = model.predict_proba(X[leaf.rows]).min(axis=1)
+            assert_allclose(least, 0.5 / (n_rows + 1))
+
+
+@pytest.mark.parametrize("temperature", [0, 0.3])
+def test_no_probability_is_zero_or_one(temperature, rng):
+    """A class that no leaf nearby has may still be that of a row, as scorers need."""
+    X = rng.normal(size=(600, 2))
+    y = np.where(X[:, 0] > 1.5, "rare", np.where(X[:, 1] > 0, "up", "down"))
+    y[:3] = "rare"
+    model = XRFMClassifier(
+        QUICK_CLASSES, max_leaf_size=40, temperature=temperature, random_state=0
+    ).fit(X, y)
+    leaves = model.estimators_[0]
+    assert any(len(getattr(leaf, "classes_", [0])) < 3 for leaf in leaves)
+    new = rng.normal(size=(5000, 2))
+    proba = model.predict_proba(new)
+    assert 0 < proba.min() <= proba.max() < 1
+    assert_allclose(proba.sum(axis=1), 1)
 
 
 def test_constant_targets():

@@ -63,8 +63,8 @@ class LinRFMRegressor(HostScoreMixin, MultiOutputMixin, RegressorMixin, BaseEsti
         from `alphas`.
     alphas : int or array-like, default=20
         The values that ``"auto"`` chooses from, or their number on a logarithmic grid,
-        whose largest value leaves almost no coefficients. A warning tells where the
-        best of given values is at an edge and clearly better than the next.
+        whose largest value leaves almost nothing of the coefficients. A warning tells
+        where the best of given values is at an edge and clearly better than the next.
     validation : {"cv", "loo"}, default="cv"
         How ``"auto"`` chooses: by the squared error on the test rows of folds, or by
         leave-one-out errors of the objective's second-order expansion at the solution

@@ -387,8 +387,10 @@ class BaseXRFM(
         total = np.zeros((len(X), fitted.n_outputs), dtype=dtype)
         for tree in fitted.trees:
             for leaf in route(tree.root, X, self.temperature):
-                model = tree.models[leaf.number]
-                outputs = leaf_outputs(model, X[leaf.rows], fitted.class_numbers)
+                model, n_rows = tree.models[leaf.number], tree.n_rows[leaf.number]
+                outputs = leaf_outputs(
+                    model, X[leaf.rows], fitted.class_numbers, n_rows
+                )
                 weighted = leaf.weight[:, None] * outputs
                 total[leaf.rows] += weighted.astype(dtype)
         return total / len(fitted.trees), placement

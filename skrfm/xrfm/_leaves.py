@@ -113,7 +113,7 @@ def fit_leaf(estimator, data, *, seed, deadline=None, share=1.0, tasks=None):
     return fit(data.X, data.y, data.weight)
 
 
-def leaf_outputs(model, X, classes):
+def leaf_outputs(model, X, classes, n_rows=None):
     """Return the outputs (m, c) of the model of a leaf: numbers, or probabilities.
 
     Parameters
@@ -122,18 +122,42 @@ def leaf_outputs(model, X, classes):
     X : ndarray of shape (m, n_columns)
     classes : ndarray or None
         The numbers of all classes.
+    n_rows : int, default=None
+        The training rows of the leaf, by which classes without a row there have a
+        probability; None leaves it at 0.
     """
     if classes is None:
         if isinstance(model, ConstantModel):
             target = np.atleast_1d(model.target)
             return np.broadcast_to(target, (len(X), len(target)))
         return np.asarray(to_host(model.predict(X))).reshape(len(X), -1)
-    outputs = np.zeros((len(X), len(classes)))
+    unseen, factor = share_of_unseen(model, classes, n_rows)
+    outputs = np.full((len(X), len(classes)), unseen)
     if isinstance(model, ConstantModel):
-        outputs[:, model.target] = 1
+        outputs[:, model.target] = factor
     else:
-        outputs[:, model.classes_] = to_host(model.predict_proba(X))
+        outputs[:, model.classes_] = factor * to_host(model.predict_proba(X))
     return outputs
+
+
+def share_of_unseen(model, classes, n_rows):
+    """Return the probability of each class without a row in a leaf.
+
+    With it comes the factor on the probabilities of the others. It is as if the leaf
+    had one more row, which belongs to each class in equal parts, as in `Calibration`:
+    a probability of 0 would have an infinite log-loss.
+
+    Parameters
+    ----------
+    model : RFMClassifier or ConstantModel
+    classes : ndarray
+        The numbers of all classes.
+    n_rows : int or None
+        The rows of the leaf.
+    """
+    known = 1 if isinstance(model, ConstantModel) else len(model.classes_)
+    unseen = 0.0 if n_rows is None else 1 / (len(classes) * (n_rows + 1))
+    return unseen, 1 - unseen * (len(classes) - known)
 
 
 def held_out_losses(estimator, data, *, seed, deadline, share):

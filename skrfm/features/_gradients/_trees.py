@@ -7,7 +7,7 @@ import numpy as np
 
 from ..._backend import Array, FloatArray
 from ..._tables import placement_of, read_rows
-from ...xrfm._leaves import ConstantModel, leaf_outputs
+from ...xrfm._leaves import ConstantModel, leaf_outputs, share_of_unseen
 from ...xrfm._tree import route
 from ._machines import MachineModel, encoding_slopes, sums_by_origin
 
@@ -61,7 +61,13 @@ class TreeModel:
                 tree.root, Z, self.estimator.temperature, is_number=is_number
             ):
                 model, rows = tree.models[leaf.number], leaf.rows
-                f, j = self._leaf(model, Z[rows], deviations, fitted.class_numbers)
+                f, j = self._leaf(
+                    model,
+                    Z[rows],
+                    deviations,
+                    classes=fitted.class_numbers,
+                    n_rows=tree.n_rows[leaf.number],
+                )
                 F[rows] += leaf.weight[:, None] * f
                 encoded[rows] += leaf.weight[:, None, None] * j
                 encoded[rows] += f[:, :, None] * leaf.slopes[:, None, :]
@@ -82,15 +88,16 @@ class TreeModel:
             quantile_columns=coding.encoder.quantile_columns,
         )
 
-    def _leaf(self, model, Z, deviations, classes):
+    def _leaf(self, model, Z, deviations, *, classes, n_rows):
         """Return the outputs (m, c) of a leaf, and their gradients (m, c, k)."""
         if isinstance(model, ConstantModel):
-            F = np.asarray(leaf_outputs(model, Z, classes), np.float64)
+            F = np.asarray(leaf_outputs(model, Z, classes, n_rows), np.float64)
             return F, np.zeros((*F.shape, Z.shape[1]))
         f, j = MachineModel(model, self.method, deviations).jacobian(Z)
         if classes is None:
             return f, j
-        F = np.zeros((len(Z), len(classes)))
+        unseen, factor = share_of_unseen(model, classes, n_rows)
+        F = np.full((len(Z), len(classes)), unseen)
         J = np.zeros((*F.shape, Z.shape[1]))
-        F[:, model.classes_], J[:, model.classes_] = f, j
+        F[:, model.classes_], J[:, model.classes_] = factor * f, factor * j
         return F, J
