@@ -7,8 +7,10 @@ import re
 import warnings
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 
@@ -61,6 +63,52 @@ def test_infinite_numbers_in_X(cls, value, message, X, y):
     for method in ("predict", "transform"):
         with pytest.raises(ValueError, match=message):
             getattr(machine, method)(with_value(X, value))
+
+
+@every_estimator
+def test_infinite_numbers_are_named_by_their_column(cls, X, y):
+    frame = pd.DataFrame(with_value(X, 1.0)).add_prefix("c")
+    frame.loc[5, "c2"] = np.inf
+    machine = cls(**QUICK).fit(X, y)
+    for call in (
+        lambda: cls().fit(frame, y),
+        lambda: machine.predict(frame.to_numpy()),
+    ):
+        with pytest.raises(ValueError, match="in column ('c2'|2): .* NaN"):
+            call()
+    categories = frame.assign(c0=pd.Categorical(frame["c0"]))
+    with pytest.raises(ValueError, match="in column 'c2'"):
+        cls().fit(categories, y)
+
+
+@every_estimator
+@pytest.mark.parametrize("name", ["y", "sample_weight"])
+def test_names_of_columns_of_a_table_in_memory(cls, name, X, y):
+    frame = pd.DataFrame(X).add_prefix("c").assign(target=y)
+    arguments = {"y": y, name: "target"}
+    for table in (frame, pl.from_pandas(frame)):
+        with pytest.raises(TypeError, match=f"{name} is a string, 'target'"):
+            cls().fit(table, **arguments)
+
+
+@every_estimator
+def test_a_path_is_no_table(cls, tmp_path):
+    for path in (tmp_path / "table.csv", "table.csv"):
+        with pytest.raises(TypeError, match="X is a string or a path.*table.csv"):
+            cls().fit(path, "target")
+
+
+@every_estimator
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, object])
+def test_masked_entries_are_missing_values(cls, dtype, X, y):
+    whole = np.round(10 * X)
+    mask = np.zeros(X.shape, dtype=bool)
+    mask[::7, 1] = True
+    with_nan = np.where(mask, np.nan, whole)
+    hidden = np.ma.masked_array(np.where(mask, 999, whole).astype(dtype), mask)
+    expected = cls(**QUICK).fit(with_nan, y)
+    found = cls(**QUICK).fit(hidden, y)
+    assert_array_equal(found.predict(hidden), expected.predict(with_nan))
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,13 @@ def test_a_seed_is_needed(table, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_is_no_folder(table, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(OSError, match="checkpoint_dir=.* is no folder"):
+        RFMRegressor(checkpoint_dir=file, random_state=0).fit(*table)
+
+
 def test_a_half_written_file_is_not_read(table, tmp_path, monkeypatch):
     X, y = table
     model = RFMRegressor(**ONE, max_iter=2, checkpoint_dir=tmp_path)

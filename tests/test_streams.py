@@ -119,6 +119,34 @@ def test_without_centres_all_rows_are_read(small_sample, table, tmp_path):
     assert search.fit(data_set, "target").predict(frame_of(X, y)[list("abcd")]).shape
 
 
+def test_lists_of_batches_and_iterables_with_a_length(small_sample, table):
+    class Loader(Batches):
+        def __len__(self):
+            return 8
+
+    expected = RFMRegressor(**CENTERS).fit(Batches(*table, size=125))
+    for batches in (list(Batches(*table, size=125)), Loader(*table, size=125)):
+        found = RFMRegressor(**CENTERS).fit(batches)
+        assert_allclose(found.predict(batches), expected.predict(table[0]), rtol=1e-9)
+        assert found.score(batches) == pytest.approx(expected.score(*table))
+
+
+def test_lists_of_rows_are_no_batches():
+    rows = [(1.0, 2.0), (2.0, 1.0), (3.0, 5.0)]
+    assert RFMRegressor(**ONE).fit(rows, [1, 2, 3]).n_features_in_ == 2
+
+
+def test_masks_are_missing_values_in_every_block(small_sample, table):
+    X, y = table
+    mask = np.random.default_rng(0).random(X.shape) < 0.2
+    hidden = np.ma.masked_array(np.where(mask, 999, X), mask)
+    expected = RFMRegressor(**CENTERS).fit(np.where(mask, np.nan, X), y)
+    found = RFMRegressor(**CENTERS).fit(hidden, y)
+    assert_array_equal(
+        found.predict(hidden), expected.predict(np.where(mask, np.nan, X))
+    )
+
+
 def test_a_tree_reads_all_rows(table, tmp_path):
     X, y = table
     data_set = write(frame_of(X, y).assign(weight=np.arange(1000) % 3), tmp_path)
@@ -387,7 +415,7 @@ def test_more_centres_than_the_memory_holds_are_an_error(small_sample, table):
         (lambda d: (d, np.ones(1000)), "must name columns of X"),
         (lambda d: (d, "target", np.ones(1000)), "must name columns of X"),
         (lambda d: (iter([]), None), "can be iterated only once"),
-        (lambda d: (Batches(np.ones((9, 2)), size=3), None), "must be tuples"),
+        (lambda d: (Batches(np.ones((9, 2)), size=3), None), "got tuple of length 1"),
         (lambda d: (Batches(np.ones(9), np.ones(9), size=3), np.ones(9)), "leave y"),
     ],
 )

@@ -215,7 +215,13 @@ class Checkpoint:
         for name in ("checkpoint_dir", "time_budget", "device", "n_jobs"):
             params.pop(name)  # which change how a fit goes on, not what it fits
         key = joblib.hash((type(estimator).__name__, params, data, _FORMAT))
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise type(error)(
+                f"checkpoint_dir={str(folder)!r} is no folder that can be written: "
+                f"{error}."
+            ) from error
         return cls(Path(folder) / f"skrfm-{key}.joblib")
 
     def get(self, name: str, default: Any = None) -> Any:

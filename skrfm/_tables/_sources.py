@@ -5,8 +5,9 @@ such as pyarrow, polars and Dask, is found among the modules that are loaded: no
 pass an object of a library that is not.
 """
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -69,10 +70,33 @@ def is_a(X, module, name):
 
 
 def is_iterable_of_batches(X):
-    """Return whether X is neither a table nor a sequence, but can be iterated."""
-    known = (list, tuple, str, bytes, Mapping)
-    is_table = any(hasattr(X, name) for name in ("shape", "__array__", "__len__"))
-    return isinstance(X, Iterable) and not (is_table or isinstance(X, known))
+    """Return whether X yields batches, and is neither a table nor a sequence of rows.
+
+    A list is one of batches if its first item is a tuple that begins with a table.
+    """
+    if isinstance(X, (list, tuple)):
+        first = X[0] if len(X) else None
+        if not isinstance(first, tuple) or len(first) not in (2, 3):
+            return False
+        return len(getattr(first[0], "shape", ())) == 2
+    is_table = any(hasattr(X, name) for name in ("shape", "__array__", "__getitem__"))
+    return isinstance(X, Iterable) and not is_table
+
+
+def refuse_names(X, y, sample_weight):
+    """Raise TypeError for a path, and for names of columns of a table in memory."""
+    if isinstance(X, (str, os.PathLike)):
+        raise TypeError(
+            f"X is a string or a path, {str(X)!r}: read the file first, for example by "
+            "pandas.read_csv, or pass pyarrow.dataset.dataset of it."
+        )
+    for name, values in (("y", y), ("sample_weight", sample_weight)):
+        if isinstance(values, str):
+            raise TypeError(
+                f"{name} is a string, {values!r}: columns have names where X is a data "
+                "set of pyarrow, a lazy frame of polars or a data frame of Dask. Pass "
+                "the values, and X without their column."
+            )
 
 
 class SlicedSource(_OnePart):
@@ -216,9 +240,11 @@ class IterableSource(_OnePart):
         """Yield the rows, at most so many at a time."""
         for item in self._iterable:
             if not isinstance(item, tuple) or len(item) not in (2, 3):
+                found = type(item).__name__
+                found += f" of length {len(item)}" if isinstance(item, tuple) else ""
                 raise TypeError(
                     "X is an iterable, so its items must be tuples (X, y) or (X, y, "
-                    f"sample_weight); got {type(item).__name__}."
+                    f"sample_weight); got {found}."
                 )
             X = item[0] if hasattr(item[0], "shape") else np.asarray(item[0])
             yield from SlicedSource(X, *item[1:], *[None] * (3 - len(item))).batches(
@@ -245,11 +271,6 @@ def required(y):
 
 def _require_rows(values, n_rows, name):
     """Raise ValueError for targets or weights of another number of rows."""
-    if isinstance(values, str):
-        raise TypeError(
-            f"{name} is a string, {values!r}: columns have names where X is a data set "
-            "of pyarrow or a lazy frame of polars. Pass the values."
-        )
     n_values = n_rows if values is None else len(values)
     if n_values != n_rows:
         raise ValueError(f"X has {n_rows} rows, {name} has {n_values}.")
@@ -260,7 +281,15 @@ def _slice(values, rows):
     if values is None:
         return None
     sliced = values[rows] if _is_indexed(values) else safe_indexing(values, rows)
-    return np.asarray(sliced) if isinstance(sliced, np.memmap) else sliced
+    return np.asarray(sliced) if isinstance(sliced, np.memmap) else unmasked(sliced)
+
+
+def unmasked(X):
+    """Return an array with NaN where it is masked; what has no mask as it is."""
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    dtype = np.float64 if X.dtype.kind in "biu" else X.dtype
+    return np.ma.filled(X.astype(dtype), np.nan)
 
 
 def _is_indexed(values):

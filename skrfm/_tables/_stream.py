@@ -26,6 +26,7 @@ from ._sources import (
     concatenate,
     is_a,
     is_iterable_of_batches,
+    refuse_names,
     required,
 )
 from ._table import TableEncoder
@@ -212,6 +213,7 @@ def find_source(X, y, sample_weight, most_rows=None, features=None):
             from ._dask import DaskSource
 
             return DaskSource(X, required(y), sample_weight, features)
+    refuse_names(X, y, sample_weight)
     if hasattr(X, "shape"):
         large = most_rows is not None and len(X.shape) == 2 and X.shape[0] > most_rows
         # arrays of a GPU, and of other libraries, stay where they are; sparse ones are

@@ -6,6 +6,7 @@ affair. Only scikit-learn's ``validate_data`` sets something, `n_features_in_` a
 """
 
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,11 +26,13 @@ from ._data import ClassTargets, Data, NumericTargets
 from ._device import Placement, placement_of, require_same_placement, to_host
 from ._reader import (
     TableReader,
+    name_of,
     names_of,
     needs_reading,
     read_numbers,
     refuse_dates,
 )
+from ._sources import unmasked
 from ._table import Coding, TableEncoder
 
 
@@ -184,6 +187,7 @@ def read_training(
     """Return the TrainingTable of X, y and the weights, after the usual checks."""
     if not hasattr(X, "shape"):
         X = check_array(X, dtype=None, ensure_all_finite=False)
+    X = unmasked(X)
     is_categorical = check_categorical_features(X, categorical_features)
     options = {
         "multi_output": multi_output,
@@ -194,15 +198,17 @@ def read_training(
         refuse_dates(y, "y")
     reader = TableReader(is_categorical)
     if is_categorical is None and not needs_reading(X):
-        X, y = validate_data(estimator, X, y, **_float_options(X), **options)
+        with _infinity_by_column(X, X):
+            X, y = validate_data(estimator, X, y, **_float_options(X), **options)
         weight = validate_weight(sample_weight, y)
         return TrainingTable(X=X, y=y, weight=weight, reader=reader)
     validate_data(estimator, X, y, skip_check_array=True)
     weight = validate_weight(sample_weight, y)
     check_consistent_length(X, weight)
-    names = names_of(X)
+    names, table = names_of(X), X
     X = reader.fit(X, weight).transform(X)
-    X, y = check_X_y(X, y, ensure_all_finite="allow-nan", dtype=X.dtype, **options)
+    with _infinity_by_column(X, table):
+        X, y = check_X_y(X, y, ensure_all_finite="allow-nan", dtype=X.dtype, **options)
     return TrainingTable(X=X, y=y, weight=weight, reader=reader, names=names)
 
 
@@ -210,10 +216,38 @@ def read_rows(estimator, reader, X):
     """Return new rows as a matrix of numbers and codes, after the usual checks."""
     if not hasattr(X, "shape"):
         X = check_array(X, dtype=None, ensure_all_finite=False)
+    X = unmasked(X)
     if reader.is_categorical is None and not needs_reading(X):
-        return validate_data(estimator, X, reset=False, **_float_options(X))
+        with _infinity_by_column(X, X):
+            return validate_data(estimator, X, reset=False, **_float_options(X))
     validate_data(estimator, X, skip_check_array=True, reset=False)
-    return check_array(reader.transform(X), ensure_all_finite="allow-nan")
+    read = reader.transform(X)
+    with _infinity_by_column(read, X):
+        return check_array(read, ensure_all_finite="allow-nan", input_name="X")
+
+
+@contextmanager
+def _infinity_by_column(X, table):
+    """Let the error of a check for infinite numbers name the column, and the remedy.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+        What is checked.
+    table : array or data frame of shape (n_samples, n_features)
+        What it was read from.
+    """
+    try:
+        yield
+    except ValueError as error:
+        infinite = "Input X contains infinity" in str(error)
+        if not infinite or not isinstance(X, np.ndarray):
+            raise
+        column = np.flatnonzero(np.isinf(X).any(axis=0))[0]
+        raise ValueError(
+            f"Input X contains infinity, in column {name_of(table, column)}: replace "
+            "it by a number, or by NaN for a missing value."
+        ) from error
 
 
 def validate_numbers(estimator, X, y: Any = "no_validation", *, reset=True, **options):

@@ -9,10 +9,10 @@ from .._backend import Backend, FloatArray, IntArray
 from ._sparse import SparseProblem, penalty_scale, solve_sparse
 
 # The least alpha of a grid, as a share of `penalty_scale`, for the logarithmic penalty
-# and for ridge regression, whose columns may be collinear; for the Lasso its square root.
+# and for ridge regression, whose columns may be collinear; its root for the Lasso.
 _MIN_ALPHA = 1e-6
-# Where the penalty has no kink at zero, the largest alpha leaves about this share of the
-# coefficient of a single column.
+# Where the penalty has no kink at zero, the largest alpha leaves about this share of
+# the coefficient of a single column.
 _LEFT_AT_MOST = 1e-3
 # The search by folds ends after so many alphas without a better score, where as many
 # coefficients as this share of the rows (or columns, if fewer) are not zero.

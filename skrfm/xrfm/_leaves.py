@@ -136,7 +136,8 @@ def leaf_outputs(model, X, classes, n_rows=None):
     if isinstance(model, ConstantModel):
         outputs[:, model.target] = factor
     else:
-        outputs[:, model.classes_] = factor * to_host(model.predict_proba(X))
+        proba: Any = to_host(model.predict_proba(X))
+        outputs[:, model.classes_] = factor * proba
     return outputs
 
 
