@@ -3,7 +3,7 @@
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 #: an array of NumPy, CuPy or another library that follows the array API standard
 Array: TypeAlias = Any
@@ -11,8 +11,9 @@ Array: TypeAlias = Any
 Namespace: TypeAlias = Any
 #: a table: an array, a data frame of pandas or polars, or nested sequences
 Table: TypeAlias = Any
-#: an array, or what converts to one
-Vector: TypeAlias = ArrayLike | Array
+#: an array, or what converts to one. ArrayLike, a union of eight types, would fill
+#: signatures with itself in the help of every method.
+Vector: TypeAlias = Any
 FloatArray: TypeAlias = NDArray[np.floating]
 IntArray: TypeAlias = NDArray[np.integer]
 BoolArray: TypeAlias = NDArray[np.bool_]

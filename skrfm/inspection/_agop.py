@@ -4,7 +4,6 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
@@ -43,11 +42,11 @@ def agop(
     estimator: Any,
     X: Table,
     *,
-    features: ArrayLike | None = None,
+    features: Vector | None = None,
     sample_weight: Vector | None = None,
     response_method: str = "auto",
     method: str = "auto",
-    step: float | ArrayLike = "auto",
+    step: float | Vector = "auto",
     max_samples: int | None = 1000,
     random_state: Seed = None,
 ) -> FloatArray:
@@ -149,7 +148,7 @@ def agop(
     )
 
 
-def agop_alignment(A: ArrayLike, B: ArrayLike, *, power: float = 1.0) -> float:
+def agop_alignment(A: Vector, B: Vector, *, power: float = 1.0) -> float:
     """Return the cosine of the angle between A and a power of B.
 
     It is ⟨A, Bᵖ⟩ / (‖A‖ ‖Bᵖ‖) with the Frobenius inner product: 1 where the matrices

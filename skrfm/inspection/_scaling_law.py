@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.stats import linregress
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.model_selection import (
@@ -74,7 +73,7 @@ class ScalingLaw:
     error: dict[str, float]
 
     @classmethod
-    def fit(cls, train_sizes: ArrayLike, scores: dict[str, ArrayLike]) -> "ScalingLaw":
+    def fit(cls, train_sizes: Vector, scores: dict[str, Vector]) -> "ScalingLaw":
         """Fit the law to scores.
 
         Parameters
@@ -110,7 +109,7 @@ class ScalingLaw:
             error=by_name("error"),
         )
 
-    def predict(self, name: str, n: ArrayLike) -> FloatArray:
+    def predict(self, name: str, n: Vector) -> FloatArray:
         """Predict the scores at numbers of training rows.
 
         Parameters
@@ -132,7 +131,7 @@ def scaling_law(
     X: Table,
     y: Vector,
     *,
-    train_sizes: ArrayLike,
+    train_sizes: Vector,
     n_repeats: int = 20,
     test_size: float | int = 0.25,
     scoring=None,
@@ -254,7 +253,7 @@ class ScalingLawDisplay:
         X: Table,
         y: Vector,
         *,
-        train_sizes: ArrayLike,
+        train_sizes: Vector,
         ax=None,
         score_name: str = "score",
         **options,

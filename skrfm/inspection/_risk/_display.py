@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..._backend import Table, Vector
 from ._kernel_risk import KernelRisk, kernel_risk
@@ -58,7 +57,7 @@ class KernelRiskDisplay:
         X: Table,
         y: Vector,
         *,
-        train_sizes: ArrayLike,
+        train_sizes: Vector,
         ax=None,
         **options,
     ) -> "KernelRiskDisplay":

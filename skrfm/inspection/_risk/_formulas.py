@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from ..._backend import FloatArray
+from ..._backend import FloatArray, Vector
 
 # Eigenvalues below this share of the largest are rounding errors of zeros.
 _NEGLIGIBLE = 1e-12
@@ -42,7 +41,7 @@ class Spectrum:
     power: FloatArray
 
     @classmethod
-    def of(cls, eigenvalues: ArrayLike, target_power: ArrayLike) -> "Spectrum":
+    def of(cls, eigenvalues: Vector, target_power: Vector) -> "Spectrum":
         """Return the spectrum of what a user passes, with rounding errors set to 0."""
         values = np.asarray(eigenvalues, dtype=float)
         power = np.asarray(target_power, dtype=float)
@@ -203,14 +202,14 @@ def _quotient(error, denominator):
 
 
 def ridge_risk(
-    eigenvalues: ArrayLike,
-    target_power: ArrayLike,
-    n: ArrayLike,
-    alpha: ArrayLike,
+    eigenvalues: Vector,
+    target_power: Vector,
+    n: Vector,
+    alpha: Vector,
     *,
     noise: float = 0.0,
     n_pool: int | None = None,
-    n_features: ArrayLike | None = None,
+    n_features: Vector | None = None,
 ) -> Any:
     """Predict the test error of ridge regression from the eigenvalues of its kernel.
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 from sklearn.utils import check_consistent_length, check_random_state
 
@@ -70,10 +69,10 @@ class KernelRisk:
 
     def predict(
         self,
-        n: ArrayLike,
-        alpha: ArrayLike,
+        n: Vector,
+        alpha: Vector,
         *,
-        n_features: ArrayLike | None = None,
+        n_features: Vector | None = None,
         corrected: bool = True,
     ) -> Any:
         """Predict the error at any number of rows and any ridge.
@@ -116,7 +115,7 @@ class KernelRisk:
             risk = features * np.where(defined, risk / safe, 1)
         return float(risk) if np.ndim(risk) == 0 else risk
 
-    def extrapolate(self, n: ArrayLike) -> Any:
+    def extrapolate(self, n: Vector) -> Any:
         """Extrapolate the error at the best ridge to more rows than there are.
 
         A power law a·n^−b + c, with a and c from 0 up, is fitted to the predicted
@@ -151,8 +150,8 @@ def kernel_risk(
     X: Table,
     y: Vector,
     *,
-    train_sizes: ArrayLike,
-    alphas: ArrayLike | None = None,
+    train_sizes: Vector,
+    alphas: Vector | None = None,
     bandwidth: float | str = "3*median",
     max_rows: int = 2000,
     random_state: Seed = None,

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..._backend import FloatArray, Table, Vector
 from ._pool import Pool, kernel_rows, one_hot
@@ -18,7 +17,7 @@ def label_noise_scores(
     X: Table,
     y: Vector,
     *,
-    alphas: ArrayLike | None = None,
+    alphas: Vector | None = None,
     bandwidth: float | str = "3*median",
 ) -> FloatArray:
     """Score how likely each label is to be wrong.
