@@ -114,6 +114,17 @@ def test_kernels_with_a_length_scale_for_each_column_work():
     assert model.best_iter_ == 2
 
 
+def test_parameters_of_predict_reach_the_estimator():
+    process = GaussianProcessRegressor(RBF(np.ones(5)), optimizer=None, alpha=0.1)
+    model = RecursiveFeatures(process, validation=None).fit(X, Y)
+    mean, std = model.predict(NEW, return_std=True)
+    np.testing.assert_array_equal(mean, model.predict(NEW))
+    expected = model.estimator_.predict(model.transform(NEW), return_std=True)
+    np.testing.assert_array_equal(std, expected[1])
+    of_pipeline = make_pipeline(StandardScaler(), model).fit(X, Y)
+    assert of_pipeline.predict(NEW, return_std=True)[1].shape == (300,)
+
+
 def test_a_constant_predictor_ends_the_rounds():
     model = RecursiveFeatures(Ridge(), random_state=0).fit(X, np.ones(200))
     assert model.best_iter_ == 0

@@ -402,6 +402,9 @@ def test_more_centres_than_the_memory_holds_are_an_error(small_sample, table):
     model = RFMRegressor(n_centers=900, memory_budget=0.001)
     with pytest.raises(ValueError, match="takes a memory_budget of"):
         model.fit(X, y)
+    model.set_params(n_centers="auto", memory_budget=1e-6)
+    with pytest.raises(ValueError, match="=1e-06 allows 4 centres, fewer than 10"):
+        model.fit(X, y)
 
 
 # -- errors ---------------------------------------------------------------------------

@@ -9,6 +9,8 @@ SAMPLE_ROWS = 100_000
 # real tables of 32 000 and 36 000 rows 4000 centres lost .01 and .08 of R² against all
 # rows, whose cost grows with n². Where the costs cross was not measured.
 _ALL_ROWS, _CENTERS = 50_000, 5000
+# A memory budget for fewer centres than this is an error.
+_FEWEST_CENTERS = 10
 # Bytes of a centre for each other one: two factors in float64, and their matrix while
 # it is made. Shares of the memory that factors, a sample and a search may take; what
 # they do not is for blocks of rows, threads and the predictor. A fit to a million rows
@@ -96,13 +98,18 @@ def resolve_centers(n_centers, n_rows, memory_budget):
     Raises
     ------
     ValueError
-        For more centres than the memory holds.
+        For more centres than the memory holds, and where it holds hardly any.
     """
     most = most_centers(memory_budget)
     if n_centers == "auto":
         if n_rows <= _most_as_centers(memory_budget):
             return None
-        return _CENTERS if most is None else max(1, min(_CENTERS, most))
+        if most is not None and most < _FEWEST_CENTERS:
+            raise ValueError(
+                f"memory_budget={memory_budget} allows {most} centres, fewer than "
+                f"{_FEWEST_CENTERS}: raise it, or give n_centers."
+            )
+        return _CENTERS if most is None else min(_CENTERS, most)
     if n_centers is None or n_centers >= n_rows:
         return None
     if most is not None and n_centers > most:

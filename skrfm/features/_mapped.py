@@ -78,19 +78,23 @@ class MappedMixin(TransformerMixin):
         new = [f"{prefix}{number}" for number in range(n_out - kept)]
         return np.concatenate([names[:kept], np.array(new, dtype=object)])
 
-    def predict(self, X: Table) -> Any:
+    def predict(self, X: Table, **predict_params) -> Any:
         """Predict by the fitted estimator.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        **predict_params
+            What else `predict` of that estimator takes: ``return_std=True`` for a
+            Gaussian process.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            And what else that estimator returns.
         """
         rows = self._mapped(X)
-        return self.estimator_.predict(rows)
+        return self.estimator_.predict(rows, **predict_params)
 
     @available_if(_estimator_has("predict_proba"))
     def predict_proba(self, X: Table) -> Any:
