@@ -1,5 +1,6 @@
 """The compiled loops: polynomial powers, distances, and their edges."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -210,3 +211,33 @@ def test_results_without_compilation_are_the_same(tmp_path):
             assert_allclose(
                 uncompiled[name], expected, rtol=1e-10, atol=1e-12 * scale, err_msg=name
             )
+
+
+def assigned_to_slices(tree):
+    """Yield the values that are assigned to slices in a module."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
+            pairs = [(target, node.value)]
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = list(zip(target.elts, node.value.elts, strict=True))
+            for part, value in pairs:
+                if isinstance(part, ast.Subscript) and isinstance(
+                    part.slice, ast.Slice
+                ):
+                    yield value
+
+
+def test_slices_are_assigned_numbers_only():
+    """An array takes two seconds to compile: code of the message if shapes differ."""
+    scalars = {"zero", "one"}
+    n_slices = 0
+    for path in Path(_jit.__file__).parent.glob("*.py"):
+        for value in assigned_to_slices(ast.parse(path.read_text(encoding="utf-8"))):
+            n_slices += 1
+            is_scalar = isinstance(value, ast.Name) and value.id in scalars
+            assert is_scalar or isinstance(value, ast.Constant), (
+                f"{path.name}:{value.lineno} assigns {ast.unparse(value)} to a slice"
+            )
+    assert n_slices > 0
