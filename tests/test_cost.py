@@ -263,6 +263,23 @@ def test_leaves_of_few_centres_take_memory_by_the_centres(ticking):
     assert all_rows.memory > 4 * few.memory
 
 
+def test_leaves_may_have_more_centres_than_the_search_has_rows(ticking):
+    leaf = RFMRegressor(**ONE, n_centers=7000, random_state=0)
+    model = XRFMRegressor(leaf, max_leaf_size=9000, split="sides", random_state=0)
+    found = estimate_cost(model, *table(18_000))
+    assert 16 * 7000**2 < found.memory < 3 * 16 * 7000**2
+
+
+def test_a_table_of_one_leaf_is_halved_only_by_auto(ticking):
+    X, y = table(9000)
+
+    def seconds(max_leaf_size):
+        model = XRFMRegressor(RFMRegressor(**ONE), max_leaf_size=max_leaf_size)
+        return estimate_cost(model, X, y).seconds
+
+    assert seconds(9000) < seconds("auto")
+
+
 def test_refined_splits_and_compared_finalists_take_longer(ticking):
     X, y = table(9000)
 

@@ -1,7 +1,7 @@
 """What the search of an estimator and the fit after it take, stage by stage."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 
 import numpy as np
@@ -288,6 +288,14 @@ class SearchCosts:
         n = max(n for n, _ in work.parts)
         candidate = next(iter(self.paths.values()))
         return n > work.all_centers and candidate.has_centers(n)
+
+    def set_centers(self, n_centers):
+        """Let all candidates have so many centres."""
+        self._centers = {}
+        self.paths = {
+            path: replace(candidate, n_centers=n_centers)
+            for path, candidate in self.paths.items()
+        }
 
     def centers(self, path=None):
         """Return the CenterCosts of a kind of candidate, by default of the first."""

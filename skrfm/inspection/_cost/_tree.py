@@ -74,6 +74,8 @@ class TreeForecast:
         found = model.forecast()
         leaf, memory = found.seconds, found.memory
         if searches:
+            if self._has_centers:  # which may be more than the rows of the search
+                model.costs.set_centers(self._leaf.n_centers)
             works = self._leaf_works(model, self._rows_of_leaf())
             leaf = self._seconds_of_works(model, works)
             memory = memory_of_fit(works, model.costs)
@@ -124,10 +126,12 @@ class TreeForecast:
         if self._split == "refined":
             machines = machines_of_split(min(n, REFINE_ROWS), corrected=False)
             return n_nodes * self._seconds_of_machines(model, machines)
-        # a table of one leaf may be halved, too
         n_corrected = 0
         if self._split == "corrected" and n >= CORRECTED_ROWS[0]:
-            n_corrected = min(max(n_nodes, 1), 3 if is_corrected(n // 2, n) else 1)
+            # "auto" looks for a split of a table of one leaf, too
+            may_halve = self._estimator.max_leaf_size == "auto"
+            most = max(n_nodes, 1) if may_halve else n_nodes
+            n_corrected = min(most, 3 if is_corrected(n // 2, n) else 1)
         rows = min(n, max(CORRECTED_ROWS[1], self._estimator.max_split_samples))
         machines = machines_of_split(rows, corrected=True)
         seconds = max(n_nodes, n_corrected) * self._seconds_of_node(model)
@@ -143,13 +147,14 @@ class TreeForecast:
         are compared by leave-one-out.
         """
         size = min(self._estimator.max_split_samples, self._n_rows)
-        machine = self._machine_work(model, 2.0, size)
+        machine = replace(self._machine_work(model, 2.0, size), all_centers=size)
         sides = Work(
             2.0 * DIRECTIONS,
             [(size // 2, 0)],
             gradients=0.0,
             leave_one_out=True,
             final=True,
+            all_centers=size,
         )
         with own_threads(size):
             return model.costs.seconds(machine) + model.costs.seconds(sides)
