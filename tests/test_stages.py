@@ -11,9 +11,18 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from skrfm import RFMClassifier, RFMRegressor
 from skrfm._recursion import Candidate, Start
-from skrfm._search import Budget, Trial, _budget, _race, _search, by_path, drop_worse
+from skrfm._search import (
+    Budget,
+    Trial,
+    _budget,
+    _race,
+    _search,
+    _stages,
+    by_path,
+    drop_worse,
+)
 from skrfm._search._race import Race, relative_loss, standard_errors
-from skrfm._search._search import fold_stages, sample_stages
+from skrfm._search._stages import fold_stages, sample_stages
 from skrfm._tables import _limits
 from skrfm.exceptions import NumericalWarning
 from skrfm.kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
@@ -66,6 +75,26 @@ def test_metrics_are_learned_anew_on_many_more_rows(n, n_folds, anew):
     *samples, last = sample_stages(np.zeros(n), seed=0, n_folds=n_folds)
     assert [stage.anew for stage in samples] == anew
     assert len(last.judging.folds) == n_folds
+
+
+def test_finalists_on_more_rows_are_validated_on_rows_that_no_stage_fitted():
+    strata = np.zeros(30_000)
+    *samples, before, last = sample_stages(strata, seed=0, with_finalists=True)
+    ((train, test),) = last.judging.folds
+    assert (len(train), len(test)) == (12_500, 4000) and not np.isin(train, test).any()
+    for stage in [*samples, before]:
+        assert np.isin(stage.judging.folds[0][0], train).all()
+    assert last.between_paths and last.warm and before.n_kept > 1 and before.lifts_limit
+
+
+@pytest.mark.parametrize(
+    "n, options",
+    [(24_000, {}), (30_000, {"with_finalists": False}), (30_000, {"most_rows": 9000})],
+)
+def test_no_stage_of_finalists(n, options):
+    stages = sample_stages(np.zeros(n), seed=0, **{"with_finalists": True} | options)
+    assert max(stage.judging.n_rows for stage in stages) <= 6250
+    assert not any(stage.between_paths or stage.lifts_limit for stage in stages)
 
 
 def test_few_rows_have_one_stage_and_more_have_two():
@@ -162,6 +191,27 @@ def test_a_trial_ends_after_rounds_that_gain_next_to_nothing(gains, n_rounds, sc
     assert -trial.best.score == pytest.approx(losses[:n_rounds].min())
 
 
+@pytest.mark.parametrize(
+    "going_on, expected", [((True, True), [0.01]), ((True, False), [])]
+)
+def test_other_paths_get_the_ridge_of_the_best(going_on, expected, rng):
+    best = trial_of(np.full(9, 1.0), alpha=0.01)
+    other = trial_of(np.full(9, 1.1), diagonal=True, alpha=0.1)
+    race = SimpleNamespace(trials=[best, other], scored_trials=lambda: [best, other])
+    search = _search.Search(None, [], None, backend=None, progress=None)
+    entrants = [
+        (trial.candidate, Start())
+        for trial, goes_on in zip(race.trials, going_on, strict=True)
+        if goes_on
+    ]
+    found = search._with_ridge_of_best(race, entrants)
+    assert [candidate.alpha for candidate, _ in found] == expected
+    assert all(candidate.diagonal for candidate, _ in found)
+    # it is tried once
+    race.trials.append(trial_of(np.full(9, 1.2), diagonal=True, alpha=0.01))
+    assert not search._with_ridge_of_best(race, entrants)
+
+
 # -- what is searched -----------------------------------------------------------------
 
 
@@ -190,6 +240,36 @@ def test_every_stage_is_in_the_history(searched):
     on_more = set(columns({k: v[~few] for k, v in history.items()}, *names))
     assert len(on_more) <= 4 < len(on_few) and on_more < on_few
     assert (history["seconds"] > 0).all()
+
+
+@pytest.mark.parametrize("one_path", [False, True])
+def test_finalists_of_several_paths_go_on_with_all_rounds(
+    one_path, friedman, monkeypatch
+):
+    """Sizes of stages divided by ten."""
+    sizes = {"_MOST_ROWS": 1000, "_FINALIST_ROWS": 750, "_SMALL": 200, "_MEDIUM": 400}
+    for name, size in sizes.items():
+        monkeypatch.setattr(_stages, name, size)
+    monkeypatch.setattr(_search, "_KEPT_LOSS", 10.0)
+    batches, run_batch = [], Race.run_batch
+
+    def kept_run_batch(race, entrants):
+        batches.append((race.judging.n_rows, entrants))
+        run_batch(race, entrants)
+
+    monkeypatch.setattr(Race, "run_batch", kept_run_batch)
+    X, y, _, _ = friedman
+    parameters = {"kernel": "laplace", "metric_type": "full"} if one_path else {}
+    model = RFMRegressor(random_state=0, **parameters).fit(X, y)
+    assert (750 in model.history_["rows"]) != one_path
+    batch_of_stage = dict(reversed(batches))  # the first batch of each number of rows
+    for n_rows, entrants in batch_of_stage.items():
+        limits = {candidate.max_iter for candidate, _ in entrants}
+        assert limits == {10}, n_rows
+    if not one_path:
+        assert len({candidate.path for candidate, _ in batch_of_stage[750]}) == 2
+        # the fit to all rows goes on from the metric of this stage
+        assert model.best_iter_ >= min(start.number for _, start in batch_of_stage[750])
 
 
 def test_candidates_near_the_best_are_tried(searched):
@@ -519,7 +599,7 @@ def test_a_stage_that_starts_anew_scores_round_0_again(friedman, monkeypatch):
     X, y, _, _ = friedman
     found = {}
     for growth in (1.0, 100.0):
-        monkeypatch.setattr(_search, "_MOST_GROWTH", growth)
+        monkeypatch.setattr(_stages, "_MOST_GROWTH", growth)
         history = RFMRegressor(random_state=0).fit(X, y).history_
         found[growth] = set(history["iter"][history["rows"] > 800].tolist())
     assert 0 in found[1.0] and 0 not in found[100.0]

@@ -74,8 +74,7 @@ class Candidate:
         What they are: random rows, rows of clusters, or those of the Data.
     early_rows : int or None
         Rounds before the last one, if they are not scored, are fitted to a sample of at
-        most so many rows, and to half of them before the last of these; None takes
-        all.
+        most so many rows; None takes all.
     """
 
     kernel: Kernel
@@ -264,7 +263,7 @@ def fit_round(
         return _fit_centers_round(
             prepared, candidate, metric, number, backend, with_agop, early
         )
-    rows = _early_rows(prepared, candidate, number) if early else None
+    rows = _early_rows(prepared, candidate) if early else None
     if rows is not None:
         prepared = prepared.subset(rows, backend)
     T = prepared.mapped(metric, backend)
@@ -294,11 +293,9 @@ def fit_round(
     )
 
 
-def _early_rows(prepared, candidate, number):
+def _early_rows(prepared, candidate):
     """Return the rows that a round before the last is fitted to; None for all."""
     n, size = prepared.X.shape[0], candidate.early_rows
-    if size is not None and number < candidate.max_iter - 1:
-        size //= 2
     if size is None or size >= n:
         return None
     return sample_rows(n, size, (candidate.seed, 1))

@@ -34,12 +34,12 @@ from ._race import (
 from ._search import (
     CLIMBS,
     Search,
-    Stage,
     data_of_search,
     most_runs,
     warn_of_ridge,
 )
 from ._setup import Candidates, make_candidates, make_stages, statistics_to_try
+from ._stages import Stage
 
 __all__ = [
     "MOST_CENTERS",

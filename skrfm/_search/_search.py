@@ -5,14 +5,13 @@ rows for few. Each stage is a race of the candidates that the stage before has l
 few rows there is one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from .._recursion import Start
 from .._sklearn import warn_of_edge
-from ._folds import split_sample
-from ._judging import HoldOut, Judging
+from ._judging import HoldOut
 from ._race import (
     RESCALED,
     RIDGE_ERRORS,
@@ -46,7 +45,7 @@ def most_runs(stages, candidates):
     near = CLIMBS * candidates.most_neighbours
     count = candidates.count
     for stage in stages:
-        count += near * stage.climbs + stage.n_kept
+        count += (near + stage.n_kept) * stage.climbs + stage.n_kept
     return count
 
 
@@ -106,17 +105,19 @@ class Search:
         self._run_next_batches(race)
         if first.climbs:
             self._climb(race)
-        entrants = _next_entrants(race, first) if others else []
+        entrants = self._entrants(race, first) if others else []
         entrants += self._rescaled(entrants)
         history, races = race.history, [_bests_of_machines(race)]
         for stage in others:
-            if not race.allows(stage.judging.n_rows):
+            paths = {candidate.path for candidate, _ in entrants}
+            decided = stage.between_paths and len(paths) < 2
+            if decided or not race.allows(stage.judging.n_rows):
                 break
             race = self._race(data, stage)
             race.run_batch(entrants)
             if stage.climbs:
                 self._climb(race)
-            entrants = _next_entrants(race, stage)
+            entrants = self._entrants(race, stage)
             history = history + race.history
             races.append(_bests_of_machines(race))
         table = history_table([entry for _, entry in history])
@@ -141,6 +142,34 @@ class Search:
             if not batch:
                 return
             race.run_batch([(candidate, Start()) for candidate in batch])
+
+    def _entrants(self, race, stage):
+        """Return the candidates that go on from a stage, and where each begins."""
+        entrants = _next_entrants(race, stage)
+        if stage.climbs and self._candidates.ridge_is_open:
+            race.run_batch(self._with_ridge_of_best(race, entrants))
+            entrants = _next_entrants(race, stage)
+        if not stage.lifts_limit:
+            return entrants
+        last = self._candidates.first[0].max_iter
+        return [(replace(found, max_iter=last), start) for found, start in entrants]
+
+    def _with_ridge_of_best(self, race, entrants):
+        """Return entrants of other paths than the best, with the ridge of the best.
+
+        Ridges near the best were tried on its own path only: on protein a full metric
+        with the ridge of the first stage lost to a diagonal one with a ridge near the
+        best, and wins with the same (R² on 6250 rows .645, .654 and .670).
+        """
+        best, *others = by_path(race.scored_trials()).values()
+        going_on = [candidate for candidate, _ in entrants]
+        tried = {_parameters(trial.candidate) for trial in race.trials}
+        found = []
+        for trial, *_ in others:
+            candidate = replace(trial.candidate, alpha=best[0].candidate.alpha)
+            if trial.candidate in going_on and _parameters(candidate) not in tried:
+                found.append(_entrant(candidate, trial.best, trial.best.before))
+        return found
 
     def _climb(self, race):
         """Add candidates near the best to a race, while they are better."""
@@ -280,131 +309,3 @@ def warn_of_ridge(choice, alphas):
     if best.candidate.alpha in alphas:
         advice = "Extend alphas, or pass alphas='auto'."
         warn_of_edge([alpha / unit for alpha in alphas], losses, advice)
-
-
-# -- the stages -----------------------------------------------------------------------
-
-# Rows of the first stages, and rows that candidates are validated on there at most.
-# With 1000 rows in place of 2500 as the last sample, small tables lost log-loss.
-_SMALL, _MEDIUM, _MOST_UNSEEN = 1000, 2500, 4000
-# Rows of the last stage at most.
-_MOST_ROWS = 10_000
-# A stage is left out where the next one has fewer than so many times its rows.
-_LEAST_GROWTH = 1.5
-# Where the next stage has more than so many times the rows, it learns metrics anew. In
-# regression, where one fold at the end is as good as two, that took the R² of kin40k
-# from .980 to .988 and that of houses from .849 to .852, while metrics from half of the
-# rows were as good. In classification, with two folds, it cost 1.4 times the seconds
-# and gained nothing (benchmarks/variants.py).
-_MOST_GROWTH = 2.2
-# Fewer rows than these are too few to choose among all candidates.
-_LEAST_SMALL = 200
-# Trials that go on from a small sample, and from a larger one.
-_KEPT_OF_SMALL, _KEPT_OF_MEDIUM = 4, 2
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One race of a search.
-
-    Attributes
-    ----------
-    judging : Judging
-        How its candidates are judged.
-    n_kept : int
-        The number of trials that go on to the next stage.
-    warm : bool
-        Whether the next stage, or the fit to all rows, may go on from the metrics of
-        this one: its rows are never validated on.
-    climbs : bool
-        Whether candidates near the best are added.
-    anew : bool
-        Whether the next stage begins with round 0 again, although this one is warm.
-    """
-
-    judging: Judging
-    n_kept: int = 1
-    warm: bool = False
-    climbs: bool = False
-    anew: bool = False
-
-
-def sample_stages(strata, *, seed, n_folds=1, n_jobs=None, most_rows=None):
-    """Return stages on samples that grow, the last one in one or two folds of all rows.
-
-    The largest sample is fitted to in both folds and validated on in none, so that
-    metrics which were learned on it have seen no validation row.
-
-    Parameters
-    ----------
-    strata : ndarray of shape (n,)
-        Classes to stratify by; all equal for a regressor.
-    seed : int
-    n_folds : {1, 2}, default=1
-        With two folds, all rows but the largest sample are validated on.
-    n_jobs : int or None, default=None
-        The number of folds that are fitted at the same time.
-    most_rows : int or None, default=None
-        Rows of a stage at most, beside `_MOST_ROWS`.
-    """
-    n = len(strata)
-    most = min(_MOST_ROWS, n if most_rows is None else max(most_rows, 2 * _LEAST_SMALL))
-    sizes = [(min(_SMALL, most // 2), _KEPT_OF_SMALL), (_MEDIUM, _KEPT_OF_MEDIUM)]
-    sizes = [
-        (size, kept) for size, kept in sizes if size * _LEAST_GROWTH <= min(n, most)
-    ]
-    sample, rest = split_sample(np.arange(n), sizes[-1][0], strata, seed)
-    samples = [sample]
-    for size, _ in sizes[-2::-1]:
-        samples.append(split_sample(samples[-1], size, strata, seed)[0])
-    rest = _at_most(rest, most - len(sample), strata, seed)
-    unseen = _at_most(rest, _MOST_UNSEEN, strata, seed)
-    first, second = split_sample(rest, len(rest) // 2, strata, seed)
-    folds = [
-        (np.sort(np.concatenate([sample, fitted])), test)
-        for fitted, test in ((first, second), (second, first))
-    ]
-    last = Stage(HoldOut(folds[:n_folds], n_jobs), warm=True)
-    n_rows = [*map(len, samples[::-1]), last.judging.n_rows]
-    stages = [
-        Stage(
-            HoldOut([(rows, unseen)]),
-            kept,
-            warm=True,
-            climbs=True,
-            anew=n_folds == 1 and n_next > _MOST_GROWTH * len(rows),
-        )
-        for rows, (_, kept), n_next in zip(
-            samples[::-1], sizes, n_rows[1:], strict=True
-        )
-    ]
-    return [*stages, last]
-
-
-def fold_stages(folds, *, seed, shuffled, n_jobs=None):
-    """Return stages that end with all folds of a cross-validation.
-
-    Parameters
-    ----------
-    folds : list of (ndarray of int, ndarray of int)
-    seed : int
-    shuffled : bool
-        Whether any row may be validated on, whatever rows are fitted to; if not, the
-        first stage takes parts of the first fold.
-    n_jobs : int or None, default=None
-        The number of folds that are fitted at the same time.
-    """
-    (train, test), *_ = folds
-    size = min(_SMALL, (len(train) + len(test)) // 2)
-    if size < _LEAST_SMALL or size * _LEAST_GROWTH > len(train):
-        return [Stage(HoldOut(folds, n_jobs), climbs=True)]
-    order = np.random.default_rng(seed).permutation(train)
-    unseen = np.concatenate([test, order[size:]]) if shuffled else test
-    few = np.sort(order[:size]), np.sort(unseen[:_MOST_UNSEEN])
-    first = Stage(HoldOut([few]), _KEPT_OF_SMALL, climbs=True)
-    return [first, Stage(HoldOut(folds, n_jobs))]
-
-
-def _at_most(rows, size, strata, seed):
-    """Return the rows, or a sample of them where they are more than `size`."""
-    return rows if len(rows) <= size else split_sample(rows, size, strata, seed)[0]

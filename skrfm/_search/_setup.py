@@ -14,7 +14,7 @@ from ..solvers import DIRECT, ITERATIVE, EigenPro
 from ._folds import hold_out, make_folds
 from ._judging import HoldOut, LastRound, LeaveOneOut
 from ._race import RESCALED
-from ._search import Stage, fold_stages, sample_stages
+from ._stages import Stage, fold_stages, sample_stages
 
 # kernel="auto" chooses among these, and whether the metric is diagonal
 _AUTO_KERNELS = ((Laplace(), False), (Laplace(), True), (L1Laplace(), True))
@@ -53,6 +53,8 @@ class Candidates:
         Maps a candidate to others that differ from it in one parameter that is open.
     most_neighbours : int
         How many of them there are at most.
+    ridge_is_open : bool
+        Whether candidates may get other ridges than those of the first batch.
     given_alphas : list of float
         Ridges that the user gave to choose from, in increasing order.
     """
@@ -63,6 +65,7 @@ class Candidates:
     rescaled: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     neighbours: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     most_neighbours: int = 0
+    ridge_is_open: bool = False
     given_alphas: list[float] = field(default_factory=list)
 
 
@@ -85,18 +88,7 @@ def make_candidates(params, *, seed, category_sizes, scalings, statistics, weigh
         What weights were divided by; ridges to choose from are multiplied by it.
     """
     parse_bandwidth(params["bandwidth"])
-    names = (
-        "bandwidth",
-        "max_iter",
-        "n_components",
-        "fit_intercept",
-        "center_gradients",
-        "max_agop_samples",
-        "solver",
-    )
-    shared = {name: params[name] for name in names}
-    shared |= {name: params.get(name) for name in ("n_centers", "early_rows")}
-    shared["centers"] = params.get("centers", "random")
+    ridge_is_open = params["alpha"] == "auto" and _is_auto(params["alphas"])
     kernels = _kernels(params["kernel"], params["metric_type"])
     alphas = _alphas(params["alpha"], params["alphas"], weight_unit)
     candidates = [
@@ -109,7 +101,7 @@ def make_candidates(params, *, seed, category_sizes, scalings, statistics, weigh
             seed=seed,
             category_sizes=category_sizes,
             weight_unit=weight_unit,
-            **shared,
+            **_shared_parameters(params),
         )
         for kernel, diagonal in kernels
         for alpha in alphas
@@ -123,11 +115,28 @@ def make_candidates(params, *, seed, category_sizes, scalings, statistics, weigh
         neighbours=partial(
             _neighbours,
             kernel_is_open=_is_auto(params["kernel"]),
-            ridge_is_open=params["alpha"] == "auto" and _is_auto(params["alphas"]),
+            ridge_is_open=ridge_is_open,
         ),
         most_neighbours=_MOST_NEIGHBOURS,
+        ridge_is_open=ridge_is_open,
         given_alphas=[] if _is_auto(params["alphas"]) else sorted(set(alphas)),
     )
+
+
+def _shared_parameters(params):
+    """Return the parameters that all candidates share, by the names of Candidate."""
+    names = (
+        "bandwidth",
+        "max_iter",
+        "n_components",
+        "fit_intercept",
+        "center_gradients",
+        "max_agop_samples",
+        "solver",
+    )
+    shared = {name: params[name] for name in names}
+    shared |= {name: params.get(name) for name in ("n_centers", "early_rows")}
+    return shared | {"centers": params.get("centers", "random")}
 
 
 def statistics_to_try(given, encoder, n_outputs, *, out_of_fold):
@@ -251,7 +260,8 @@ def make_stages(
     if groups is not None:
         _require_folds(validation)
     nothing_open = n_candidates == 1 and not needs_outputs
-    if _has_centers(params, len(strata)):
+    has_centers = _has_centers(params, len(strata))
+    if has_centers:
         few = False
         if validation == "loo":
             raise ValueError(
@@ -266,14 +276,15 @@ def make_stages(
         if nothing_open and params["max_iter"] == 0:
             return []
         if len(strata) > CV_ROWS and isinstance(cv, Integral | None):
-            # probabilities are calibrated on the validation rows: many are better
-            n_folds = 2 if needs_outputs else 1
             return sample_stages(
                 strata,
                 seed=seed,
-                n_folds=n_folds,
+                # probabilities are calibrated on the validation rows: many are better
+                n_folds=2 if needs_outputs else 1,
                 n_jobs=n_jobs,
                 most_rows=params.get("search_rows"),
+                # the log-loss of adult, 39 000 rows, was .3046 with it, .3043 without
+                with_finalists=not (needs_outputs or has_centers),
             )
     if validation == "loo":
         _require_direct(params["solver"])

@@ -34,8 +34,7 @@ class XRFMRegressor(HostScoreMixin, RegressorMixin, BaseXRFM):
         more accurate; the time of the last round grows in proportion to this number, or
         faster, and memory with its square, by one kernel matrix for each job: 1.6 GB
         for 20 000 rows in single precision. With a search at the root, rounds before
-        the last are fitted to 10 000 rows of a leaf at most, and half of them before
-        that.
+        the last are fitted to 10 000 rows of a leaf at most.
     memory_budget : float, default=None
         Gigabytes that a fit holds, about, beside what is held before and the models of
         the leaves. Kernel matrices of the leaves that are fitted at the same time take
@@ -208,8 +207,7 @@ class XRFMClassifier(HostScoreMixin, ClassifierMixin, BaseXRFM):
         more accurate; the time of the last round grows in proportion to this number, or
         faster, and memory with its square, by one kernel matrix for each job: 1.6 GB
         for 20 000 rows in single precision. With a search at the root, rounds before
-        the last are fitted to 10 000 rows of a leaf at most, and half of them before
-        that.
+        the last are fitted to 10 000 rows of a leaf at most.
     memory_budget : float, default=None
         Gigabytes that a fit holds, about, beside what is held before and the models of
         the leaves. Kernel matrices of the leaves that are fitted at the same time take

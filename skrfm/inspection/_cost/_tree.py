@@ -180,19 +180,16 @@ class TreeForecast:
     def _leaf_works(self, model, n_rows):
         """Return the Works of a leaf that takes its parameters from the root.
 
-        Those of all rows, of the round before the last, and of the rounds before it.
+        Those of all rows, and of the rounds before the last.
         """
         rounds = min(_ROUNDS_OF_LEAF, model.estimator.max_iter + 1)
         if self._has_centers:
             return [self._machine_work(model, rounds, n_rows, early=1 - 1 / rounds)]
-        if n_rows <= EARLY_ROWS // 2:
+        if n_rows <= EARLY_ROWS or rounds <= 1:
             return [self._machine_work(model, rounds, n_rows)]
-        sizes = n_rows, min(EARLY_ROWS, n_rows), EARLY_ROWS // 2
-        counts = min(1, rounds), min(1, rounds - 1), max(0, rounds - 2)
         return [
-            self._machine_work(model, count, size)
-            for count, size in zip(counts, sizes, strict=True)
-            if count > 0
+            self._machine_work(model, 1, n_rows),
+            self._machine_work(model, rounds - 1, EARLY_ROWS, has_last=False),
         ]
 
     @staticmethod
@@ -202,17 +199,19 @@ class TreeForecast:
             return sum((model.costs.seconds(work) for work in works), np.zeros(2))
 
     @staticmethod
-    def _machine_work(model, rounds, n_rows, early=0.0):
+    def _machine_work(model, rounds, n_rows, *, early=0.0, has_last=True):
         """Return the Work of a machine whose parameters are all given.
 
         The last round of a classifier is scored, to calibrate its probabilities.
-        `early` is the share of the rounds with fewer centres than the last one.
+        `early` is the share of the rounds with fewer centres than the last one, which
+        may be among the rounds or not.
         """
+        last = 1 / rounds if has_last else 0.0
         return Work(
             rounds,
             [(n_rows, 0)],
-            gradients=1 - 1 / rounds,
-            scored=1 / rounds if model.estimator._needs_outputs else 0.0,
+            gradients=1 - last,
+            scored=last if model.estimator._needs_outputs else 0.0,
             leave_one_out=True,
             final=True,
             early=early,

@@ -57,11 +57,14 @@ class RandomCandidates:
         The first batch.
     most_neighbours : int
         None are added but those of `next_batch`.
+    ridge_is_open : bool
+        None gets the ridge of another.
     given_alphas : tuple
         None are given.
     """
 
     most_neighbours = 0
+    ridge_is_open = False
     given_alphas = ()
 
     def __init__(
