@@ -109,8 +109,7 @@ class Search:
         entrants += self._rescaled(entrants)
         history, races = race.history, [_bests_of_machines(race)]
         for stage in others:
-            paths = {candidate.path for candidate, _ in entrants}
-            decided = stage.between_paths and len(paths) < 2
+            decided = stage.between_paths and _have_one_path(entrants)
             if decided or not race.allows(stage.judging.n_rows):
                 break
             race = self._race(data, stage)
@@ -149,7 +148,7 @@ class Search:
         if stage.climbs and self._candidates.ridge_is_open:
             race.run_batch(self._with_ridge_of_best(race, entrants))
             entrants = _next_entrants(race, stage)
-        if not stage.lifts_limit:
+        if not stage.lifts_limit or _have_one_path(entrants):
             return entrants
         last = self._candidates.first[0].max_iter
         return [(replace(found, max_iter=last), start) for found, start in entrants]
@@ -262,6 +261,11 @@ def _next_entrants(race, stage):
         (trial.candidate, Start() if stage.anew else trial.best.before)
         for trial in [*firsts, *others][: stage.n_kept]
     ]
+
+
+def _have_one_path(entrants):
+    """Return whether nothing is left to decide but the ridge or the exponent."""
+    return len({candidate.path for candidate, _ in entrants}) == 1
 
 
 def _parameters(candidate):

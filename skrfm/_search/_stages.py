@@ -48,7 +48,8 @@ class Stage:
     anew : bool
         Whether the next stage begins with round 0 again, although this one is warm.
     lifts_limit : bool
-        Whether candidates that few rows limited to a few rounds go on with all rounds.
+        Whether candidates that few rows limited to a few rounds go on with all rounds,
+        if they have different kernels, kinds of metric or scalings.
     between_paths : bool
         Whether the stage is left out where those that go on to it have one kernel, kind
         of metric and scaling.
