@@ -15,14 +15,14 @@ from skrfm._search import (
     Budget,
     Trial,
     _budget,
+    _folds,
     _race,
     _search,
-    _stages,
     by_path,
     drop_worse,
 )
+from skrfm._search._folds import fold_stages, sample_stages
 from skrfm._search._race import Race, relative_loss, standard_errors
-from skrfm._search._stages import fold_stages, sample_stages
 from skrfm._tables import _limits
 from skrfm.exceptions import NumericalWarning
 from skrfm.kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace
@@ -249,7 +249,7 @@ def test_finalists_of_several_paths_go_on_with_all_rounds(
     """Sizes of stages divided by ten."""
     sizes = {"_MOST_ROWS": 1000, "_FINALIST_ROWS": 750, "_SMALL": 200, "_MEDIUM": 400}
     for name, size in sizes.items():
-        monkeypatch.setattr(_stages, name, size)
+        monkeypatch.setattr(_folds, name, size)
     monkeypatch.setattr(_search, "_KEPT_LOSS", 10.0)
     batches, run_batch = [], Race.run_batch
 
@@ -599,7 +599,7 @@ def test_a_stage_that_starts_anew_scores_round_0_again(friedman, monkeypatch):
     X, y, _, _ = friedman
     found = {}
     for growth in (1.0, 100.0):
-        monkeypatch.setattr(_stages, "_MOST_GROWTH", growth)
+        monkeypatch.setattr(_folds, "_MOST_GROWTH", growth)
         history = RFMRegressor(random_state=0).fit(X, y).history_
         found[growth] = set(history["iter"][history["rows"] > 800].tolist())
     assert 0 in found[1.0] and 0 not in found[100.0]

@@ -2,7 +2,7 @@
 
 from ._budget import Budget
 from ._calibration import Calibration
-from ._folds import hold_out, make_folds, split_sample
+from ._folds import Stage, hold_out, make_folds, split_sample
 from ._judging import (
     MOST_CENTERS,
     ClassificationCriterion,
@@ -39,7 +39,6 @@ from ._search import (
     warn_of_ridge,
 )
 from ._setup import Candidates, make_candidates, make_stages, statistics_to_try
-from ._stages import Stage
 
 __all__ = [
     "MOST_CENTERS",

@@ -11,10 +11,9 @@ from .._recursion import Candidate, parse_bandwidth
 from .._tables import kinds_of_statistics
 from ..kernels import GeneralizedLaplace, L1Laplace, Laplace, LpqLaplace, get_kernel
 from ..solvers import DIRECT, ITERATIVE, EigenPro
-from ._folds import hold_out, make_folds
+from ._folds import Stage, fold_stages, hold_out, make_folds, sample_stages
 from ._judging import HoldOut, LastRound, LeaveOneOut
 from ._race import RESCALED
-from ._stages import Stage, fold_stages, sample_stages
 
 # kernel="auto" chooses among these, and whether the metric is diagonal
 _AUTO_KERNELS = ((Laplace(), False), (Laplace(), True), (L1Laplace(), True))
