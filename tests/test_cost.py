@@ -18,7 +18,7 @@ from skrfm import (
     XRFMClassifier,
     XRFMRegressor,
 )
-from skrfm._search import most_runs
+from skrfm._search import _folds, most_runs
 from skrfm._sklearn import clone
 from skrfm.inspection import CostEstimate, estimate_cost
 from skrfm.inspection._cost import _forecast, _rounds
@@ -121,6 +121,16 @@ def test_the_stages_are_those_of_the_fit(n_rows):
     most = 3 * most_runs(stages, candidates)
     assert sum(work.rounds for work in search) <= most
     assert final.rounds <= 3 * model.n_machines
+
+
+def test_a_stage_that_may_be_left_out_counts_in_part(monkeypatch):
+    sizes = {"_MOST_ROWS": 1000, "_FINALIST_ROWS": 750, "_SMALL": 200, "_MEDIUM": 400}
+    for name, size in sizes.items():
+        monkeypatch.setattr(_folds, name, size)
+    X, y = table(1600)
+    *_, before, finalists, _ = works(RFMRegressor(random_state=0, max_iter=2), X, y)
+    assert before.parts == [(700, 300)] and finalists.parts == [(750, 850)]
+    assert 0 < finalists.rounds < before.rounds
 
 
 @pytest.mark.parametrize("by_halving", [False, True])

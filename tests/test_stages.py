@@ -246,7 +246,7 @@ def test_every_stage_is_in_the_history(searched):
 def test_finalists_of_several_paths_go_on_with_all_rounds(
     one_path, friedman, monkeypatch
 ):
-    """Sizes of stages divided by ten."""
+    """With stages of fewer rows."""
     sizes = {"_MOST_ROWS": 1000, "_FINALIST_ROWS": 750, "_SMALL": 200, "_MEDIUM": 400}
     for name, size in sizes.items():
         monkeypatch.setattr(_folds, name, size)
