@@ -43,6 +43,12 @@ def one_blas_thread():
         yield
 
 
+@pytest.fixture(autouse=True)
+def global_seed():
+    """Estimators without a `random_state` are the same in every run of a test."""
+    np.random.seed(0)  # noqa: NPY002
+
+
 @pytest.fixture(params=backends())
 def backend(request):
     """The NumPy backend, the portable one, and that of GPUs."""

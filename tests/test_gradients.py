@@ -183,13 +183,13 @@ def test_closed_forms_of_classifiers(model, y):
     model.fit(X, y)
     has_proba = hasattr(model, "predict_proba")
     function = model.predict_proba if has_proba else model.decision_function
-    wanted = naive(function, ROWS, h=3e-6)
+    wanted = naive(function, ROWS, h=3e-5)
     assert_close(agop(model, ROWS, method="analytic"), wanted, 1e-6)
     if has_proba and hasattr(model, "decision_function"):
         found = agop(
             model, ROWS, method="analytic", response_method="decision_function"
         )
-        assert_close(found, naive(model.decision_function, ROWS, h=3e-6), 1e-6)
+        assert_close(found, naive(model.decision_function, ROWS, h=3e-5), 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -241,3 +241,20 @@ def test_slices_are_assigned_numbers_only():
                 f"{path.name}:{value.lineno} assigns {ast.unparse(value)} to a slice"
             )
     assert n_slices > 0
+
+
+@pytest.mark.parametrize(("dtype", "bound"), PRECISIONS)
+@pytest.mark.parametrize(("d", "k"), [(1, 1), (3, 5), (8, 8), (21, 17), (100, 30)])
+def test_a_mapped_row_depends_neither_on_its_place_nor_on_others(
+    dtype, bound, d, k, rng
+):
+    X, A = rng.normal(size=(70, d)).astype(dtype), rng.normal(size=(d, k)).astype(dtype)
+    out = np.full((70, k), np.nan, dtype=dtype)
+    _jit.mapped_rows(X, A, out)
+    size = np.abs(X).astype(np.longdouble) @ np.abs(A)
+    exact = X.astype(np.longdouble) @ A
+    assert (np.abs(out - exact) <= np.sqrt(d) * bound * size).all()
+    for rows in ([5], [69], [0, 64], np.arange(63, 3, -1), np.arange(1, 66)):
+        part = np.empty((len(rows), k), dtype=dtype)
+        _jit.mapped_rows(X[rows], A, part)
+        assert_array_equal(part, out[rows])

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
+from sklearn.impute import KNNImputer
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, KFold
@@ -1021,6 +1022,37 @@ def test_residuals_are_those_of_held_out_entries(screen):
     )
     got = stacked.fit_transform(X, row_features=features)
     assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_folds_of_a_first_completer_may_empty_rows_and_columns(screen):
+    """Without a warning: the matrix has no gaps."""
+    features, _, X = screen
+    X[3, 1:] = X[1:, 2] = np.nan
+    X[3, 0] = X[0, 2] = 1.0
+    first = LinRFMCompleter(max_rank=2, random_state=0)
+    for completer in (first, KNNImputer()):
+        stacked = NTKMatrixCompleter(first_completer=completer, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", NumericalWarning)
+            filled = stacked.fit_transform(X, row_features=features)
+        assert np.isfinite(filled).all()
+
+
+class FirstColumns(TransformerMixin, BaseEstimator):
+    """Zeros for half of the columns."""
+
+    def fit(self, X):
+        return self
+
+    def transform(self, X):
+        return np.zeros((len(X), X.shape[1] // 2))
+
+
+def test_a_first_completer_keeps_every_column(screen):
+    features, _, X = screen
+    completer = NTKMatrixCompleter(first_completer=FirstColumns())
+    with pytest.raises(ValueError, match=r"first_completer turns .* \(120, 15\); pass"):
+        completer.fit(X, row_features=features)
 
 
 def test_a_first_completer_needs_features(screen):

@@ -232,6 +232,7 @@ def test_pairs_measured_since_the_fit_are_not_ranked(fitted):
 def test_residuals_of_a_first_completer_are_not_its_entries():
     _, X = low_rank(12, 8, noise=0.4, share=0.7)
     features = np.random.default_rng(0).normal(size=(12, 2))
-    completer = NTKMatrixCompleter(first_completer=completer_of(max_rank=2))
+    first = completer_of(max_rank=2)
+    completer = NTKMatrixCompleter(first_completer=first, random_state=0)
     completer.fit(X, row_features=features)
     assert np.isnan(X[tuple(rank_untested(completer, X, n_pairs=1).values())[:2]]).all()

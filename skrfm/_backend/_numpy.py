@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cholesky, eigh, get_lapack_funcs, solve_triangular
 
+from .._jit import mapped_rows
 from ..exceptions import NotPositiveDefiniteError
 from ._angles import self_values
 from ._cross import CrossTileGram
@@ -19,8 +20,8 @@ from ._tiles import PairTiles, block_ranges, lower_triangle_ranges, pair_tiles
 from ._triangle import TriangleGram
 from ._types import Array, FloatArray, IntArray, Namespace
 
-# Rows that are mapped at a time, and how many times these one thread takes.
-_MAPPED_ROWS, _MAPPED_BLOCKS = 64, 16
+# Rows that one thread maps at a time.
+_MAPPED_ROWS = 1024
 
 
 def is_numpy(xp: Namespace) -> bool:
@@ -69,22 +70,15 @@ class NumpyBackend:
         return np.ascontiguousarray(a)
 
     def map_rows(self, X: Array, A: Array) -> np.ndarray:
-        """Return X @ A; a row does not depend on the others of X, nor on its place.
-
-        BLAS rounds a row differently in matrices of different shapes, and a sharp
-        kernel would see two rows there. So rows are multiplied in blocks of one shape.
-        """
-        n, out = len(X), np.empty((len(X), A.shape[1]), dtype=X.dtype)
+        """Return X @ A; a row does not depend on the others of X, nor on its place."""
+        X, A = np.ascontiguousarray(X), np.ascontiguousarray(A)
+        out = np.empty((len(X), A.shape[1]), dtype=X.dtype)
 
         def fill(part):
-            for start, stop in block_ranges(part[1], _MAPPED_ROWS, part[0]):
-                block = X[start:stop]
-                if len(block) < _MAPPED_ROWS:
-                    block = np.zeros((_MAPPED_ROWS, X.shape[1]), dtype=X.dtype)
-                    block[: stop - start] = X[start:stop]
-                out[start:stop] = (block @ A)[: stop - start]
+            rows = slice(*part)
+            mapped_rows(X[rows], A, out[rows])
 
-        for_each(fill, block_ranges(n, _MAPPED_BLOCKS * _MAPPED_ROWS))
+        for_each(fill, block_ranges(len(X), _MAPPED_ROWS))
         return out
 
     def fits_in_memory(self, T: Array, reusable_bytes: int = 0) -> bool:

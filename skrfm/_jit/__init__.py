@@ -29,6 +29,7 @@ from ._networks import (
 from ._pairs import (
     GRADIENT_COLUMNS,
     coordinate_gradients,
+    mapped_rows,
     pair_gradients,
     power_sums,
     squared_distances,
@@ -50,6 +51,7 @@ __all__ = [
     "eliminated_rows",
     "gather",
     "left_out_values",
+    "mapped_rows",
     "network_gradients",
     "network_values",
     "normal_rows",

@@ -1,4 +1,4 @@
-"""Loops over pairs of rows: distances, kernel values, slopes, products, gradients.
+"""Loops over rows and pairs of rows: maps, distances, kernel values, gradients.
 
 A tile is a rectangular part of the matrix of all pairs, small enough for the cache. A
 packed matrix is a square buffer with kernel values below its diagonal and their slopes
@@ -15,6 +15,37 @@ from ._powers import LOG2E, exp2, power_of
 PRODUCT_ROWS, PRODUCT_COLUMNS = 32, 1024
 # Columns that the gradients of one row take at a time: the length of their buffers.
 GRADIENT_COLUMNS = 256
+# Rows that share the loads of a matrix by which they are mapped.
+_MAPPED_ROWS = 8
+
+
+# -- rows -----------------------------------------------------------------------------
+
+
+@jit
+def mapped_rows(X, A, out):
+    """Compute out = X @ A, for each row in the same order of operations.
+
+    BLAS rounds a row differently depending on its place and on the number of rows, and
+    a sharp kernel sees two rows there.
+    """
+    n, d = X.shape
+    whole = d - d % 4
+    for first in range(0, n, _MAPPED_ROWS):
+        last = min(first + _MAPPED_ROWS, n)
+        for i in range(first, last):
+            for c in range(A.shape[1]):
+                out[i, c] = 0
+        for j in range(0, whole, 4):
+            for i in range(first, last):
+                x0, x1, x2, x3 = X[i, j], X[i, j + 1], X[i, j + 2], X[i, j + 3]
+                for c in range(A.shape[1]):
+                    total = out[i, c] + x0 * A[j, c] + x1 * A[j + 1, c]
+                    out[i, c] = total + x2 * A[j + 2, c] + x3 * A[j + 3, c]
+        for j in range(whole, d):
+            for i in range(first, last):
+                for c in range(A.shape[1]):
+                    out[i, c] += X[i, j] * A[j, c]
 
 
 # -- distances ------------------------------------------------------------------------

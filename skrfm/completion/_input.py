@@ -1,7 +1,9 @@
 """From the input of a completer to observed entries, with its errors and warnings."""
 
 import math
-from collections.abc import Sized
+import warnings
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -222,6 +224,17 @@ def warn_of_gaps(rows: ObservedIndices, columns: ObservedIndices) -> None:
             sentences.append(f"{named}: filled with {means}.")
     if sentences:
         warn(" ".join(sentences), NumericalWarning)
+
+
+@contextmanager
+def quiet(*, completely: bool = False) -> Iterator[None]:
+    """Ignore warnings of inner completers about gaps and ridges, or all of them."""
+    with warnings.catch_warnings():
+        if completely:
+            warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", category=NumericalWarning)
+        warnings.filterwarnings("ignore", message="The best ridge")
+        yield
 
 
 def _without_entries(name: str, count: int, first: IntArray) -> str:

@@ -6,10 +6,11 @@ import numpy as np
 
 from ..._sklearn import FitTasks, clone
 from .._entries import ObservedEntries
+from .._input import quiet
 from ._after import AfterLowRank, FittedAfterLowRank
 from ._comparison import Choice, Comparison, folds_of
 from ._deviations import Deviations
-from ._fitted import FittedChoice, quiet
+from ._fitted import FittedChoice
 from ._means import ShrunkMeans
 from ._methods import (
     ColumnFeatures,

@@ -1,16 +1,13 @@
 """The fitted choice: the methods that are used, their weights, and rows without any."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..._backend import FloatArray, IntArray
-from ...exceptions import NumericalWarning
 from .._entries import ObservedEntries
+from .._input import quiet
 from ._deviations import Deviations
 from ._methods import (
     FittedColumnFeatures,
@@ -125,14 +122,3 @@ class FittedChoice:
             return self.means.at(rows, cols)
         every = Rows(self.entries, positions=np.arange(self.entries.shape[0]))
         return self.predict(every)[rows, cols]
-
-
-@contextmanager
-def quiet(*, completely: bool = False) -> Iterator[None]:
-    """Ignore warnings of inner completers about gaps and ridges, or all of them."""
-    with warnings.catch_warnings():
-        if completely:
-            warnings.simplefilter("ignore")
-        warnings.filterwarnings("ignore", category=NumericalWarning)
-        warnings.filterwarnings("ignore", message="The best ridge")
-        yield

@@ -25,13 +25,14 @@ from .._input import (
     check_triplets,
     entries_of,
     is_nan,
+    quiet,
     require_entries,
 )
 from .._low_rank._lin_rfm import LinRFMCompleter
 from .._side_features._ntk import NTKMatrixCompleter
 from ._choose import choose_and_fit, seeded
 from ._comparison import folds_of
-from ._fitted import FittedChoice, quiet
+from ._fitted import FittedChoice
 from ._methods import Rows
 from ._sides import FittedSides
 
