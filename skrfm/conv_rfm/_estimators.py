@@ -276,7 +276,8 @@ class ConvRFMClassifier(ClassifierMixin, BaseConvRFM):
         return targets
 
     def _calibrate(self, outputs, targets):
-        return Calibration.fit(outputs, targets.Y, targets.weight)
+        known = outputs, targets.Y, targets.weight
+        return Calibration.fit(*known).with_curve(*known)
 
     def decision_function(self, X: Table) -> FloatArray:
         """Return the outputs of the kernel machine.

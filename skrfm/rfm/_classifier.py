@@ -323,8 +323,8 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         )
 
     def _calibrate(self, outputs, validation_rows):
-        rows = validation_rows
-        return Calibration.fit(outputs, rows.targets, rows.weight)
+        known = outputs, validation_rows.targets, validation_rows.weight
+        return Calibration.fit(*known).with_curve(*known)
 
     @in_batches
     def decision_function(self, X: Table) -> FloatArray:
@@ -367,7 +367,9 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         Least squares estimates the probabilities of the classes. They are calibrated
         by a softmax of the estimates, or of approximate logarithms of them, with one
         temperature; the better of the two and its temperature are fitted to the outputs
-        on the validation rows. The order of the classes is that of `decision_function`.
+        on the validation rows. The log-odds of two classes are changed further by an
+        increasing spline, if the evidence of these rows is for it. The order of the
+        classes is that of `decision_function`.
         With ``validation=None`` the calibration is fitted to leave-one-out outputs, or
         to a hold-out in the last round where the rows are too many for a direct solver;
         both are optimistic, because the metric has seen all rows.
