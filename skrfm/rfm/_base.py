@@ -69,7 +69,7 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
         validation="auto",
         cv=5,
         validation_fraction=0.2,
-        n_machines=2,
+        n_machines=3,
         time_budget=None,
         fit_intercept=True,
         center_gradients=False,

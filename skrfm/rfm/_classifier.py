@@ -95,7 +95,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         splitter, or pairs of train and test row numbers.
     validation_fraction : float, default=0.2
         Share of the rows that ``validation="holdout"`` sets aside.
-    n_machines : int, default=2
+    n_machines : int, default=3
         The largest number of kernel machines whose outputs are averaged: the best with
         different kernels, kinds of metric or scalings, if their average has a better
         score. With 1 the model is a single machine.
@@ -272,7 +272,7 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         validation="auto",
         cv=5,
         validation_fraction=0.2,
-        n_machines=2,
+        n_machines=3,
         time_budget=None,
         fit_intercept=True,
         class_weight=None,

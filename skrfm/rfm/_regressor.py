@@ -94,7 +94,7 @@ class RFMRegressor(HostScoreMixin, RegressorMixin, BaseRFM):
         and test row numbers.
     validation_fraction : float, default=0.2
         Share of the rows that ``validation="holdout"`` sets aside.
-    n_machines : int, default=2
+    n_machines : int, default=3
         The largest number of kernel machines whose outputs are averaged: the best with
         different kernels, kinds of metric or scalings, if their average has a better
         score. With 1 the model is a single machine.
