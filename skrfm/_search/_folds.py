@@ -218,7 +218,8 @@ _FINALIST_ROWS, _GROWTH_OF_FIT = 12_500, 2
 # Trials that go on from a small sample, and from a larger one. In classification, with
 # two folds and averages of up to three machines, (6, 3) in place of (4, 2) lowered the
 # mean log-loss on the choosing half from .3349 to .3345, for 1.2 times the CPU seconds;
-# (6, 4) took 1.3 times for .3344. In regression R² was the same (benchmarks/variants.py).
+# (6, 4) took 1.3 times for .3344. In regression R² was the same
+# (benchmarks/variants.py).
 _KEPT = {1: (4, 2), 2: (6, 3)}
 
 
