@@ -251,6 +251,15 @@ def test_few_different_outputs_have_no_curve(rng):
     assert Calibration.fit(*known).with_curve(*known).curve is None
 
 
+@pytest.mark.filterwarnings("ignore:(invalid|overflow|divide)")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_outputs_that_are_not_finite_have_no_curve(value, rng):
+    outputs, targets = two_classes(200, bent, rng)
+    outputs[0] = value
+    known = outputs, targets, np.ones(200)
+    assert Calibration.fit(*known).with_curve(*known).curve is None
+
+
 def test_more_than_two_classes_have_no_curve(rng):
     _, targets, outputs = classification(3, rng)
     plain = Calibration.fit(outputs, targets, np.ones(40))

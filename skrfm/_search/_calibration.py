@@ -153,7 +153,12 @@ class LogOddsCurve:
 
     @classmethod
     def _basis(cls, odds, weight):
-        """Return all B-splines at quantiles, or None with too few values for them."""
+        """Return all B-splines at quantiles, or None with too few values for them.
+
+        Log-odds that are not finite, as of a machine that diverged, have none.
+        """
+        if not np.isfinite(odds).all():
+            return None
         shares = np.linspace(0, 1, _KNOTS)
         used = weight > 0
         knots = np.unique(
