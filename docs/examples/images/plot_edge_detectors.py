@@ -106,7 +106,7 @@ figure.suptitle("eigenvectors by falling eigenvalues")
 # ---------------
 # Strokes are local signals, which a metric of patches tells from noise. The gain is
 # some hundredths of the accuracy here, with 400 small images. With larger images or
-# digits at random places it is larger, up to 0.14 in ``benchmarks/images.py`` with
+# digits at random places it is larger, up to 0.15 in ``benchmarks/images.py`` with
 # deeper kernels. Accuracy at random places stays low, because the kernel compares
 # pixels of equal position: the deeper it is, the more of their surroundings.
 
