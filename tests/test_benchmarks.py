@@ -15,7 +15,12 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 REPORTS = sorted(path.stem for path in (FOLDER / "results").glob("*.csv"))
 # written by tabular.py with another --out
-REPORTS.remove("tuned")
+# rows of other flags: the script and the models
+FURTHER = {
+    "tuned": ("tabular", "rfm_tuned", "catboost_tuned", "lightgbm_tuned"),
+    "calibration_10000": ("calibration", "default"),
+}
+REPORTS = [name for name in REPORTS if name not in FURTHER]
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +55,11 @@ def test_a_report_prints_the_rows_that_are_kept(name, monkeypatch, capsys):
     assert len(capsys.readouterr().out.splitlines()) > 3
 
 
-def test_the_tuned_models_are_reported_by_tabular(monkeypatch, capsys):
-    tuned = str(FOLDER / "results" / "tuned.csv")
-    models = "rfm_tuned", "catboost_tuned", "lightgbm_tuned"
-    run_script("tabular", monkeypatch, "--report", "--out", tuned, "--models", *models)
+@pytest.mark.parametrize("name", FURTHER)
+def test_rows_of_other_flags_are_reported(name, monkeypatch, capsys):
+    script, *models = FURTHER[name]
+    kept = str(FOLDER / "results" / f"{name}.csv")
+    run_script(script, monkeypatch, "--report", "--out", kept, "--models", *models)
     out = capsys.readouterr().out
     assert all(model in out for model in models)
 
