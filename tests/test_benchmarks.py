@@ -14,7 +14,6 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 REPORTS = sorted(path.stem for path in (FOLDER / "results").glob("*.csv"))
-# written by tabular.py with another --out
 # rows of other flags: the script and the models
 FURTHER = {
     "tuned": ("tabular", "rfm_tuned", "catboost_tuned", "lightgbm_tuned"),
