@@ -24,50 +24,87 @@ every_depth = pytest.mark.parametrize("depth", [1, 2, 3])
 # -- the kernel and its gradient ------------------------------------------------------
 
 
-def plain_window(values, pixel, kernel):
-    """The mean of a dict of pixels over the window of a pixel."""
-    first = 0 if kernel.padding == "valid" else -((kernel.size - 1) // 2)
-    height, width = (1 + max(p[axis] for p in values) for axis in (0, 1))
-    total = 0.0
-    for i, j in itertools.product(range(kernel.size), repeat=2):
-        p = pixel[0] + first + i, pixel[1] + first + j
-        if kernel.padding == "circular":
-            p = p[0] % height, p[1] % width
-        total += values.get(p, 0.0)
-    return total / kernel.size**2
+def plain_windows(size, padding, shape):
+    """A dict of the pixels of each window, some of which are beyond the border."""
+    first = 0 if padding == "valid" else -((size - 1) // 2)
+    lost = size - 1 if padding == "valid" else 0
+    taps = list(itertools.product(range(first, first + size), repeat=2))
+    found = {}
+    for i, j in itertools.product(*(range(n - lost) for n in shape)):
+        pixels = [(i + u, j + v) for u, v in taps]
+        if padding == "circular":
+            pixels = [(u % shape[0], v % shape[1]) for u, v in pixels]
+        found[i, j] = pixels
+    return found
 
 
-def plain_kernel(x, z, grid, kernel):
-    """The tangent kernel of two images from their mapped patches (n_patches, k)."""
-    pixels = list(itertools.product(*map(range, grid)))
-    S = {p: float(u @ v) for p, u, v in zip(pixels, x, z, strict=True)}
-    a = {p: float(u @ u) for p, u in zip(pixels, x, strict=True)}
-    c = {p: float(v @ v) for p, v in zip(pixels, z, strict=True)}
-    T = dict.fromkeys(pixels, 0.0)
+def plain_means(values, windows):
+    """The means of values of pairs of pixels (p, q), over the windows of both."""
+    size = len(next(iter(windows.values())))
+    return {
+        (p, q): sum(
+            values.get(pair, 0.0) for pair in zip(windows[p], windows[q], strict=True)
+        )
+        / size
+        for p, q in itertools.product(windows, repeat=2)
+    }
+
+
+def plain_pools(pool_size, padding, shape):
+    """Lists of the pixels of each pooling window that touches the image."""
+    pixels = list(itertools.product(*map(range, shape)))
+    if pool_size == "global":
+        return [pixels]
+    pools = []
+    wraps = padding == "circular"
+    starts = (range(0 if wraps else 1 - pool_size, n) for n in shape)
+    for i, j in itertools.product(*starts):
+        pool = itertools.product(range(i, i + pool_size), range(j, j + pool_size))
+        if wraps:
+            pool = [(u % shape[0], v % shape[1]) for u, v in pool]
+        pools.append([p for p in pool if p in pixels])
+    return pools
+
+
+def plain_kernel(x, z, kernel):
+    """The kernel of two images from their mapped patches (rows, columns, k).
+
+    All pairs of pixels are computed, and those of a pooling window are summed.
+    """
+    shape, padding = x.shape[:2], kernel.padding
+    pixels = list(itertools.product(*map(range, shape)))
+    S, a, c = (
+        {(p, q): float(u[p] @ v[q]) for p, q in itertools.product(pixels, repeat=2)}
+        for u, v in ((x, z), (x, x), (z, z))
+    )
+    T = dict.fromkeys(S, 0.0)
     for layer in range(kernel.depth):
         if layer:
-            rows, columns = (1 + max(p[axis] for p in S) for axis in (0, 1))
-            lost = kernel.size - 1 if kernel.padding == "valid" else 0
-            pixels = itertools.product(range(rows - lost), range(columns - lost))
-            pixels = list(pixels)
-            S, T, a, c = (
-                {p: plain_window(values, p, kernel) for p in pixels}
-                for values in (S, T, a, c)
-            )
-        for p in pixels:
-            r = math.sqrt(a[p] * c[p])
-            T[p] += S[p]
-            theta = math.acos(max(-1.0, min(1.0, S[p] / r))) if r else math.pi
-            T[p] *= 1 - theta / math.pi
-            S[p] = r * (math.sin(theta) + (math.pi - theta) * math.cos(theta)) / math.pi
-    return sum(S[p] + T[p] for p in pixels) / len(pixels)
+            windows = plain_windows(kernel.size, padding, shape)
+            S, T, a, c = (plain_means(values, windows) for values in (S, T, a, c))
+            shape = tuple(1 + max(p[axis] for p in windows) for axis in (0, 1))
+        for p, q in S:
+            r = math.sqrt(a[p, p] * c[q, q])
+            T[p, q] += S[p, q]
+            cosine = max(-1.0, min(1.0, S[p, q] / r)) if r else -1.0
+            theta = math.acos(cosine)
+            T[p, q] *= 1 - theta / math.pi
+            bend = math.sin(theta) + (math.pi - theta) * cosine
+            S[p, q] = r * bend / math.pi
+    pools = plain_pools(kernel.pool_size, padding, shape)
+    size = math.prod(shape) if kernel.pool_size == "global" else kernel.pool_size**2
+    count = 1 if kernel.pool_size == "global" else math.prod(shape)
+    total = sum(
+        S[pair] + T[pair] for pool in pools for pair in itertools.product(pool, pool)
+    )
+    return total / (size**2 * count)
 
 
-def make_problem(depth, size, padding):
+def make_problem(depth, size, padding, shape=(8, 7), **options):
     """A kernel, images with empty parts, a map of patches, and coefficients."""
     rng = np.random.default_rng(0)
-    kernel = PatchKernel(depth=depth, size=size, padding=padding)
-    images = rng.normal(size=(4, 8, 7, 2))
+    kernel = PatchKernel(depth=depth, size=size, padding=padding, **options)
+    images = rng.normal(size=(4, *shape, 2))
     images[:, :2] = 0  # patches without any variance, as in the background of a drawing
     return kernel, images, rng.normal(size=(3, 2 * size**2)), rng.normal(size=(4, 2))
 
@@ -84,53 +121,73 @@ def test_without_a_metric_the_kernel_is_that_of_cntk(depth, size, padding):
 
 
 @every_padding
-@every_depth
-def test_values_and_gradients_equal_plain_loops(depth, padding):
-    kernel, images, components, coef = make_problem(depth, 3, padding)
-    images = images[:, :7]
-    left = np.random.default_rng(1).normal(size=(1, 7, 7, 2))
-    mapped = kernel.map(images, components)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_kernel_of_pooled_images_is_that_of_cntk(depth, padding):
+    kernel, images, _, _ = make_problem(depth, 3, padding, pool_size="global")
+    expected = CNTK(depth, 3, padding, readout="mean").kernel(images) * 18
+    assert_allclose(kernel.gram(images, None), expected, rtol=1e-9)
+    same = np.eye(len(images))
+    assert_allclose(kernel.dot(images, images, None, same), expected, rtol=1e-9)
+
+
+def predictor_of_patches(kernel, images, components, coef):
+    """The predictor k(·, images) @ coef by plain loops, of mapped patches."""
+    mapped = kernel.map(images, components).patches
 
     def predictor(patches):
         values = [
-            plain_kernel(patches, mapped.patches[:, j], mapped.grid, kernel)
-            for j in range(len(images))
+            plain_kernel(patches, mapped[:, :, j], kernel) for j in range(len(images))
         ]
         return np.array(values) @ coef
 
-    own = kernel.map(left, components).patches[:, 0]
+    return predictor
+
+
+@every_padding
+@pytest.mark.parametrize(
+    ("depth", "pool_size"),
+    [(1, 1), (2, 1), (3, 1), (1, 3), (2, 2), (2, 6), (2, "global")],
+)
+def test_values_and_gradients_equal_plain_loops(depth, pool_size, padding):
+    size, shape = (2, (5, 4)) if depth == 3 else (3, (6, 5))
+    problem = make_problem(depth, size, padding, shape, pool_size=pool_size)
+    kernel, images, components, coef = problem
+    images[1:] = images[1:, ::-1]  # the last image has no empty row above
+    left = np.random.default_rng(1).normal(size=(1, *shape, 2))
+    predictor = predictor_of_patches(*problem)
+    own = kernel.map(left, components).patches[:, :, 0]
     found = kernel.dot(left, images, components, coef)[0]
     assert_allclose(found, predictor(own), rtol=1e-10)
     gradients = kernel.gradients(left, images, components, coef)[:, 0]
-    scale, step = np.abs(gradients).max(), 1e-5
-    for p, k in [(0, 0), (8, 2), (len(own) - 1, 1)]:
+    gradients = gradients.reshape(*own.shape[:2], *gradients.shape[1:])
+    scale, step = np.abs(gradients).max(), 3e-5
+    for p, k in [((0, 0), 0), ((1, 1), 2), ((-1, -1), 1)]:
         change = np.zeros_like(own)
-        change[p, k] = step
+        change[p][k] = step
         expected = (predictor(own + change) - predictor(own - change)) / (2 * step)
-        assert_allclose(gradients[p, :, k], expected, atol=1e-7 * scale)
+        assert_allclose(gradients[p][:, k], expected, atol=1e-7 * scale)
 
 
 def test_gradient_at_an_image_of_the_predictor_is_the_mean_of_both_sides():
-    kernel, images, components, coef = make_problem(2, 3, "same")
+    kernel, images, components, coef = make_problem(2, 3, "same", (5, 5))
     gradients = kernel.gradients(images[:1], images, components, coef)[:, 0]
-    mapped = kernel.map(images, components)
-    own, step = mapped.patches[:, 0].copy(), 1e-4
-    for p, k in [(20, 0), (30, 2)]:
+    predictor = predictor_of_patches(kernel, images, components, coef)
+    own, step = kernel.map(images, components).patches[:, :, 0], 1e-4
+    for p, k in [((3, 1), 0), ((4, 2), 2)]:
         sides = []
         for sign in (1, -1):
             patches = own.copy()
-            patches[p, k] += sign * step
-            values = [
-                plain_kernel(patches, mapped.patches[:, j], mapped.grid, kernel)
-                for j in range(len(images))
-            ]
-            sides.append(np.array(values) @ coef)
+            patches[p][k] += sign * step
+            sides.append(predictor(patches))
         expected = (sides[0] - sides[1]) / (2 * step)
-        assert_allclose(gradients[p, :, k], expected, atol=1e-4 * abs(gradients).max())
+        found = gradients[5 * p[0] + p[1], :, k]
+        assert_allclose(found, expected, atol=1e-4 * abs(gradients).max())
 
 
-def test_average_outer_product_in_blocks(monkeypatch):
-    kernel, images, components, coef = make_problem(2, 3, "same")
+@pytest.mark.parametrize("pool_size", [1, 2])
+def test_average_outer_product_in_blocks(pool_size, monkeypatch):
+    problem = make_problem(2, 3, "same", pool_size=pool_size)
+    kernel, images, components, coef = problem
     rows, weight = np.array([0, 2, 3]), np.array([1.0, 2.0, 0.5])
     gradients = kernel.gradients(images[rows], images, components, coef)
     expected = np.einsum("pnoi,pnoj,n->ij", gradients, gradients, weight)
@@ -149,9 +206,11 @@ def test_average_outer_product_in_blocks(monkeypatch):
     assert_allclose(kernel.dot(images, images, components, coef), dot, rtol=1e-12)
 
 
-def test_equal_images_have_an_angle_of_exactly_zero():
+@pytest.mark.parametrize("pool_size", [1, 3])
+def test_equal_images_have_an_angle_of_exactly_zero(pool_size):
     images = np.random.default_rng(0).normal(size=(2, 9, 9, 3)).repeat(2, axis=0)
-    K = PatchKernel(depth=3, size=3, padding="same").gram(images, None)
+    kernel = PatchKernel(depth=3, size=3, padding="same", pool_size=pool_size)
+    K = kernel.gram(images, None)
     assert_allclose(K[0, 1], K[0, 0], rtol=1e-14)
 
 
@@ -218,6 +277,24 @@ def test_the_filter_that_targets_depend_on_is_found():
     assert gain > 0.05
 
 
+def test_pooled_kernels_learn_what_is_anywhere():
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=200)
+    X = 0.2 * rng.normal(size=(200, 9, 9))
+    bars = np.array([np.eye(3), np.eye(3)[::-1]])
+    for image, label in zip(X, y, strict=True):
+        row, column = rng.integers(7, size=2)
+        image[row : row + 3, column : column + 3] += bars[label]
+    scores = {}
+    for pool_size in (1, 3, "global"):
+        options = {"depth": 1, "max_iter": 1, "random_state": 0}
+        model = ConvRFMClassifier(pool_size=pool_size, **options)
+        scores[pool_size] = model.fit(X[:100], y[:100]).score(X[100:], y[100:])
+    assert scores[1] < 0.7
+    assert scores[3] > scores[1] + 0.15
+    assert scores["global"] > 0.97
+
+
 def test_attributes_describe_the_kept_round():
     X, y = digits()
     model = ConvRFMClassifier(max_iter=2, random_state=0).fit(X, y)
@@ -234,16 +311,18 @@ def test_attributes_describe_the_kept_round():
     assert model.metric_.diagonal().max() == pytest.approx(1)
 
 
-def test_round_0_is_ridge_regression_with_the_kernel_of_cntk():
-    X, y = digits()
-    model = ConvRFMRegressor(max_iter=0, alphas=[0.1]).fit(X[:100], y[:100])
-    K = CNTK(depth=2).kernel(X[..., None])
-    unit = np.diagonal(K)[:100].mean()
+@pytest.mark.parametrize(("pool_size", "readout"), [(1, "flatten"), ("global", "mean")])
+def test_round_0_is_ridge_regression_with_the_kernel_of_cntk(pool_size, readout):
+    X, y = digits(60)
+    model = ConvRFMRegressor(max_iter=0, alphas=[0.1], pool_size=pool_size)
+    model.fit(X[:40], y[:40])
+    K = CNTK(depth=2, readout=readout).kernel(X[..., None])
+    unit = np.diagonal(K)[:40].mean()
     coef = np.linalg.solve(
-        K[:100, :100] / unit + 0.1 * np.eye(100), y[:100] - y[:100].mean()
+        K[:40, :40] / unit + 0.1 * np.eye(40), y[:40] - y[:40].mean()
     )
-    expected = K[100:, :100] @ coef / unit + y[:100].mean()
-    assert_allclose(model.predict(X[100:]), expected, rtol=1e-8)
+    expected = K[40:, :40] @ coef / unit + y[:40].mean()
+    assert_allclose(model.predict(X[40:]), expected, rtol=1e-8)
     assert_array_equal(model.metric_, np.eye(9))
     assert model.filters_.shape == (9, 3, 3, 1)
 
@@ -371,6 +450,8 @@ def test_a_second_layer_learns_products_of_pixels():
         ({"padding": "valid", "patch_size": 5, "depth": 3}, "too small.*Lower depth"),
         ({"padding": "zeros"}, "padding"),
         ({"depth": 0}, "depth"),
+        ({"pool_size": 0}, "pool_size"),
+        ({"pool_size": "mean"}, "pool_size.*'global'"),
     ],
 )
 def test_parameter_error_messages(parameters, message):

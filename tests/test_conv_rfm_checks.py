@@ -6,12 +6,12 @@ from sklearn.utils import estimator_checks
 
 from skrfm import ConvRFMClassifier, ConvRFMRegressor
 
-# one update of the metric, and layers of random filters
+# one update of the metric, and pooled layers of random filters
 ESTIMATORS = [
     estimator(**parameters)
     for parameters in (
         {"max_iter": 1},
-        {"n_layers": 2, "n_filters": 4, "depth": 1, "max_iter": 1},
+        {"n_layers": 2, "n_filters": 4, "depth": 1, "max_iter": 1, "pool_size": 2},
     )
     for estimator in (ConvRFMRegressor, ConvRFMClassifier)
 ]

@@ -23,6 +23,7 @@ every_padding = pytest.mark.parametrize("padding", ["same", "valid", "circular"]
 PARAMETERS = [
     {"max_iter": 1, "random_state": 0},
     {"max_iter": 1, "depth": 1, "n_layers": 2, "n_filters": 3, "random_state": 0},
+    {"max_iter": 1, "pool_size": 2, "random_state": 0},
 ]
 
 
@@ -32,11 +33,11 @@ def make_images(n=30):
     return X[:n].reshape(-1, 8, 8) / 16, y[:n]
 
 
-def make_kernels(runtime, depth, size, padding):
+def make_kernels(runtime, depth, size, padding, **options):
     """The same kernel on the host and on the GPU, and images with empty parts."""
     loops = GpuImageLoops(CudaBackend(runtime))
     here, there = (
-        PatchKernel(depth=depth, size=size, padding=padding, loops=loops)
+        PatchKernel(depth=depth, size=size, padding=padding, loops=loops, **options)
         for loops in (HostImageLoops(), loops)
     )
     images = np.random.default_rng(0).normal(size=(5, 8, 7, 2))
@@ -48,9 +49,12 @@ def make_kernels(runtime, depth, size, padding):
 
 
 @every_padding
-@pytest.mark.parametrize(("depth", "size"), [(1, 3), (2, 2), (3, 3)])
-def test_kernels_and_gradients(depth, size, padding, numpy_gpu):
-    here, there, images = make_kernels(numpy_gpu, depth, size, padding)
+@pytest.mark.parametrize(
+    ("depth", "size", "pool_size"), [(1, 3, 1), (2, 2, 3), (2, 3, "global"), (3, 3, 1)]
+)
+def test_kernels_and_gradients(depth, size, pool_size, padding, numpy_gpu):
+    options = {"pool_size": pool_size}
+    here, there, images = make_kernels(numpy_gpu, depth, size, padding, **options)
     rng = np.random.default_rng(1)
     components, coef = rng.normal(size=(3, 2 * size**2)), rng.normal(size=(5, 2))
     rows, weight = np.array([0, 2, 4]), np.array([1.0, 2.0, 0.5])
@@ -137,7 +141,7 @@ def test_filters_on_the_gpu(numpy_gpu):
 # -- estimators -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parameters", PARAMETERS, ids=["one layer", "deep"])
+@pytest.mark.parametrize("parameters", PARAMETERS, ids=["one layer", "deep", "pooled"])
 @pytest.mark.parametrize("estimator", [ConvRFMRegressor, ConvRFMClassifier])
 def test_results_equal_those_of_the_cpu(estimator, parameters, numpy_gpu):
     X, y = make_images()

@@ -73,6 +73,10 @@ class BaseConvRFM(BaseEstimator):
         "patch_size": [Interval(Integral, 1, None, closed="left")],
         "depth": [Interval(Integral, 1, None, closed="left")],
         "padding": [StrOptions({"same", "valid", "circular"})],
+        "pool_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"global"}),
+        ],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "alphas": [StrOptions({"auto"}), "array-like"],
         "fit_intercept": ["boolean"],
@@ -90,6 +94,7 @@ class BaseConvRFM(BaseEstimator):
         patch_size=3,
         depth=2,
         padding="same",
+        pool_size=1,
         max_iter=3,
         alphas="auto",
         fit_intercept=True,
@@ -103,6 +108,7 @@ class BaseConvRFM(BaseEstimator):
         self.patch_size = patch_size
         self.depth = depth
         self.padding = padding
+        self.pool_size = pool_size
         self.max_iter = max_iter
         self.alphas = alphas
         self.fit_intercept = fit_intercept
@@ -259,6 +265,7 @@ class BaseConvRFM(BaseEstimator):
             depth=self.depth,
             size=self.patch_size,
             padding=self.padding,
+            pool_size=self.pool_size,
             loops=image_loops(placement),
         )
         for _ in range(self.n_layers):

@@ -34,9 +34,17 @@ class ConvRFMRegressor(MultiOutputMixin, RegressorMixin, BaseConvRFM):
     padding : {"same", "valid", "circular"}, default="same"
         What patches have beyond the border: zeros, nothing (each convolution makes the
         image smaller) or the opposite side of the image.
+    pool_size : int or "global", default=1
+        Height and width of the windows over which the last convolution is averaged
+        before the readout [2]_. With 1 the kernel compares pixels of equal position;
+        with more, pixels that are up to ``pool_size - 1`` apart in each direction, so
+        that small shifts matter less; with "global" all pairs of pixels, so that it
+        hardly matters where something is. The time grows with the number of such
+        distances, ``(2 * pool_size - 1) ** 2``.
     max_iter : int, default=3
         Number of updates of the metric in each layer. With 0 the model is ridge
-        regression with the kernel :class:`~skrfm.kernels.CNTK`.
+        regression with the kernel :class:`~skrfm.kernels.CNTK`, whose readout is
+        "flatten" for ``pool_size=1`` and "mean" for "global".
     alphas : array-like of float or "auto", default="auto"
         Ridges to choose from, on the diagonal of a kernel matrix that is divided by the
         mean of its diagonal. ``"auto"`` is the powers of ten from 1e-6 to 10, and half
@@ -104,9 +112,10 @@ class ConvRFMRegressor(MultiOutputMixin, RegressorMixin, BaseConvRFM):
     parameters, and on digits the accuracy on new images rose with them.
 
     The kernel matrix takes the square of the number of images in memory, and its
-    decomposition the cube in time; pairs of images cost pixels times layers. That
-    suits up to some thousand small images. Predictions compare new images with all
-    training images, in blocks, whose memory does not grow with the number of new ones.
+    decomposition the cube in time; pairs of images cost pixels times layers, times the
+    distances of `pool_size`. That suits up to some thousand small images. Predictions
+    compare new images with all training images, in blocks, whose memory does not grow
+    with the number of new ones.
 
     Pixels are not centred or scaled. All is computed in float64; outputs have the
     precision of X.
@@ -115,6 +124,8 @@ class ConvRFMRegressor(MultiOutputMixin, RegressorMixin, BaseConvRFM):
     ----------
     .. [1] D. Beaglehole, A. Radhakrishnan, P. Pandit and M. Belkin, "Mechanism of
        feature learning in convolutional neural networks", arXiv:2309.00570, 2023.
+    .. [2] Z. Li, R. Wang, D. Yu, S. S. Du, W. Hu, R. Salakhutdinov and S. Arora,
+       "Enhanced convolutional neural tangent kernels", arXiv:1911.00809, 2019.
 
     Examples
     --------
@@ -169,9 +180,17 @@ class ConvRFMClassifier(ClassifierMixin, BaseConvRFM):
     padding : {"same", "valid", "circular"}, default="same"
         What patches have beyond the border: zeros, nothing (each convolution makes the
         image smaller) or the opposite side of the image.
+    pool_size : int or "global", default=1
+        Height and width of the windows over which the last convolution is averaged
+        before the readout [2]_. With 1 the kernel compares pixels of equal position;
+        with more, pixels that are up to ``pool_size - 1`` apart in each direction, so
+        that small shifts matter less; with "global" all pairs of pixels, so that it
+        hardly matters where something is. The time grows with the number of such
+        distances, ``(2 * pool_size - 1) ** 2``.
     max_iter : int, default=3
         Number of updates of the metric in each layer. With 0 the model is ridge
-        regression with the kernel :class:`~skrfm.kernels.CNTK`.
+        regression with the kernel :class:`~skrfm.kernels.CNTK`, whose readout is
+        "flatten" for ``pool_size=1`` and "mean" for "global".
     alphas : array-like of float or "auto", default="auto"
         Ridges to choose from, on the diagonal of a kernel matrix that is divided by the
         mean of its diagonal. ``"auto"`` is the powers of ten from 1e-6 to 10, and half
@@ -242,9 +261,10 @@ class ConvRFMClassifier(ClassifierMixin, BaseConvRFM):
     parameters, and on digits the accuracy on new images rose with them.
 
     The kernel matrix takes the square of the number of images in memory, and its
-    decomposition the cube in time; pairs of images cost pixels times layers. That
-    suits up to some thousand small images. Predictions compare new images with all
-    training images, in blocks, whose memory does not grow with the number of new ones.
+    decomposition the cube in time; pairs of images cost pixels times layers, times the
+    distances of `pool_size`. That suits up to some thousand small images. Predictions
+    compare new images with all training images, in blocks, whose memory does not grow
+    with the number of new ones.
 
     Pixels are not centred or scaled. All is computed in float64; outputs have the
     precision of X.
@@ -253,6 +273,8 @@ class ConvRFMClassifier(ClassifierMixin, BaseConvRFM):
     ----------
     .. [1] D. Beaglehole, A. Radhakrishnan, P. Pandit and M. Belkin, "Mechanism of
        feature learning in convolutional neural networks", arXiv:2309.00570, 2023.
+    .. [2] Z. Li, R. Wang, D. Yu, S. S. Du, W. Hu, R. Salakhutdinov and S. Arora,
+       "Enhanced convolutional neural tangent kernels", arXiv:1911.00809, 2019.
 
     Examples
     --------

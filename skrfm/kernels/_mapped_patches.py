@@ -6,6 +6,7 @@ import numpy as np
 
 from .._backend import Array, FloatArray
 from ._image_loops import HostImageLoops, ImageLoops
+from ._pooling import overlap, pooling_offsets
 from ._windows import window_taps
 
 # Numbers that count as one row in the decision about threads.
@@ -18,34 +19,53 @@ class MappedPatches:
 
     Attributes
     ----------
-    grid : tuple of (int, int)
-        Rows and columns of the patches of an image.
-    patches : array of shape (n_patches, n, k)
-        Mapped patches, row by row of the image.
+    patches : array of shape (rows, columns, n, k)
     roots, inverses : lists of arrays of shape (rows, columns, n)
         For each layer the standard deviations of the pixels that its activation gets,
         and their inverses, which are 0 for 0.
     diagonal : array of shape (n,)
-        The kernel of each image with itself.
+        The kernel of each image with itself, of which pixels of equal position are
+        compared.
     """
 
-    grid: tuple[int, int]
     patches: Array
     roots: list[Array]
     inverses: list[Array]
     diagonal: Array
 
     def __len__(self):
-        return self.patches.shape[1]
+        return self.patches.shape[2]
+
+    @property
+    def n_patches(self):
+        """The number of patches of an image."""
+        return self.patches.shape[0] * self.patches.shape[1]
+
+    @property
+    def last_grid(self):
+        """Rows and columns of the pixels of the last layer."""
+        return self.roots[-1].shape[:2]
 
     def __getitem__(self, images):
         """Return the patches of a slice of the images."""
         return replace(
             self,
-            patches=self.patches[:, images],
+            patches=self.patches[:, :, images],
             roots=[a[..., images].copy() for a in self.roots],
             inverses=[a[..., images].copy() for a in self.inverses],
             diagonal=self.diagonal[images],
+        )
+
+    def at_pixels(self, choose):
+        """Return the pixels that a function (rows, columns, …) -> array chooses.
+
+        The diagonal stays that of all pixels.
+        """
+        return replace(
+            self,
+            patches=choose(self.patches).copy(),
+            roots=[choose(a).copy() for a in self.roots],
+            inverses=[choose(a).copy() for a in self.inverses],
         )
 
 
@@ -61,6 +81,8 @@ class PatchMap:
         Height and width of the patches, and of the windows of later layers.
     padding : {"same", "valid", "circular"}
         What patches and windows have beyond the border, as in `CNTK`.
+    pool_size : int or "global"
+        Height and width of the windows over which the last layer is averaged.
     loops : ImageLoops
         The device that computes. Images, maps and coefficients are passed as NumPy.
     """
@@ -68,6 +90,7 @@ class PatchMap:
     depth: int
     size: int
     padding: str
+    pool_size: int | str = 1
     loops: ImageLoops = HostImageLoops()
 
     def grids(self, shape):
@@ -140,21 +163,22 @@ class PatchMap:
         (rows, columns), n = self.grids(images.shape[1:])[0], len(images)
         q, loops = self.size**2 * images.shape[3], self.loops
         k = q if components is None else len(components)
-        mapped = loops.empty((rows * columns, n, k))
+        mapped = loops.empty((rows, columns, n, k))
+        patches = mapped.reshape(rows * columns, n, k)  # a view
         A = None if components is None else loops.asarray(components).T
 
         def fill(part):
-            patches = self.patches(images[part])
-            mapped[:, part] = patches if A is None else patches @ A
+            found = self.patches(images[part])
+            patches[:, part] = found if A is None else found @ A
 
         step = max(1, loops.strip(q) // (rows * columns))
         tasks = [(part,) for part in slices(n, step)]
         loops.run(fill, tasks, rows * columns * n * k // _PER_ROW)
-        return self._with_variances(mapped, (rows, columns))
+        return self._with_variances(mapped)
 
-    def _with_variances(self, mapped, grid):
-        """Return MappedPatches of an array (n_patches, n, k)."""
-        variance = np.einsum("pik,pik->pi", mapped, mapped).reshape(*grid, -1)
+    def _with_variances(self, patches):
+        """Return MappedPatches of an array (rows, columns, n, k)."""
+        variance = np.einsum("pqik,pqik->pqi", patches, patches)
         roots, inverses, tangent = [], [], np.zeros_like(variance)
         for layer in range(self.depth):
             if layer:
@@ -167,11 +191,35 @@ class PatchMap:
                 inverse = 1 / roots[-1]
             inverses.append(np.where(roots[-1] > 0, inverse, 0.0))
         return MappedPatches(
-            grid=grid,
-            patches=mapped,
+            patches=patches,
             roots=roots,
             inverses=inverses,
             diagonal=np.mean(variance + tangent, axis=(0, 1)),
+        )
+
+    @property
+    def _wraps(self):
+        """Whether windows go on at the opposite side of the image."""
+        return self.padding == "circular"
+
+    def _offsets(self, mapped):
+        """Return the offsets of the last layer's pixels that are compared, weighted."""
+        return pooling_offsets(mapped.last_grid, self.pool_size, self._wraps)
+
+    def _pixels_at(self, offset, grid):
+        """Return which pixels p of a grid have a pixel p + offset."""
+        return (...,) if self._wraps else overlap(grid, offset)
+
+    def _at_offset(self, left, right, offset):
+        """Return the pixels of mapped images that are compared: p, and p + offset."""
+        if offset == (0, 0):
+            return left, right
+        back = -offset[0], -offset[1]
+        if self._wraps:
+            return left, right.at_pixels(lambda a: np.roll(a, back, axis=(0, 1)))
+        return (
+            left.at_pixels(lambda a: a[overlap(a.shape, offset)]),
+            right.at_pixels(lambda a: a[overlap(a.shape, back)]),
         )
 
     @property
@@ -184,7 +232,7 @@ class PatchMap:
         if self.padding != "valid":
             change = 0
         grid = shape[0] + change, shape[1] + change
-        return first, self.size, self.padding == "circular", grid
+        return first, self.size, self._wraps, grid
 
     def _forward(self, x):
         """Return the arguments of `windows` from the pixels of a layer to the next."""

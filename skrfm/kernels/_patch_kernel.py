@@ -4,10 +4,12 @@ A metric of patches maps each patch of an image to t = Aᵀ patch before the fir
 The kernel of images is then that of `CNTK` with a readout for each pixel, of which all
 pixels of the first layer are given by the inner products of mapped patches. Here it
 comes with its gradient in the mapped patches, by one sweep back through the layers for
-each pair of images: the sweep is the same for all outputs of a predictor.
+each pair of images: the sweep is the same for all outputs of a predictor. With pooling
+there is a sweep for each offset of the pixels that are compared.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -28,7 +30,7 @@ class PatchKernel(PatchMap):
 
     Attributes
     ----------
-    depth, size, padding, loops
+    depth, size, padding, pool_size, loops
         As in `PatchMap`.
     """
 
@@ -55,8 +57,6 @@ class PatchKernel(PatchMap):
                 same = other is block
                 right = left if same else self.map(images[other], components)
                 self._fill(K[block, other], left, right, upper=same)
-            diagonal = np.arange(n)[block]
-            K[diagonal, diagonal] = self.loops.to_numpy(left.diagonal)
         lower = np.tril_indices(n, -1)
         K[lower] = K.T[lower]
         return K
@@ -104,8 +104,11 @@ class PatchKernel(PatchMap):
         return slices(len(images), size if most is None else min(size, most))
 
     def _fill(self, K, left, right, *, upper=False):
-        """Fill K (n_left, n_right), or the tiles that its upper half touches."""
-        rows, columns = self.loops.tile_shape(len(left.patches))
+        """Fill K (n_left, n_right), or the tiles that its upper half touches.
+
+        `upper` says that both images are the same.
+        """
+        rows, columns = self.loops.tile_shape(left.n_patches)
         tiles = [
             (i, j)
             for i in slices(len(left), rows)
@@ -114,17 +117,30 @@ class PatchKernel(PatchMap):
         ]
 
         def fill(i, j):
-            K[i, j] = self.loops.to_numpy(self._values(left[i], right[j])[0])
+            pairs, total = (left[i], right[j]), 0.0
+            for offset, weight in self._offsets(left).items():
+                S, T, _ = self._layers(*self._at_offset(*pairs, offset))
+                values = self.loops.to_numpy((S + T).sum(axis=(0, 1)))
+                values *= weight / prod(left.last_grid)
+                if upper and offset == (0, 0):
+                    same = np.arange(max(i.start, j.start), min(i.stop, j.stop))
+                    exact = weight * self.loops.to_numpy(left.diagonal)
+                    values[same - i.start, same - j.start] = exact[same]
+                total = total + values
+            K[i, j] = total
 
         self.loops.run(fill, tiles, self._work(left, right))
 
-    def _values(self, left, right, *, keep=False):
-        """Return the kernel (n_left, n_right), and what each activation was applied to.
+    def _layers(self, left, right, *, keep=False):
+        """Return the covariances and the tangent kernels of the last layer.
 
-        The latter, a list of (S, T), is empty unless `keep`.
+        Returns
+        -------
+        S, T : arrays of shape (rows, columns, n_left, n_right)
+        kept : list of (S, T)
+            What each activation was applied to; empty unless `keep`.
         """
-        S = left.patches @ right.patches.transpose(0, 2, 1)
-        S = S.reshape(*left.grid, len(left), len(right))
+        S = left.patches @ right.patches.swapaxes(2, 3)
         T, kept = S.copy(), []
         for layer in range(self.depth):
             if layer:
@@ -134,12 +150,11 @@ class PatchKernel(PatchMap):
             if keep:
                 kept.append((S.copy(), T.copy()))
             self.loops.relu_values(S, T, *_deviations(left, right, layer))
-        S += T
-        return S.mean(axis=(0, 1)), kept
+        return S, T, kept
 
     def _work(self, left, right):
         """Return the work of a kernel matrix in rows of a kernel machine."""
-        pixels = len(left.patches) * self.depth
+        pixels = left.n_patches * self.depth * len(self._offsets(left))
         return len(left) * len(right) * pixels // _PIXELS_PER_ROW
 
     # -- gradients -----------------------------------------------------------------
@@ -180,7 +195,7 @@ class PatchKernel(PatchMap):
             flat = gradients.reshape(-1, gradients.shape[-1])
             products = self.loops.sum_of_products(flat, self._work(left, left))
             total = total + self.loops.to_numpy(products)
-        return total / (len(left.patches) * weight.sum())
+        return total / (left.n_patches * weight.sum())
 
     def gradients(
         self,
@@ -209,7 +224,8 @@ class PatchKernel(PatchMap):
         """
         mapped = self.map(left, components)
         found = self._gradients(mapped, images, components, coef)
-        return self.loops.to_numpy(found)
+        found = self.loops.to_numpy(found)
+        return found.reshape(mapped.n_patches, *found.shape[2:])
 
     def _groups(self, images, components, n_outputs):
         """Return of how many images the gradients fit the bound on memory."""
@@ -219,60 +235,80 @@ class PatchKernel(PatchMap):
 
     def _gradients(self, left, images, components, coef):
         """Return what `gradients` does, given MappedPatches of the left images."""
-        n_patches, n, k = left.patches.shape
-        step, _ = self.loops.tile_shape(n_patches)
+        n, k = left.patches.shape[2:]
+        step, _ = self.loops.tile_shape(left.n_patches)
         tasks = [(part,) for part in slices(n, min(step, -(-n // 2)))]
         total = None
         for block in self._blocks(images, components):
             right = self.map(images[block], components)
             alpha = self.loops.asarray(coef[block])
-            out = self.loops.empty((n_patches, n, coef.shape[1], k))
+            out = self.loops.empty((*left.patches.shape[:3], coef.shape[1], k))
 
             def fill(part, right=right, alpha=alpha, out=out):
-                out[:, part] = self._gradients_of(left[part], right, alpha)
+                out[:, :, part] = self._gradients_of(left[part], right, alpha)
 
             self.loops.run(fill, tasks, self._work(left, right))
             total = out if total is None else total + out
         return total
 
     def _gradients_of(self, left, right, coef):
-        """Return the gradients (n_patches, n, c, k) of k(left, right) @ coef."""
-        n_patches, n, k = left.patches.shape
-        out = self.loops.empty((n_patches, n, coef.shape[1], k))
-        own = self.loops.empty(out.shape[:3])
-        out[:], own[:] = 0, 0
-        _, columns = self.loops.tile_shape(n_patches)
+        """Return the gradients (rows, columns, n, c, k) of k(left, right) @ coef."""
+        n_outputs, k = coef.shape[1], left.patches.shape[3]
+        out = self._zeros((*left.patches.shape[:3], n_outputs, k))
+        own = [self._zeros((*root.shape, n_outputs)) for root in left.roots]
+        _, columns = self.loops.tile_shape(left.n_patches)
         for images in slices(len(right), columns):
             others, alpha = right[images], coef[images]
-            dS, da = (
-                x.reshape(n_patches, n, -1) for x in self._derivatives(left, others)
-            )
-            own += da @ alpha
-            for output, weights in enumerate(alpha.T):
-                out[:, :, output] += (dS * weights) @ others.patches
-        out += 2 * own[..., None] * left.patches[:, :, None]
+            for offset, weight in self._offsets(left).items():
+                parts = self._at_offset(left, others, offset)
+                dS, das = self._derivatives(*parts, weight / prod(left.last_grid))
+                for total, da in zip(own, das, strict=True):
+                    total[self._pixels_at(offset, total.shape[:2])] += da @ alpha
+                found = out[self._pixels_at(offset, out.shape[:2])]  # a view
+                for output, weights in enumerate(alpha.T):
+                    found[..., output, :] += (dS * weights) @ parts[1].patches
+        out += 2 * self._of_patches(own)[..., None] * left.patches[..., None, :]
         return out
 
-    def _derivatives(self, left, right):
-        """Return the derivatives of the kernel in the input of the first activation.
+    def _of_patches(self, totals):
+        """Return derivatives in variances of patches from those of every layer.
+
+        A variance of one layer is the mean over a window of the layer before, whether
+        or not these pixels have partners in other images.
+        """
+        *below, total = totals
+        for before in reversed(below):
+            total = before + self.loops.windows(total, *self._backward(total))
+        return total
+
+    def _zeros(self, shape):
+        """Return zeros on the device."""
+        zeros = self.loops.empty(shape)
+        zeros[:] = 0
+        return zeros
+
+    def _derivatives(self, left, right, share):
+        """Return derivatives of `share` times the sum over the last layer's pixels.
 
         Returns
         -------
-        dS, da : arrays of shape (rows, columns, n_left, n_right)
-            In the covariances of patches, and the variances of the patches of `left`.
+        dS : array of shape (rows, columns, n_left, n_right)
+            In the covariances of patches.
+        das : list of arrays of such shapes
+            In the variances of `left` that the activation of each layer gets, given
+            those of the other layers.
         """
-        _, kept = self._values(left, right, keep=True)
-        dS = np.full_like(kept[-1][0], 1 / np.prod(kept[-1][0].shape[:2]))
-        dT, da = dS.copy(), np.zeros_like(dS)
+        *_, kept = self._layers(left, right, keep=True)
+        dS, das = np.full_like(kept[-1][0], share), []
+        dT = dS.copy()
         for layer in reversed(range(self.depth)):
             S, T = kept.pop()
+            das.append(np.zeros_like(S))
             deviations = _deviations(left, right, layer)
-            self.loops.relu_derivatives(S, T, *deviations, dS, dT, da)
+            self.loops.relu_derivatives(S, T, *deviations, dS, dT, das[-1])
             if layer:
-                dS, dT, da = (
-                    self.loops.windows(x, *self._backward(x)) for x in (dS, dT, da)
-                )
-        return dS, da
+                dS, dT = (self.loops.windows(x, *self._backward(x)) for x in (dS, dT))
+        return dS, das[::-1]
 
 
 def _deviations(left, right, layer):
