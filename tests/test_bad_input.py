@@ -224,8 +224,9 @@ def test_prediction_before_the_fit(method, X):
         (np.ones(20), r"sample_weight.shape == \(20,\), expected \(24,\)"),
         (np.full(24, np.nan), "Input sample_weight contains NaN"),
         (np.ones((24, 2)), "Sample weights must be 1D array or scalar"),
+        (["a"] * 24, "sample_weight must be an array of numbers, one per row"),
     ],
-    ids=["zero", "negative", "short", "nan", "2d"],
+    ids=["zero", "negative", "short", "nan", "2d", "text"],
 )
 def test_bad_weights(cls, weight, message, X, y):
     with pytest.raises(ValueError, match=message):
@@ -308,8 +309,9 @@ def test_y_val_with_labels_that_y_does_not_have(X, y):
         (-np.ones(24), "sample_weight_val"),
         (np.ones(20), r"sample_weight_val.*\(20,\).*\(24,\)"),
         (np.full(24, np.nan), "sample_weight_val.* contains NaN"),
+        (["a"] * 24, "sample_weight_val.* must be an array of numbers"),
     ],
-    ids=["zero", "negative", "short", "nan"],
+    ids=["zero", "negative", "short", "nan", "text"],
 )
 def test_errors_of_sample_weight_val_name_it(weight, message, X, y):
     with pytest.raises(ValueError, match=message):

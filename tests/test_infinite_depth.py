@@ -351,6 +351,15 @@ def test_constant_columns_do_not_count(classes):
     assert_allclose(model.predict_proba(wide + 0.2), plain.predict_proba(X + 0.2))
 
 
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_columns_of_any_unit(classes, unit):
+    X, y = classes
+    plain = SingularKernelClassifier().fit(X, y).predict_proba(X + 0.2)
+    X, new = X * [1, unit, 1, 1], (X + 0.2) * [1, unit, 1, 1]
+    model = SingularKernelClassifier().fit(X, y)
+    assert_allclose(model.predict_proba(new), plain, rtol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [

@@ -34,7 +34,7 @@ from ._reader import (
 )
 from ._sampled import SampledTable, sample_large_table
 from ._stream import find_source, in_memory, rows_of_block, validate_or_stream
-from ._table import SCALINGS, Coding, TableEncoder
+from ._table import SCALINGS, Coding, TableEncoder, moments
 from ._validation import (
     TrainingSet,
     TrainingTable,
@@ -44,9 +44,8 @@ from ._validation import (
     validate_rows,
     validate_training,
     validate_validation_set,
-    validate_weight,
-    weight_unit_of,
 )
+from ._weights import validate_weight, weight_unit_of
 
 __all__ = [
     "BYTES_OF_PAIR",
@@ -75,6 +74,7 @@ __all__ = [
     "in_batches",
     "in_memory",
     "kinds_of_statistics",
+    "moments",
     "most_centers",
     "names_of_columns",
     "needs_reading",

@@ -22,7 +22,8 @@ from ._stream import (
     first_pass,
     rows_of_block,
 )
-from ._validation import read_rows, validate_weight
+from ._validation import read_rows
+from ._weights import validate_weight
 
 # Fewer rows than these are no sample to split a tree on, whatever the memory.
 _LEAST_ROWS = 1000

@@ -38,10 +38,9 @@ from ._validation import (
     place_and_read,
     read_rows,
     validate_training,
-    validate_weight,
-    weight_unit_of_totals,
     with_given_centers,
 )
+from ._weights import validate_weight, weight_unit_of_totals
 
 # Rows that are read at a time, at most, and numbers: their copies in float64, of which
 # the encoding makes a few, take 32 megabytes each.

@@ -88,7 +88,7 @@ class TableEncoder:
         if scaling in ("auto", "quantile"):
             quantiles = quantiles_of(part, weight)
             part = with_quantiles(part, quantiles, xp)
-        mean, deviation, has_missing = _moments(part, weight, xp)
+        mean, deviation, has_missing = moments(part, weight, xp)
         center, factor = xp.zeros_like(mean), xp.ones_like(mean)
         if scaling is not None:
             center = mean
@@ -265,7 +265,7 @@ def _check_range(numbers, mean, deviation, factor, dtype, *, xp, names):
         )
 
 
-def _moments(X, weight, xp):
+def moments(X, weight, xp):
     """Return weighted means and deviations, and which columns have missing values.
 
     They are in float64 and do not leave its range, whatever the unit of a column is.

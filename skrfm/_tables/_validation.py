@@ -17,7 +17,6 @@ from .._backend import BoolArray, FloatArray
 from .._sklearn import (
     check_array,
     check_categorical_features,
-    check_sample_weight,
     check_X_y,
     get_namespace_and_device,
     validate_data,
@@ -34,6 +33,7 @@ from ._reader import (
 )
 from ._sources import unmasked
 from ._table import Coding, TableEncoder
+from ._weights import validate_weight, weight_unit_of
 
 
 @dataclass(frozen=True)
@@ -386,58 +386,3 @@ def validate_rows(estimator, reader, X, method):
 def make_data(X, Y, weight, backend):
     """Return the Data with targets and weights beside X, in its precision."""
     return Data(X, *(backend.asarray(a, X.dtype) for a in (Y, weight)))
-
-
-def weight_unit_of(weight, sample_weight):
-    """Return what weights are divided by, so that only their ratios count.
-
-    Weights that are whole numbers count equal rows, and stay as they are: the unit is
-    1. Of others the unit is the mean weight of a row, with the rows counted by sample
-    weights that are whole numbers.
-
-    Parameters
-    ----------
-    weight : ndarray of shape (n,)
-        Sample weights times the factors of the classes.
-    sample_weight : ndarray of shape (n,)
-    """
-    top = weight.max(initial=0)
-    if top == 0 or np.array_equal(weight, np.round(weight)):
-        return 1.0
-    counts = sample_weight
-    if not np.array_equal(counts, np.round(counts)):
-        counts = (sample_weight > 0).astype(float)
-    return float((weight / top).sum() / counts.sum() * top)
-
-
-def weight_unit_of_totals(totals, sample_totals, n_rows, whole):
-    """Return what `weight_unit_of` does, from sums of the weights of many rows.
-
-    Parameters
-    ----------
-    totals : ndarray of shape (n_labels,)
-        Sums of sample weights times the factors of the classes.
-    sample_totals : ndarray of shape (n_labels,)
-        Sums of sample weights.
-    n_rows : int
-        The number of rows of positive weight.
-    whole : bool
-        Whether all sample weights are whole numbers.
-    """
-    if whole and np.array_equal(totals, np.round(totals)):
-        return 1.0
-    return float(totals.sum() / (sample_totals.sum() if whole else n_rows))
-
-
-def validate_weight(sample_weight, y, *, may_be_zero=False):
-    """Return float64 weights, ones by default.
-
-    `may_be_zero` says whether all of them may be, as those of a part of the rows.
-    """
-    return check_sample_weight(
-        to_host(sample_weight),
-        y,
-        dtype=np.float64,
-        ensure_non_negative=True,
-        allow_all_zero_weights=may_be_zero,
-    )

@@ -26,12 +26,11 @@ from .._sklearn import (
     RealNotInt,
     StrOptions,
     check_method_params,
-    check_sample_weight,
     restored_on_error,
     routing_enabled,
     splitter_router,
 )
-from .._tables import HostScoreMixin, to_host, validate_numbers
+from .._tables import HostScoreMixin, to_host, validate_numbers, validate_weight
 from ._gradients import RESPONSE_METHODS, GradientOptions, has_part, is_tree
 from ._mapped import FLOATS, MappedMixin
 from ._maps import MapRule
@@ -306,9 +305,7 @@ class RecursiveFeatures(
             check_classification_targets(y)
         sample_weight = to_host(sample_weight)
         params, groups = self._route(sample_weight, to_host(groups), fit_params)
-        weight = check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )
+        weight = validate_weight(sample_weight, X)
         keep = weight > 0
         rows = Rows(X, y, weight, check_method_params(X, params))
         return rows if keep.all() else rows.take(np.flatnonzero(keep)), keep, groups

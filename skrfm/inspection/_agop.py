@@ -10,7 +10,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import FloatArray, Seed, Table, Vector
-from .._sklearn import Interval, StrOptions, check_array, check_sample_weight, validated
+from .._sklearn import Interval, StrOptions, check_array, validated
+from .._tables import validate_weight
 from ..features._gradients import (
     METHODS,
     RESPONSE_METHODS,
@@ -275,9 +276,7 @@ def feature_ansatz(
     check_is_fitted(estimator)
     network = network_of(estimator)
     rows = check_array(X, dtype=np.float64)
-    weight = check_sample_weight(
-        sample_weight, rows, dtype=np.float64, ensure_non_negative=True
-    )
+    weight = validate_weight(sample_weight, rows)
     initial = _initial_coefs(initial_coefs, network.coefs)
     inputs = network.activations(rows)
     cosines = []

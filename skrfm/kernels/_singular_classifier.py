@@ -15,12 +15,11 @@ from .._sklearn import (
     Interval,
     StrOptions,
     check_array,
-    check_sample_weight,
     clone_parametrized,
     restored_on_error,
     validate_data,
 )
-from .._tables import to_host, validate_numbers
+from .._tables import moments, to_host, validate_numbers, validate_weight
 from ._votes import vote_blocks
 
 # Leave-one-out probabilities are not counted as smaller than this: those of a large
@@ -180,9 +179,7 @@ class SingularKernelClassifier(ClassifierMixin, BaseEstimator):
         exponents = self._checked_exponents()
         with restored_on_error(self):
             X, y = self._read_training(X, y)
-            weight = check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+            weight = validate_weight(sample_weight, X)
             kept = weight > 0
             X, y, weight = X[kept, :], np.asarray(y)[kept], weight[kept]
             self.classes_, codes = np.unique(y, return_inverse=True)
@@ -241,13 +238,10 @@ class SingularKernelClassifier(ClassifierMixin, BaseEstimator):
         """Set the centre and the factors of the columns, and the matrix."""
         self._center, self._factors = np.zeros(X.shape[1]), np.ones(X.shape[1])
         if self.scaling is not None and not self._has_encoder:
-            self._center = np.average(X, axis=0, weights=weight)
-            variance = np.average((X - self._center) ** 2, axis=0, weights=weight)
-            # a constant column has at most the rounding error of its mean
-            size = np.abs(X).max(axis=0).astype(float)
-            constant = np.sqrt(variance) <= 10 * np.finfo(X.dtype).eps * size
-            self._factors = 1 / np.where(constant, 1, np.sqrt(variance))
-            self._factors[constant] = 0
+            self._center, deviation, _ = moments(X, weight, np)
+            self._factors = np.divide(
+                1, deviation, out=np.zeros_like(deviation), where=deviation > 0
+            )
         self._matrix = None if self._has_encoder else self._checked_matrix(X.shape[1])
 
     def _checked_matrix(self, n_features):

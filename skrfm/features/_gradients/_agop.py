@@ -7,7 +7,7 @@ from sklearn import get_config
 from sklearn.utils import check_random_state
 
 from ..._backend import FloatArray
-from ..._sklearn import check_sample_weight
+from ..._tables import validate_weight
 from ._differences import Differences, shares_of_steps
 from ._families import find_model
 from ._models import Mapped, Model
@@ -67,9 +67,7 @@ def average_outer_product(
     """
     response = Response.of(estimator, options.response_method)
     table = InspectedTable.read(X, features)
-    weight = check_sample_weight(
-        sample_weight, table.numbers, dtype=np.float64, ensure_non_negative=True
-    )
+    weight = validate_weight(sample_weight, table.numbers)
     deviations = _deviations(table.numbers, weight)
     rows = np.flatnonzero(weight > 0)
     if options.max_samples is not None and len(rows) > options.max_samples:
