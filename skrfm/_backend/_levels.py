@@ -8,8 +8,8 @@ import numpy as np
 from .. import _jit
 
 # Sums over the rows of a level are a product of matrices for categories of at most so
-# many levels. With two levels that takes a twentieth of the time of a loop over rows,
-# which waits for the sum that it has just changed; with 16 levels two thirds.
+# many levels. In float32 that takes a fifth of the time of a loop over rows with two
+# levels, and as long with 16 to 24.
 _MATRIX_LEVELS = 16
 
 
