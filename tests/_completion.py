@@ -74,3 +74,33 @@ class NoisyMatrix:
         S = np.zeros(self.mask.shape)
         S[self.mask] = values
         return S
+
+
+def variances_by_leaving_out(covariance, X):
+    """The scale of each column's variances, and what errors of its mean add to them.
+
+    Each entry is predicted from the others by the plain formulas of a Gaussian process
+    on entries less the means of their columns. `covariance`, noise included, is of the
+    observed entries of X in the order of `np.nonzero`.
+    """
+    rows, cols = np.nonzero(~np.isnan(X))
+    y, counts = X[rows, cols], np.bincount(cols, minlength=X.shape[1])
+    squares, factors = np.full((2, *X.shape), np.nan)
+    for e in range(len(y)):
+        rest = np.delete(np.arange(len(y)), e)
+        same = cols[rest] == cols[e]
+        k, C = covariance[e, rest], covariance[np.ix_(rest, rest)]
+        means = np.array([y[rest][cols[rest] == j].mean() for j in range(X.shape[1])])
+        weights = np.linalg.solve(C, k)
+        factor = 1 - weights[same].sum()
+        residual = y[e] - means[cols[e]] - weights @ (y[rest] - means[cols[rest]])
+        variance = covariance[e, e] - weights @ k
+        variance += (factor / same.sum()) ** 2 * C[np.ix_(same, same)].sum()
+        squares[rows[e], cols[e]] = residual**2 / variance
+        factors[rows[e], cols[e]] = factor
+    # as if each column had ten more entries of average scale
+    scales = (np.nansum(squares, axis=0) + 10 * np.nanmean(squares)) / (counts + 10)
+    scales *= (np.nanquantile(np.sqrt(squares / scales), 0.9) / 1.6449) ** 2
+    same = [cols == j for j in range(len(counts))]
+    totals = [covariance[np.ix_(mask, mask)].sum() for mask in same]
+    return scales, (np.nanmean(factors, axis=0) / counts) ** 2 * totals

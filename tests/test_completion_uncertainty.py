@@ -2,7 +2,13 @@
 
 import numpy as np
 import pytest
-from _completion import NoisyMatrix, completer_of, every_dtype, low_rank
+from _completion import (
+    NoisyMatrix,
+    completer_of,
+    every_dtype,
+    low_rank,
+    variances_by_leaving_out,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skrfm import EntryRegressor, LinRFMCompleter, NTKMatrixCompleter
@@ -229,17 +235,12 @@ def expected_deviations(completer, X, cross, diagonal):
     rows, cols = np.nonzero(~np.isnan(X))
     C = K[np.ix_(rows, rows)] * K_c[np.ix_(cols, cols)] + alpha * np.eye(len(rows))
     inverse = np.linalg.inv(C)
-    squares = np.full(X.shape, np.nan)
-    coef = inverse @ (X[rows, cols] - completer.mean_[cols])
-    squares[rows, cols] = coef**2 / np.diag(inverse)
-    counts = np.sum(~np.isnan(X), axis=0)
-    scale = (np.nansum(squares, axis=0) + 10 * np.nanmean(squares)) / (counts + 10)
-    scale *= (np.nanquantile(np.sqrt(squares / scale), 0.9) / Z90) ** 2
+    scale, of_mean = variances_by_leaving_out(C, X)
     variance = np.empty((len(cross), X.shape[1]))
     for i, j in np.ndindex(*variance.shape):
         k = cross[i, rows] * K_c[j, cols]
         variance[i, j] = diagonal[i] * K_c[j, j] - k @ inverse @ k + alpha
-    return np.sqrt(variance * scale)
+    return np.sqrt((variance + of_mean) * scale)
 
 
 @pytest.mark.parametrize("empty", [False, True])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from _completion import variances_by_leaving_out
 from _estimator_checks import EXTRA_CHECKS, parametrize_with_checks
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -409,23 +410,46 @@ def test_standard_deviations_agree_with_a_gaussian_process():
     new = np.random.default_rng(1).normal(size=(6, 3))
     mean, std = completer.predict(new, return_std=True)
     assert_array_equal(mean, completer.predict(new))
-    variances, squares = [], np.full(X.shape, np.nan)
+    variances = []
     for j in range(X.shape[1]):
         seen = ~np.isnan(X[:, j])
         process = GaussianProcessRegressor(Precomputed(), alpha=0.3, optimizer=None)
         process.fit(features[seen], X[seen, j] - completer.mean_[j])
         _, expected = process.predict(new, return_std=True)
-        inverse = np.linalg.inv(
-            process.kernel_(features[seen]) + 0.3 * np.eye(seen.sum())
-        )
-        coef = inverse @ process.y_train_
-        squares[seen, j] = coef**2 / np.diag(inverse)
         variances.append(expected**2 + 0.3)
-    # leave-one-out residuals, as if each column had ten more entries of average scale
-    counts = np.sum(~np.isnan(X), axis=0)
-    scales = (np.nansum(squares, axis=0) + 10 * np.nanmean(squares)) / (counts + 10)
-    scales *= (np.nanquantile(np.sqrt(squares / scales), 0.9) / 1.6449) ** 2
-    assert_allclose(std**2, np.transpose(variances) * scales, rtol=1e-8)
+    rows, cols = np.nonzero(~np.isnan(X))
+    K = process.kernel_(features)[np.ix_(rows, rows)] * (cols[:, None] == cols)
+    scales, of_mean = variances_by_leaving_out(K + 0.3 * np.eye(len(rows)), X)
+    expected = (np.transpose(variances) + of_mean) * scales
+    assert_allclose(std**2, expected, rtol=1e-8)
+
+
+def test_columns_of_single_entries_tell_nothing_of_standard_deviations():
+    features, _, X = problem()
+    rows = np.arange(X.shape[1])
+    single = np.full_like(X, np.nan)
+    single[rows, rows] = 1.0 + rows
+    completer = NTKMatrixCompleter().fit(single, row_features=features)
+    mean, std = completer.predict(features, return_std=True)
+    assert_allclose(mean, np.broadcast_to(1.0 + rows, X.shape))
+    assert np.isnan(std).all()
+    completer.set_params(center=False).fit(single, row_features=features)
+    assert (completer.predict(features, return_std=True)[1] > 0).all()
+
+
+def test_intervals_of_columns_of_few_entries_hold_new_ones():
+    rng, inside = np.random.default_rng(0), []
+    for _ in range(5):
+        features = rng.normal(size=(40, 3))
+        full = features @ rng.normal(size=(3, 60)) / 2 + rng.normal(size=60)
+        full += 0.5 * rng.normal(size=full.shape)
+        seen = rng.random(full.shape).argsort(axis=0) < 1 + rng.poisson(1, size=60)
+        completer = NTKMatrixCompleter(random_state=0)
+        completer.fit(np.where(seen, full, np.nan), row_features=features)
+        hidden = np.nonzero(~seen)
+        mean, std = completer.predict_entries(*hidden, return_std=True)
+        inside.append(np.mean(np.abs(full[hidden] - mean) < 1.6449 * std))
+    assert 0.85 < np.mean(inside) < 0.93
 
 
 def test_columns_of_equal_entries_have_a_standard_deviation():

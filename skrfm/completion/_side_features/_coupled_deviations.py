@@ -23,7 +23,8 @@ from ..._backend import (
     for_each,
     own_threads,
 )
-from ._kernel_completion import ridge_solver, variance_scales
+from ._kernel_completion import ridge_solver
+from ._leave_one_out import KernelOfEntries, LeaveOneOut
 from ._masked_system import MaskedSystem
 from ._side_kernels import CrossKernel
 
@@ -49,6 +50,9 @@ class CoupledProcess:
     ----------
     row_kernel, column_kernel : ndarray of shapes (m, m) and (n, n)
     observed : ndarray of bool of shape (m, n)
+    targets : ndarray of shape (m, n)
+        The observed entries, less the means of their columns if they are `centred`.
+    centred : bool
     coef : ndarray of shape (m, n)
         The coefficients of the observed entries, 0 elsewhere.
     alpha : float
@@ -61,6 +65,8 @@ class CoupledProcess:
     row_kernel: FloatArray
     column_kernel: FloatArray
     observed: BoolArray
+    targets: FloatArray
+    centred: bool
     coef: FloatArray
     alpha: float
     max_iter: int
@@ -73,22 +79,33 @@ class CoupledProcess:
         large as predicted.
         """
         few = np.count_nonzero(self.observed) <= _MOST_FACTORISED
-        variance, precision = (self._factorised if few else self._drawn)(cross)
-        scale = self._scale(precision)
-        return np.sqrt((np.maximum(variance, 0) + self.alpha) * scale)
+        variance, *inverse = (self._factorised if few else self._drawn)(cross)
+        left_out = self._leave_one_out(*inverse)
+        variance = np.maximum(variance, 0) + self.alpha + left_out.mean_variances()
+        return np.sqrt(variance * left_out.scales())
 
-    def _scale(self, precision: FloatArray) -> FloatArray:
-        """Return the scale of the variance of each column.
+    def _leave_one_out(self, precision: FloatArray, sums: FloatArray) -> LeaveOneOut:
+        """Return the entries, each predicted from the others.
 
-        The leave-one-out residual of an entry is its coefficient over the diagonal
-        element of the inverse covariance, which is also over the variance of it.
+        `precision` has the diagonal of the inverse covariance of the entries, and
+        `sums` those of its rows over the entries of the same column.
         """
-        squares = np.zeros(self.observed.shape)
-        squares[self.observed] = self.coef[self.observed] ** 2 / precision
-        return variance_scales(squares, self.observed)
+        own = np.diag(self.column_kernel)
+        kernel = KernelOfEntries.zeros(self.observed.shape)
+        part = KernelOfEntries(
+            coef=self.coef[self.observed],
+            precision=precision,
+            precision_sum=sums,
+            variance=np.outer(np.diag(self.row_kernel), own)[self.observed],
+            variance_sum=(self.row_kernel @ self.observed * own)[self.observed],
+        )
+        kernel.set_part(self.observed, part)
+        for array in (kernel.variance, kernel.variance_sum):
+            array[self.observed] += self.alpha
+        return LeaveOneOut(self.observed, self.targets, kernel, self.centred)
 
-    def _factorised(self, cross: CrossKernel) -> tuple[FloatArray, FloatArray]:
-        """Return variances (n_new, n), and the diagonal of the inverse covariance."""
+    def _factorised(self, cross: CrossKernel) -> tuple[FloatArray, ...]:
+        """Return variances (n_new, n), and what `_leave_one_out` takes."""
         backend = self.backend
         rows, cols = np.nonzero(self.observed)
         K = self.row_kernel[np.ix_(rows, rows)] * self.column_kernel[np.ix_(cols, cols)]
@@ -106,9 +123,13 @@ class CoupledProcess:
             of_block = backend.to_numpy(np.sum(k @ inverse * k, axis=1))
             explained[block] = of_block.reshape(-1, len(of_column))
         prior = np.outer(cross.diagonal(0), np.diag(self.column_kernel))
-        return prior - explained, backend.to_numpy(np.diag(inverse))
+        inverse = backend.to_numpy(inverse)
+        of_columns = np.zeros((len(rows), len(of_column)))
+        of_columns[np.arange(len(rows)), cols] = 1
+        sums = (inverse @ of_columns)[np.arange(len(rows)), cols]
+        return prior - explained, np.diag(inverse), sums
 
-    def _drawn(self, cross: CrossKernel) -> tuple[FloatArray, FloatArray]:
+    def _drawn(self, cross: CrossKernel) -> tuple[FloatArray, ...]:
         """Return the same as `_factorised`, as means over draws of the process.
 
         Given the process at the fitted rows, that at a new row has a known mean and
@@ -123,7 +144,7 @@ class CoupledProcess:
         rest = np.maximum(cross.diagonal(0) - np.sum(weights * K, axis=1), 0)
         weights = backend.asarray(weights)
         draw, threads = self._drawer(values, vectors), backend.threads
-        squares, precision = 0.0, 0.0
+        squares, precision, sums = 0.0, 0.0, 0.0
         with own_threads(len(values)) if threads else nullcontext():
             for start in range(0, _N_DRAWS, _DRAWS_HELD):
                 seeds = list(range(start, start + _DRAWS_HELD))
@@ -131,11 +152,13 @@ class CoupledProcess:
                 for remaining, coef in drawn:
                     squares = squares + (weights @ remaining) ** 2
                     precision = precision + coef**2
+                    sums = sums + coef * coef.sum(axis=0)
         variance = backend.to_numpy(squares) / _N_DRAWS
         variance += np.outer(rest, np.diag(self.column_kernel))
         # the mean of 1 / x over draws is larger than 1 / mean by n / (n − 2)
         precision = backend.to_numpy(precision)[self.observed] / (_N_DRAWS - 2)
-        return variance, precision
+        sums = backend.to_numpy(sums)[self.observed] / _N_DRAWS
+        return variance, precision, sums
 
     def _drawer(
         self, values: FloatArray, vectors: FloatArray

@@ -21,17 +21,12 @@ from ..._backend import (
     own_threads,
 )
 from ...exceptions import NotPositiveDefiniteError
-from .._low_rank._loss import deviation_of_top_tenth
+from ._leave_one_out import KernelOfEntries
 
 # bounds of the eigendecompositions that choose the ridge, one for each group of
 # columns: with 800 rows 50 groups take 9 CPU seconds, 12 of them 2, for the same ridge
 _MOST_GROUPS, _LEAST_GROUPS = 50, 12
 _MOST_CUBES = _MOST_GROUPS * 400**3
-# Entries of average scale that are added to each column: one whose few entries happen
-# to be equal would have no variance at all.
-_PRIOR_ENTRIES = 10
-# With fewer residuals the share of them inside an interval is too uncertain.
-_FEWEST_RESIDUALS = 20
 
 
 @dataclass
@@ -218,8 +213,8 @@ def ridge_solver(K: Array, alpha: float, backend: Backend) -> Callable[[Array], 
 
 def predictive_variances(
     group: Group, alpha: float, *, cross: FloatArray, diagonal: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return variances of predictions, and what they have to be scaled by.
+) -> tuple[FloatArray, KernelOfEntries]:
+    """Return variances of predictions, and what scales them.
 
     Parameters
     ----------
@@ -235,37 +230,22 @@ def predictive_variances(
     -------
     variance : ndarray of shape (n_new,)
         The variances before scaling, noise included.
-    squares : ndarray of shape (n_rows, n_columns)
-        The squares of leave-one-out residuals over their variances.
+    kernel : KernelOfEntries
+        Arrays of shape (n_rows, n_columns), or (n_rows, 1) where columns share values.
     """
     backend = group.backend
-    solve = ridge_solver(group.gram(), alpha, backend)
+    K = group.gram()
+    variances, variance_sums = np.diag(K) + alpha, K.sum(axis=1) + alpha
+    solve = ridge_solver(K, alpha, backend)
     inverse = solve(backend.asarray(np.eye(len(group.rows))))
-    coef = inverse @ group.targets
     cross, diagonal = backend.asarray(cross), backend.asarray(diagonal)
     explained = np.sum(cross @ inverse * cross, axis=1)
     variance = np.maximum(diagonal - explained, 0) + alpha
-    squares = coef**2 / np.diag(inverse)[:, None]
-    return backend.to_numpy(variance), backend.to_numpy(squares)
-
-
-def variance_scales(squares: FloatArray, observed: BoolArray) -> FloatArray:
-    """Return what the variances of each column have to be scaled by.
-
-    The scale of a column is its mean square, shrunken towards that of all columns. A
-    common factor makes 90 % intervals hold 90 % of the leave-one-out residuals, whose
-    tails are heavier than those of a normal distribution.
-
-    Parameters
-    ----------
-    squares : ndarray of shape (n_rows, n_columns)
-        The squares of leave-one-out residuals over their variances, 0 for others.
-    observed : ndarray of bool of that shape
-    """
-    sums, counts = squares.sum(axis=0), observed.sum(axis=0)
-    prior = _PRIOR_ENTRIES * sums.sum() / counts.sum()
-    scales = (sums + prior) / (counts + _PRIOR_ENTRIES)
-    if counts.sum() < _FEWEST_RESIDUALS or prior == 0:
-        return scales
-    ratios = np.sqrt(squares / scales)[observed]
-    return scales * deviation_of_top_tenth(ratios) ** 2
+    kernel = KernelOfEntries(
+        coef=backend.to_numpy(inverse @ group.targets),
+        precision=backend.to_numpy(np.diag(inverse))[:, None],
+        precision_sum=backend.to_numpy(inverse.sum(axis=1))[:, None],
+        variance=backend.to_numpy(variances)[:, None],
+        variance_sum=backend.to_numpy(variance_sums)[:, None],
+    )
+    return backend.to_numpy(variance), kernel

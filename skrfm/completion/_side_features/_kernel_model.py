@@ -19,8 +19,8 @@ from ._kernel_completion import (
     predictive_variances,
     ridge_solver,
     solve_groups,
-    variance_scales,
 )
+from ._leave_one_out import KernelOfEntries, LeaveOneOut
 from ._masked_system import MaskedSystem
 from ._rows import NewRows
 from ._side_kernels import CrossKernel, Side
@@ -159,22 +159,23 @@ class Decoupled(KernelModel):
         """Return standard deviations; NaN in columns without entries."""
         cross = self.side.cross(rows)
         variances = np.full((len(rows), len(self.mean)), np.nan)
-        squares = np.zeros(self.observed.shape)
+        kernel = KernelOfEntries.zeros(self.observed.shape)
 
         def fill(group):
             column = group.columns[0]
-            box = np.ix_(group.rows, group.columns)
-            variance, squares[box] = predictive_variances(
+            variance, part = predictive_variances(
                 group,
                 self.alpha,
                 cross=cross.block(column, group.rows),
                 diagonal=cross.diagonal(column),
             )
+            kernel.set_part(np.ix_(group.rows, group.columns), part)
             variances[:, group.columns] = variance[:, None]
 
         map_groups(fill, self._groups(backend))
         self.side.release()
-        return np.sqrt(variances * variance_scales(squares, self.observed))
+        left_out = LeaveOneOut(self.observed, self.targets, kernel, self.centred)
+        return np.sqrt((variances + left_out.mean_variances()) * left_out.scales())
 
 
 class Coupled(KernelModel):
@@ -263,6 +264,8 @@ class Coupled(KernelModel):
             row_kernel=self.side.gram(),
             column_kernel=self.column_kernel,
             observed=self.observed,
+            targets=self.targets,
+            centred=self.centred,
             coef=self.coef,
             alpha=self.alpha,
             max_iter=self.max_iter,

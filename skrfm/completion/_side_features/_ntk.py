@@ -392,8 +392,8 @@ class NTKMatrixCompleter(
         Parameters
         ----------
         row_features : array-like of shape (n_samples, d)
-            Features of the rows: the columns that were passed to `fit`, in the same
-            order. Names that differ are an error, as in scikit-learn.
+            Features of the rows: the columns of `fit` in the same order. Names that
+            differ are an error.
         return_std : bool, default=False
             Whether to return standard deviations of a Gaussian process as well, noise
             included, scaled in each column to its leave-one-out residuals.
@@ -403,7 +403,8 @@ class NTKMatrixCompleter(
         mean : ndarray of shape (n_samples, n_features)
             The predictions.
         std : ndarray of shape (n_samples, n_features)
-            With ``return_std=True`` only. NaN in columns without entries and kernel.
+            With ``return_std=True`` only. NaN in columns without entries and kernel,
+            and with ``center=True`` in all if none of them has two entries.
 
         Raises
         ------
