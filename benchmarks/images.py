@@ -10,6 +10,8 @@ metric, as all pairs of pixels take minutes); "pooled_cntk" is its round 0. Scor
 the accuracy on images that were not fitted. The cases:
 
     digits        scikit-learn's digits of 8 x 8 pixels
+    digits_drawn  the same, trained on the first rows of a permutation and not on as
+                  many of each class
     usps          digits of 16 x 16 pixels
     usps_noise    the same, with normal noise of standard deviation 0.7
     scattered_25  digits of 8 x 8 pixels at random places of noise of 14 x 14 pixels,
@@ -46,6 +48,7 @@ DEEP_SAMPLES = 100
 AT_RANDOM_PLACES = {"patch_size": 5, "depth": 5, "max_iter": 6}
 CASES = {
     "digits": {"rows": 800, "patch_size": 3},
+    "digits_drawn": {"rows": 800, "patch_size": 3},
     "usps": {"rows": 600, "patch_size": 5},
     "usps_noise": {"rows": 600, "patch_size": 5},
     "scattered_25": {"rows": 800, **AT_RANDOM_PLACES},
@@ -55,7 +58,9 @@ CASES = {
     "deep": {"rows": 600, "patch_size": 3},
     "edges": {"rows": 600, "patch_size": 5},
 }
-POOLED = {case: {"pool_size": 3} for case in ("digits", "usps", "usps_noise")}
+POOLED = {
+    case: {"pool_size": 3} for case in ("digits", "digits_drawn", "usps", "usps_noise")
+}
 POOLED |= {
     case: {"pool_size": "global", "depth": 1, "max_iter": 2, "max_agop_samples": 100}
     for case in CASES
@@ -109,7 +114,7 @@ def split(case, seed, data):
     """Return training and test images with their classes."""
     rng, rows = np.random.default_rng(seed), CASES[case]["rows"]
     is_test = None
-    if case == "digits":
+    if case.startswith("digits"):
         X, y = small_digits()
     elif case.startswith(("scattered", "overlaid")):
         combine = np.add if case.startswith("scattered") else np.maximum
@@ -118,13 +123,16 @@ def split(case, seed, data):
         X, y, is_test = usps(data)
         if case in ("usps_noise", "deep"):
             X = X + 0.7 * rng.normal(size=X.shape)
-    most = MAX_TEST.get(case, 1000)
-    if is_test is None:
-        parts = train_test_split(X, y, train_size=rows, random_state=seed, stratify=y)
-        X_train, X_test, y_train, y_test = parts
-        return X_train, y_train, X_test[:most], y_test[:most]
-    train = rng.permutation(np.flatnonzero(~is_test))[:rows]
-    test = rng.permutation(np.flatnonzero(is_test))[:most]
+    if is_test is not None:
+        train = rng.permutation(np.flatnonzero(~is_test))[:rows]
+        test = rng.permutation(np.flatnonzero(is_test))
+    elif case == "digits_drawn":
+        train, test = np.split(rng.permutation(len(X)), [rows])
+    else:
+        train, test = train_test_split(
+            np.arange(len(X)), train_size=rows, random_state=seed, stratify=y
+        )
+    test = test[: MAX_TEST.get(case, 1000)]
     return X[train], y[train], X[test], y[test]
 
 

@@ -392,19 +392,18 @@ class NTKMatrixCompleter(
         Parameters
         ----------
         row_features : array-like of shape (n_samples, d)
-            Features of the rows: the columns of `fit` in the same order. Names that
-            differ are an error.
+            Features of the rows: the columns of `fit`, in the same order.
         return_std : bool, default=False
-            Whether to return standard deviations of a Gaussian process as well, noise
-            included, scaled in each column to its leave-one-out residuals.
+            Whether to return standard deviations as well, noise included: those of a
+            Gaussian process, scaled in each column to its leave-one-out residuals.
 
         Returns
         -------
         mean : ndarray of shape (n_samples, n_features)
             The predictions.
         std : ndarray of shape (n_samples, n_features)
-            With ``return_std=True`` only. NaN in columns without entries and kernel,
-            and with ``center=True`` in all if none of them has two entries.
+            With ``return_std=True`` only. NaN in columns without entries and kernel;
+            with ``center=True`` in all, if none has two entries.
 
         Raises
         ------
