@@ -1,7 +1,7 @@
 """From what a user passes to arrays: reading, encoding and scaling tables."""
 
 from ._blocks import RowBlocks
-from ._data import ClassTargets, Data, NumericTargets
+from ._data import ClassTargets, Data, NumericTargets, validate_weight, weight_unit_of
 from ._device import (
     DEVICES,
     InnerDeviceMixin,
@@ -45,7 +45,6 @@ from ._validation import (
     validate_training,
     validate_validation_set,
 )
-from ._weights import validate_weight, weight_unit_of
 
 __all__ = [
     "BYTES_OF_PAIR",

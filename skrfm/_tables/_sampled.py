@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from .._backend import FloatArray
+from ._data import validate_weight
 from ._device import to_host
 from ._limits import SAMPLE_ROWS, rows_in_memory
 from ._sources import Source
@@ -23,7 +24,6 @@ from ._stream import (
     rows_of_block,
 )
 from ._validation import read_rows
-from ._weights import validate_weight
 
 # Fewer rows than these are no sample to split a tree on, whatever the memory.
 _LEAST_ROWS = 1000

@@ -14,7 +14,7 @@ from sklearn.utils.validation import column_or_1d
 
 from .._sklearn import check_array, clone, safe_indexing
 from ._blocks import RowBlocks
-from ._data import ClassTargets, NumericTargets
+from ._data import ClassTargets, NumericTargets, validate_weight, weight_unit_of_totals
 from ._device import Placement, to_host
 from ._limits import SAMPLE_ROWS, centers_at_most, resolve_centers, rows_of_sample
 from ._reader import TableReader, refuse_dates
@@ -40,7 +40,6 @@ from ._validation import (
     validate_training,
     with_given_centers,
 )
-from ._weights import validate_weight, weight_unit_of_totals
 
 # Rows that are read at a time, at most, and numbers: their copies in float64, of which
 # the encoding makes a few, take 32 megabytes each.

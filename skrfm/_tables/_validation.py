@@ -21,7 +21,7 @@ from .._sklearn import (
     get_namespace_and_device,
     validate_data,
 )
-from ._data import ClassTargets, Data, NumericTargets
+from ._data import ClassTargets, Data, NumericTargets, validate_weight, weight_unit_of
 from ._device import Placement, placement_of, require_same_placement, to_host
 from ._reader import (
     TableReader,
@@ -33,7 +33,6 @@ from ._reader import (
 )
 from ._sources import unmasked
 from ._table import Coding, TableEncoder
-from ._weights import validate_weight, weight_unit_of
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class BaseConvRFM(BaseEstimator):
         fit_intercept=True,
         n_layers=1,
         n_filters=32,
-        max_agop_samples=200,
+        max_agop_samples=50,
         random_state=None,
         device=None,
     ):
