@@ -152,13 +152,14 @@ class CoupledProcess:
                 for remaining, coef in drawn:
                     squares = squares + (weights @ remaining) ** 2
                     precision = precision + coef**2
-                    sums = sums + coef * coef.sum(axis=0)
+                    sums = sums + coef.sum(axis=0) ** 2
         variance = backend.to_numpy(squares) / _N_DRAWS
         variance += np.outer(rest, np.diag(self.column_kernel))
         # the mean of 1 / x over draws is larger than 1 / mean by n / (n − 2)
         precision = backend.to_numpy(precision)[self.observed] / (_N_DRAWS - 2)
-        sums = backend.to_numpy(sums)[self.observed] / _N_DRAWS
-        return variance, precision, sums
+        # the mean over the column, as those of single entries have large errors
+        sums = backend.to_numpy(sums) / _N_DRAWS / np.maximum(self.observed.sum(0), 1)
+        return variance, precision, sums[np.nonzero(self.observed)[1]]
 
     def _drawer(
         self, values: FloatArray, vectors: FloatArray
