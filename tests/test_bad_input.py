@@ -225,8 +225,9 @@ def test_prediction_before_the_fit(method, X):
         (np.full(24, np.nan), "Input sample_weight contains NaN"),
         (np.ones((24, 2)), "Sample weights must be 1D array or scalar"),
         (["a"] * 24, "sample_weight must be an array of numbers, one per row"),
+        (np.full(24, 1j), "Complex data not supported"),
     ],
-    ids=["zero", "negative", "short", "nan", "2d", "text"],
+    ids=["zero", "negative", "short", "nan", "2d", "text", "complex"],
 )
 def test_bad_weights(cls, weight, message, X, y):
     with pytest.raises(ValueError, match=message):

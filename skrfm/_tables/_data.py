@@ -1,7 +1,6 @@
 """Training rows, targets and weights as the recursion takes them."""
 
 from dataclasses import dataclass, replace
-from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -319,7 +318,8 @@ def validate_weight(sample_weight, rows, *, may_be_zero=False):
     `may_be_zero` says whether all of them may be, as those of a part of the rows.
     """
     weight = to_host(sample_weight)
-    if weight is not None and not isinstance(weight, Number):
+    # scikit-learn refuses other numbers, such as complex ones, by name, but not text
+    if weight is not None and np.asarray(weight).dtype.kind not in "biufc":
         try:
             weight = np.asarray(weight, dtype=np.float64)
         except (TypeError, ValueError) as error:
