@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import skrfm
 from skrfm import _jit
-from skrfm._jit import _powers
+from skrfm._jit import _angles, _powers
 from skrfm._jit._compile import OPTIONS
 from skrfm.kernels import GeneralizedLaplace, get_kernel
 
@@ -258,3 +258,17 @@ def test_a_mapped_row_depends_neither_on_its_place_nor_on_others(
         part = np.empty((len(rows), k), dtype=dtype)
         _jit.mapped_rows(X[rows], A, part)
         assert_array_equal(part, out[rows])
+
+
+def test_the_angle_after_a_relu_keeps_the_digits_of_small_angles():
+    relu_angle = njit(**OPTIONS)(lambda om: _angles.relu_angle(om))
+    gaps = np.concatenate([[0.0, 2.0], 10.0 ** np.linspace(-15, 0.3, 400)])
+    found = np.array([relu_angle(om) for om in gaps])
+    om = gaps.astype(np.longdouble)
+    theta, pi = 2 * np.arcsin(np.sqrt(om / 2)), np.longdouble("3.141592653589793238")
+    bend = theta * (1 - om) - np.sqrt(om * (2 - om))
+    small = theta < 1e-3  # the difference cancels there
+    bend[small] = (-(theta**3) / 3 + theta**5 / 30 - theta**7 / 840)[small]
+    after = om + bend / pi
+    assert_allclose(found[:, 0], after.astype(float), rtol=1e-13)
+    assert_allclose(found[:, 1], (1 - theta / pi).astype(float), rtol=1e-14, atol=3e-16)

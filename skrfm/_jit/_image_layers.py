@@ -7,36 +7,17 @@ branches, so that LLVM makes SIMD code of it.
 
 import numpy as np
 
+from ._angles import angle, relu_angle
 from ._compile import jit, jit_helper
 
-# Angles below this take the series of θ cos θ − sin θ, which cancels.
-_SMALL = 0.01
 # Multiplications are faster than divisions.
-_HALF_TURN, _SHARE, _THIRD, _THIRTIETH = np.pi / 2, 1 / np.pi, 1 / 3, 1 / 30
+_SHARE = 1 / np.pi
 # The derivative of the angle has a pole where two patches have the same direction. The
 # angle is rounding error below this, and the derivatives on both sides cancel.
 _SAME_DIRECTION = 1e-6
 # So much are cosines rounded, as sums of some hundred products: a smaller angle is 0,
 # as it is between equal patches.
 _ROUNDING = 4e-15
-# Coefficients of asin(√z) / √z for z up to 1/4, interpolated at Chebyshev nodes: the
-# error is 2e-17. SIMD code has no arcsine of its own.
-_ASIN = (
-    1.0,
-    0.16666666666664942,
-    0.07500000000385201,
-    0.044642856805998936,
-    0.03038195969768514,
-    0.022371749733164054,
-    0.01735977964134998,
-    0.01388484282640208,
-    0.012170138592391726,
-    0.0065293020047365695,
-    0.019513468251252167,
-    -0.016187392271599134,
-    0.03187962140081284,
-)
-_A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9, _A10, _A11, _A12 = _ASIN
 
 
 @jit
@@ -73,22 +54,6 @@ def mean_over_windows(x, first, size, wrap, row, out):
 
 
 @jit_helper
-def _angle(om):
-    """Return the angle θ and sin θ, given om = 1 − cos θ from 0 to 2."""
-    cosine = 1 - om
-    near = om if om < 1 else 2 - om  # 1 − abs(cos θ)
-    middle = near > 0.5
-    z = cosine * cosine if middle else near / 2
-    high = _A7 + z * (_A8 + z * (_A9 + z * (_A10 + z * (_A11 + z * _A12))))
-    series = _A2 + z * (_A3 + z * (_A4 + z * (_A5 + z * (_A6 + z * high))))
-    root = cosine if middle else np.sqrt(z)
-    arcsine = root * (_A0 + z * (_A1 + z * series))
-    turned = 2 * arcsine if om < 1 else 2 * _HALF_TURN - 2 * arcsine
-    theta = _HALF_TURN - arcsine if middle else turned
-    return theta, np.sqrt(om * (2 - om))
-
-
-@jit_helper
 def _cosine_gap(cosine):
     """Return 1 − cosine, without rounding errors below 0, near 0 or above 2."""
     om = 1 - cosine
@@ -113,13 +78,9 @@ def relu_values(S, T, roots, inverses):
                 for j in range(S.shape[3]):
                     r, unit = own * others[j], inverse * inverse_others[j]
                     om = _cosine_gap(s[j] * unit)
-                    theta, sine = _angle(om)
-                    cube = theta * theta * theta
-                    series = cube * (theta * theta * _THIRTIETH - _THIRD)
-                    bend = theta * (1 - om) - sine
-                    bend = series if theta < _SMALL else bend
-                    s[j] = r * (1 - om - bend * _SHARE)
-                    t[j] *= (1 - theta * _SHARE) if r > 0 else 0.0
+                    om, slope = relu_angle(om)
+                    s[j] = r * (1 - om)
+                    t[j] *= slope if r > 0 else 0.0
 
 
 @jit
@@ -149,7 +110,7 @@ def relu_derivatives(S, T, roots, inverses, dS, dT, da):
                 for j in range(S.shape[3]):
                     r, unit = own * others[j], inverse * inverse_others[j]
                     om = _cosine_gap(s[j] * unit)
-                    theta, sine = _angle(om)
+                    theta, sine = angle(om)
                     slope = (1 - theta * _SHARE) if r > 0 else 0.0
                     pole = 1 / sine if sine > _SAME_DIRECTION else 0.0
                     turn = dt[j] * t[j] * (pole * unit * _SHARE)

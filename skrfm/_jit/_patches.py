@@ -7,10 +7,8 @@ If only pixels at equal positions are compared, the primed axes have length 1.
 
 import numpy as np
 
+from ._angles import relu_angle
 from ._compile import jit
-
-# Angles below this take the series of θ cos θ − sin θ, which cancels.
-_SMALL = 0.01
 
 
 @jit
@@ -19,13 +17,12 @@ def row_windows(x, left, right, out):
     for j in range(out.shape[0]):
         for p in range(out.shape[1]):
             for q in range(out.shape[2]):
-                total = out[j, p, q]
+                total = out[j, p, q].reshape(-1)
                 total[:] = 0
                 for d in range(left.shape[1]):
-                    source = x[j, left[p, d], right[q, d]]
+                    source = x[j, left[p, d], right[q, d]].reshape(-1)
                     for v in range(total.shape[0]):
-                        for w in range(total.shape[1]):
-                            total[v, w] += source[v, w]
+                        total[v] += source[v]
 
 
 @jit
@@ -44,41 +41,21 @@ def column_windows(x, left, right, factor, out):
 
 
 @jit
-def relu_angle(om):
-    """Return 1 − cos after a ReLU, and its derivative, given om = 1 − cos before it.
-
-    With θ the angle they are om + (θ cos θ − sin θ) / π and (π − θ) / π. Both are as
-    accurate near θ = 0 as `om` is.
-    """
-    om = min(max(om, 0.0), 2.0)
-    cosine, sine = 1 - om, np.sqrt(om * (2 - om))
-    theta = np.arctan2(sine, cosine)
-    if theta < _SMALL:
-        bend = theta**3 * (theta**2 / 30 - 1 / 3)
-    else:
-        bend = theta * cosine - sine
-    return om + bend / np.pi, 1 - theta / np.pi
-
-
-@jit
 def relu_layer(gap, tangent, a, c):
     """Apply a ReLU in place, given the variances a and c of the pixels.
 
-    `gap` is (a + c) / 2 minus the covariance, which keeps its digits where pixels are
-    nearly equal. The covariance before the ReLU, the share of the weights below it, is
-    added to `tangent` first.
+    All arrays are flat. `gap` is (a + c) / 2 minus the covariance, which keeps its
+    digits where pixels are nearly equal. The covariance before the ReLU, the share of
+    the weights below it, is added to `tangent` first.
     """
-    for index in np.ndindex(gap.shape):
-        x, z = a[index], c[index]
-        r = np.sqrt(x * z)
-        apart = (np.sqrt(x) - np.sqrt(z)) ** 2 / 2
-        if r == 0:
-            gap[index], tangent[index] = apart, 0
-            continue
-        covariance = (x + z) / 2 - gap[index]
-        om, slope = relu_angle((gap[index] - apart) / r)
-        gap[index] = apart + r * om
-        tangent[index] = (tangent[index] + covariance) * slope
+    for k in range(gap.shape[0]):
+        root_a, root_c = np.sqrt(a[k]), np.sqrt(c[k])
+        r, apart = root_a * root_c, (root_a - root_c) ** 2 / 2
+        unit = 1 / r if r > 0 else 0.0
+        covariance = (a[k] + c[k]) / 2 - gap[k]
+        om, slope = relu_angle(min(max((gap[k] - apart) * unit, 0.0), 2.0))
+        gap[k] = apart + r * om
+        tangent[k] = (tangent[k] + covariance) * (slope if r > 0 else 0.0)
 
 
 @jit
@@ -94,7 +71,7 @@ def relu_phases(start, stop, K, T, variance):
                 others = variance[(p + i) % rows]
                 for j in range(K.shape[3]):
                     r = np.sqrt(variance[p, q] * others[(q + j) % columns])
-                    om = 1 - K[p, q, i, j] / r
+                    om = min(max(1 - K[p, q, i, j] / r, 0.0), 2.0)
                     if i == 0 and j == 0:  # rounding would cost half the digits
                         om = 0.0
                     om, slope = relu_angle(om)

@@ -219,9 +219,10 @@ class CNTK(BaseEstimator):
         tangent = np.zeros_like(gap)
         a, c = _broadcast(image.variances[0], others.variances[0], all_pairs)
         for number, taps in enumerate(layers, start=1):
-            # half the mean square difference to a zero beyond the border
-            padded = (_pad_zero(a, _AXES_I) + _pad_zero(c, axes_J)) / 2
-            padded[tuple(map(slice, gap.shape))] = gap
+            padded = _pad_zero(gap, {*_AXES_I, *axes_J})
+            if all_pairs:  # pixels are compared with zeros beyond the border, too
+                padded = (_pad_zero(a, _AXES_I) + _pad_zero(c, axes_J)) / 2
+                padded[tuple(map(slice, gap.shape))] = gap
             gap = loops.convolve(padded, taps, all_pairs)
             tangent = _pad_zero(tangent, {*_AXES_I, *axes_J})
             tangent = loops.convolve(tangent, taps, all_pairs)
@@ -288,7 +289,10 @@ def _broadcast(a, c, all_pairs):
 
 def _pad_zero(x, axes):
     """Return an array with one more index along some axes, of zeros."""
-    return np.pad(x, [(0, axis in axes) for axis in range(x.ndim)])
+    shape = [size + (axis in axes) for axis, size in enumerate(x.shape)]
+    padded = np.zeros_like(x, shape=tuple(shape))
+    padded[tuple(map(slice, x.shape))] = x
+    return padded
 
 
 def _mean(x):

@@ -53,8 +53,8 @@ class HostLoops:
 
     def relu(self, gap, tangent, *, a, c, all_pairs):
         """Apply a ReLU in place, given variances that broadcast over pixels."""
-        a, c = (np.broadcast_to(variance, gap.shape) for variance in (a, c))
-        relu_layer(gap, tangent, a, c)
+        a, c = (np.broadcast_to(variance, gap.shape).ravel() for variance in (a, c))
+        relu_layer(gap.reshape(-1), tangent.reshape(-1), a, c)
 
 
 class GpuLoops:
