@@ -113,6 +113,7 @@ def report(rows, args):
     if {row["task"] for row in rows} == {"reg", "clf"}:
         print_overall_ranks(rows, models)
     print_fit_costs(rows, models)
+    print_cost_ratios(rows, models)
     print_losses(rows)
     errors = [row for row in rows if row["error"]]
     if errors:
@@ -189,6 +190,25 @@ def print_fit_costs(rows, models):
     header = ["model", "fit, sum", "fit, max", "fit CPU, sum", "fit CPU, max"]
     print(f"\nSeconds over the {len(tables)} tables that all models have\n")
     print(format_table([*header, "predict, sum", "predict CPU, sum"], lines))
+
+
+def print_cost_ratios(rows, models, reference="catboost"):
+    """Print the CPU seconds of fits as ratios to those of one model."""
+    means = fold_means(rows, "fit_cpu_seconds")
+    tables = complete_tables(means, models) if reference in models else []
+    if not tables:
+        return
+    seconds = np.array([[means[table][model] for model in models] for table in tables])
+    ratios = seconds / seconds[:, [models.index(reference)]]
+    lines = zip(
+        models,
+        np.exp(np.log(ratios).mean(axis=0)).tolist(),
+        ratios.max(axis=0).tolist(),
+        [tables[index] for index in ratios.argmax(axis=0)],
+        strict=True,
+    )
+    print(f"\nCPU seconds of a fit by those of {reference}, {len(tables)} tables\n")
+    print(format_table(["model", "geometric mean", "largest", "table"], lines))
 
 
 def print_losses(rows, tolerance=0.02):
