@@ -2,7 +2,7 @@
 
     python benchmarks/tabular.py --data DIR --models rfm hgb xrfm
     python benchmarks/tabular.py --report
-    python benchmarks/tabular.py --data DIR --rows 2000 --half reporting \\
+    python benchmarks/tabular.py --data DIR --rows 2000 --folds 1 --half reporting \\
         --out benchmarks/results/tuned.csv \\
         --models rfm_tuned catboost_tuned lightgbm_tuned
 
@@ -238,7 +238,7 @@ EXPERIMENT = Experiment(
     figures=("task", *SIZES, "r2", "accuracy", "log_loss", *FIT_COSTS, "error"),
     run=run,
     report=report,
-    flags=TABLE_FLAGS | {"models": AT_DEFAULTS, "folds": 2, "rows": 10_000},
+    flags=TABLE_FLAGS | {"models": AT_DEFAULTS, "folds": 5, "rows": 10_000},
     choices={"models": MODELS},
     own_flags=[flag("retry-errors", action="store_true", help="measure errors again")],
     out="tabular.csv",

@@ -73,6 +73,55 @@ def test_plots_draws_every_figure_of_the_documentation(tmp_path, monkeypatch):
     assert kept == drawn | {"ranks.png"}
 
 
+@pytest.fixture(scope="module")
+def ranks_at_defaults():
+    """The number of tables and the ranks of the models, by score."""
+    sys.path.insert(0, str(FOLDER))
+    tabular, plots = (importlib.import_module(name) for name in ("tabular", "plots"))
+    sys.path.remove(str(FOLDER))
+    rows = [row for row in plots.read("tabular") if row["table"] not in plots.CHOOSING]
+    rows = [row for row in rows if row["model"] in tabular.AT_DEFAULTS]
+    signs = {"r2": 1, "accuracy": 1, "log_loss": -1}
+    return {score: plots.ranks_of(rows, score, sign) for score, sign in signs.items()}
+
+
+def page_of(name):
+    """Return the text of a page, with single spaces."""
+    return " ".join((FOLDER.parent / name).read_text("utf-8").split())
+
+
+def test_the_table_of_ranks_has_those_of_the_kept_rows(ranks_at_defaults):
+    page = page_of("docs/benchmarks.rst").partition("* - mean rank by - ")[2]
+    full_names = {"HistGB": "HistGradientBoosting", "Random Forest": "RandomForest"}
+    models = page.partition(" * - ")[0].split(" - ")
+    models = [full_names.get(name, name) for name in models]
+    for label, score in (
+        ("R²", "r2"),
+        ("accuracy", "accuracy"),
+        ("log-loss", "log_loss"),
+    ):
+        count, ranks = ranks_at_defaults[score]
+        line = re.search(rf"\* - {label}, (\d+) tables((?: - [\d.*]+)+)", page)
+        shown = line[2].replace("*", "").split(" - ")[1:]
+        assert int(line[1]) == count
+        assert dict(zip(models, shown, strict=True)) == {
+            model: f"{rank:.1f}" for model, rank in ranks.items()
+        }
+
+
+def test_the_ranks_in_texts_are_those_of_the_kept_rows(ranks_at_defaults):
+    (_, by_r2), (_, by_loss) = (ranks_at_defaults[s] for s in ("r2", "log_loss"))
+    ours, theirs = f"{by_r2['RFM']:.1f}", f"{by_r2['CatBoost']:.1f}"
+    losses = f"{by_loss['CatBoost']:.1f} of seven; RFM {by_loss['RFM']:.1f}"
+    for page, phrase in (
+        ("README.md", f"by R² is {ours} among seven models, CatBoost's is {theirs};"),
+        ("docs/index.rst", f"Mean rank {ours} among seven models by R² on 12 held-out"),
+        ("docs/comparison.rst", f"mean rank by R² is {ours}, CatBoost's {theirs}."),
+        ("docs/comparison.rst", f"the best mean rank ({losses})."),
+    ):
+        assert phrase in page_of(page)
+
+
 def test_the_readme_has_every_script_and_commands_that_parse():
     text = (FOLDER / "README.md").read_text()
     commands = re.findall(r"`([a-z_]+)\.py( [^`]*)?`", text)
