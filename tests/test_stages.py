@@ -18,6 +18,7 @@ from skrfm._search import (
     _folds,
     _race,
     _search,
+    _setup,
     by_path,
     drop_worse,
 )
@@ -192,24 +193,46 @@ def test_a_trial_ends_after_rounds_that_gain_next_to_nothing(gains, n_rounds, sc
 
 
 @pytest.mark.parametrize(
-    "going_on, expected", [((True, True), [0.01]), ((True, False), [])]
+    ("params", "found_of_other"),
+    [
+        ({}, [(0.01, 1.0), (0.01, 0.7)]),
+        ({"alphas": [0.01, 0.1]}, [(0.1, 0.7)]),
+        ({"kernel": "laplace"}, [(0.01, 1.0)]),
+        ({"kernel": "laplace", "alpha": 0.1}, []),
+    ],
 )
-def test_other_paths_get_the_ridge_of_the_best(going_on, expected, rng):
-    best = trial_of(np.full(9, 1.0), alpha=0.01)
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_other_paths_get_the_ridge_and_the_exponent_of_the_best(
+    params, found_of_other, goes_on
+):
+    kernel = GeneralizedLaplace(exponent=0.7)
+    best = trial_of(np.full(9, 1.0), kernel=kernel, alpha=0.01)
     other = trial_of(np.full(9, 1.1), diagonal=True, alpha=0.1)
     race = SimpleNamespace(trials=[best, other], scored_trials=lambda: [best, other])
-    search = _search.Search(None, [], None, backend=None, progress=None)
+    candidates = _setup.make_candidates(
+        RFMRegressor(**params).get_params(deep=False),
+        seed=0,
+        category_sizes=(),
+        scalings=("clipped",),
+        statistics=(None,),
+        weight_unit=1.0,
+    )
+    search = _search.Search(candidates, [], None, backend=None, progress=None)
+    going_on = (True, goes_on)
     entrants = [
         (trial.candidate, Start())
         for trial, goes_on in zip(race.trials, going_on, strict=True)
         if goes_on
     ]
-    found = search._with_ridge_of_best(race, entrants)
-    assert [candidate.alpha for candidate, _ in found] == expected
-    assert all(candidate.diagonal for candidate, _ in found)
-    # it is tried once
-    race.trials.append(trial_of(np.full(9, 1.2), diagonal=True, alpha=0.01))
-    assert not search._with_ridge_of_best(race, entrants)
+    found = [candidate for candidate, _ in search._like_best(race, entrants)]
+    shown = [(c.alpha, c.kernel.profile(1.0)[2]) for c in found]
+    assert shown == (found_of_other if goes_on else [])
+    assert all(candidate.diagonal for candidate in found)
+    # each is tried once
+    for c in found:
+        trial = trial_of(np.full(9, 1.2), diagonal=True, alpha=c.alpha, kernel=c.kernel)
+        race.trials.append(trial)
+    assert not search._like_best(race, entrants)
 
 
 # -- what is searched -----------------------------------------------------------------

@@ -52,8 +52,9 @@ class Candidates:
         Maps a candidate to others that differ from it in one parameter that is open.
     most_neighbours : int
         How many of them there are at most.
-    ridge_is_open : bool
-        Whether candidates may get other ridges than those of the first batch.
+    like : callable
+        Maps a candidate and a better one to others of the kind of the first, with the
+        ridge of the better one and with its exponent as well, where these are open.
     given_alphas : list of float
         Ridges that the user gave to choose from, in increasing order.
     """
@@ -64,7 +65,7 @@ class Candidates:
     rescaled: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     neighbours: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     most_neighbours: int = 0
-    ridge_is_open: bool = False
+    like: Callable[[Candidate, Candidate], list[Candidate]] = lambda one, better: []
     given_alphas: list[float] = field(default_factory=list)
 
 
@@ -117,7 +118,11 @@ def make_candidates(params, *, seed, category_sizes, scalings, statistics, weigh
             ridge_is_open=ridge_is_open,
         ),
         most_neighbours=_MOST_NEIGHBOURS,
-        ridge_is_open=ridge_is_open,
+        like=partial(
+            _like,
+            kernel_is_open=_is_auto(params["kernel"]),
+            ridge_is_open=ridge_is_open,
+        ),
         given_alphas=[] if _is_auto(params["alphas"]) else sorted(set(alphas)),
     )
 
@@ -182,6 +187,19 @@ def _neighbours(candidate, *, kernel_is_open, ridge_is_open):
             if ridge >= _LEAST_NEAR:
                 near.append(replace(candidate, alpha=ridge * candidate.weight_unit))
     return near
+
+
+def _like(candidate, better, *, kernel_is_open, ridge_is_open):
+    """Return a candidate with the ridge of another, and with its exponent as well."""
+    if ridge_is_open:
+        candidate = replace(candidate, alpha=better.alpha)
+    found = [candidate]
+    if kernel_is_open:
+        exponent = round(better.kernel.profile(1.0)[2], 2)
+        kernel = _kernel_of_exponent(candidate.kernel, exponent)
+        if kernel is not None:
+            found.append(replace(candidate, kernel=kernel))
+    return found
 
 
 def _kernel_of_exponent(kernel, exponent):

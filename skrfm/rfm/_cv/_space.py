@@ -57,14 +57,11 @@ class RandomCandidates:
         The first batch.
     most_neighbours : int
         None are added but those of `next_batch`.
-    ridge_is_open : bool
-        None gets the ridge of another.
     given_alphas : tuple
         None are given.
     """
 
     most_neighbours = 0
-    ridge_is_open = False
     given_alphas = ()
 
     def __init__(
@@ -109,6 +106,10 @@ class RandomCandidates:
 
     def rescaled(self, candidate):
         """Return no candidates: the scaling is drawn as well."""
+        return []
+
+    def like(self, candidate, better):
+        """Return no candidates: there is one stage."""
         return []
 
     def neighbours(self, candidate):
