@@ -251,3 +251,13 @@ def test_images_of_different_sizes():
         CNTK().kernel(np.ones((1, 3, 3, 1)), np.ones((1, 3, 4, 1)))
     with pytest.raises(ValueError, match=r"layer 2 of 3.*2 x 2.*Lower depth"):
         CNTK(padding="valid").kernel(np.ones((1, 4, 4, 1)))
+
+
+@pytest.mark.parametrize("readout", ["flatten", "mean"])
+def test_images_in_any_order_of_memory(readout, rng):
+    images = rng.normal(size=(4, 3, 6, 7))
+    images = np.moveaxis(images, 1, -1)  # channels came first
+    kernel = CNTK(depth=2, readout=readout)
+    expected = kernel.kernel(np.ascontiguousarray(images))
+    for same in (images, np.asfortranarray(images), np.repeat(images, 2, axis=0)[::2]):
+        assert_allclose(kernel.kernel(same), expected, rtol=1e-13)

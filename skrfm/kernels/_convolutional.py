@@ -290,7 +290,8 @@ def _broadcast(a, c, all_pairs):
 def _pad_zero(x, axes):
     """Return an array with one more index along some axes, of zeros."""
     shape = [size + (axis in axes) for axis, size in enumerate(x.shape)]
-    padded = np.zeros_like(x, shape=tuple(shape))
+    # the compiled loops take rows that are contiguous, whatever the order of the images
+    padded = np.zeros_like(x, shape=tuple(shape), order="C")
     padded[tuple(map(slice, x.shape))] = x
     return padded
 
