@@ -211,10 +211,8 @@ def test_other_paths_get_the_ridge_and_the_exponent_of_the_best(
     race = SimpleNamespace(trials=[best, other], scored_trials=lambda: [best, other])
     candidates = _setup.make_candidates(
         RFMRegressor(**params).get_params(deep=False),
+        _setup.Columns(),
         seed=0,
-        category_sizes=(),
-        scalings=("clipped",),
-        statistics=(None,),
         weight_unit=1.0,
     )
     search = _search.Search(candidates, [], None, backend=None, progress=None)

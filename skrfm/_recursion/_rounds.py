@@ -67,7 +67,10 @@ class Candidate:
     weight_unit : float
         What the weights of the user were divided by, and so `alpha` is.
     level_statistics : {"targets", "targets+numbers"} or None
-        Statistics of the levels of large categories, in columns before the levels.
+        Statistics of the levels of large categories, and of the values of discrete
+        numbers, in columns before the levels.
+    discrete_numbers : tuple of int
+        Which numbers are discrete.
     n_centers : int or None
         The number of centres of the kernel machine; None takes all rows.
     centers : {"random", "kmeans", "given"}
@@ -92,6 +95,7 @@ class Candidate:
     scaling: str | None = None
     weight_unit: float = 1.0
     level_statistics: str | None = None
+    discrete_numbers: tuple[int, ...] = ()
     n_centers: int | None = None
     centers: str = "random"
     early_rows: int | None = None

@@ -38,7 +38,7 @@ from ._search import (
     most_runs,
     warn_of_ridge,
 )
-from ._setup import Candidates, make_candidates, make_stages, statistics_to_try
+from ._setup import Candidates, Columns, make_candidates, make_stages
 
 __all__ = [
     "MOST_CENTERS",
@@ -47,6 +47,7 @@ __all__ = [
     "Budget",
     "Calibration",
     "Candidates",
+    "Columns",
     "Choice",
     "ClassificationCriterion",
     "Criterion",
@@ -76,7 +77,6 @@ __all__ = [
     "select",
     "split_sample",
     "standard_errors",
-    "statistics_to_try",
     "unscored_history",
     "warn_of_ridge",
     "weighted_sum",

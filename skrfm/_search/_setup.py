@@ -69,21 +69,75 @@ class Candidates:
     given_alphas: list[float] = field(default_factory=list)
 
 
-def make_candidates(params, *, seed, category_sizes, scalings, statistics, weight_unit):
+@dataclass(frozen=True)
+class Columns:
+    """What columns candidates may have of a table.
+
+    Attributes
+    ----------
+    category_sizes : tuple of int
+        Numbers of levels of the categories.
+    scalings : tuple
+        The scalings of the numbers, the first of all candidates.
+    statistics : tuple
+        The kinds of level statistics, or None, the first of all candidates.
+    discrete_numbers : tuple of int
+        Which numbers are discrete.
+    """
+
+    category_sizes: tuple[int, ...] = ()
+    scalings: tuple = ("clipped",)
+    statistics: tuple = (None,)
+    discrete_numbers: tuple[int, ...] = ()
+
+    @classmethod
+    def of_table(cls, training, statistics, *, out_of_fold):
+        """Return the columns that a table may have.
+
+        Parameters
+        ----------
+        training : TrainingSet
+        statistics : str or None
+            The parameter `level_statistics`.
+        out_of_fold : bool
+            Whether candidates are scored on rows that no fit has seen: a row's target
+            is in the statistics of others, which leave-one-out residuals in closed form
+            do not take into account.
+        """
+        encoder, discrete = training.coding.encoder, ()
+        kinds = (None,)
+        if statistics is not None and (statistics != "auto" or out_of_fold):
+            discrete = training.discrete_numbers()
+            found = _kinds_of_statistics(training, len(discrete))
+            if statistics == "auto":
+                kinds = (None, *found)
+            elif statistics in found:
+                kinds = (statistics,)
+        return cls(encoder.category_sizes, encoder.scalings, kinds, discrete)
+
+
+def _kinds_of_statistics(training, n_discrete):
+    """Return the kinds of level statistics that a table can have."""
+    encoder = training.coding.encoder
+    if not encoder.category_sizes and n_discrete == 0:
+        return ()
+    first = len(encoder.number_origins)
+    if encoder.scaling == "auto":
+        first -= len(encoder.numbers)
+    n_outputs = training.data.Y.shape[1]
+    return kinds_of_statistics(encoder.category_sizes, first, n_outputs, n_discrete)
+
+
+def make_candidates(params, columns, *, seed, weight_unit):
     """Return the Candidates: what the parameters leave open, the simplest first.
 
     Parameters
     ----------
     params : dict
         The parameters of an RFM estimator.
+    columns : Columns
     seed : int
         Seed of the row subsamples.
-    category_sizes : tuple of int
-        Numbers of levels of the categories.
-    scalings : tuple
-        The scalings of the numbers.
-    statistics : tuple
-        The kinds of level statistics, the first of all candidates.
     weight_unit : float
         What weights were divided by; ridges to choose from are multiplied by it.
     """
@@ -96,18 +150,19 @@ def make_candidates(params, *, seed, category_sizes, scalings, statistics, weigh
             kernel,
             alpha,
             diagonal=diagonal,
-            scaling=scalings[0],
-            level_statistics=statistics[0],
+            scaling=columns.scalings[0],
+            level_statistics=columns.statistics[0],
             seed=seed,
-            category_sizes=category_sizes,
+            category_sizes=columns.category_sizes,
+            discrete_numbers=columns.discrete_numbers,
             weight_unit=weight_unit,
             **_shared_parameters(params),
         )
         for kernel, diagonal in kernels
         for alpha in alphas
     ]
-    others = [{"scaling": scaling} for scaling in scalings[1:]]
-    others += [{"level_statistics": kind} for kind in statistics[1:]]
+    others = [{"scaling": scaling} for scaling in columns.scalings[1:]]
+    others += [{"level_statistics": kind} for kind in columns.statistics[1:]]
     return Candidates(
         candidates,
         len(candidates) + RESCALED * len(others),
@@ -141,31 +196,6 @@ def _shared_parameters(params):
     shared = {name: params[name] for name in names}
     shared |= {name: params.get(name) for name in ("n_centers", "early_rows")}
     return shared | {"centers": params.get("centers", "random")}
-
-
-def statistics_to_try(given, encoder, n_outputs, *, out_of_fold):
-    """Return the kinds of level statistics of a search, the first of all candidates.
-
-    Parameters
-    ----------
-    given : str or None
-        The parameter `level_statistics`.
-    encoder : TableEncoder
-    n_outputs : int
-    out_of_fold : bool
-        Whether candidates are scored on rows that no fit has seen: a row's target is in
-        the statistics of others, which leave-one-out residuals in closed form do not
-        take into account.
-    """
-    if given is None or not encoder.category_sizes:
-        return (None,)
-    first = len(encoder.number_origins)
-    if encoder.scaling == "auto":
-        first -= len(encoder.numbers)
-    kinds = kinds_of_statistics(encoder.category_sizes, first, n_outputs)
-    if given != "auto":
-        return (given if given in kinds else None,)
-    return (None, *kinds) if out_of_fold else (None,)
 
 
 def _is_auto(value):

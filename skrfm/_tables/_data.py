@@ -106,6 +106,7 @@ class Data:
             data,
             candidate.level_statistics,
             candidate.category_sizes,
+            discrete=candidate.discrete_numbers,
             seed=candidate.seed,
             backend=backend,
         )

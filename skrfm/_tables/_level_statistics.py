@@ -4,7 +4,7 @@ A kernel of indicator columns learns each of many levels from the few rows it ha
 mean of the target over these rows, shrunken to the mean of all, is one column for all
 levels; and numbers centred by the means of a level tell what is unusual within it.
 Means of a row of the training table are those of other rows, so that no column holds
-the target of its own row.
+the target of its own row. The values of discrete numbers are taken as levels, too.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from .._backend import Array, Backend, BoolArray, FloatArray, IntArray
+from ._discrete import DiscreteNumbers
 
 #: what means of levels are taken of: of the targets, or of the numbers as well
 LEVEL_STATISTICS = ("targets", "targets+numbers")
@@ -28,7 +29,7 @@ _MOST_COLUMNS = 100
 _PARTS, _CLIP = 5, 3.0
 
 
-def kinds_of_statistics(category_sizes, n_numbers, n_outputs):
+def kinds_of_statistics(category_sizes, n_numbers, n_outputs, n_discrete=0):
     """Return the kinds of `LEVEL_STATISTICS` that a table can have.
 
     Parameters
@@ -38,14 +39,21 @@ def kinds_of_statistics(category_sizes, n_numbers, n_outputs):
     n_numbers : int
         The number of columns before those of levels.
     n_outputs : int
+    n_discrete : int, default=0
+        How many of the numbers are discrete.
     """
     n_large = np.count_nonzero(np.array(category_sizes) > _LEAST_LEVELS)
-    columns = {"targets": n_outputs, "targets+numbers": n_outputs + n_numbers}
+    means = (n_large + n_discrete) * n_outputs
+    columns = {"targets": means, "targets+numbers": means + n_large * n_numbers}
     if n_large == 0 or n_numbers == 0:
         del columns["targets+numbers"]
-    return tuple(
-        kind for kind, n in columns.items() if 0 < n_large * n <= _MOST_COLUMNS
-    )
+    return tuple(kind for kind, n in columns.items() if 0 < n <= _MOST_COLUMNS)
+
+
+def most_discrete_numbers(category_sizes, n_outputs):
+    """Return how many discrete numbers may have statistics."""
+    n_large = np.count_nonzero(np.array(category_sizes) > _LEAST_LEVELS)
+    return max(_MOST_COLUMNS // n_outputs - n_large, 0)
 
 
 @dataclass(frozen=True)
@@ -58,11 +66,13 @@ class LevelStatistics:
         Numbers of levels of all categories, whose columns come last.
     means : tuple of ndarray of shape (n_levels + 1, n_means) or None
         For each category the means of its levels, then those of an unseen one: of the
-        targets first, then of the numbers. None for small categories.
+        targets first, then of the numbers. None for small categories. Those of the
+        values of discrete numbers follow, of the targets.
     n_outputs : int
         The number of means of targets.
     center, factor : ndarray of shape (n_columns,)
         What is subtracted from the columns, and what they are then multiplied by.
+    discrete : DiscreteNumbers
     """
 
     sizes: tuple[int, ...]
@@ -70,10 +80,11 @@ class LevelStatistics:
     n_outputs: int
     center: FloatArray
     factor: FloatArray
+    discrete: DiscreteNumbers = DiscreteNumbers()
 
     def append(self, X: FloatArray) -> FloatArray:
         """Return encoded rows with the columns of the statistics before the levels."""
-        numbers, codes = _split(X, self.sizes)
+        numbers, codes = _split(X, self.sizes, self.discrete)
         columns = _columns(numbers, codes, self.means, self.n_outputs)
         return self._insert(X, columns)
 
@@ -95,14 +106,23 @@ class LevelStatistics:
             Those of the categories.
         """
         parts = []
-        for column, means in zip(categories, self.means, strict=True):
+        columns = [*categories, *number_origins[list(self.discrete.columns)]]
+        for column, means in zip(columns, self.means, strict=True):
             if means is not None:
                 parts.append(np.full(self.n_outputs, column))
                 parts.append(number_origins[: means.shape[1] - self.n_outputs])
         return np.concatenate(parts)
 
 
-def with_level_statistics(data, kind: str, sizes, *, seed: int, backend: Backend):
+def with_level_statistics(
+    data,
+    kind: str,
+    sizes,
+    *,
+    discrete: tuple[int, ...] = (),
+    seed: int,
+    backend: Backend,
+):
     """Return Data with the columns of the statistics, and the LevelStatistics.
 
     Parameters
@@ -112,23 +132,28 @@ def with_level_statistics(data, kind: str, sizes, *, seed: int, backend: Backend
     kind : {"targets", "targets+numbers"}
     sizes : tuple of int
         Numbers of levels of the categories.
+    discrete : tuple of int, default=()
+        Which of the numbers are discrete.
     seed : int
         Seeds the parts of the rows.
     backend : Backend
     """
     X, weight = backend.to_numpy(data.X), _to_float64(data.weight, backend)
-    numbers, codes = _split(X, sizes)
+    found = DiscreteNumbers.of_rows(X, discrete)
+    numbers, codes = _split(X, sizes, found)
     Y = _to_float64(data.Y, backend)
     n_outputs = Y.shape[1]
-    if kind == "targets+numbers":
-        Y = np.concatenate([Y, numbers], axis=1)
+    described = np.concatenate([Y, numbers], axis=1) if kind != "targets" else Y
+    values = [described] * len(sizes) + [Y] * len(discrete)
+    described_sizes = [size if size > _LEAST_LEVELS else None for size in sizes]
+    described_sizes += found.sizes
 
     def means_of(rows):
         return tuple(
             None
-            if size <= _LEAST_LEVELS
-            else level_means(Y[rows], weight[rows], code[rows], size + 1)
-            for code, size in zip(codes, sizes, strict=True)
+            if size is None
+            else level_means(value[rows], weight[rows], code[rows], size + 1)
+            for value, code, size in zip(values, codes, described_sizes, strict=True)
         )
 
     parts = np.random.default_rng(seed).permutation(len(X)) % _PARTS
@@ -136,12 +161,15 @@ def with_level_statistics(data, kind: str, sizes, *, seed: int, backend: Backend
     for part in range(_PARTS):
         rows, other_codes = parts == part, [code[parts == part] for code in codes]
         means = means_of(~rows)
-        found = _columns(numbers[rows], other_codes, means, n_outputs)
-        columns = np.empty((len(X), found.shape[1])) if columns is None else columns
-        columns[rows] = found
+        part_columns = _columns(numbers[rows], other_codes, means, n_outputs)
+        if columns is None:
+            columns = np.empty((len(X), part_columns.shape[1]))
+        columns[rows] = part_columns
     center, factor = _center_and_factor(columns, weight)
     every_row = np.ones(len(X), dtype=bool)
-    statistics = LevelStatistics(sizes, means_of(every_row), n_outputs, center, factor)
+    statistics = LevelStatistics(
+        sizes, means_of(every_row), n_outputs, center, factor, found
+    )
     X = statistics._insert(X, columns)
     return replace(data, X=backend.rows(backend.asarray(X))), statistics
 
@@ -188,8 +216,8 @@ def level_means(
     return mean + means * gain / np.where(gain > 0, gain + noise * effective, 1.0)
 
 
-def _split(X, sizes):
-    """Return the numbers of encoded rows, and the codes of each category.
+def _split(X, sizes, discrete):
+    """Return the numbers of encoded rows, and the codes of categories and values.
 
     An unseen level has the code after the last.
     """
@@ -199,7 +227,7 @@ def _split(X, sizes):
         levels: BoolArray = X[:, start : start + size] > 0
         codes.append(np.where(levels.any(axis=1), levels.argmax(axis=1), size))
         start += size
-    return X[:, :first].astype(np.float64), codes
+    return X[:, :first].astype(np.float64), codes + discrete.codes(X)
 
 
 def _columns(numbers, codes, means, n_outputs):

@@ -54,7 +54,8 @@ def names_of_columns(
 def _names_of_statistics(statistics, categories, numbers):
     """Return the names of the columns that `LevelStatistics` adds."""
     names = []
-    for category, means in zip(categories, statistics.means, strict=True):
+    described = [*categories, *(numbers[j] for j in statistics.discrete.columns)]
+    for category, means in zip(described, statistics.means, strict=True):
         if means is None:
             continue
         one = statistics.n_outputs == 1

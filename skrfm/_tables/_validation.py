@@ -23,6 +23,8 @@ from .._sklearn import (
 )
 from ._data import ClassTargets, Data, NumericTargets, validate_weight, weight_unit_of
 from ._device import Placement, placement_of, require_same_placement, to_host
+from ._discrete import find_discrete_numbers
+from ._level_statistics import most_discrete_numbers
 from ._reader import (
     TableReader,
     name_of,
@@ -33,6 +35,9 @@ from ._reader import (
 )
 from ._sources import unmasked
 from ._table import Coding, TableEncoder
+
+# The values of discrete numbers have so many rows on average.
+_ROWS_OF_A_VALUE = 5
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,22 @@ class TrainingSet:
     weight_unit: float
     n_centers: int | None = None
     centers: str = "random"
+
+    def discrete_numbers(self):
+        """Return which numbers are discrete, as many as may have statistics."""
+        encoder, data = self.coding.encoder, self.data.sample
+        to_numpy = self.placement.backend.to_numpy
+        X = to_numpy(data.X[:, : len(encoder.numbers)])
+        repeated = [
+            column
+            for column in range(X.shape[1])
+            if len(np.unique(X[:, column])) * _ROWS_OF_A_VALUE <= len(X)
+        ]
+        if not repeated:
+            return ()
+        Y, weight = (to_numpy(a).astype(np.float64) for a in (data.Y, data.weight))
+        most = most_discrete_numbers(encoder.category_sizes, Y.shape[1])
+        return find_discrete_numbers(X, Y, weight, repeated)[:most]
 
 
 def validate_training(estimator, X, y, sample_weight, *, fit_targets):

@@ -13,6 +13,7 @@ from .._recursion import Start, learns_anew, run
 from .._search import (
     Budget,
     Calibration,
+    Columns,
     RegressionCriterion,
     Search,
     SearchRules,
@@ -24,7 +25,6 @@ from .._search import (
     make_stages,
     most_runs,
     select,
-    statistics_to_try,
     unscored_history,
     warn_of_ridge,
     weighted_sum,
@@ -267,18 +267,14 @@ class BaseRFM(FittedMixin, CallbackSupportMixin, BaseEstimator):
 
     def _candidates(self, training, seed):
         """Return the Candidates of the search."""
-        encoder = training.coding.encoder
+        out_of_fold = self.validation not in ("loo", None)
+        columns = Columns.of_table(
+            training, self.level_statistics, out_of_fold=out_of_fold
+        )
         return make_candidates(
             self._parameters(training),
+            columns,
             seed=seed,
-            category_sizes=encoder.category_sizes,
-            scalings=encoder.scalings,
-            statistics=statistics_to_try(
-                self.level_statistics,
-                encoder,
-                training.data.Y.shape[1],
-                out_of_fold=self.validation not in ("loo", None),
-            ),
             weight_unit=training.weight_unit,
         )
 

@@ -41,13 +41,14 @@ class RFMClassifier(HostScoreMixin, ClassifierMixin, BaseRFM):
         that has missing values in `fit`. Categories are one-hot encoded.
     level_statistics : {"auto", "targets", "targets+numbers"} or None, default="auto"
         Columns that describe the levels of categories of more than 32 levels, beside
-        their one-hot encoding: ``"targets"`` are the means of the targets over the rows
-        of a level, shrunken to the mean of all the more, the fewer rows there are;
-        ``"targets+numbers"`` are these and the numbers minus their means within the
-        level. Training rows take the means of the other rows, so that no column holds
-        the target of its own row. ``"auto"`` chooses as `validation` says, and takes
-        None for ``"loo"`` and None. Tables whose statistics have more than 100 columns
-        have none.
+        their one-hot encoding, and the values of discrete numbers, whose mean target
+        jumps from one value to the next: ``"targets"`` are the means of the targets
+        over the rows of a level or a value, shrunken to the mean of all the more, the
+        fewer rows there are; ``"targets+numbers"`` are these and the numbers minus
+        their means within the level. Training rows take the means of the other rows,
+        so that no column holds the target of its own row. ``"auto"`` chooses as
+        `validation` says, and takes None for ``"loo"`` and None. Tables whose
+        statistics have more than 100 columns have none.
     kernel : str or Kernel, default="auto"
         ``"laplace"``, ``"generalized_laplace"``, ``"gaussian"``, ``"l1_laplace"``,
         ``"lpq_laplace"``, ``"ntk"``, ``"nngp"``, or an object from `skrfm.kernels`;

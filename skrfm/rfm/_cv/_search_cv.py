@@ -11,13 +11,13 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_is_fitted
 
 from ..._search import (
+    Columns,
     HoldOut,
     SearchRules,
     Stage,
     halve,
     make_folds,
     select,
-    statistics_to_try,
 )
 from ..._sklearn import Interval, StrOptions
 from ..._tables import check_n_jobs
@@ -113,24 +113,17 @@ class SearchCV(BaseRFM):
         self.random_state = random_state
 
     def _candidates(self, training, seed):
-        encoder = training.coding.encoder
+        table = Columns.of_table(training, self.level_statistics, out_of_fold=True)
         shared = {name: getattr(self, name) for name in _SHARED}
         shared |= {
             "seed": seed,
-            "category_sizes": encoder.category_sizes,
+            "category_sizes": table.category_sizes,
+            "discrete_numbers": table.discrete_numbers,
             "weight_unit": training.weight_unit,
             "n_centers": training.n_centers,
             "centers": training.centers,
         }
-        columns = {
-            "scaling": encoder.scalings,
-            "level_statistics": statistics_to_try(
-                self.level_statistics,
-                encoder,
-                training.data.Y.shape[1],
-                out_of_fold=True,
-            ),
-        }
+        columns = {"scaling": table.scalings, "level_statistics": table.statistics}
         self._searched = [name for name, kinds in columns.items() if len(kinds) > 1]
         return RandomCandidates(
             self.n_candidates,
