@@ -42,12 +42,14 @@ class Candidates:
     first : list of Candidate
         The first batch.
     count : int
-        The number of candidates in all batches, and of the other scalings.
+        The number of candidates in all batches, and of the other columns.
     next_batch : callable
         Maps the candidates so far, the best first, to the next batch; after an empty
         one there are no more.
     rescaled : callable
         Maps a candidate to those of the other scalings.
+    with_statistics : callable
+        Maps a candidate to those with level statistics.
     neighbours : callable
         Maps a candidate to others that differ from it in one parameter that is open.
     most_neighbours : int
@@ -63,6 +65,7 @@ class Candidates:
     count: int
     next_batch: Callable[[list[Candidate]], list[Candidate]] = lambda candidates: []
     rescaled: Callable[[Candidate], list[Candidate]] = lambda candidate: []
+    with_statistics: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     neighbours: Callable[[Candidate], list[Candidate]] = lambda candidate: []
     most_neighbours: int = 0
     like: Callable[[Candidate, Candidate], list[Candidate]] = lambda one, better: []
@@ -161,12 +164,14 @@ def make_candidates(params, columns, *, seed, weight_unit):
         for kernel, diagonal in kernels
         for alpha in alphas
     ]
-    others = [{"scaling": scaling} for scaling in columns.scalings[1:]]
-    others += [{"level_statistics": kind} for kind in columns.statistics[1:]]
+    scalings, statistics = columns.scalings[1:], columns.statistics[1:]
     return Candidates(
         candidates,
-        len(candidates) + RESCALED * len(others),
-        rescaled=lambda candidate: [replace(candidate, **other) for other in others],
+        len(candidates) + RESCALED * (len(scalings) + len(statistics)),
+        rescaled=lambda found: [replace(found, scaling=s) for s in scalings],
+        with_statistics=lambda found: [
+            replace(found, level_statistics=kind) for kind in statistics
+        ],
         neighbours=partial(
             _neighbours,
             kernel_is_open=_is_auto(params["kernel"]),

@@ -17,9 +17,8 @@ _LEAST_VALUES = 3
 # Its mean targets differ from those of the values next to them so many times as much as
 # noise does, in the mean of the squares, and by so many standard errors. On the
 # choosing half of the tables the mean log-loss fell from .3338 to .3299 (adult .308 to
-# .281, sick .038 to .032) and the accuracy rose from .8487 to .8508, for 1.10 times the
-# CPU seconds; with a ratio of 2 or 1.5, scores were the same but for bike rentals, R²
-# .9406 in place of .9425 (benchmarks/variants.py).
+# .281, sick .038 to .032) and the accuracy rose from .8487 to .8508, R² was the same;
+# with a ratio of 2 or 1.5 the scores were the same (benchmarks/variants.py).
 _LEAST_RATIO, _LEAST_ERRORS = 3.0, 4.0
 # Two encoded numbers, in units of about a standard deviation, are equal up to this:
 # rows to predict may have another precision.

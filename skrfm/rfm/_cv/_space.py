@@ -108,6 +108,10 @@ class RandomCandidates:
         """Return no candidates: the scaling is drawn as well."""
         return []
 
+    def with_statistics(self, candidate):
+        """Return no candidates: the statistics are drawn as well."""
+        return []
+
     def like(self, candidate, better):
         """Return no candidates: there is one stage."""
         return []
