@@ -192,6 +192,44 @@ def test_a_trial_ends_after_rounds_that_gain_next_to_nothing(gains, n_rounds, sc
     assert -trial.best.score == pytest.approx(losses[:n_rounds].min())
 
 
+@pytest.mark.parametrize("better", [None, "targets"])
+def test_a_kernel_goes_on_with_statistics_or_without(better):
+    worse = "targets" if better is None else None
+    trials = [
+        trial_of(np.full(9, 1.0), level_statistics=better),
+        trial_of(np.full(9, 1.01), level_statistics=worse),
+        trial_of(np.full(9, 1.02), level_statistics=worse, diagonal=True),
+        trial_of(np.full(9, 1.03), level_statistics=better, scaling="quantile"),
+    ]
+    race = SimpleNamespace(
+        scored_trials=lambda: trials,
+        validation_rows=SimpleNamespace(weight=np.ones(9)),
+    )
+    stage = SimpleNamespace(n_kept=9, anew=False)
+    found = [candidate for candidate, _ in _search._next_entrants(race, stage)]
+    expected = [trials[0], trials[2], trials[3]]
+    assert found == [trial.candidate for trial in expected]
+
+
+def test_statistics_are_tried_on_the_best_kernels_and_keep_their_scaling():
+    columns = _setup.Columns(
+        scalings=("clipped", "quantile"),
+        statistics=(None, "targets"),
+        discrete_numbers=(3,),
+    )
+    params = RFMRegressor().get_params(deep=False)
+    candidates = _setup.make_candidates(params, columns, seed=0, weight_unit=1.0)
+    assert all(c.discrete_numbers == (3,) for c in candidates.first)
+    assert candidates.count == len(candidates.first) + 4
+    search = _search.Search(candidates, [], None, backend=None, progress=None)
+    bests = [(candidate, Start()) for candidate in candidates.first[:3]]
+    described = [candidate for candidate, _ in search._with_statistics(bests)]
+    assert [c.level_statistics for c in described] == ["targets"] * 2
+    assert [c.path[:3] for c in described] == [c.path[:3] for c, _ in bests[:2]]
+    found = search._rescaled([bests[0], (described[1], Start())])
+    assert [(c.scaling, c.level_statistics) for c, _ in found] == [("quantile", None)]
+
+
 @pytest.mark.parametrize(
     ("params", "found_of_other"),
     [
