@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss
 
 from skrfm import RFMClassifier, RFMRegressor, RFMRegressorCV
 from skrfm._backend import NumpyBackend
-from skrfm._tables import Coding, Data, TrainingSet, _discrete
+from skrfm._tables import Coding, Data, TrainingSet, _discrete, _validation
 from skrfm._tables._discrete import (
     DiscreteNumbers,
     squared_jumps,
@@ -130,9 +130,18 @@ def test_order_of_rows_units_and_weights_change_nothing(seed, factor, dtype):
     assert find(X, y, weight.astype(float)) == find(X[rows], y[rows])
 
 
-def test_equal_targets_have_no_jumps(rng):
+def test_targets_without_noise(rng):
     X, _ = table_of(rng)
     assert find(X, np.ones(600)) == ()
+    assert find(X, rng.normal(size=40)[X[:, 2].astype(int)]) == (2,)
+
+
+def test_of_many_rows_some_tell(rng, monkeypatch):
+    X, y = table_of(rng)
+    monkeypatch.setattr(_validation, "_MOST_SORTED", 450)
+    X[::2, 2] = 0.5  # the rows that are looked at: one value
+    assert find(X, y) == ()
+    assert find(X[1:], y[1:]) == (2,)
 
 
 # -- values ---------------------------------------------------------------------------

@@ -20,6 +20,8 @@ _LEAST_VALUES = 3
 # .281, sick .038 to .032) and the accuracy rose from .8487 to .8508, R² was the same;
 # with a ratio of 2 or 1.5 the scores were the same (benchmarks/variants.py).
 _LEAST_RATIO, _LEAST_ERRORS = 3.0, 4.0
+# the variance of targets about their means, as a share of the mean of their squares
+_LEAST_NOISE = 1e-12
 # Two encoded numbers, in units of about a standard deviation, are equal up to this:
 # rows to predict may have another precision.
 _TOLERANCE = 1e-6
@@ -84,7 +86,9 @@ def squared_jumps(
     variance = weight @ (Y - means[codes]) ** 2 / max(total.sum() - size, 1)
     beside = (total[:-2] + total[2:])[:, None]
     differences = means[1:-1] - (sums[:-2] + sums[2:]) / beside
-    noise = variance * (1 / total[1:-1, None] + 1 / beside)
+    # targets may be a function of the number, without noise
+    least = _LEAST_NOISE * (weight @ Y**2 / total.sum())
+    noise = np.maximum(variance, least) * (1 / total[1:-1, None] + 1 / beside)
     return differences**2 / np.where(noise > 0, noise, np.inf)
 
 

@@ -36,8 +36,9 @@ from ._reader import (
 from ._sources import unmasked
 from ._table import Coding, TableEncoder
 
-# The values of discrete numbers have so many rows on average.
-_ROWS_OF_A_VALUE = 5
+# The values of discrete numbers have so many rows on average, of so many at most, which
+# are sorted by each number.
+_ROWS_OF_A_VALUE, _MOST_SORTED = 5, 50_000
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,11 @@ class TrainingSet:
     def discrete_numbers(self):
         """Return which numbers are discrete, as many as may have statistics."""
         encoder, data = self.coding.encoder, self.data.sample
-        to_numpy = self.placement.backend.to_numpy
+        step = -(-data.X.shape[0] // _MOST_SORTED)
+
+        def to_numpy(a):
+            return self.placement.backend.to_numpy(a[::step, ...])
+
         X = to_numpy(data.X[:, : len(encoder.numbers)])
         repeated = [
             column
