@@ -105,6 +105,16 @@ def test_data_frames_are_encoded_on_the_host(rng, gpu):
     same(there.predict(X), machine.fit(X, y).predict(X))
 
 
+def test_values_of_discrete_numbers_are_described_on_the_host(rng, gpu):
+    X = np.column_stack([rng.normal(size=300), rng.integers(0, 20, 300)])
+    y = X[:, 0] + rng.normal(size=20)[X[:, 1].astype(int)]
+    settings = {"kernel": "laplace", "validation": "holdout", **FAST}
+    machine = RFMRegressor(level_statistics="targets", **settings)
+    there = clone(machine).set_params(device="cuda").fit(X, y)
+    assert there.X_fit_.shape == (300, 3)
+    same(there.predict(X), machine.fit(X, y).predict(X))
+
+
 @pytest.mark.parametrize(
     ("solver", "n"), [("pcg", 1100), ("eigenpro", 1100), ("eigh", 200)]
 )
