@@ -78,10 +78,7 @@ def squared_jumps(
     ndarray of shape (size - 2, c)
         Of all values but the least and the largest.
     """
-    n = len(codes)
-    by_value = csr_array((weight, (codes, np.arange(n))), shape=(size, n))
-    total = np.bincount(codes, weight, minlength=size)
-    sums = by_value @ Y
+    total, sums = sums_of_levels(Y, weight, codes, size)
     means = sums / total[:, None]
     variance = weight @ (Y - means[codes]) ** 2 / max(total.sum() - size, 1)
     beside = (total[:-2] + total[2:])[:, None]
@@ -90,6 +87,16 @@ def squared_jumps(
     least = _LEAST_NOISE * (weight @ Y**2 / total.sum())
     noise = np.maximum(variance, least) * (1 / total[1:-1, None] + 1 / beside)
     return differences**2 / np.where(noise > 0, noise, np.inf)
+
+
+def sums_of_levels(
+    values: FloatArray, weight: FloatArray, codes: IntArray, size: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return the weights (size,) and the weighted sums (size, q) of levels."""
+    n = len(codes)
+    by_level = csr_array((weight, (codes, np.arange(n))), shape=(size, n))
+    total = np.bincount(codes, weight, minlength=size)
+    return np.asarray(total, dtype=np.float64), by_level @ values
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ the target of its own row. The values of discrete numbers are taken as levels, t
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from .._backend import Array, Backend, BoolArray, FloatArray, IntArray
-from ._discrete import DiscreteNumbers
+from ._discrete import DiscreteNumbers, sums_of_levels
 
 #: what means of levels are taken of: of the targets, or of the numbers as well
 LEVEL_STATISTICS = ("targets", "targets+numbers")
@@ -193,15 +192,13 @@ def level_means(
     size : int
         The number of levels.
     """
-    n, order = len(codes), np.arange(len(codes))
-    by_level = csr_array((weight, (codes, order)), shape=(size, n))
-    total = np.bincount(codes, weight, minlength=size)
-    n_rows = total.sum()
+    n_rows = weight.sum()
     if not n_rows > 0:
         return np.zeros((size, values.shape[1]))
     mean = weight @ values / n_rows
+    total, sums = sums_of_levels(values - mean, weight, codes, size)
     seen = total > 0
-    means = np.where(seen[:, None], by_level @ (values - mean), 0.0)
+    means = np.where(seen[:, None], sums, 0.0)
     means /= np.where(seen, total, 1.0)[:, None]
     between = total @ means**2
     within = np.maximum(weight @ (values - mean) ** 2 - between, 0)
