@@ -231,17 +231,18 @@ def test_statistics_are_tried_on_the_best_kernels_and_keep_their_scaling():
 
 
 @pytest.mark.parametrize(
-    ("params", "found_of_other"),
+    ("params", "same_exponents", "found_of_other"),
     [
-        ({}, [(0.01, 1.0), (0.01, 0.7)]),
-        ({"alphas": [0.01, 0.1]}, [(0.1, 0.7)]),
-        ({"kernel": "laplace"}, [(0.01, 1.0)]),
-        ({"kernel": "laplace", "alpha": 0.1}, []),
+        ({}, True, [(0.01, 1.0), (0.01, 0.7)]),
+        ({}, False, [(0.01, 1.0)]),
+        ({"alphas": [0.01, 0.1]}, True, [(0.1, 0.7)]),
+        ({"kernel": "laplace"}, True, [(0.01, 1.0)]),
+        ({"kernel": "laplace", "alpha": 0.1}, True, []),
     ],
 )
 @pytest.mark.parametrize("goes_on", [True, False])
 def test_other_paths_get_the_ridge_and_the_exponent_of_the_best(
-    params, found_of_other, goes_on
+    params, same_exponents, found_of_other, goes_on
 ):
     kernel = GeneralizedLaplace(exponent=0.7)
     best = trial_of(np.full(9, 1.0), kernel=kernel, alpha=0.01)
@@ -252,6 +253,7 @@ def test_other_paths_get_the_ridge_and_the_exponent_of_the_best(
         _setup.Columns(),
         seed=0,
         weight_unit=1.0,
+        same_exponents=same_exponents,
     )
     search = _search.Search(candidates, [], None, backend=None, progress=None)
     going_on = (True, goes_on)

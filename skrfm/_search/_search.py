@@ -157,7 +157,7 @@ class Search:
         return [(replace(found, max_iter=last), start) for found, start in entrants]
 
     def _like_best(self, race, entrants):
-        """Return entrants of other paths, with the ridge and the exponent of the best.
+        """Return entrants of other paths, with the ridge or the exponent of the best.
 
         Ridges and exponents near the best were tried on its own path only. On protein a
         full metric with the ridge of the first stage lost to a diagonal one with a

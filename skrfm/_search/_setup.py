@@ -131,7 +131,7 @@ def _kinds_of_statistics(training, n_discrete):
     return kinds_of_statistics(encoder.category_sizes, first, n_outputs, n_discrete)
 
 
-def make_candidates(params, columns, *, seed, weight_unit):
+def make_candidates(params, columns, *, seed, weight_unit, same_exponents=False):
     """Return the Candidates: what the parameters leave open, the simplest first.
 
     Parameters
@@ -143,6 +143,9 @@ def make_candidates(params, columns, *, seed, weight_unit):
         Seed of the row subsamples.
     weight_unit : float
         What weights were divided by; ridges to choose from are multiplied by it.
+    same_exponents : bool, default=False
+        Whether other kernels are tried with the exponent of the best, where exponents
+        are open.
     """
     parse_bandwidth(params["bandwidth"])
     ridge_is_open = params["alpha"] == "auto" and _is_auto(params["alphas"])
@@ -180,7 +183,7 @@ def make_candidates(params, columns, *, seed, weight_unit):
         most_neighbours=_MOST_NEIGHBOURS,
         like=partial(
             _like,
-            kernel_is_open=_is_auto(params["kernel"]),
+            exponent_is_open=same_exponents and _is_auto(params["kernel"]),
             ridge_is_open=ridge_is_open,
         ),
         given_alphas=[] if _is_auto(params["alphas"]) else sorted(set(alphas)),
@@ -224,12 +227,12 @@ def _neighbours(candidate, *, kernel_is_open, ridge_is_open):
     return near
 
 
-def _like(candidate, better, *, kernel_is_open, ridge_is_open):
+def _like(candidate, better, *, exponent_is_open, ridge_is_open):
     """Return a candidate with the ridge of another, and with its exponent as well."""
     if ridge_is_open:
         candidate = replace(candidate, alpha=better.alpha)
     found = [candidate]
-    if kernel_is_open:
+    if exponent_is_open:
         exponent = round(better.kernel.profile(1.0)[2], 2)
         kernel = _kernel_of_exponent(candidate.kernel, exponent)
         if kernel is not None:
